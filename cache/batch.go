@@ -1,0 +1,62 @@
+// What is done to records by hand: one at a time and in batches, by the
+// administrator and by those who use this package as a library.
+
+package cache
+
+import (
+	"context"
+	"time"
+)
+
+// Store is the store underneath, for what does not change records.
+func (c *Cache) Store() Store { return c.store }
+
+// Get reads a record, past all statistics.
+func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
+	return c.store.Get(ctx, key)
+}
+
+// GetMany reads many keys in as few round trips as it takes.
+func (c *Cache) GetMany(ctx context.Context, keys []string) ([]Got, error) {
+	return c.store.GetMany(ctx, keys)
+}
+
+// Exists tells whether a record is stored under the key.
+func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
+	entry, err := c.store.Get(ctx, key)
+	return entry.Record != nil, err
+}
+
+// TTL tells how long a record has left; ok is false where there is none.
+func (c *Cache) TTL(ctx context.Context, key string) (ttl time.Duration, ok bool, err error) {
+	entry, err := c.store.Get(ctx, key)
+	return entry.TTL(time.Now()), entry.Record != nil, err
+}
+
+// Set writes a record on every node: who looks it up from then on sees this
+// one or a newer one.
+func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Duration) error {
+	defer c.loads.forget(key)
+	return c.store.Set(ctx, key, record, ttl)
+}
+
+// SetMany is Set for many records in as few round trips as it takes.
+func (c *Cache) SetMany(ctx context.Context, items []Item) error {
+	for _, item := range items {
+		defer c.loads.forget(item.Key)
+	}
+	return c.store.SetMany(ctx, items)
+}
+
+// Delete drops records on every node and tells how many there were. A load
+// that began before it cannot bring the old record back.
+func (c *Cache) Delete(ctx context.Context, keys ...string) (int, error) {
+	defer c.loads.forget(keys...)
+	return c.store.Delete(ctx, keys...)
+}
+
+// DeletePrefix is Delete for every key with the prefix.
+func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
+	defer c.loads.forgetAll()
+	return c.store.DeletePrefix(ctx, prefix)
+}

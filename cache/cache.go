@@ -1,0 +1,346 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Cache looks records up in a store and, where no store has them, in their
+// source. It is made once and outlives the routes that use it.
+type Cache struct {
+	store   Store
+	peeker  Peeker // the store, where it reads without I/O
+	stats   *Stats
+	loads   flights
+	touches flights
+}
+
+// New returns a cache over a store, which it owns from then on, counting into
+// stats, which it does not own.
+func New(store Store, stats *Stats) *Cache {
+	c := &Cache{store: store, stats: stats}
+	c.peeker, _ = store.(Peeker)
+	return c
+}
+
+// Close waits for loads under way and closes the store.
+func (c *Cache) Close() error {
+	c.loads.close()
+	c.touches.close()
+	return c.store.Close()
+}
+
+// Stats are the counters the cache counts into.
+func (c *Cache) Stats() *Stats { return c.stats }
+
+// Route is a way of looking records up: which they are and how long they live.
+type Route struct {
+	cache    *Cache
+	options  RouteOptions
+	counters *routeCounters
+	asked    *sourceCounters
+	valid    Revalidator // the source, where it is one
+}
+
+// Route returns a route over the cache.
+func (c *Cache) Route(options RouteOptions) (*Route, error) {
+	options.setDefaults()
+	if err := options.validate(); err != nil {
+		return nil, fmt.Errorf("route %s: %w", options.Name, err)
+	}
+	rt := &Route{cache: c, options: options, counters: c.stats.route(options.Name, options.Family)}
+	if options.Source != nil {
+		rt.asked = c.stats.source(options.Source.Name())
+		rt.valid, _ = options.Source.(Revalidator)
+	}
+	return rt, nil
+}
+
+// Outcome is what a lookup came to.
+type Outcome string
+
+// The outcomes. Only a hit, a stale hit and a miss have a record with fields.
+const (
+	OutcomeHit    Outcome = "hit"    // a cache had the record
+	OutcomeStale  Outcome = "stale"  // a cache had it, but past its time
+	OutcomeMiss   Outcome = "miss"   // the source had it
+	OutcomeAbsent Outcome = "absent" // there is none
+	OutcomeDenied Outcome = "denied" // it is refused
+	OutcomeError  Outcome = "error"  // nobody could tell
+	OutcomeNone   Outcome = "none"   // there was no identity, hence no lookup
+)
+
+// Result of a lookup.
+type Result struct {
+	Outcome Outcome
+	// Record is set where a cache or the source had one, negative ones too.
+	Record *Record
+	// Hit tells that a cache answered.
+	Hit bool
+	// From is the cache that answered a hit: "memory", "redis".
+	From string
+	// Stored tells that the answer of the source is in the store now.
+	Stored bool
+	// TTL is how long the record has left in its cache; [NoExpiry] is forever.
+	TTL time.Duration
+	// Response is an answer of the source that is no record; see [Loaded].
+	Response any
+	// Err says why the outcome is an error.
+	Err error
+}
+
+// OK tells whether there is a record with fields.
+func (r *Result) OK() bool {
+	return r.Record != nil && r.Record.state == Found &&
+		(r.Outcome == OutcomeHit || r.Outcome == OutcomeStale || r.Outcome == OutcomeMiss)
+}
+
+// Lookup finds the record of a request, and counts what it came to. It does
+// not return before it knows, unless ctx ends; what it has started by then
+// goes on for those who ask next.
+func (rt *Route) Lookup(ctx context.Context, req Request) Result {
+	r := rt.lookup(ctx, req)
+	rt.counters.add(&r)
+	return r
+}
+
+func (rt *Route) lookup(ctx context.Context, req Request) Result {
+	if rt.cache.peeker != nil {
+		entry, _ := rt.cache.peeker.Peek(req.Key)
+		if r, ok := rt.hit(ctx, req, entry); ok {
+			return r
+		}
+		return rt.miss(ctx, req, entry.Record, &budget{left: rt.options.LookupTimeout})
+	}
+	return rt.lookupShared(ctx, req)
+}
+
+// lookupShared is lookup in a store that is some I/O away.
+func (rt *Route) lookupShared(ctx context.Context, req Request) Result {
+	b := &budget{left: rt.options.LookupTimeout}
+	var entry Entry
+	err := b.spend(ctx, func(ctx context.Context) (err error) {
+		entry, err = rt.cache.store.Get(ctx, req.Key)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrInvalidRecord):
+		return Result{Outcome: OutcomeError, Err: err}
+	case err != nil && rt.options.Source == nil:
+		return Result{Outcome: OutcomeError, Err: err}
+	case err != nil:
+		b.left = 0 // nothing can be filled: ask the source, and leave the store alone
+		return rt.miss(ctx, req, nil, b)
+	}
+	if r, ok := rt.hit(ctx, req, entry); ok {
+		return r
+	}
+	return rt.miss(ctx, req, entry.Record, b)
+}
+
+// hit makes a result of a cached entry, if it still holds.
+func (rt *Route) hit(ctx context.Context, req Request, entry Entry) (Result, bool) {
+	record := entry.Record
+	if record == nil {
+		return Result{}, false
+	}
+	now := time.Now()
+	if rt.expired(record, now) || rt.valid != nil && !rt.valid.Valid(ctx, req, record) {
+		return Result{}, false
+	}
+	r := Result{Record: record, Hit: true, From: rt.cache.store.Name(), TTL: entry.TTL(now)}
+	switch record.state {
+	case Absent:
+		r.Outcome = OutcomeAbsent
+	case Denied:
+		r.Outcome = OutcomeDenied
+	default:
+		r.Outcome = OutcomeHit
+		if rt.options.Sliding {
+			rt.slide(ctx, req.Key, record, r.TTL, now)
+		}
+	}
+	return r, true
+}
+
+// expired tells whether the record's own expires_at has passed.
+func (rt *Route) expired(record *Record, now time.Time) bool {
+	return rt.options.ExpiresAt && record.expires != 0 && record.expires <= now.UnixNano()
+}
+
+// slide extends the TTL of a record in the background, if a tenth of it is gone.
+func (rt *Route) slide(ctx context.Context, key string, record *Record, left time.Duration, now time.Time) {
+	full := rt.capTTL(rt.options.TTL, record, now)
+	if left == NoExpiry || left >= full-rt.options.TTL/10 {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	rt.cache.touches.start(key, nil, func() Result {
+		b := &budget{left: rt.options.LookupTimeout}
+		return Result{Err: b.spend(ctx, func(ctx context.Context) error {
+			_, err := rt.cache.store.Touch(ctx, key, full)
+			return err
+		})}
+	})
+}
+
+// miss asks the source, one load per key at a time. old is what a cache had
+// and does not hold any more.
+func (rt *Route) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
+	source := rt.options.Source
+	if source == nil {
+		return Result{Outcome: OutcomeAbsent}
+	}
+	detached := context.WithoutCancel(ctx)
+	r, joined := rt.cache.loads.do(ctx, req.Key, source, func() Result {
+		return rt.load(detached, req, old, b)
+	})
+	if joined {
+		rt.asked.coalesced.Add(1)
+	}
+	return r
+}
+
+// load fills a key from the source, under the key's lease. Without the lease
+// (the store is out of reach, or somebody else loads for too long) it asks for
+// itself and fills nothing.
+func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) Result {
+	token, now := rt.lease(ctx, req.Key, old, b)
+	if now.Record != nil {
+		if r, ok := rt.hit(ctx, req, now); ok {
+			return r
+		}
+	}
+	loaded, err := rt.ask(ctx, req, old)
+	if err != nil || loaded.NoStore || loaded.Response != nil {
+		rt.release(ctx, req.Key, token, b)
+	}
+	if err != nil {
+		return Result{Outcome: OutcomeError, Err: err}
+	}
+	if loaded.Response != nil {
+		return Result{Outcome: OutcomeAbsent, Response: loaded.Response}
+	}
+	r := Result{Record: loaded.Record, Outcome: OutcomeMiss}
+	switch {
+	case loaded.Record.state == Absent, rt.expired(loaded.Record, time.Now()):
+		r.Outcome = OutcomeAbsent
+	case loaded.Record.state == Denied:
+		r.Outcome = OutcomeDenied
+	}
+	if token != "" && !loaded.NoStore {
+		r.Stored, r.TTL = rt.fill(ctx, req.Key, token, old, loaded, b)
+	}
+	return r
+}
+
+const (
+	// how often those who wait for a lease look again
+	leasePollMin = 5 * time.Millisecond
+	leasePollMax = 100 * time.Millisecond
+)
+
+// lease waits until it has the key's lease, or somebody else has filled the
+// key, or it has waited for as long as a load may take.
+func (rt *Route) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry) {
+	ctx, cancel := context.WithTimeout(ctx, rt.options.LoadTimeout)
+	defer cancel()
+	for poll := leasePollMin; ; poll = min(leasePollMax, poll*3/2) {
+		err := b.spend(ctx, func(ctx context.Context) (err error) {
+			token, now, err = rt.cache.store.Acquire(ctx, key, old, rt.options.LoadTimeout)
+			return err
+		})
+		if err != nil {
+			return "", Entry{}
+		}
+		if token != "" || now.Record != nil {
+			return token, now
+		}
+		select {
+		case <-ctx.Done():
+			return "", Entry{}
+		case <-time.After(poll):
+		}
+	}
+}
+
+func (rt *Route) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
+	ctx, cancel := context.WithTimeout(ctx, rt.options.LoadTimeout)
+	defer cancel()
+	started := time.Now()
+	loaded, err := rt.options.Source.Load(ctx, req, old)
+	rt.cache.stats.SourceLatency.Observe(time.Since(started))
+	rt.asked.requests.Add(1)
+	if err != nil {
+		rt.asked.errors.Add(1)
+		return Loaded{}, &SourceError{err}
+	}
+	return loaded, nil
+}
+
+func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loaded Loaded, b *budget) (stored bool, ttl time.Duration) {
+	ttl = rt.options.TTL
+	if loaded.Record.state != Found {
+		ttl = rt.options.NegativeTTL
+	}
+	ttl = jitter(ttl)
+	if loaded.MaxTTL > 0 {
+		ttl = min(ttl, loaded.MaxTTL)
+	}
+	ttl = rt.capTTL(ttl, loaded.Record, time.Now())
+	if ttl < MinTTL {
+		rt.release(ctx, key, token, b)
+		return false, 0
+	}
+	err := b.spend(ctx, func(ctx context.Context) (err error) {
+		stored, err = rt.cache.store.Fill(ctx, key, token, old, loaded.Record, ttl)
+		return err
+	})
+	return stored && err == nil, ttl
+}
+
+// release lets others load at once instead of when the lease expires.
+func (rt *Route) release(ctx context.Context, key, token string, b *budget) {
+	if token == "" {
+		return
+	}
+	// a failure costs the others a wait, and nobody can do anything about it
+	_ = b.spend(ctx, func(ctx context.Context) error {
+		return rt.cache.store.Release(ctx, key, token)
+	})
+}
+
+// capTTL keeps a TTL from reaching beyond the record's own expires_at.
+func (rt *Route) capTTL(ttl time.Duration, record *Record, now time.Time) time.Duration {
+	if rt.options.ExpiresAt && record.expires != 0 {
+		ttl = min(ttl, time.Duration(record.expires-now.UnixNano()))
+	}
+	return ttl
+}
+
+// jitter spreads a TTL by 5 % either way, so that what was filled together
+// does not expire together.
+func jitter(ttl time.Duration) time.Duration {
+	return time.Duration(float64(ttl) * (0.95 + 0.1*rand.Float64()))
+}
+
+// budget is the time that one lookup may still wait for the store, over all
+// its round trips.
+type budget struct{ left time.Duration }
+
+// spend runs one round trip within the budget. The end of ctx's request does
+// not cut it short: a connection that is given up in mid-answer is lost.
+func (b *budget) spend(ctx context.Context, trip func(context.Context) error) error {
+	if b.left <= 0 {
+		return ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.left)
+	defer cancel()
+	started := time.Now()
+	err := trip(ctx)
+	b.left -= time.Since(started)
+	return err
+}

@@ -1,0 +1,136 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Family is a kind of record: what its keys look like and how long it lives.
+type Family struct {
+	Name string
+	// KeyTemplate has {id} where the identity goes.
+	KeyTemplate string
+	TTL         time.Duration
+}
+
+// The families, by name.
+const (
+	FileMeta       = "file_meta"
+	Session        = "session"
+	UploadProgress = "upload_progress"
+)
+
+// Families lists the families with their default keys and TTLs.
+func Families() []Family {
+	return []Family{
+		{Name: FileMeta, KeyTemplate: "file:meta:{id}", TTL: time.Hour},
+		{Name: Session, KeyTemplate: "session:user:{id}", TTL: 24 * time.Hour},
+		{Name: UploadProgress, KeyTemplate: "temp:upload:progress:{id}", TTL: 10 * time.Minute},
+	}
+}
+
+// FamilyNames lists the families' names, for messages.
+func FamilyNames() []string {
+	var names []string
+	for _, f := range Families() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// FamilyOf tells which of the families a key belongs to by its default key,
+// keyPrefix in front. ok is false for a foreign key.
+func FamilyOf(families []Family, keyPrefix, key string) (f Family, ok bool) {
+	rest, ok := strings.CutPrefix(key, keyPrefix)
+	if !ok {
+		return Family{}, false
+	}
+	i := slices.IndexFunc(families, func(f Family) bool {
+		before, after, _ := strings.Cut(f.KeyTemplate, IDPlaceholder)
+		return strings.HasPrefix(rest, before) && strings.HasSuffix(rest, after) &&
+			len(rest) > len(before)+len(after)
+	})
+	if i < 0 {
+		return Family{}, false
+	}
+	return families[i], true
+}
+
+// KeyTemplate is what stands before, between and after the identity in a key.
+type KeyTemplate []string
+
+// ParseKeyTemplate splits a template at {id}, which it must have.
+func ParseKeyTemplate(template string) (KeyTemplate, error) {
+	parts := strings.Split(template, IDPlaceholder)
+	if len(parts) < 2 {
+		return nil, fmt.Errorf("key template %q has no %s: every identity would share one record", template, IDPlaceholder)
+	}
+	return parts, nil
+}
+
+// Key puts what stands for an identity (see [KeyIdentity]) into the template.
+func (t KeyTemplate) Key(id string) string {
+	if len(t) == 2 {
+		return t[0] + id + t[1]
+	}
+	return strings.Join(t, id)
+}
+
+// IDPlaceholder stands for the identity in key templates.
+const IDPlaceholder = "{id}"
+
+const (
+	// MaxIdentity is the longest identity that is looked up, in bytes.
+	MaxIdentity = 8 << 10
+	// hashIdentityFrom is the length in bytes above which a key holds the
+	// identity's hash, whatever is configured.
+	hashIdentityFrom = 512
+)
+
+// ErrMalformedIdentity says that an identity is too long, holds a control
+// character or is no valid UTF-8. It reaches neither store nor source.
+var ErrMalformedIdentity = errors.New("malformed identity")
+
+// CheckIdentity tells whether an identity, which is client input, may be
+// looked up. The error wraps [ErrMalformedIdentity] and never repeats it.
+func CheckIdentity(id string) error {
+	if len(id) > MaxIdentity {
+		return fmt.Errorf("%w: longer than %d bytes", ErrMalformedIdentity, MaxIdentity)
+	}
+	ascii := true
+	for i := 0; i < len(id); i++ {
+		switch b := id[i]; {
+		case b < 0x20 || b == 0x7f:
+			return fmt.Errorf("%w: it has a control character", ErrMalformedIdentity)
+		case b >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	if ascii {
+		return nil
+	}
+	if !utf8.ValidString(id) {
+		return fmt.Errorf("%w: it is not valid UTF-8", ErrMalformedIdentity)
+	}
+	if strings.IndexFunc(id, unicode.IsControl) >= 0 {
+		return fmt.Errorf("%w: it has a control character", ErrMalformedIdentity)
+	}
+	return nil
+}
+
+// KeyIdentity is what stands for an identity in a key: itself, or the hex
+// SHA-256 of it where hash is asked for or it is longer than 512 bytes.
+func KeyIdentity(id string, hash bool) string {
+	if !hash && len(id) <= hashIdentityFrom {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
+}

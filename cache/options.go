@@ -1,0 +1,76 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Defaults of [RouteOptions].
+const (
+	DefaultLookupTimeout = 500 * time.Millisecond
+	DefaultNegativeTTL   = 30 * time.Second
+	DefaultLoadTimeout   = 5 * time.Second
+)
+
+// RouteOptions say how one route looks records up.
+type RouteOptions struct {
+	// Name of the route in statistics. Routes of one name share counters.
+	Name string
+	// Family of the records, for statistics.
+	Family string
+	// TTL of records that are filled from the source.
+	TTL time.Duration
+	// NegativeTTL is that of absences and refusals. Default 30s.
+	NegativeTTL time.Duration
+	// Sliding extends a found record to TTL when it is used, written at most
+	// once per tenth of TTL.
+	Sliding bool
+	// ExpiresAt takes a record whose expires_at has passed for missing, and
+	// keeps none beyond it.
+	ExpiresAt bool
+	// Source is asked when no cache has the record. It must be comparable
+	// (a pointer). Nil: the application writes the records by itself.
+	Source Source
+	// LoadTimeout is the longest a load from the source may take, and the
+	// longest a lease is held: so long does a node that died while loading
+	// delay others. Default 5s.
+	LoadTimeout time.Duration
+	// LookupTimeout is the longest that one lookup waits for the store, all
+	// its round trips together. Default 500ms.
+	LookupTimeout time.Duration
+}
+
+func (o *RouteOptions) setDefaults() {
+	setDefault(&o.NegativeTTL, DefaultNegativeTTL)
+	setDefault(&o.LoadTimeout, DefaultLoadTimeout)
+	setDefault(&o.LookupTimeout, DefaultLookupTimeout)
+}
+
+func setDefault(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
+func (o *RouteOptions) validate() error {
+	var errs []error
+	if o.Name == "" {
+		errs = append(errs, errors.New("route has no name"))
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"ttl", o.TTL}, {"negative ttl", o.NegativeTTL},
+		{"load timeout", o.LoadTimeout}, {"lookup timeout", o.LookupTimeout},
+	} {
+		if d.value < MinTTL {
+			errs = append(errs, fmt.Errorf("%s is %s, want at least %s", d.name, d.value, MinTTL))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// MinTTL is the shortest time anything can be stored for.
+const MinTTL = time.Millisecond

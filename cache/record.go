@@ -1,0 +1,272 @@
+package cache
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+)
+
+// ErrInvalidRecord says that a stored value is no record: it is neither a
+// JSON object nor null, or it is larger than the limit. Such a value is an
+// error of its lookup, never a session and never metadata.
+var ErrInvalidRecord = errors.New("invalid record")
+
+// DefaultMaxValueSize is the largest record, in bytes of JSON text, that is
+// read or written where nothing else is configured.
+const DefaultMaxValueSize = 1 << 20
+
+// State tells what a record knows about its identity.
+type State uint8
+
+const (
+	// Found is a record with fields: {"name": "document.pdf"}.
+	Found State = iota
+	// Absent is the record null: the identity is known not to exist.
+	Absent
+	// Denied is a record like {"denied": 403}: the identity is known to be refused.
+	Denied
+)
+
+// Record is a JSON object, kept as the text it was stored as, or one of the
+// two negative records. It is immutable and shared between goroutines.
+type Record struct {
+	text   string
+	state  State
+	status uint16
+	// expires is the record's expires_at in nanoseconds of Unix time: 0 where
+	// it has none, and the past where nobody can read it.
+	expires int64
+
+	// memo is what a reader has derived from the record and wants to find
+	// again at the next hit; see [Record.Memo].
+	memo atomic.Pointer[any]
+}
+
+// AbsentRecord returns the record null.
+func AbsentRecord() *Record { return &Record{text: "null", state: Absent} }
+
+// DeniedRecord returns the record {"denied": status}.
+func DeniedRecord(status int) *Record {
+	return &Record{text: `{"denied":` + strconv.Itoa(status) + `}`, state: Denied, status: uint16(status)}
+}
+
+// Decode reads the JSON text of a record. max is the largest text it takes,
+// in bytes. Whatever is wrong, the error wraps [ErrInvalidRecord] and does
+// not repeat the text, which may hold secrets.
+func Decode(text string, max int) (*Record, error) {
+	if len(text) > max {
+		return nil, fmt.Errorf("%w: value is larger than %d bytes", ErrInvalidRecord, max)
+	}
+	trimmed := strings.TrimLeft(text, " \t\r\n")
+	switch {
+	case trimmed == "":
+		return nil, fmt.Errorf("%w: value is empty, want a JSON object or null", ErrInvalidRecord)
+	case trimmed[0] != '{' && trimmed[0] != 'n':
+		return nil, fmt.Errorf("%w: value is not a JSON object or null", ErrInvalidRecord)
+	case !utf8.ValidString(text):
+		return nil, fmt.Errorf("%w: value is not valid UTF-8", ErrInvalidRecord)
+	case !json.Valid([]byte(text)):
+		return nil, fmt.Errorf("%w: value is not valid JSON", ErrInvalidRecord)
+	}
+	if trimmed[0] == 'n' {
+		return AbsentRecord(), nil
+	}
+	r := &Record{text: text}
+	if denied, ok := r.Field("denied"); ok {
+		r.state, r.status = deniedState(denied)
+	}
+	r.expires = expiresAt(r)
+	return r, nil
+}
+
+// deniedState fails closed: only false and null leave a record with a
+// "denied" field allowed, and a status that is none counts as 403.
+func deniedState(v Value) (State, uint16) {
+	switch v.Text() {
+	case "false", "null":
+		if !v.IsString() {
+			return Found, 0
+		}
+	}
+	if status, ok := v.Int(); ok && status >= 400 && status <= 599 {
+		return Denied, uint16(status)
+	}
+	return Denied, 403
+}
+
+// Encode makes a record of v, which must marshal to a JSON object or null.
+func Encode(v any, max int) (*Record, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding record: %w", err)
+	}
+	return Decode(string(text), max)
+}
+
+// State tells whether the record is a find, an absence or a refusal.
+func (r *Record) State() State { return r.state }
+
+// DeniedStatus is the HTTP status of a [Denied] record, else 0.
+func (r *Record) DeniedStatus() int { return int(r.status) }
+
+// Text is the JSON text of the record, as it is stored.
+func (r *Record) Text() string { return r.text }
+
+// Size is the length of the record's JSON text in bytes.
+func (r *Record) Size() int { return len(r.text) }
+
+// Field finds the value at a path whose dots descend into objects, and into
+// arrays by index: "user.roles.0". Of a name that stands twice in one object
+// the last one counts, as encoding/json and Python's json have it.
+func (r *Record) Field(path string) (Value, bool) {
+	v := gjson.Parse(r.text)
+	for path != "" {
+		name, rest, _ := strings.Cut(path, ".")
+		v = member(v, name)
+		if !v.Exists() {
+			return Value{}, false
+		}
+		path = rest
+	}
+	return Value{v}, true
+}
+
+func member(v gjson.Result, name string) (found gjson.Result) {
+	switch {
+	case v.IsObject():
+		v.ForEach(func(key, value gjson.Result) bool {
+			if key.Str == name {
+				found = value
+			}
+			return true
+		})
+	case v.IsArray():
+		index, err := strconv.Atoi(name)
+		if err != nil || index < 0 {
+			return found
+		}
+		v.ForEach(func(_, value gjson.Result) bool {
+			if index == 0 {
+				found = value
+			}
+			index--
+			return index >= 0
+		})
+	}
+	return found
+}
+
+// ExpiresAt is the time in the record's "expires_at" field (Unix seconds or
+// RFC 3339); ok is false where there is no such field. One that holds
+// something else counts as the distant past, so that a limit nobody can read
+// is not taken for no limit.
+func (r *Record) ExpiresAt() (at time.Time, ok bool) {
+	return time.Unix(0, r.expires), r.expires != 0
+}
+
+func expiresAt(r *Record) int64 {
+	v, ok := r.Field("expires_at")
+	if !ok || v.IsNull() {
+		return 0
+	}
+	at, ok := v.Time()
+	switch {
+	case !ok, at.Before(time.Unix(0, 1)):
+		return 1
+	case at.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return at.UnixNano()
+}
+
+// Memo returns what was last given to [Record.SetMemo], or nil. A reader keeps
+// there what it has derived from the record, so that a hit need not derive it
+// again; it must check the type, for the record may have other readers.
+func (r *Record) Memo() any {
+	if p := r.memo.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetMemo keeps what a reader has derived from the record. What it holds must
+// be immutable and in proportion to the record's size.
+func (r *Record) SetMemo(v any) { r.memo.Store(&v) }
+
+// Value is one value inside a record.
+type Value struct{ v gjson.Result }
+
+// Text is the value as people would write it: a string without its quotes,
+// anything else as its JSON text.
+func (v Value) Text() string { return v.v.String() }
+
+// JSON is the value's JSON text.
+func (v Value) JSON() string { return v.v.Raw }
+
+// IsNull tells whether the value is null.
+func (v Value) IsNull() bool { return v.v.Type == gjson.Null }
+
+// IsString tells whether the value is a JSON string.
+func (v Value) IsString() bool { return v.v.Type == gjson.String }
+
+// IsScalar tells whether the value is a string, a number or a boolean.
+func (v Value) IsScalar() bool {
+	return v.v.Type != gjson.JSON && v.v.Type != gjson.Null
+}
+
+// Int is the value as a whole number, where it is one.
+func (v Value) Int() (n int64, ok bool) {
+	if v.v.Type != gjson.Number {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(v.v.Raw, 10, 64)
+	return n, err == nil
+}
+
+// Time is the value as a point in time: a number of Unix seconds (fractions
+// allowed, also as a string) or an RFC 3339 string.
+func (v Value) Time() (at time.Time, ok bool) {
+	if !v.IsScalar() {
+		return time.Time{}, false
+	}
+	text := v.Text()
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
+		// beyond these years a time.Time no longer prints as RFC 3339
+		if !(seconds > -62135596800 && seconds < 253402300800) {
+			return time.Time{}, false
+		}
+		whole := int64(seconds)
+		return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at, err == nil
+}
+
+// Strings lists what the value holds as words: the scalars of an array, the
+// words of a space-separated string, or the one scalar it is.
+func (v Value) Strings() []string {
+	switch {
+	case v.v.IsArray():
+		var words []string
+		v.v.ForEach(func(_, item gjson.Result) bool {
+			if (Value{item}).IsScalar() {
+				words = append(words, item.String())
+			}
+			return true
+		})
+		return words
+	case v.IsString():
+		return strings.Fields(v.v.Str)
+	case v.IsScalar():
+		return []string{v.v.String()}
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package cache
+
+import (
+	"context"
+	"time"
+)
+
+// Request says what is looked up.
+type Request struct {
+	// Key is the record's key in the store; see [Route.Key].
+	Key string
+	// ID is the identity as the source knows it.
+	ID string
+	// Scope says where the identity is meaningful, for sources that need it:
+	// the name of a file system. The key must tell scopes apart too.
+	Scope string
+}
+
+// Source is where a record comes from when no cache has it. It is asked
+// detached from the request that wants to know: the context has the values of
+// that request but not its end.
+type Source interface {
+	// Name is the kind of source in statistics: "http", "file_system".
+	Name() string
+	// Load asks for a record. old is the record it would replace, nil where
+	// there is none.
+	Load(ctx context.Context, req Request, old *Record) (Loaded, error)
+}
+
+// Revalidator is a [Source] that can tell cheaply whether a cached record
+// still holds. It is asked at every hit, so it must answer from memory nearly
+// always.
+type Revalidator interface {
+	Valid(ctx context.Context, req Request, record *Record) bool
+}
+
+// Loaded is what a source answered.
+type Loaded struct {
+	// Record is found, absent or denied; nil where Response is set.
+	Record *Record
+	// MaxTTL caps how long the record may be cached; 0 is no cap.
+	MaxTTL time.Duration
+	// NoStore keeps the record out of every cache.
+	NoStore bool
+	// Response is an answer that is no record and goes to the client as it
+	// is, such as a redirect. It is never cached.
+	Response any
+}
+
+// SourceError marks what failed in a source, not in the store.
+type SourceError struct{ Err error }
+
+func (e *SourceError) Error() string { return "asking source: " + e.Err.Error() }
+
+func (e *SourceError) Unwrap() error { return e.Err }

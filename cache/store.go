@@ -1,0 +1,156 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+var (
+	// ErrUnavailable says that the store could not be reached, or did not
+	// answer in time.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrClosed says that the cache was used after its Close.
+	ErrClosed = errors.New("cache closed")
+)
+
+// Entry is a record with the time it expires. An entry without a record says
+// that the store has nothing under the key.
+type Entry struct {
+	Record *Record
+	// Expires is in nanoseconds of Unix time; 0 is never, which only a
+	// record written by a foreign client can have.
+	Expires int64
+}
+
+// NoExpiry is the TTL of an entry that never expires.
+const NoExpiry time.Duration = -1
+
+// TTL is how long the entry lives from now on, never negative but for
+// [NoExpiry].
+func (e Entry) TTL(now time.Time) time.Duration {
+	if e.Expires == 0 {
+		return NoExpiry
+	}
+	return max(0, time.Duration(e.Expires-now.UnixNano()))
+}
+
+// Item is a record to be written.
+type Item struct {
+	Key    string
+	Record *Record
+	TTL    time.Duration
+}
+
+// Got is the answer for one key of a batch.
+type Got struct {
+	Entry
+	Err error // wraps [ErrInvalidRecord]
+}
+
+// Store keeps records under keys, for one process or for a fleet. All methods
+// may be called at once from any goroutine. What fails because the store is
+// out of reach wraps [ErrUnavailable]; contexts bound each call.
+//
+// A lease is the right to fill one key. At most one holds per key at a time;
+// it ends when it is used, released, expires, or when the key is deleted.
+// (Nishtala et al., Scaling Memcache at Facebook, NSDI 2013, section 3.2.1.)
+type Store interface {
+	// Name is "redis" or "memory".
+	Name() string
+
+	// Get reads a record and its TTL. A value that is no record gives an
+	// error that wraps [ErrInvalidRecord].
+	Get(ctx context.Context, key string) (Entry, error)
+	// GetMany reads many keys in as few round trips as it takes; the answer
+	// is in the order of the keys.
+	GetMany(ctx context.Context, keys []string) ([]Got, error)
+	// Set writes a record, whatever is there. A TTL under 1ms is an error.
+	// It ends the key's lease: what is loading is older than what was set.
+	Set(ctx context.Context, key string, record *Record, ttl time.Duration) error
+	// SetMany is Set for many records in as few round trips as it takes.
+	SetMany(ctx context.Context, items []Item) error
+	// Touch sets the TTL of a key that is there, and tells whether it was.
+	Touch(ctx context.Context, key string, ttl time.Duration) (bool, error)
+	// Delete drops keys and their leases, and tells how many records it dropped.
+	Delete(ctx context.Context, keys ...string) (int, error)
+	// DeletePrefix drops every key with the prefix, and the leases of such
+	// keys, and tells how many records it dropped. An empty prefix is an error.
+	DeletePrefix(ctx context.Context, prefix string) (int, error)
+	// Scan lists keys with the prefix, without leases, from a cursor that an earlier call
+	// returned ("" to begin). It answers about limit keys, maybe fewer or
+	// none, and an empty cursor at the end. Keys that are there all the
+	// while are listed at least once.
+	Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error)
+
+	// Acquire takes the lease of a key for at most ttl, if the store still
+	// has what the caller saw: old, or nothing where old is nil. Otherwise
+	// it answers what the store has now. Both the token and the entry's
+	// record are empty where somebody else holds the lease.
+	Acquire(ctx context.Context, key string, old *Record, ttl time.Duration) (token string, now Entry, err error)
+	// Fill writes a record if the lease still holds the token and the store
+	// still has what the load began from: old, or nothing where old is nil.
+	// So it never overwrites what another client wrote meanwhile. It ends
+	// the lease and tells whether it wrote.
+	Fill(ctx context.Context, key, token string, old, record *Record, ttl time.Duration) (bool, error)
+	// Release ends a lease that was not used, if it still holds the token.
+	Release(ctx context.Context, key, token string) error
+
+	// Ping tells whether the store answers, by asking it.
+	Ping(ctx context.Context) error
+	// Info describes the server behind the store.
+	Info(ctx context.Context) (ServerInfo, error)
+	// Pool describes the connection pool; nil where there is none.
+	Pool() *PoolStats
+	// Close ends what the store has started. Calls after it give [ErrClosed].
+	Close() error
+}
+
+// Peeker is a [Store] that reads without I/O, so that a hit needs neither a
+// deadline nor a goroutine.
+type Peeker interface {
+	// Peek is Get without a context.
+	Peek(key string) (Entry, bool)
+}
+
+// ServerInfo describes the server behind a store, as INFO tells it. Sizes are
+// in bytes. In a cluster the numbers are sums over the masters.
+type ServerInfo struct {
+	Version           string  `json:"version"`
+	Mode              string  `json:"mode"`
+	Role              string  `json:"role,omitempty"`
+	UptimeSeconds     int64   `json:"uptime_seconds"`
+	UsedMemory        int64   `json:"used_memory"`
+	UsedMemoryHuman   string  `json:"used_memory_human"`
+	UsedMemoryPeak    int64   `json:"used_memory_peak"`
+	MaxMemory         int64   `json:"maxmemory"`
+	MaxMemoryPolicy   string  `json:"maxmemory_policy,omitempty"`
+	MemoryUsedPercent float64 `json:"memory_used_percent"`
+	ConnectedClients  int64   `json:"connected_clients"`
+	Keys              int64   `json:"keys"`
+	KeyspaceHits      int64   `json:"keyspace_hits"`
+	KeyspaceMisses    int64   `json:"keyspace_misses"`
+	ExpiredKeys       int64   `json:"expired_keys"`
+	EvictedKeys       int64   `json:"evicted_keys"`
+	CommandsProcessed int64   `json:"commands_processed"`
+	OpsPerSecond      int64   `json:"ops_per_second"`
+	ConnectedReplicas int64   `json:"connected_replicas"`
+	ClusterMasters    int     `json:"cluster_masters,omitempty"`
+}
+
+// PoolStats describes a connection pool: connections now, and counters since
+// it was made.
+type PoolStats struct {
+	Size     int    `json:"size"`
+	Total    uint32 `json:"total"`
+	Idle     uint32 `json:"idle"`
+	InUse    uint32 `json:"in_use"`
+	Hits     uint32 `json:"hits"`
+	Misses   uint32 `json:"misses"`
+	Timeouts uint32 `json:"timeouts"`
+	Waits    uint32 `json:"waits"`
+	// WaitSeconds is the time callers have waited for a connection, in all.
+	WaitSeconds float64 `json:"wait_seconds"`
+	// Breaker is closed, open or half-open.
+	Breaker string `json:"breaker"`
+}

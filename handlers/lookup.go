@@ -1,0 +1,251 @@
+package handlers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/source"
+)
+
+// Lookup is what session_lookup and file_metadata have in common: which
+// record a request is about, where it comes from, and what follows when there
+// is none.
+type Lookup struct {
+	// The identity of the record, with placeholders.
+	ID string `json:"id,omitempty"`
+
+	// The template of the record's key, with {id} where the identity goes.
+	// Default: that of the family. The global key_prefix goes in front.
+	Key string `json:"key,omitempty"`
+
+	// Put the hex SHA-256 of the identity into the key instead of itself.
+	// Default: only for sessions with an http source.
+	HashID *bool `json:"hash_id,omitempty"`
+
+	// How long a record from the source is kept. Default: that of the family.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// How long an absence or a refusal is kept. Default 30s.
+	NegativeTTL caddy.Duration `json:"negative_ttl,omitempty"`
+
+	// Where a record comes from when no cache has it. Default: nowhere, the
+	// application writes the records by itself.
+	SourceRaw json.RawMessage `json:"source,omitempty" caddy:"namespace=filewallball.sources inline_key=source"`
+
+	// What follows when there is no record.
+	OnMissing *Reaction `json:"on_missing,omitempty"`
+
+	// What follows when the record is a refusal.
+	OnDenied *Reaction `json:"on_denied,omitempty"`
+
+	// What follows when nobody could tell.
+	OnError *Reaction `json:"on_error,omitempty"`
+
+	// The name of this route in statistics. Default: made of the directive's
+	// name and position.
+	Name string `json:"name,omitempty"`
+
+	app    App
+	policy *Policy
+	route  *cache.Route
+	source cache.Source
+	key    cache.KeyTemplate
+	hashID bool
+	// keyVaries tells that the key has placeholders other than {id}.
+	keyVaries bool
+}
+
+// lookupKind is what differs between the lookups.
+type lookupKind struct {
+	directive string
+	family    string
+	// options that only one of them has
+	sliding, expiresAt bool
+	hashWithHTTP       bool
+	onMissing          Reaction
+	onDenied           Reaction
+	onError            Reaction
+}
+
+func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
+	app, err := appOf(ctx)
+	if err != nil {
+		return err
+	}
+	l.app, l.policy = app, app.Policy()
+	if err := l.provisionSource(ctx); err != nil {
+		return err
+	}
+	family := l.policy.Family(kind.family)
+	if err := l.provisionKey(family, kind); err != nil {
+		return err
+	}
+	for _, r := range []struct {
+		reaction *(*Reaction)
+		standard Reaction
+	}{{&l.OnMissing, kind.onMissing}, {&l.OnDenied, kind.onDenied}, {&l.OnError, kind.onError}} {
+		if *r.reaction == nil {
+			*r.reaction = &r.standard
+		}
+	}
+	options := cache.RouteOptions{
+		Name:          app.NameRoute(l.Name, kind.directive),
+		Family:        family.Name,
+		TTL:           family.TTL,
+		NegativeTTL:   time.Duration(l.NegativeTTL),
+		Sliding:       kind.sliding,
+		ExpiresAt:     kind.expiresAt,
+		Source:        l.source,
+		LookupTimeout: l.policy.LookupTimeout,
+	}
+	if l.TTL != 0 {
+		options.TTL = time.Duration(l.TTL)
+	}
+	if s, ok := l.source.(interface{ LoadTimeout() time.Duration }); ok {
+		options.LoadTimeout = s.LoadTimeout()
+	}
+	l.route, err = app.Cache().Route(options)
+	return err
+}
+
+func (l *Lookup) provisionSource(ctx caddy.Context) error {
+	if len(l.SourceRaw) == 0 {
+		return nil
+	}
+	ctx = ctx.WithValue(source.IdentityCtxKey, l.ID)
+	mod, err := ctx.LoadModule(l, "SourceRaw")
+	if err != nil {
+		return fmt.Errorf("loading source: %v", err)
+	}
+	s, ok := mod.(cache.Source)
+	if !ok {
+		return fmt.Errorf("module %T is not a source of records", mod)
+	}
+	l.source = s
+	return nil
+}
+
+func (l *Lookup) provisionKey(family cache.Family, kind lookupKind) error {
+	template := l.Key
+	if template == "" {
+		template = family.KeyTemplate
+	}
+	// environment and files do not change from request to request
+	template = caddy.NewReplacer().ReplaceKnown(template, "")
+	key, err := cache.ParseKeyTemplate(template)
+	if err != nil {
+		return err
+	}
+	key[0] = l.policy.KeyPrefix + key[0]
+	l.key = key
+	for _, part := range key {
+		l.keyVaries = l.keyVaries || strings.Contains(part, "{")
+	}
+	if l.HashID != nil {
+		l.hashID = *l.HashID
+	} else if l.source != nil {
+		l.hashID = kind.hashWithHTTP && l.source.Name() == "http"
+	}
+	return nil
+}
+
+func (l *Lookup) validate() error {
+	for _, r := range []struct {
+		name     string
+		reaction *Reaction
+	}{{"on_missing", l.OnMissing}, {"on_denied", l.OnDenied}, {"on_error", l.OnError}} {
+		if err := r.reaction.validate(); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	return nil
+}
+
+// locator is a source that finds the record's place by more than the identity.
+type locator interface {
+	// Locate returns what stands for the identity in the key, and what the
+	// source will be asked. ok is false where this source has nothing to say
+	// about the request, whatever a cache knows.
+	Locate(repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool)
+}
+
+// errNotLocated says that a source has nothing to say about an identity.
+var errNotLocated = errors.New("the source has nothing to say about this identity")
+
+// request says what to look up for an identity that is not empty. The error
+// wraps [cache.ErrMalformedIdentity] or errNotLocated.
+func (l *Lookup) request(repl *caddy.Replacer, id string) (cache.Request, error) {
+	if err := cache.CheckIdentity(id); err != nil {
+		return cache.Request{}, err
+	}
+	keyID, req := id, cache.Request{ID: id}
+	if loc, ok := l.source.(locator); ok {
+		if keyID, req, ok = loc.Locate(repl, id); !ok {
+			return cache.Request{}, errNotLocated
+		}
+	}
+	key := l.key
+	if l.keyVaries {
+		key = make(cache.KeyTemplate, len(l.key))
+		for i, part := range l.key {
+			key[i] = repl.ReplaceAll(part, "")
+			// what placeholders gave is client input as much as the identity
+			if err := cache.CheckIdentity(key[i]); err != nil {
+				return cache.Request{}, err
+			}
+		}
+	}
+	req.Key = key.Key(cache.KeyIdentity(keyID, l.hashID))
+	return req, nil
+}
+
+// Reaction is what follows when a lookup finds nothing usable: an HTTP error
+// with a status, a redirect, or the next handler.
+type Reaction struct {
+	// The status of the error, 400 to 599.
+	Status int `json:"status,omitempty"`
+
+	// Where to send the client, with placeholders (302).
+	Redirect string `json:"redirect,omitempty"`
+
+	// Go on as if there were no lookup.
+	Continue bool `json:"continue,omitempty"`
+}
+
+func (a *Reaction) validate() error {
+	set := 0
+	for _, is := range []bool{a.Status != 0, a.Redirect != "", a.Continue} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		return errors.New("want exactly one of status, redirect and continue")
+	}
+	if a.Status != 0 && (a.Status < 400 || a.Status > 599) {
+		return fmt.Errorf("status %d is not an error: want 400 to 599", a.Status)
+	}
+	return nil
+}
+
+// serve does what the reaction says. cause is for the log; it never holds an
+// identity.
+func (a *Reaction) serve(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, cause error) error {
+	switch {
+	case a.Continue:
+		return next.ServeHTTP(w, r)
+	case a.Redirect != "":
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, repl.ReplaceAll(a.Redirect, ""), http.StatusFound)
+		return nil
+	}
+	return caddyhttp.Error(a.Status, cause)
+}
