@@ -1,7 +1,379 @@
-package filewallball_test
+package filewallball
+
 import (
-	_ "github.com/caddyserver/caddy/v2/caddytest"
-	_ "github.com/Shopify/toxiproxy/v2"
-	_ "go.uber.org/goleak"
-	_ "github.com/stretchr/testify/require"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
+
+// One Caddy runs in a process, so these tests run one after the other.
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "filewallball")
+	if err != nil {
+		panic(err)
+	}
+	// nothing of these tests lands among the user's own certificates
+	os.Setenv("XDG_DATA_HOME", dir)
+	os.Setenv("XDG_CONFIG_HOME", dir)
+	goleak.VerifyTestMain(m,
+		// Caddy's own, which outlive a configuration
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"),
+		goleak.Cleanup(func(code int) {
+			os.RemoveAll(dir)
+			os.Exit(code)
+		}))
+}
+
+// site is a running Caddy: where its pages and its admin API are.
+type site struct{ page, admin string }
+
+// serve runs Caddy with the global option's content and the site's content.
+func serve(t *testing.T, option, routes string) site {
+	t.Helper()
+	s := site{page: freeAddr(t), admin: freeAddr(t)}
+	s.load(t, option, routes)
+	t.Cleanup(func() {
+		require.NoError(t, caddy.Stop())
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return s
+}
+
+func (s site) config(option, routes string) string {
+	return fmt.Sprintf(`{
+		admin %s
+		persist_config off
+		grace_period 2s
+		log {
+			output discard
+		}
+		%s
+	}
+	http://%s {
+		%s
+	}`, s.admin, option, s.page, routes)
+}
+
+func (s site) load(t *testing.T, option, routes string) {
+	t.Helper()
+	config, err := adapt(s.config(option, routes))
+	require.NoError(t, err)
+	require.NoError(t, caddy.Load(config, true))
+}
+
+func adapt(config string) ([]byte, error) {
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
+	return adapted, err
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// answer is a response that has been read.
+type answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+func request(t *testing.T, method, url, body string, headers ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return answer{resp.StatusCode, resp.Header, string(content)}
+}
+
+func (s site) get(t *testing.T, path string, headers ...string) answer {
+	t.Helper()
+	return request(t, http.MethodGet, "http://"+s.page+path, "", headers...)
+}
+
+func (s site) api(t *testing.T, method, path, body string) answer {
+	t.Helper()
+	return request(t, method, "http://"+s.admin+"/filewallball/"+path, body)
+}
+
+func (s site) stats(t *testing.T) (stats struct {
+	Store    string
+	Hits     int
+	Misses   int
+	Families map[string]struct{ Hits, Misses, Absent int }
+	Routes   map[string]struct {
+		Family string
+		Hits   int
+	}
+	Sources map[string]struct{ Requests, Errors, Coalesced int }
+	Pool    *struct{ Size, Total int }
+	Redis   *struct{ Version string }
+},
+) {
+	t.Helper()
+	a := s.api(t, http.MethodGet, "stats", "")
+	require.Equal(t, http.StatusOK, a.Status)
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &stats))
+	return stats
+}
+
+func files(t *testing.T, contents map[string]string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, content := range contents {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, []byte(content), 0o644))
+	}
+	return dir
+}
+
+const sessionCookie = "session=s3cret"
+
+func TestSessionGatesFilesWithRedis(t *testing.T) {
+	server := redistest.Start(t)
+	dir := files(t, map[string]string{"report.txt": "secret report"})
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", `
+		root `+dir+`
+		session_lookup {cookie.session}
+		file_metadata {
+			source file_system
+		}
+		file_server`)
+
+	require.Equal(t, http.StatusUnauthorized, s.get(t, "/report.txt").Status)
+	require.Equal(t, http.StatusUnauthorized, s.get(t, "/report.txt", "Cookie", sessionCookie).Status)
+
+	redis := server.Client()
+	require.NoError(t, redis.Set(t.Context(), "session:user:s3cret", `{"user_id": 123}`, time.Hour).Err())
+	a := s.get(t, "/report.txt", "Cookie", sessionCookie)
+	require.Equal(t, http.StatusOK, a.Status)
+	require.Equal(t, "secret report", a.Body)
+	require.Contains(t, a.Header.Values("Cache-Status")[0], "session_lookup; hit; ttl=")
+	require.Contains(t, a.Header.Values("Cache-Status")[0], "detail=redis")
+	require.Equal(t, "file_metadata; fwd=miss; stored", a.Header.Values("Cache-Status")[1])
+
+	again := s.get(t, "/report.txt", "Cookie", sessionCookie, "If-None-Match", a.Header.Get("Etag"))
+	require.Equal(t, http.StatusNotModified, again.Status)
+	require.Equal(t, http.StatusNotFound, s.get(t, "/none.txt", "Cookie", sessionCookie).Status)
+	require.Contains(t, s.get(t, "/none.txt", "Cookie", sessionCookie).Header.Values("Cache-Status")[1], "; hit; ")
+
+	require.NoError(t, redis.Del(t.Context(), "session:user:s3cret").Err())
+	require.Equal(t, http.StatusUnauthorized, s.get(t, "/report.txt", "Cookie", sessionCookie).Status, "revoked, yet let in")
+
+	stats := s.stats(t)
+	require.Equal(t, "redis", stats.Store)
+	require.NotNil(t, stats.Pool)
+	require.NotEmpty(t, stats.Redis.Version)
+	require.Equal(t, 4, stats.Families["session"].Hits)
+}
+
+func TestEverythingWorksWithoutConfiguration(t *testing.T) {
+	s := serve(t, "", "session_lookup {header.X-Token}\nrespond \"hello {http.session.name}\"")
+	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc?ttl=1m", `{"name": "Ada"}`).Status)
+	require.Equal(t, "hello Ada", s.get(t, "/", "X-Token", "abc").Body)
+	require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "other").Status)
+
+	stats := s.stats(t)
+	require.Equal(t, "memory", stats.Store)
+	require.Nil(t, stats.Pool)
+	require.Nil(t, stats.Redis)
+	require.Equal(t, 1, stats.Hits)
+	require.Equal(t, 1, stats.Misses)
+	require.Equal(t, http.StatusOK, s.api(t, http.MethodGet, "health", "").Status)
+}
+
+func TestReloadKeepsRecordsConnectionsAndCounters(t *testing.T) {
+	for name, option := range map[string]func(t *testing.T) string{
+		"memory": func(*testing.T) string { return "filewallball" },
+		"redis":  func(t *testing.T) string { return "filewallball {\nredis " + redistest.Start(t).Addr() + "\n}" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			option := option(t)
+			s := serve(t, option, "session_lookup {header.X-Token}\nrespond before")
+			require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc", `{}`).Status)
+			require.Equal(t, "before", s.get(t, "/", "X-Token", "abc").Body)
+			pool := s.stats(t).Pool
+
+			s.load(t, option, "session_lookup {header.X-Token}\nrespond after")
+			require.Equal(t, "after", s.get(t, "/", "X-Token", "abc").Body)
+			stats := s.stats(t)
+			require.Equal(t, 2, stats.Hits)
+			if pool != nil {
+				require.Equal(t, pool.Total, stats.Pool.Total, "connections were made anew")
+			}
+		})
+	}
+}
+
+func TestCountersOutliveAChangeOfStore(t *testing.T) {
+	s := serve(t, "filewallball {\nmemory {\nmax_size 1MB\n}\n}", "session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
+	require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "abc").Status)
+	s.load(t, "filewallball {\nmemory {\nmax_size 2MB\n}\n}", "respond hi")
+	require.Equal(t, 1, s.stats(t).Families["session"].Misses)
+	require.NotContains(t, s.stats(t).Routes, "door")
+}
+
+func TestFailedReloadLeavesTheRunningConfigurationAlone(t *testing.T) {
+	s := serve(t, "filewallball", "session_lookup {header.X-Token}\nrespond hi")
+	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc", `{}`).Status)
+	bad, err := adapt(s.config("filewallball {\nkey_prefix {env.NO_SUCH_{x}}\n}", "session_lookup {header.X-Token} {\nkey nothing\n}\nrespond hi"))
+	require.NoError(t, err)
+	for range 3 {
+		require.Error(t, caddy.Load(bad, true))
+		require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "abc").Status)
+	}
+}
+
+func TestCaddyStartsValidatesAndRecoversWhileRedisIsDown(t *testing.T) {
+	server := redistest.Start(t)
+	server.Kill()
+	option := "filewallball {\nredis " + server.Addr() + "\n}"
+	s := site{page: freeAddr(t), admin: freeAddr(t)}
+	config, err := adapt(s.config(option, "session_lookup {header.X-Token}\nrespond hi"))
+	require.NoError(t, err)
+	var parsed caddy.Config
+	require.NoError(t, json.Unmarshal(config, &parsed))
+	require.NoError(t, caddy.Validate(&parsed))
+
+	s = serve(t, option, "session_lookup {header.X-Token}\nrespond hi")
+	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/", "X-Token", "abc").Status, "fail closed")
+	require.Equal(t, http.StatusServiceUnavailable, s.api(t, http.MethodGet, "health", "").Status)
+	require.Equal(t, http.StatusOK, s.api(t, http.MethodGet, "stats", "").Status)
+
+	server.Restart()
+	require.NoError(t, server.Client().Set(t.Context(), "session:user:abc", "{}", time.Hour).Err())
+	require.Eventually(t, func() bool {
+		return s.get(t, "/", "X-Token", "abc").Status == http.StatusOK
+	}, 10*time.Second, 50*time.Millisecond)
+	require.Equal(t, http.StatusOK, s.api(t, http.MethodGet, "health", "").Status)
+}
+
+func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
+	for name, c := range map[string]struct{ option, want string }{
+		"unknown option":       {"colour red", "unknown option 'colour': filewallball takes redis"},
+		"argument":             {"", "takes a block and no argument, but has 'x'"},
+		"unknown redis option": {"redis {\nadress a:1\n}", "unknown option 'adress': redis takes profile, url, address"},
+		"twice":                {"key_prefix a:\nkey_prefix b:", "key_prefix is given twice"},
+		"bad duration":         {"lookup_timeout soon", "lookup_timeout: 'soon' is not a duration"},
+		"bad size":             {"max_value_size big", "max_value_size: 'big' is not a size"},
+		"unknown family":       {"ttl sessions 1h", "family 'sessions' is not known: want one of file_meta, session, upload_progress"},
+		"family twice":         {"ttl session 1h\nttl session 2h", "ttl of session is given twice"},
+		"bad ttl":              {"ttl session -1h", "ttl of session: '-1h' is not a duration"},
+		"bad profile":          {"redis {\nprofile staging\n}", "profile: 'staging' is not one of development, kubernetes, production"},
+		"bad db":               {"redis {\ndb -1\n}", "db: '-1' is not a whole number of at least 0"},
+		"bad backoff":          {"redis {\nretry_backoff 2s 1s\n}", "the shortest pause 2s is longer than the longest 1s"},
+		"bad percentage":       {"alert {\nhit_rate_below 180\n}", "hit_rate_below: '180' is not a percentage"},
+		"both stores":          {"redis\nmemory", "redis and memory are both given"},
+		"tls without key":      {"redis {\ntls {\ncert a.pem\n}\n}", "cert takes the PEM files of a certificate and of its key"},
+		"addresses twice":      {"redis a:1 {\naddress b:2\n}", "give them in one place"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			option := "filewallball {\n" + c.option + "\n}"
+			if c.option == "" {
+				option = "filewallball x"
+			}
+			_, err := adapt("{\n" + option + "\n}\n")
+			require.ErrorContains(t, err, c.want)
+			require.Regexp(t, `Caddyfile:\d+`, err.Error(), "the line is named")
+		})
+	}
+	_, err := adapt("{\nfilewallball\nfilewallball\n}\n")
+	require.ErrorContains(t, err, "given twice")
+}
+
+var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+
+func TestReadmeCaddyfilesAreValid(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	blocks := caddyfileBlock.FindAllSubmatch(readme, -1)
+	require.NotEmpty(t, blocks)
+	for i, block := range blocks {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			config, err := adapt(string(block[1]))
+			require.NoError(t, err, "%s", block[1])
+			var parsed caddy.Config
+			require.NoError(t, json.Unmarshal(config, &parsed))
+			require.NoError(t, caddy.Validate(&parsed), "%s", block[1])
+		})
+	}
+}
+
+// python runs a script with Debian's Redis client for Python.
+func python(t *testing.T, script string) string {
+	t.Helper()
+	if exec.Command("/usr/bin/python3", "-c", "import redis").Run() != nil {
+		t.Skip("python3-redis is not installed: apt-get install python3-redis")
+	}
+	out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", script).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return strings.TrimSpace(string(bytes.TrimSpace(out)))
+}
+
+func TestPythonClientSharesRecords(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}",
+		"session_lookup {header.X-Token}\nrespond \"{http.session.user_id} {http.session.permissions}\"")
+	host, port, err := net.SplitHostPort(server.Addr())
+	require.NoError(t, err)
+	connect := fmt.Sprintf("import json, redis\nr = redis.Redis(host=%q, port=%s)\n", host, port)
+
+	python(t, connect+`r.set("session:user:123", json.dumps({"user_id": 123, "permissions": ["read", "write"], "name": "김"}), ex=86400)`)
+	a := s.get(t, "/", "X-Token", "123")
+	require.Equal(t, `123 ["read", "write"]`, a.Body)
+	require.Regexp(t, `ttl=8(6400|639\d);`, a.Header.Get("Cache-Status"))
+
+	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/file:meta:test-123?ttl=1h", `{"name": "document.pdf", "size": 1024000}`).Status)
+	require.Equal(t, "document.pdf 1024000 True",
+		python(t, connect+`m = json.loads(r.get("file:meta:test-123")); print(m["name"], m["size"], 3590 < r.ttl("file:meta:test-123") <= 3600)`))
+}
+
+func TestRedisCLISharesRecords(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond ok")
+	_, port, err := net.SplitHostPort(server.Addr())
+	require.NoError(t, err)
+	cli := func(args ...string) string {
+		out, err := exec.CommandContext(context.Background(), "redis-cli", append([]string{"-p", port}, args...)...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return strings.TrimSpace(string(out))
+	}
+	cli("SET", "session:user:x", `{"user_id": 1}`, "EX", "60")
+	require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "x").Status)
+	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:y?ttl=1h", `{"user_id":2}`).Status)
+	require.Equal(t, `{"user_id":2}`, cli("GET", "session:user:y"))
+	require.Regexp(t, `^3(600|59\d)$`, cli("TTL", "session:user:y"))
+}

@@ -42,9 +42,11 @@ func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Du
 
 // SetMany is Set for many records in as few round trips as it takes.
 func (c *Cache) SetMany(ctx context.Context, items []Item) error {
-	for _, item := range items {
-		defer c.loads.forget(item.Key)
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = item.Key
 	}
+	defer c.loads.forget(keys...)
 	return c.store.SetMany(ctx, items)
 }
 

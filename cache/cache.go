@@ -90,6 +90,8 @@ type Result struct {
 	Response any
 	// Err says why the outcome is an error.
 	Err error
+	// overtaken tells that the key was changed while its source was asked.
+	overtaken bool
 }
 
 // OK tells whether there is a record with fields.
@@ -109,17 +111,17 @@ func (rt *Route) Lookup(ctx context.Context, req Request) Result {
 
 func (rt *Route) lookup(ctx context.Context, req Request) Result {
 	if rt.cache.peeker != nil {
-		entry, _ := rt.cache.peeker.Peek(req.Key)
-		if r, ok := rt.hit(ctx, req, entry); ok {
-			return r
+		if entry, ok := rt.cache.peeker.Peek(req.Key); ok {
+			if r, ok := rt.hit(ctx, req, entry); ok {
+				return r
+			}
 		}
-		return rt.miss(ctx, req, entry.Record, &budget{left: rt.options.LookupTimeout})
 	}
-	return rt.lookupShared(ctx, req)
+	return rt.get(ctx, req)
 }
 
-// lookupShared is lookup in a store that is some I/O away.
-func (rt *Route) lookupShared(ctx context.Context, req Request) Result {
+// get is lookup for what a peek does not find.
+func (rt *Route) get(ctx context.Context, req Request) Result {
 	b := &budget{left: rt.options.LookupTimeout}
 	var entry Entry
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
@@ -177,10 +179,10 @@ func (rt *Route) slide(ctx context.Context, key string, record *Record, left tim
 	if left == NoExpiry || left >= full-rt.options.TTL/10 {
 		return
 	}
-	ctx = context.WithoutCancel(ctx)
+	detached := context.WithoutCancel(ctx) // a closure over ctx would put it on the heap at every hit
 	rt.cache.touches.start(key, nil, func() Result {
 		b := &budget{left: rt.options.LookupTimeout}
-		return Result{Err: b.spend(ctx, func(ctx context.Context) error {
+		return Result{Err: b.spend(detached, func(ctx context.Context) error {
 			_, err := rt.cache.store.Touch(ctx, key, full)
 			return err
 		})}
@@ -195,9 +197,12 @@ func (rt *Route) miss(ctx context.Context, req Request, old *Record, b *budget) 
 		return Result{Outcome: OutcomeAbsent}
 	}
 	detached := context.WithoutCancel(ctx)
-	r, joined := rt.cache.loads.do(ctx, req.Key, source, func() Result {
-		return rt.load(detached, req, old, b)
-	})
+	load := func() Result { return rt.load(detached, req, old, b) }
+	r, joined := rt.cache.loads.do(ctx, req.Key, source, load)
+	if joined && r.overtaken {
+		// the change may have come before this lookup, from another node
+		r, joined = rt.cache.loads.do(ctx, req.Key, source, load)
+	}
 	if joined {
 		rt.asked.coalesced.Add(1)
 	}
@@ -207,24 +212,24 @@ func (rt *Route) miss(ctx context.Context, req Request, old *Record, b *budget) 
 // load fills a key from the source, under the key's lease. Without the lease
 // (the store is out of reach, or somebody else loads for too long) it asks for
 // itself and fills nothing.
-func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) Result {
+func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) (r Result) {
 	token, now := rt.lease(ctx, req.Key, old, b)
-	if now.Record != nil {
-		if r, ok := rt.hit(ctx, req, now); ok {
-			return r
+	if r, ok := rt.hit(ctx, req, now); ok {
+		return r
+	}
+	defer func() {
+		if !r.Stored { // also where the source panics
+			rt.release(ctx, req.Key, token, b)
 		}
-	}
+	}()
 	loaded, err := rt.ask(ctx, req, old)
-	if err != nil || loaded.NoStore || loaded.Response != nil {
-		rt.release(ctx, req.Key, token, b)
-	}
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
 	if loaded.Response != nil {
 		return Result{Outcome: OutcomeAbsent, Response: loaded.Response}
 	}
-	r := Result{Record: loaded.Record, Outcome: OutcomeMiss}
+	r = Result{Record: loaded.Record, Outcome: OutcomeMiss}
 	switch {
 	case loaded.Record.state == Absent, rt.expired(loaded.Record, time.Now()):
 		r.Outcome = OutcomeAbsent
@@ -232,7 +237,7 @@ func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) 
 		r.Outcome = OutcomeDenied
 	}
 	if token != "" && !loaded.NoStore {
-		r.Stored, r.TTL = rt.fill(ctx, req.Key, token, old, loaded, b)
+		rt.fill(ctx, req.Key, token, old, loaded, b, &r)
 	}
 	return r
 }
@@ -274,6 +279,9 @@ func (rt *Route) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 	loaded, err := rt.options.Source.Load(ctx, req, old)
 	rt.cache.stats.SourceLatency.Observe(time.Since(started))
 	rt.asked.requests.Add(1)
+	if err == nil && loaded.Record == nil && loaded.Response == nil {
+		err = errors.New("it answered neither a record nor a response")
+	}
 	if err != nil {
 		rt.asked.errors.Add(1)
 		return Loaded{}, &SourceError{err}
@@ -281,8 +289,9 @@ func (rt *Route) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 	return loaded, nil
 }
 
-func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loaded Loaded, b *budget) (stored bool, ttl time.Duration) {
-	ttl = rt.options.TTL
+// fill stores what was loaded, if it may be, and notes in r what came of it.
+func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loaded Loaded, b *budget, r *Result) {
+	ttl := rt.options.TTL
 	if loaded.Record.state != Found {
 		ttl = rt.options.NegativeTTL
 	}
@@ -292,14 +301,20 @@ func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loade
 	}
 	ttl = rt.capTTL(ttl, loaded.Record, time.Now())
 	if ttl < MinTTL {
-		rt.release(ctx, key, token, b)
-		return false, 0
+		return
 	}
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		stored, err = rt.cache.store.Fill(ctx, key, token, old, loaded.Record, ttl)
+		r.Stored, err = rt.cache.store.Fill(ctx, key, token, old, loaded.Record, ttl)
 		return err
 	})
-	return stored && err == nil, ttl
+	switch {
+	case err != nil:
+		r.Stored = false
+	case r.Stored:
+		r.TTL = ttl
+	default:
+		r.overtaken = true
+	}
 }
 
 // release lets others load at once instead of when the lease expires.

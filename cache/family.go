@@ -66,8 +66,12 @@ func FamilyOf(families []Family, keyPrefix, key string) (f Family, ok bool) {
 // KeyTemplate is what stands before, between and after the identity in a key.
 type KeyTemplate []string
 
-// ParseKeyTemplate splits a template at {id}, which it must have.
+// ParseKeyTemplate splits a template at {id}, which it must have. What stands
+// around it must be printable UTF-8, as keys are.
 func ParseKeyTemplate(template string) (KeyTemplate, error) {
+	if !utf8.ValidString(template) || strings.IndexFunc(template, unicode.IsControl) >= 0 {
+		return nil, fmt.Errorf("key template %q has a control character or is not valid UTF-8", template)
+	}
 	parts := strings.Split(template, IDPlaceholder)
 	if len(parts) < 2 {
 		return nil, fmt.Errorf("key template %q has no %s: every identity would share one record", template, IDPlaceholder)

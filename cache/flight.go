@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -23,6 +24,9 @@ type flight struct {
 	done   chan struct{}
 	result Result
 }
+
+// errNoResult is the result of a load that ended its goroutine.
+var errNoResult = errors.New("loading ended without a result")
 
 // do joins the flight of the key and source, or starts load in a goroutine of
 // its own. joined tells which. It returns early only when ctx ends.
@@ -55,7 +59,7 @@ func (f *flights) board(key string, source Source, load func() Result) (fl *flig
 			return fl, true
 		}
 	}
-	fl = &flight{source: source, done: make(chan struct{})}
+	fl = &flight{source: source, done: make(chan struct{}), result: Result{Outcome: OutcomeError, Err: errNoResult}}
 	if f.loads == nil {
 		f.loads = make(map[string][]*flight)
 	}

@@ -77,7 +77,7 @@ func Decode(text string, max int) (*Record, error) {
 		return nil, fmt.Errorf("%w: value is not valid JSON", ErrInvalidRecord)
 	}
 	if trimmed[0] == 'n' {
-		return AbsentRecord(), nil
+		return &Record{text: text, state: Absent}, nil
 	}
 	r := &Record{text: text}
 	if denied, ok := r.Field("denied"); ok {
@@ -90,11 +90,9 @@ func Decode(text string, max int) (*Record, error) {
 // deniedState fails closed: only false and null leave a record with a
 // "denied" field allowed, and a status that is none counts as 403.
 func deniedState(v Value) (State, uint16) {
-	switch v.Text() {
+	switch v.JSON() {
 	case "false", "null":
-		if !v.IsString() {
-			return Found, 0
-		}
+		return Found, 0
 	}
 	if status, ok := v.Int(); ok && status >= 400 && status <= 599 {
 		return Denied, uint16(status)
@@ -128,13 +126,11 @@ func (r *Record) Size() int { return len(r.text) }
 // the last one counts, as encoding/json and Python's json have it.
 func (r *Record) Field(path string) (Value, bool) {
 	v := gjson.Parse(r.text)
-	for path != "" {
-		name, rest, _ := strings.Cut(path, ".")
-		v = member(v, name)
-		if !v.Exists() {
+	for name, more := "", true; more; {
+		name, path, more = strings.Cut(path, ".")
+		if v = member(v, name); !v.Exists() {
 			return Value{}, false
 		}
-		path = rest
 	}
 	return Value{v}, true
 }
@@ -205,8 +201,16 @@ func (r *Record) SetMemo(v any) { r.memo.Store(&v) }
 type Value struct{ v gjson.Result }
 
 // Text is the value as people would write it: a string without its quotes,
-// anything else as its JSON text.
-func (v Value) Text() string { return v.v.String() }
+// nothing for null, anything else as its JSON text.
+func (v Value) Text() string {
+	switch v.v.Type {
+	case gjson.String:
+		return v.v.Str
+	case gjson.Null:
+		return ""
+	}
+	return v.v.Raw // not gjson's String, which rewrites numbers
+}
 
 // JSON is the value's JSON text.
 func (v Value) JSON() string { return v.v.Raw }
@@ -257,8 +261,8 @@ func (v Value) Strings() []string {
 	case v.v.IsArray():
 		var words []string
 		v.v.ForEach(func(_, item gjson.Result) bool {
-			if (Value{item}).IsScalar() {
-				words = append(words, item.String())
+			if item := (Value{item}); item.IsScalar() {
+				words = append(words, item.Text())
 			}
 			return true
 		})
@@ -266,7 +270,7 @@ func (v Value) Strings() []string {
 	case v.IsString():
 		return strings.Fields(v.v.Str)
 	case v.IsScalar():
-		return []string{v.v.String()}
+		return []string{v.Text()}
 	}
 	return nil
 }

@@ -198,8 +198,9 @@ const (
 )
 
 // Histogram keeps durations of the last one to two minutes, and the count and
-// sum of all there were, without locks on the way in. A quantile is at most
-// an eighth off. The zero value is ready to use.
+// sum of all there were, without locks on the way in. A quantile is never too
+// small, and too large by an eighth or a microsecond at most. Above four
+// minutes it is four minutes. The zero value is ready to use.
 type Histogram struct {
 	count, sum atomic.Uint64
 	started    atomic.Int64 // of the current generation, Unix nanoseconds
@@ -259,7 +260,7 @@ func (h *Histogram) Quantiles(quantiles ...float64) []time.Duration {
 	}
 	bucket, seen := 0, counts[0]
 	for i, q := range quantiles {
-		for rank := uint64(q * float64(total)); seen <= rank && bucket < bucketCount-1; {
+		for rank := min(total-1, uint64(q*float64(total))); seen <= rank; {
 			bucket++
 			seen += counts[bucket]
 		}

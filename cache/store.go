@@ -65,12 +65,14 @@ type Store interface {
 	// GetMany reads many keys in as few round trips as it takes; the answer
 	// is in the order of the keys.
 	GetMany(ctx context.Context, keys []string) ([]Got, error)
-	// Set writes a record, whatever is there. A TTL under 1ms is an error.
+	// Set writes a record, whatever is there. A TTL under 1ms is an error, a
+	// record over the store's limit one that wraps [ErrInvalidRecord].
 	// It ends the key's lease: what is loading is older than what was set.
 	Set(ctx context.Context, key string, record *Record, ttl time.Duration) error
 	// SetMany is Set for many records in as few round trips as it takes.
 	SetMany(ctx context.Context, items []Item) error
 	// Touch sets the TTL of a key that is there, and tells whether it was.
+	// The TTL is bound as in Set.
 	Touch(ctx context.Context, key string, ttl time.Duration) (bool, error)
 	// Delete drops keys and their leases, and tells how many records it dropped.
 	Delete(ctx context.Context, keys ...string) (int, error)
@@ -83,15 +85,17 @@ type Store interface {
 	// while are listed at least once.
 	Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error)
 
-	// Acquire takes the lease of a key for at most ttl, if the store still
-	// has what the caller saw: old, or nothing where old is nil. Otherwise
-	// it answers what the store has now. Both the token and the entry's
-	// record are empty where somebody else holds the lease.
+	// Acquire takes the lease of a key for at most ttl, if the store has
+	// nothing newer than what the caller saw: it still has old, or nothing
+	// (old may have expired meanwhile). Otherwise it answers what the store
+	// has now. Both the token and the entry's record are empty where
+	// somebody else holds the lease. Records are the same if their texts are.
 	Acquire(ctx context.Context, key string, old *Record, ttl time.Duration) (token string, now Entry, err error)
 	// Fill writes a record if the lease still holds the token and the store
-	// still has what the load began from: old, or nothing where old is nil.
-	// So it never overwrites what another client wrote meanwhile. It ends
-	// the lease and tells whether it wrote.
+	// has nothing newer than what the load began from: it has old, or
+	// nothing. So it never overwrites what another client wrote meanwhile.
+	// It ends the token's lease and tells whether it wrote. The TTL is
+	// bound as in Set.
 	Fill(ctx context.Context, key, token string, old, record *Record, ttl time.Duration) (bool, error)
 	// Release ends a lease that was not used, if it still holds the token.
 	Release(ctx context.Context, key, token string) error

@@ -5,93 +5,13 @@ package handlers
 import (
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
+
+	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
-
-// Once refuses a second use of single-valued subdirectives.
-type Once map[string]bool
-
-// Check returns an error that names the token if it was there before.
-func (o Once) Check(d *caddyfile.Dispenser) error {
-	name := d.Val()
-	if o[name] {
-		return d.Errf("%s is given twice: once is all it takes", name)
-	}
-	o[name] = true
-	return nil
-}
-
-// OneArg returns the only argument of the current subdirective.
-func OneArg(d *caddyfile.Dispenser) (string, error) {
-	name := d.Val()
-	args := d.RemainingArgs()
-	if len(args) != 1 {
-		return "", d.Errf("%s takes one argument, not %d", name, len(args))
-	}
-	return args[0], nil
-}
-
-// NoArgs refuses arguments of the current subdirective.
-func NoArgs(d *caddyfile.Dispenser) error {
-	name := d.Val()
-	if args := d.RemainingArgs(); len(args) > 0 {
-		return d.Errf("%s takes no argument, but has '%s'", name, args[0])
-	}
-	return nil
-}
-
-// Duration returns the only argument of the current subdirective as a
-// duration above zero.
-func Duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
-	name := d.Val()
-	arg, err := OneArg(d)
-	if err != nil {
-		return 0, err
-	}
-	return parseDuration(d, name, arg)
-}
-
-func parseDuration(d *caddyfile.Dispenser, name, arg string) (caddy.Duration, error) {
-	dur, err := caddy.ParseDuration(arg)
-	if err != nil || dur < time.Millisecond {
-		return 0, d.Errf("%s: '%s' is not a duration of at least 1ms, like 500ms, 30s or 1h", name, arg)
-	}
-	return caddy.Duration(dur), nil
-}
-
-// Size returns the only argument of the current subdirective as a number of
-// bytes above zero.
-func Size(d *caddyfile.Dispenser) (int64, error) {
-	name := d.Val()
-	arg, err := OneArg(d)
-	if err != nil {
-		return 0, err
-	}
-	size, err := humanize.ParseBytes(arg)
-	if err != nil || size == 0 || size > 1<<62 {
-		return 0, d.Errf("%s: '%s' is not a size, like 64MiB or 1GB", name, arg)
-	}
-	return int64(size), nil
-}
-
-// OnOff returns the argument on or off of the current subdirective; without
-// one it is on.
-func OnOff(d *caddyfile.Dispenser) (bool, error) {
-	name := d.Val()
-	args := d.RemainingArgs()
-	switch {
-	case len(args) == 0 || len(args) == 1 && args[0] == "on":
-		return true, nil
-	case len(args) == 1 && args[0] == "off":
-		return false, nil
-	}
-	return false, d.Errf("%s takes on or off, not '%s'", name, args[0])
-}
 
 // unmarshalReaction reads <status> | continue and, where it may stand,
 // redirect <url>.
@@ -118,7 +38,7 @@ func unmarshalReaction(d *caddyfile.Dispenser, redirects bool) (*Reaction, error
 }
 
 // unmarshalLookup reads the current subdirective if both lookups have it.
-func (l *Lookup) unmarshal(d *caddyfile.Dispenser, once Once, redirects bool) (known bool, err error) {
+func (l *Lookup) unmarshal(d *caddyfile.Dispenser, once directive.Once, redirects bool) (known bool, err error) {
 	switch d.Val() {
 	case "key", "hash_id", "ttl", "negative_ttl", "source", "on_missing", "on_denied", "on_error", "name":
 	default:
@@ -129,17 +49,17 @@ func (l *Lookup) unmarshal(d *caddyfile.Dispenser, once Once, redirects bool) (k
 	}
 	switch d.Val() {
 	case "key":
-		l.Key, err = OneArg(d)
+		l.Key, err = directive.OneArg(d)
 	case "hash_id":
 		var on bool
-		on, err = OnOff(d)
+		on, err = directive.OnOff(d)
 		l.HashID = &on
 	case "ttl":
-		l.TTL, err = Duration(d)
+		l.TTL, err = directive.Duration(d)
 	case "negative_ttl":
-		l.NegativeTTL, err = Duration(d)
+		l.NegativeTTL, err = directive.Duration(d)
 	case "name":
-		l.Name, err = OneArg(d)
+		l.Name, err = directive.OneArg(d)
 	case "source":
 		err = l.unmarshalSource(d)
 	case "on_missing":
@@ -158,7 +78,7 @@ func (l *Lookup) unmarshalSource(d *caddyfile.Dispenser) error {
 	}
 	name := d.Val()
 	if name == "none" {
-		return NoArgs(d)
+		return directive.NoArgs(d)
 	}
 	if _, err := caddy.GetModule("filewallball.sources." + name); err != nil {
 		return d.Errf("source '%s' is not known: want none, http <url> or file_system", name)

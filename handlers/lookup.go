@@ -23,7 +23,9 @@ type Lookup struct {
 	ID string `json:"id,omitempty"`
 
 	// The template of the record's key, with {id} where the identity goes.
-	// Default: that of the family. The global key_prefix goes in front.
+	// Default: that of the family. The global key_prefix goes in front. Other
+	// placeholders are client input as much as the identity: where both are in
+	// a key, it must be clear where one ends, or hash_id must be on.
 	Key string `json:"key,omitempty"`
 
 	// Put the hex SHA-256 of the identity into the key instead of itself.
@@ -138,17 +140,19 @@ func (l *Lookup) provisionKey(family cache.Family, kind lookupKind) error {
 	if template == "" {
 		template = family.KeyTemplate
 	}
-	// environment and files do not change from request to request
-	template = caddy.NewReplacer().ReplaceKnown(template, "")
+	if resolved, fixed := atProvision(template); fixed {
+		template = resolved
+	} else {
+		l.keyVaries = true
+	}
 	key, err := cache.ParseKeyTemplate(template)
 	if err != nil {
 		return err
 	}
-	key[0] = l.policy.KeyPrefix + key[0]
-	l.key = key
-	for _, part := range key {
-		l.keyVaries = l.keyVaries || strings.Contains(part, "{")
+	if !l.keyVaries {
+		key[0] = l.policy.KeyPrefix + key[0]
 	}
+	l.key = key
 	if l.HashID != nil {
 		l.hashID = *l.HashID
 	} else if l.source != nil {
@@ -202,6 +206,8 @@ func (l *Lookup) request(repl *caddy.Replacer, id string) (cache.Request, error)
 				return cache.Request{}, err
 			}
 		}
+		// the prefix is not for a replacer: it may hold braces of its own
+		key[0] = l.policy.KeyPrefix + key[0]
 	}
 	req.Key = key.Key(cache.KeyIdentity(keyID, l.hashID))
 	return req, nil
@@ -213,7 +219,10 @@ type Reaction struct {
 	// The status of the error, 400 to 599.
 	Status int `json:"status,omitempty"`
 
-	// Where to send the client, with placeholders (302).
+	// Where to send the client, with placeholders (302). In a query they
+	// should be escaped ones, such as {http.request.uri_escaped}, or {%uri} in
+	// a Caddyfile. What does not begin with // cannot become a URL that does,
+	// so /login{http.request.uri.path} stays on this site.
 	Redirect string `json:"redirect,omitempty"`
 
 	// Go on as if there were no lookup.
@@ -244,8 +253,46 @@ func (a *Reaction) serve(w http.ResponseWriter, r *http.Request, repl *caddy.Rep
 		return next.ServeHTTP(w, r)
 	case a.Redirect != "":
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, repl.ReplaceAll(a.Redirect, ""), http.StatusFound)
+		w.Header().Set("Location", a.location(repl))
+		w.WriteHeader(http.StatusFound)
 		return nil
 	}
 	return caddyhttp.Error(a.Status, cause)
+}
+
+// location is where to send the client. Of what placeholders give, which is
+// client input, it escapes what cannot stand in a URL.
+func (a *Reaction) location(repl *caddy.Replacer) string {
+	location := repl.ReplaceAll(a.Redirect, "")
+	if rest := strings.TrimLeft(location, `/\`); len(location)-len(rest) > 1 && !strings.HasPrefix(a.Redirect, "//") {
+		// browsers take // and /\ for the beginning of another host
+		location = "/" + rest
+	}
+	var b strings.Builder
+	for _, c := range []byte(location) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// atProvision replaces the placeholders that do not change from request to
+// request: environment, files and the system. fixed tells that there are no
+// others but {id}.
+func atProvision(template string) (resolved string, fixed bool) {
+	fixed = true
+	resolved, _ = caddy.NewReplacer().ReplaceFunc(template, func(name string, value any) (any, error) {
+		prefix, _, _ := strings.Cut(name, ".")
+		switch prefix {
+		case "env", "file", "system":
+			return value, nil
+		}
+		placeholder := "{" + name + "}"
+		fixed = fixed && placeholder == cache.IDPlaceholder
+		return placeholder, nil
+	})
+	return resolved, fixed
 }

@@ -39,13 +39,11 @@ func publish(r *http.Request, repl *caddy.Replacer, prefix string, f found) {
 		case "id":
 			return f.id, true
 		}
+		// what there is not is empty, not left standing as {…} in the output
 		if f.record == nil {
-			return nil, false
+			return "", true
 		}
-		value, ok := f.record.Field(path)
-		if !ok {
-			return nil, false
-		}
+		value, _ := f.record.Field(path)
 		return value.Text(), true
 	})
 }

@@ -1,0 +1,20 @@
+RACE ?= $(shell command -v cc >/dev/null 2>&1 && echo -race)
+
+.PHONY: run test bench lint fuzz
+
+run: ## start Caddy with this plugin and the example configuration
+	go tool xcaddy -- run --config example.Caddyfile
+
+test: ## run all tests against real servers
+	.ci/install redis-server
+	go test $(RACE) ./...
+
+bench: ## run the microbenchmarks
+	.ci/install redis-server
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: ## check style and common mistakes
+	gofmt -l . && go vet ./... && go tool staticcheck ./...
+
+fuzz: ## fuzz each target for half a minute
+	.ci/fuzz 30s

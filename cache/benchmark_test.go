@@ -1,0 +1,91 @@
+// Run with: go test ./cache -run '^$' -bench . -benchmem -cpu 1,2
+
+package cache_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const benchmarkText = `{"user_id":"u-1234567","roles":["reader","editor"],"expires_at":4102444800}`
+
+func benchmarkKeys() []string {
+	keys := make([]string, 1024)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("session:user:%064d", i)
+	}
+	return keys
+}
+
+// What a hit costs beside the otter that it is read from: BenchmarkOtter has
+// the same keys with an expiry each, and nothing around them.
+func BenchmarkHit(b *testing.B) {
+	c := newCache(b, newStore(b))
+	route := newRoute(b, c, cache.RouteOptions{Sliding: true, ExpiresAt: true})
+	keys := benchmarkKeys()
+	for _, key := range keys {
+		require.NoError(b, c.Set(b.Context(), key, decode(b, benchmarkText), time.Hour))
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		ctx := b.Context()
+		for i := 0; pb.Next(); i++ {
+			if r := route.Lookup(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() {
+				b.Error("not a hit")
+			}
+		}
+	})
+}
+
+func BenchmarkOtter(b *testing.B) {
+	records := otter.Must(&otter.Options[string, *cache.Record]{
+		MaximumSize:      1 << 20,
+		ExpiryCalculator: otter.ExpiryWriting[string, *cache.Record](time.Hour),
+	})
+	b.Cleanup(func() { records.StopAllGoroutines() })
+	keys := benchmarkKeys()
+	for _, key := range keys {
+		records.Set(key, decode(b, benchmarkText))
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			if _, ok := records.GetIfPresent(keys[i%len(keys)]); !ok {
+				b.Error("not a hit")
+			}
+		}
+	})
+}
+
+// A lookup that finds nothing and has nobody to ask.
+func BenchmarkAbsent(b *testing.B) {
+	route := newRoute(b, newCache(b, newStore(b)), cache.RouteOptions{})
+	b.ReportAllocs()
+	for b.Loop() {
+		route.Lookup(b.Context(), reqA)
+	}
+}
+
+// A lookup that is filled from a source that takes no time.
+func BenchmarkFill(b *testing.B) {
+	c := newCache(b, newStore(b))
+	route := newRoute(b, c, cache.RouteOptions{Source: answering(cache.Loaded{Record: decode(b, benchmarkText)}, nil)})
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		route.Lookup(b.Context(), cache.Request{Key: fmt.Sprint("key:", i)})
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	b.ReportAllocs()
+	b.SetBytes(int64(len(benchmarkText)))
+	for b.Loop() {
+		decode(b, benchmarkText)
+	}
+}

@@ -1,0 +1,913 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
+)
+
+var errExpected = errors.New("expected")
+
+// source is one that tests program.
+type source struct {
+	load  func(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error)
+	loads atomic.Int32
+}
+
+func (s *source) Name() string { return "test" }
+
+func (s *source) Load(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
+	s.loads.Add(1)
+	return s.load(ctx, req, old)
+}
+
+// answering is a source that always says the same.
+func answering(loaded cache.Loaded, err error) *source {
+	return &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { return loaded, err }}
+}
+
+// saying is a source that has one record.
+func saying(t *testing.T, text string) *source {
+	return answering(cache.Loaded{Record: decode(t, text)}, nil)
+}
+
+// gate is a source that says in entered when it is asked, and answers what it
+// is given.
+type gate struct {
+	source
+	entered chan context.Context
+	answer  chan cache.Loaded
+}
+
+func newGate() *gate {
+	g := &gate{entered: make(chan context.Context, 1000), answer: make(chan cache.Loaded)}
+	g.load = func(ctx context.Context, _ cache.Request, _ *cache.Record) (cache.Loaded, error) {
+		g.entered <- ctx
+		return <-g.answer, nil
+	}
+	return g
+}
+
+// wrapped is a store whose calls tests change. It is none that peeks.
+type wrapped struct {
+	cache.Store
+	before func(ctx context.Context, call string) error
+
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func (w *wrapped) call(ctx context.Context, name string) error {
+	w.mu.Lock()
+	if w.calls == nil {
+		w.calls = make(map[string]int)
+	}
+	w.calls[name]++
+	w.mu.Unlock()
+	if w.before == nil {
+		return nil
+	}
+	return w.before(ctx, name)
+}
+
+func (w *wrapped) called(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls[name]
+}
+
+func (w *wrapped) Get(ctx context.Context, key string) (cache.Entry, error) {
+	if err := w.call(ctx, "get"); err != nil {
+		return cache.Entry{}, err
+	}
+	return w.Store.Get(ctx, key)
+}
+
+func (w *wrapped) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
+	if err := w.call(ctx, "acquire"); err != nil {
+		return "", cache.Entry{}, err
+	}
+	return w.Store.Acquire(ctx, key, old, ttl)
+}
+
+func (w *wrapped) Fill(ctx context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
+	if err := w.call(ctx, "fill"); err != nil {
+		return false, err
+	}
+	return w.Store.Fill(ctx, key, token, old, record, ttl)
+}
+
+func (w *wrapped) Release(ctx context.Context, key, token string) error {
+	if err := w.call(ctx, "release"); err != nil {
+		return err
+	}
+	return w.Store.Release(ctx, key, token)
+}
+
+func (w *wrapped) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	if err := w.call(ctx, "touch"); err != nil {
+		return false, err
+	}
+	return w.Store.Touch(ctx, key, ttl)
+}
+
+func newStore(t testing.TB) *memory.Store {
+	t.Helper()
+	store, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	return store
+}
+
+func newCache(t testing.TB, store cache.Store) *cache.Cache {
+	t.Helper()
+	c := cache.New(store, cache.NewStats())
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+// newRoute makes a route; what the options leave out is as for sessions.
+func newRoute(t testing.TB, c *cache.Cache, options cache.RouteOptions) *cache.Route {
+	t.Helper()
+	if options.Name == "" {
+		options.Name = "route"
+	}
+	if options.Family == "" {
+		options.Family = cache.Session
+	}
+	if options.TTL == 0 {
+		options.TTL = time.Hour
+	}
+	route, err := c.Route(options)
+	require.NoError(t, err)
+	return route
+}
+
+var reqA = cache.Request{Key: "key:a", ID: "a"}
+
+// bothWays runs a test over a store that peeks and over one that does not.
+func bothWays(t *testing.T, test func(t *testing.T, c *cache.Cache)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("peeking", func(t *testing.T) {
+		t.Parallel()
+		test(t, newCache(t, newStore(t)))
+	})
+	t.Run("shared", func(t *testing.T) {
+		t.Parallel()
+		test(t, newCache(t, &wrapped{Store: newStore(t)}))
+	})
+}
+
+func get(t *testing.T, c *cache.Cache, key string) cache.Entry {
+	t.Helper()
+	entry, err := c.Get(t.Context(), key)
+	require.NoError(t, err)
+	return entry
+}
+
+func requireStored(t *testing.T, c *cache.Cache, key, text string) {
+	t.Helper()
+	entry := get(t, c, key)
+	require.NotNil(t, entry.Record, "nothing is stored")
+	require.Equal(t, text, entry.Record.Text())
+}
+
+func requireNothingStored(t *testing.T, c *cache.Cache, key string) {
+	t.Helper()
+	require.Nil(t, get(t, c, key).Record)
+	token, _, err := c.Store().Acquire(t.Context(), key, nil, time.Hour)
+	require.NoError(t, err)
+	require.NotEmpty(t, token, "no lease is left behind")
+	require.NoError(t, c.Store().Release(t.Context(), key, token))
+}
+
+func TestLookupOfWhatTheStoreHas(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		src := saying(t, `{"from":"source"}`)
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		for text, want := range map[string]cache.Outcome{
+			`{"name":"x"}`:   cache.OutcomeHit,
+			`null`:           cache.OutcomeAbsent,
+			`{"denied":403}`: cache.OutcomeDenied,
+		} {
+			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Minute))
+			r := route.Lookup(t.Context(), reqA)
+			require.Equal(t, want, r.Outcome)
+			require.Equal(t, text, r.Record.Text())
+			require.True(t, r.Hit)
+			require.Equal(t, "memory", r.From)
+			require.InDelta(t, 60, r.TTL.Seconds(), 10)
+			require.Equal(t, want == cache.OutcomeHit, r.OK())
+			require.False(t, r.Stored)
+			require.NoError(t, r.Err)
+		}
+		require.Zero(t, src.loads.Load())
+	})
+}
+
+func TestLookupWithoutASource(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		r := newRoute(t, c, cache.RouteOptions{}).Lookup(t.Context(), reqA)
+		require.Equal(t, cache.Result{Outcome: cache.OutcomeAbsent}, r)
+		require.False(t, r.OK())
+		requireNothingStored(t, c, reqA.Key)
+	})
+}
+
+func TestLookupOfWhatTheSourceHas(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		for text, want := range map[string]struct {
+			outcome, next cache.Outcome
+			ttl           time.Duration
+		}{
+			`{"name":"x"}`:   {cache.OutcomeMiss, cache.OutcomeHit, time.Hour},
+			`null`:           {cache.OutcomeAbsent, cache.OutcomeAbsent, time.Minute},
+			`{"denied":451}`: {cache.OutcomeDenied, cache.OutcomeDenied, time.Minute},
+		} {
+			req := cache.Request{Key: "key:" + text, ID: text, Scope: "scope"}
+			src := &source{load: func(_ context.Context, got cache.Request, old *cache.Record) (cache.Loaded, error) {
+				assert.Equal(t, req, got)
+				assert.Nil(t, old)
+				return cache.Loaded{Record: decode(t, text)}, nil
+			}}
+			route := newRoute(t, c, cache.RouteOptions{Source: src, NegativeTTL: time.Minute})
+			r := route.Lookup(t.Context(), req)
+			require.Equal(t, want.outcome, r.Outcome)
+			require.Equal(t, text, r.Record.Text())
+			require.False(t, r.Hit)
+			require.Empty(t, r.From)
+			require.True(t, r.Stored)
+			require.Equal(t, want.outcome == cache.OutcomeMiss, r.OK())
+			require.InEpsilon(t, want.ttl, r.TTL, 0.051)
+			require.InEpsilon(t, want.ttl, get(t, c, req.Key).TTL(time.Now()), 0.1)
+
+			r = route.Lookup(t.Context(), req)
+			require.Equal(t, want.next, r.Outcome)
+			require.True(t, r.Hit)
+			require.EqualValues(t, 1, src.loads.Load())
+		}
+	})
+}
+
+func TestTTLsAreSpread(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, newStore(t))
+	route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{}`)})
+	shortest, longest := time.Duration(math.MaxInt64), time.Duration(0)
+	for i := range 200 {
+		r := route.Lookup(t.Context(), cache.Request{Key: fmt.Sprint(i)})
+		shortest, longest = min(shortest, r.TTL), max(longest, r.TTL)
+	}
+	require.GreaterOrEqual(t, shortest, 57*time.Minute)
+	require.Less(t, shortest, 59*time.Minute)
+	require.Greater(t, longest, 61*time.Minute)
+	require.LessOrEqual(t, longest, 63*time.Minute)
+}
+
+func TestWhatTheSourceKeepsOutOfTheCache(t *testing.T) {
+	for name, test := range map[string]struct {
+		loaded cache.Loaded
+		err    error
+		want   cache.Result
+	}{
+		"no-store": {
+			loaded: cache.Loaded{Record: cache.DeniedRecord(403), NoStore: true},
+			want:   cache.Result{Outcome: cache.OutcomeDenied, Record: cache.DeniedRecord(403)},
+		},
+		"a response": {
+			loaded: cache.Loaded{Response: "redirect"},
+			want:   cache.Result{Outcome: cache.OutcomeAbsent, Response: "redirect"},
+		},
+		"a cap too short to store for": {
+			loaded: cache.Loaded{Record: cache.AbsentRecord(), MaxTTL: time.Microsecond},
+			want:   cache.Result{Outcome: cache.OutcomeAbsent, Record: cache.AbsentRecord()},
+		},
+		"a failure": {
+			err:  errExpected,
+			want: cache.Result{Outcome: cache.OutcomeError, Err: &cache.SourceError{Err: errExpected}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := answering(test.loaded, test.err)
+				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				for range 2 {
+					require.Equal(t, test.want, route.Lookup(t.Context(), reqA))
+					requireNothingStored(t, c, reqA.Key)
+				}
+				require.EqualValues(t, 2, src.loads.Load())
+			})
+		})
+	}
+}
+
+func TestASourceThatBreaksIsAnError(t *testing.T) {
+	for name, load := range map[string]func() cache.Loaded{
+		"panics":          func() cache.Loaded { panic(errExpected) },
+		"answers nothing": func() cache.Loaded { return cache.Loaded{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { return load(), nil }}
+				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				r := route.Lookup(t.Context(), reqA)
+				require.Equal(t, cache.OutcomeError, r.Outcome)
+				require.Error(t, r.Err)
+				require.False(t, r.OK())
+				requireNothingStored(t, c, reqA.Key)
+			})
+		})
+	}
+}
+
+func TestTheSourceCapsTheTTL(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		route := newRoute(t, c, cache.RouteOptions{
+			Source: answering(cache.Loaded{Record: decode(t, `{}`), MaxTTL: time.Minute}, nil),
+		})
+		r := route.Lookup(t.Context(), reqA)
+		require.True(t, r.Stored)
+		require.Equal(t, time.Minute, r.TTL)
+		require.LessOrEqual(t, get(t, c, reqA.Key).TTL(time.Now()), time.Minute)
+	})
+}
+
+func expiringAt(t *testing.T, at time.Time) *cache.Record {
+	t.Helper()
+	return decode(t, fmt.Sprintf(`{"expires_at":%q}`, at.Format(time.RFC3339Nano)))
+}
+
+func TestARecordPastItsTimeIsMissing(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		past := expiringAt(t, time.Now().Add(-time.Second))
+		require.NoError(t, c.Set(t.Context(), reqA.Key, past, time.Hour))
+		aware := newRoute(t, c, cache.RouteOptions{ExpiresAt: true})
+		unaware := newRoute(t, c, cache.RouteOptions{})
+		r := aware.Lookup(t.Context(), reqA)
+		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
+		require.False(t, r.Hit)
+		require.Equal(t, cache.OutcomeHit, unaware.Lookup(t.Context(), reqA).Outcome)
+
+		soon := expiringAt(t, time.Now().Add(100*time.Millisecond))
+		require.NoError(t, c.Set(t.Context(), reqA.Key, soon, time.Hour))
+		require.Eventually(t, func() bool {
+			return aware.Lookup(t.Context(), reqA).Outcome == cache.OutcomeAbsent
+		}, 10*time.Second, time.Millisecond)
+	})
+}
+
+func TestARecordPastItsTimeIsReplacedFromTheSource(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		past := expiringAt(t, time.Now().Add(-time.Second))
+		require.NoError(t, c.Set(t.Context(), reqA.Key, past, time.Hour))
+		fresh := expiringAt(t, time.Now().Add(time.Minute))
+		src := &source{load: func(_ context.Context, _ cache.Request, old *cache.Record) (cache.Loaded, error) {
+			assert.Equal(t, past.Text(), old.Text())
+			return cache.Loaded{Record: fresh}, nil
+		}}
+		route := newRoute(t, c, cache.RouteOptions{Source: src, ExpiresAt: true})
+		r := route.Lookup(t.Context(), reqA)
+		require.Equal(t, cache.OutcomeMiss, r.Outcome)
+		require.True(t, r.Stored)
+		require.LessOrEqual(t, r.TTL, time.Minute, "it is not kept beyond its time")
+		requireStored(t, c, reqA.Key, fresh.Text())
+		require.LessOrEqual(t, get(t, c, reqA.Key).TTL(time.Now()), time.Minute)
+	})
+}
+
+func TestARecordPastItsTimeFromTheSourceIsAbsent(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		past := expiringAt(t, time.Now().Add(-time.Second))
+		route := newRoute(t, c, cache.RouteOptions{Source: answering(cache.Loaded{Record: past}, nil), ExpiresAt: true})
+		r := route.Lookup(t.Context(), reqA)
+		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
+		require.False(t, r.OK())
+		require.False(t, r.Stored)
+		requireNothingStored(t, c, reqA.Key)
+	})
+}
+
+// checked is a source that says of cached records whether they hold.
+type checked struct {
+	*source
+	valid atomic.Bool
+}
+
+func (s *checked) Valid(context.Context, cache.Request, *cache.Record) bool { return s.valid.Load() }
+
+func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		src := &checked{source: saying(t, `{"n":1}`)}
+		src.valid.Store(true)
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		require.Equal(t, cache.OutcomeMiss, route.Lookup(t.Context(), reqA).Outcome)
+		require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+
+		src.valid.Store(false)
+		for _, text := range []string{`{"n":2}`, `null`, `{"n":3}`} {
+			before := get(t, c, reqA.Key).Record.Text()
+			src.load = func(_ context.Context, _ cache.Request, old *cache.Record) (cache.Loaded, error) {
+				assert.Equal(t, before, old.Text())
+				return cache.Loaded{Record: decode(t, text)}, nil
+			}
+			r := route.Lookup(t.Context(), reqA)
+			require.False(t, r.Hit)
+			require.True(t, r.Stored)
+			requireStored(t, c, reqA.Key, text)
+		}
+	})
+}
+
+func TestUsingASessionExtendsIt(t *testing.T) {
+	t.Parallel()
+	store := &wrapped{Store: newStore(t)}
+	c := newCache(t, store)
+	route := newRoute(t, c, cache.RouteOptions{Sliding: true, ExpiresAt: true})
+	set := func(record *cache.Record, ttl time.Duration) {
+		require.NoError(t, c.Set(t.Context(), reqA.Key, record, ttl))
+	}
+	lookups := func() {
+		for range 100 {
+			require.NotEqual(t, cache.OutcomeError, route.Lookup(t.Context(), reqA).Outcome)
+		}
+	}
+
+	set(decode(t, `{"n":1}`), 55*time.Minute)
+	lookups()
+	require.Zero(t, store.called("touch"), "a tenth of the TTL is not gone yet")
+
+	set(decode(t, `{"n":1}`), 53*time.Minute)
+	require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+	require.Eventually(t, func() bool {
+		return get(t, c, reqA.Key).TTL(time.Now()) > 59*time.Minute
+	}, 10*time.Second, time.Millisecond)
+	lookups()
+	require.Equal(t, 1, store.called("touch"), "it was written a moment ago")
+
+	for name, record := range map[string]*cache.Record{
+		"an absence":                   cache.AbsentRecord(),
+		"a refusal":                    cache.DeniedRecord(403),
+		"a record that ends by itself": expiringAt(t, time.Now().Add(10*time.Minute)),
+	} {
+		set(record, 10*time.Minute)
+		lookups()
+		require.Equal(t, 1, store.called("touch"), name)
+	}
+
+	set(expiringAt(t, time.Now().Add(30*time.Minute)), 10*time.Minute)
+	lookups()
+	require.Eventually(t, func() bool {
+		return get(t, c, reqA.Key).TTL(time.Now()) > 29*time.Minute
+	}, 10*time.Second, time.Millisecond)
+	require.LessOrEqual(t, get(t, c, reqA.Key).TTL(time.Now()), 30*time.Minute, "not beyond its own time")
+}
+
+func TestSlidingDoesNotMakeAnyoneWait(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	store := &wrapped{Store: newStore(t), before: func(_ context.Context, call string) error {
+		if call == "touch" {
+			<-release
+		}
+		return nil
+	}}
+	c := newCache(t, store)
+	route := newRoute(t, c, cache.RouteOptions{Sliding: true})
+	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Minute))
+	for range 100 {
+		require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+	}
+	close(release)
+	require.Eventually(t, func() bool {
+		return get(t, c, reqA.Key).TTL(time.Now()) > 59*time.Minute
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 1, store.called("touch"))
+}
+
+func TestARouteWithoutSlidingExtendsNothing(t *testing.T) {
+	t.Parallel()
+	store := &wrapped{Store: newStore(t)}
+	c := newCache(t, store)
+	route := newRoute(t, c, cache.RouteOptions{})
+	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Minute))
+	require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+	require.Zero(t, store.called("touch"))
+}
+
+func TestManyLookupsAreOneLoad(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		const n = 100
+		src := newGate()
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		var group sync.WaitGroup
+		for range n {
+			group.Go(func() {
+				r := route.Lookup(t.Context(), reqA)
+				assert.True(t, r.OK())
+				assert.Equal(t, `{"n":1}`, r.Record.Text())
+			})
+		}
+		<-src.entered
+		src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+		group.Wait()
+		require.EqualValues(t, 1, src.loads.Load())
+		snap := c.Stats().Snapshot()
+		require.EqualValues(t, n, snap.Routes["route"].TotalRequests)
+		require.EqualValues(t, 1, snap.Sources["test"].Requests)
+		require.EqualValues(t, n-1, snap.Sources["test"].Coalesced+snap.Routes["route"].Hits)
+	})
+}
+
+func TestManyLookupsOnManyNodesAreOneLoad(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	src := newGate()
+	var group sync.WaitGroup
+	for range 5 {
+		c := newCache(t, &wrapped{Store: store})
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		for range 20 {
+			group.Go(func() {
+				r := route.Lookup(t.Context(), reqA)
+				assert.True(t, r.OK())
+				assert.Equal(t, `{"n":1}`, r.Record.Text())
+			})
+		}
+	}
+	<-src.entered
+	src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+	group.Wait()
+	require.EqualValues(t, 1, src.loads.Load())
+}
+
+func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		const loadTimeout = 50 * time.Millisecond
+		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+		require.NoError(t, err)
+		route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
+		started := time.Now()
+		r := route.Lookup(t.Context(), reqA)
+		require.GreaterOrEqual(t, time.Since(started), loadTimeout)
+		require.Equal(t, cache.OutcomeMiss, r.Outcome)
+		require.False(t, r.Stored, "the right to fill is somebody else's")
+		require.Zero(t, r.TTL)
+		require.Nil(t, get(t, c, reqA.Key).Record)
+	})
+}
+
+func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
+	t.Parallel()
+	store := &wrapped{Store: newStore(t)}
+	c := newCache(t, store)
+	token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+	require.NoError(t, err)
+	src := saying(t, `{"n":1}`)
+	route := newRoute(t, c, cache.RouteOptions{Source: src})
+	results := make(chan cache.Result)
+	go func() { results <- route.Lookup(t.Context(), reqA) }()
+	require.Eventually(t, func() bool { return store.called("acquire") > 3 }, 10*time.Second, time.Millisecond)
+	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), time.Hour)
+	require.NoError(t, err)
+	require.True(t, filled)
+	r := <-results
+	require.Equal(t, cache.OutcomeHit, r.Outcome)
+	require.True(t, r.Hit)
+	require.Equal(t, `{"n":2}`, r.Record.Text())
+	require.Zero(t, src.loads.Load())
+}
+
+func TestAnInvalidationDuringALoadLeavesNothingStale(t *testing.T) {
+	for name, invalidate := range map[string]func(*cache.Cache, context.Context) error{
+		"delete":        func(c *cache.Cache, ctx context.Context) error { _, err := c.Delete(ctx, reqA.Key); return err },
+		"delete prefix": func(c *cache.Cache, ctx context.Context) error { _, err := c.DeletePrefix(ctx, "key:"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := newGate()
+				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				early, late := make(chan cache.Result), make(chan cache.Result)
+				go func() { early <- route.Lookup(t.Context(), reqA) }()
+				<-src.entered
+				require.NoError(t, invalidate(c, t.Context()))
+
+				go func() { late <- route.Lookup(t.Context(), reqA) }()
+				<-src.entered // it does not join a load that may be older than the invalidation
+				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+				stored := 0
+				for _, r := range []cache.Result{<-early, <-late} {
+					require.Equal(t, cache.OutcomeMiss, r.Outcome)
+					if r.Stored {
+						stored++
+					}
+				}
+				require.Equal(t, 1, stored, "only the later one")
+			})
+		})
+	}
+}
+
+func TestAnInvalidationOnAnotherNodeIsHeeded(t *testing.T) {
+	t.Parallel()
+	shared := &wrapped{Store: newStore(t)}
+	here, there := newCache(t, shared), newCache(t, &wrapped{Store: shared.Store})
+	src := newGate()
+	route := newRoute(t, here, cache.RouteOptions{Source: src})
+	early, late := make(chan cache.Result), make(chan cache.Result)
+	go func() { early <- route.Lookup(t.Context(), reqA) }()
+	<-src.entered
+	_, err := there.Delete(t.Context(), reqA.Key)
+	require.NoError(t, err)
+
+	go func() { late <- route.Lookup(t.Context(), reqA) }()
+	require.Eventually(t, func() bool { return shared.called("get") == 2 }, 10*time.Second, time.Millisecond)
+	src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+	require.False(t, (<-early).Stored)
+	<-src.entered
+	src.answer <- cache.Loaded{Record: decode(t, `{"n":2}`)}
+	r := <-late
+	require.Equal(t, `{"n":2}`, r.Record.Text())
+	require.True(t, r.Stored)
+	requireStored(t, here, reqA.Key, `{"n":2}`)
+}
+
+func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
+	newer := `{"n":2}`
+	for name, test := range map[string]struct {
+		change func(*testing.T, *cache.Cache) error
+		stored string
+	}{
+		"delete":        {func(t *testing.T, c *cache.Cache) error { _, err := c.Delete(t.Context(), reqA.Key); return err }, ""},
+		"delete prefix": {func(t *testing.T, c *cache.Cache) error { _, err := c.DeletePrefix(t.Context(), "k"); return err }, ""},
+		"set": {func(t *testing.T, c *cache.Cache) error {
+			return c.Set(t.Context(), reqA.Key, decode(t, newer), time.Hour)
+		}, newer},
+		"set many": {func(t *testing.T, c *cache.Cache) error {
+			return c.SetMany(t.Context(), []cache.Item{{Key: reqA.Key, Record: decode(t, newer), TTL: time.Hour}})
+		}, newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := newGate()
+				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				result := make(chan cache.Result)
+				go func() { result <- route.Lookup(t.Context(), reqA) }()
+				<-src.entered
+				require.NoError(t, test.change(t, c))
+				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+				require.False(t, (<-result).Stored)
+				if test.stored == "" {
+					requireNothingStored(t, c, reqA.Key)
+				} else {
+					requireStored(t, c, reqA.Key, test.stored)
+					require.Equal(t, test.stored, route.Lookup(t.Context(), reqA).Record.Text())
+				}
+			})
+		})
+	}
+}
+
+func TestALeavingClientDoesNotEndTheLoad(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		type valueKey struct{}
+		src := newGate()
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		ctx, leave := context.WithCancel(context.WithValue(t.Context(), valueKey{}, "value"))
+		result := make(chan cache.Result)
+		go func() { result <- route.Lookup(ctx, reqA) }()
+		loadCtx := <-src.entered
+		leave()
+		r := <-result
+		require.Equal(t, cache.OutcomeError, r.Outcome)
+		require.ErrorIs(t, r.Err, context.Canceled)
+
+		require.NoError(t, loadCtx.Err(), "the load goes on")
+		require.Equal(t, "value", loadCtx.Value(valueKey{}))
+		_, bounded := loadCtx.Deadline()
+		require.True(t, bounded)
+		src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+		require.Eventually(t, func() bool { return get(t, c, reqA.Key).Record != nil }, 10*time.Second, time.Millisecond)
+	})
+}
+
+func TestAStoreOutOfReach(t *testing.T) {
+	t.Parallel()
+	unavailable := fmt.Errorf("dialing: %w", cache.ErrUnavailable)
+	for name, test := range map[string]struct {
+		fails string
+		calls map[string]int
+	}{
+		"from the start":  {"get", map[string]int{"get": 1}},
+		"before the load": {"acquire", map[string]int{"get": 1, "acquire": 1}},
+		"during the load": {"fill", map[string]int{"get": 1, "acquire": 1, "fill": 1, "release": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &wrapped{Store: newStore(t), before: func(_ context.Context, call string) error {
+				if call == test.fails {
+					return unavailable
+				}
+				return nil
+			}}
+			c := newCache(t, store)
+			r := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`)}).Lookup(t.Context(), reqA)
+			require.Equal(t, cache.OutcomeMiss, r.Outcome)
+			require.True(t, r.OK())
+			require.False(t, r.Stored)
+			require.Zero(t, r.TTL)
+			require.Equal(t, test.calls, store.calls)
+			entry, err := store.Store.Get(t.Context(), reqA.Key)
+			require.NoError(t, err)
+			require.Nil(t, entry.Record)
+		})
+	}
+	t.Run("without a source", func(t *testing.T) {
+		t.Parallel()
+		c := newCache(t, &wrapped{Store: newStore(t), before: func(context.Context, string) error { return unavailable }})
+		r := newRoute(t, c, cache.RouteOptions{}).Lookup(t.Context(), reqA)
+		require.Equal(t, cache.OutcomeError, r.Outcome)
+		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
+		require.False(t, r.OK())
+	})
+}
+
+func TestAStoredValueThatIsNoRecordIsAnError(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, &wrapped{Store: newStore(t), before: func(context.Context, string) error {
+		return fmt.Errorf("getting: %w", cache.ErrInvalidRecord)
+	}})
+	src := saying(t, `{"n":1}`)
+	r := newRoute(t, c, cache.RouteOptions{Source: src}).Lookup(t.Context(), reqA)
+	require.Equal(t, cache.OutcomeError, r.Outcome)
+	require.ErrorIs(t, r.Err, cache.ErrInvalidRecord)
+	require.Zero(t, src.loads.Load(), "what somebody wrote is not papered over")
+}
+
+// A store that does not answer costs a request its lookup timeout, once, on
+// whichever round trip that is.
+func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
+	t.Parallel()
+	const timeout = 50 * time.Millisecond
+	for _, stalls := range []string{"get", "acquire", "fill"} {
+		t.Run(stalls, func(t *testing.T) {
+			t.Parallel()
+			store := &wrapped{Store: newStore(t), before: func(ctx context.Context, call string) error {
+				if call != stalls {
+					return nil
+				}
+				<-ctx.Done()
+				return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
+			}}
+			c := newCache(t, store)
+			route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`), LookupTimeout: timeout, LoadTimeout: time.Hour})
+			ctx, leave := context.WithCancel(t.Context())
+			started := time.Now()
+			r := route.Lookup(ctx, reqA)
+			leave()
+			require.GreaterOrEqual(t, time.Since(started), timeout)
+			require.Less(t, time.Since(started), 100*timeout)
+			require.Equal(t, cache.OutcomeMiss, r.Outcome)
+			require.False(t, r.Stored)
+			require.Equal(t, 1, store.called(stalls))
+			require.Zero(t, store.called("release"), "nothing is left to spend on the store")
+		})
+	}
+	t.Run("without a source", func(t *testing.T) {
+		t.Parallel()
+		c := newCache(t, &wrapped{Store: newStore(t), before: func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
+		}})
+		r := newRoute(t, c, cache.RouteOptions{LookupTimeout: timeout}).Lookup(t.Context(), reqA)
+		require.Equal(t, cache.OutcomeError, r.Outcome)
+		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
+	})
+}
+
+// The request may end while its store is asked; the connection is not given up
+// for that.
+func TestALeavingClientDoesNotCutARoundTripShort(t *testing.T) {
+	t.Parallel()
+	ctx, leave := context.WithCancel(t.Context())
+	store := &wrapped{Store: newStore(t), before: func(trip context.Context, _ string) error {
+		leave()
+		return trip.Err()
+	}}
+	c := newCache(t, store)
+	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Hour))
+	require.Equal(t, cache.OutcomeHit, newRoute(t, c, cache.RouteOptions{}).Lookup(ctx, reqA).Outcome)
+}
+
+func TestEveryLookupIsCounted(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		answers := map[string]cache.Loaded{
+			"found": {Record: decode(t, `{}`)}, "absent": {Record: cache.AbsentRecord()}, "denied": {Record: cache.DeniedRecord(403)},
+		}
+		src := &source{load: func(_ context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
+			if loaded, ok := answers[req.ID]; ok {
+				return loaded, nil
+			}
+			return cache.Loaded{}, errExpected
+		}}
+		route := newRoute(t, c, cache.RouteOptions{Source: src, Family: cache.FileMeta})
+		for _, id := range []string{"found", "absent", "denied", "error"} {
+			for range 3 {
+				route.Lookup(t.Context(), cache.Request{Key: id, ID: id})
+			}
+		}
+		want := cache.Counts{TotalRequests: 12, Hits: 6, Misses: 6, Absent: 3, Denied: 3, Errors: 3, HitRate: 50}
+		snap := c.Stats().Snapshot()
+		require.Equal(t, want, snap.All)
+		require.Equal(t, want, snap.Families[cache.FileMeta])
+		require.Equal(t, cache.RouteCounts{Family: cache.FileMeta, Counts: want}, snap.Routes["route"])
+		require.Equal(t, cache.SourceCounts{Requests: 6, Errors: 3}, snap.Sources["test"])
+		require.EqualValues(t, 6, c.Stats().SourceLatency.Count())
+	})
+}
+
+func TestAClosedCacheKnowsNothing(t *testing.T) {
+	for name, store := range map[string]func(cache.Store) cache.Store{
+		"peeking": func(s cache.Store) cache.Store { return s },
+		"shared":  func(s cache.Store) cache.Store { return &wrapped{Store: s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := cache.New(store(newStore(t)), cache.NewStats())
+			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Hour))
+			src := saying(t, `{}`)
+			routes := []*cache.Route{
+				newRoute(t, c, cache.RouteOptions{}), newRoute(t, c, cache.RouteOptions{Source: src}),
+			}
+			require.NoError(t, c.Close())
+			for _, route := range routes {
+				r := route.Lookup(t.Context(), reqA)
+				require.Equal(t, cache.OutcomeError, r.Outcome)
+				require.ErrorIs(t, r.Err, cache.ErrClosed)
+			}
+			require.Zero(t, src.loads.Load())
+		})
+	}
+}
+
+func TestClosingWaitsForLoads(t *testing.T) {
+	t.Parallel()
+	store := &wrapped{Store: newStore(t)}
+	c := cache.New(store, cache.NewStats())
+	src := newGate()
+	route := newRoute(t, c, cache.RouteOptions{Source: src})
+	result, closed := make(chan cache.Result, 1), make(chan error, 1)
+	go func() { result <- route.Lookup(t.Context(), reqA) }()
+	<-src.entered
+	go func() { closed <- c.Close() }()
+	src.answer <- cache.Loaded{Record: decode(t, `{}`)}
+	require.NoError(t, <-closed)
+	require.True(t, (<-result).Stored)
+}
+
+func TestRoutesWithBadOptionsAreRefused(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, newStore(t))
+	for name, options := range map[string]cache.RouteOptions{
+		"no name":              {TTL: time.Hour},
+		"no TTL":               {Name: "r"},
+		"a negative TTL":       {Name: "r", TTL: -time.Hour},
+		"a TTL too short":      {Name: "r", TTL: time.Microsecond},
+		"a bad negative TTL":   {Name: "r", TTL: time.Hour, NegativeTTL: -1},
+		"a bad load timeout":   {Name: "r", TTL: time.Hour, LoadTimeout: -1},
+		"a bad lookup timeout": {Name: "r", TTL: time.Hour, LookupTimeout: time.Microsecond},
+	} {
+		_, err := c.Route(options)
+		require.Error(t, err, name)
+	}
+}
+
+func TestAHitAllocatesNothing(t *testing.T) {
+	c := newCache(t, newStore(t))
+	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"name":"x"}`), 2*time.Hour))
+	src := &checked{source: saying(t, `{}`)}
+	src.valid.Store(true)
+	for name, options := range map[string]cache.RouteOptions{
+		"plain":     {Name: "plain"},
+		"a session": {Name: "session", Sliding: true, ExpiresAt: true, Source: saying(t, `{}`)},
+		"a file":    {Name: "file", Source: src},
+	} {
+		route := newRoute(t, c, options)
+		require.Zero(t, testing.AllocsPerRun(10_000, func() {
+			if r := route.Lookup(t.Context(), reqA); !r.Hit {
+				t.Error("not a hit")
+			}
+		}), name)
+	}
+}

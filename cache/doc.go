@@ -1,0 +1,89 @@
+// Package cache looks records up: JSON objects under plain string keys, in a
+// store that a fleet shares or in this process, and where no store has one, in
+// a source. It knows no web server; whatever looks up can use it.
+//
+// # Rooms
+//
+//   - cache.go has the way of a lookup and nothing else, flight.go the loads
+//     under way in this process, batch.go what is done to records by hand.
+//   - record.go says what a record is, family.go what a key is.
+//   - store.go and source.go are what a lookup needs of others. The stores are
+//     in the packages memory and redis; package cachetest is the suite that
+//     each of them passes, and what it tests is what store.go promises.
+//   - options.go has what can be chosen for a [Route], stats.go what is counted.
+//
+// A [Cache] owns its store and outlives the routes over it. [Stats] outlive
+// the cache.
+//
+// # The way of a lookup
+//
+// [Route.Lookup] goes on to the next step only where one has no answer.
+//
+//  1. A [Peeker] is asked. A hit ends here: without a lock, an allocation, a
+//     context or a goroutine.
+//  2. The store is asked, for the record and its remaining TTL in one round
+//     trip. A record counts if it is within its own expires_at (where the
+//     route heeds it) and the source still stands by it (where the source is a
+//     [Revalidator]). What fails those goes along as "old".
+//  3. Without a source, that is an absence.
+//  4. In this process, one load runs per key and source; the others join it.
+//     It runs in a goroutine of its own, so a client that leaves does not end
+//     what others wait for.
+//  5. In the fleet, the load takes the key's lease. Who does not get it looks
+//     again, 5ms to 100ms apart, until the record is there; after LoadTimeout
+//     it asks the source for itself and stores nothing.
+//  6. The holder asks the source and fills the key: for TTL or NegativeTTL, 5 %
+//     more or less, never beyond the record's expires_at or the source's cap.
+//
+// All round trips of one lookup share one budget, LookupTimeout. A store that
+// fails or is too slow is left alone for the rest of the lookup: the source is
+// asked and nothing is stored, and without a source the lookup is an error. A
+// stored value that is no record is always an error. Round trips do not end
+// with the request that began them, for a connection given up in mid-answer is
+// lost.
+//
+// # What leases promise
+//
+// A lease is the right to fill one key, held by at most one load at a time
+// (Nishtala et al., Scaling Memcache at Facebook, NSDI 2013, section 3.2.1).
+// [Store.Delete], [Store.DeletePrefix] and [Store.Set] end the leases of the
+// keys they change. So:
+//
+//   - When [Cache.Delete] has returned, no load that began before it fills its
+//     key, and no lookup that begins after it gets what such a load finds, on
+//     any node: this process keeps later lookups from joining it, another
+//     learns of the change when the store refuses to be filled.
+//   - What was set, by [Cache.Set] or by a stranger, is not overwritten by a
+//     load that does not know it: a fill needs the store to have what the load
+//     began from, or nothing.
+//   - A load that dies with its node delays others by LoadTimeout at most.
+//
+// And what they do not promise:
+//
+//   - A stranger's DEL ends no lease: a load that was under way may fill the
+//     key with what it read before. Applications that delete keys by
+//     themselves while they are being loaded should delete them here, or write
+//     the new record instead.
+//   - A lookup that began a load before an invalidation still gets what that
+//     load finds, as one that was answered a moment earlier would have; it is
+//     only not stored.
+//   - Nobody learns of a change from an answer that is not to be stored, or
+//     while the store is out of reach: who joins such a load gets what it
+//     finds.
+//   - A load without a lease may run beside the one that has it. Sources are
+//     asked seldom, not exactly once.
+//   - A sliding route extends whatever is under the key by the time it gets
+//     there. A record that replaced the one looked up, within that round trip,
+//     gets its TTL; it never lives beyond its own expires_at where routes heed
+//     that.
+//
+// # Keys
+//
+// An identity is client input. [CheckIdentity] decides whether it may become
+// part of a key at all, [KeyIdentity] how. Under one template, two identities
+// have two keys, but for one case that the shared key format leaves open:
+// where identities are not hashed, the hex SHA-256 of an identity over 512
+// bytes is an identity too, and has the same key.
+//
+// Identities, keys and the text of records stand in no error of this package.
+package cache

@@ -1,0 +1,48 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Ping tells whether the store is open.
+func (s *Store) Ping(context.Context) error { return s.open() }
+
+// Pool is nil: there are no connections.
+func (s *Store) Pool() *cache.PoolStats { return nil }
+
+// Info describes the store as if it were a server of its own. The memory is
+// that of the entries, as [Options].MaxSize counts it.
+func (s *Store) Info(context.Context) (cache.ServerInfo, error) {
+	if err := s.open(); err != nil {
+		return cache.ServerInfo{}, err
+	}
+	s.records.CleanUp() // what is written a moment ago is not counted yet
+	used := int64(s.records.WeightedSize())
+	return cache.ServerInfo{
+		Mode:              "memory",
+		UptimeSeconds:     int64(time.Since(s.started).Seconds()),
+		UsedMemory:        used,
+		UsedMemoryHuman:   human(used),
+		MaxMemory:         s.options.MaxSize,
+		MemoryUsedPercent: 100 * float64(used) / float64(s.options.MaxSize),
+		Keys:              int64(s.records.EstimatedSize()),
+		ExpiredKeys:       s.expired.Load(),
+		EvictedKeys:       s.evicted.Load(),
+	}, nil
+}
+
+// human writes a size as Redis does: 512B, 1.00M.
+func human(bytes int64) string {
+	if bytes < 1<<10 {
+		return fmt.Sprintf("%dB", bytes)
+	}
+	size, unit := float64(bytes)/(1<<10), 0
+	for ; size >= 1<<10 && unit < 3; unit++ {
+		size /= 1 << 10
+	}
+	return fmt.Sprintf("%.2f%c", size, "KMGT"[unit])
+}

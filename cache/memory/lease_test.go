@@ -1,0 +1,23 @@
+package memory
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLeasesNobodyEndsDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	var l leases
+	for i := range 10_000 {
+		require.NotEmpty(t, l.take(fmt.Sprint("dead", i), time.Nanosecond))
+	}
+	require.LessOrEqual(t, len(l.byKey), minPrune)
+
+	for i := range 10_000 {
+		require.NotEmpty(t, l.take(fmt.Sprint("live", i), time.Hour))
+	}
+	require.GreaterOrEqual(t, len(l.byKey), 10_000, "the ones that are held stay")
+}

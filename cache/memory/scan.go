@@ -1,0 +1,50 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// DeletePrefix drops every record with the prefix and ends the leases of such
+// keys, also of those that have no record.
+func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
+	if prefix == "" {
+		return 0, errors.New("deleting by prefix: the prefix is empty")
+	}
+	// leases first: a fill is then either refused or done early enough to be
+	// among the keys
+	s.leases.endPrefix(prefix)
+	var keys []string
+	for key := range s.records.Keys() {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return s.Delete(ctx, keys...)
+}
+
+// Scan lists keys in ascending order; the cursor is the last key of the page
+// before. Each page looks at all keys of the store, but keeps only its own.
+func (s *Store) Scan(_ context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
+	limit = max(1, limit)
+	for key := range s.records.Keys() {
+		if !strings.HasPrefix(key, prefix) || cursor != "" && key <= cursor {
+			continue
+		}
+		if keys = append(keys, key); len(keys) > 2*limit {
+			slices.Sort(keys)
+			keys = keys[:limit+1] // one more tells that there is a next page
+		}
+	}
+	slices.Sort(keys)
+	if len(keys) > limit {
+		keys = keys[:limit]
+		next = keys[limit-1]
+	}
+	if err := s.open(); err != nil {
+		return nil, "", err
+	}
+	return keys, next, nil
+}

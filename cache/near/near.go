@@ -1,0 +1,276 @@
+// Package near keeps copies of shared records in this process.
+//
+// A copy is served only while whoever watches the store (a tracker, see
+// package redis) vouches that each write to it will be told here. Its methods
+// may be called at once from any goroutine; reading takes no lock, allocates
+// nothing and does no I/O.
+package near
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Trust says what copies may be used for.
+type Trust int32
+
+const (
+	// None: nobody tells of writes; nothing is kept or served.
+	None Trust = iota
+	// Brief: nobody tells of writes and nobody will; copies live for
+	// [BriefTTL], and only of what may be that old.
+	Brief
+	// Coherent: every write is told here.
+	Coherent
+)
+
+// BriefTTL is how long a copy lives that nobody vouches for.
+const BriefTTL = 2 * time.Second
+
+const (
+	// DefaultMaxSize is how many bytes of copies are kept where nothing else
+	// is configured.
+	DefaultMaxSize = 64 << 20
+	// DefaultTTL is how long a copy lives where nothing else is configured.
+	DefaultTTL = 30 * time.Second
+
+	// entryOverhead is what a copy takes beside its key and text: the
+	// record, and otter's node and table slot.
+	entryOverhead = 200
+
+	// stripes is how many counters the keys share. Two keys of one stripe
+	// cost a fill now and then, never a wrong copy.
+	stripes = 1024
+)
+
+// Options of a near cache.
+type Options struct {
+	// MaxSize in bytes of records and keys. Default 64MiB.
+	MaxSize int64
+	// TTL is the longest a copy lives. Default 30s.
+	TTL time.Duration
+}
+
+// Record is what copies are kept of. It is immutable.
+type Record interface {
+	comparable
+	// Size in bytes.
+	Size() int
+}
+
+// Copy of a record with the time it expires in the store, in nanoseconds of
+// Unix time; 0 is never.
+type Copy[R Record] struct {
+	Record  R
+	Expires int64
+}
+
+// Cache has the copies of one store.
+type Cache[R Record] struct {
+	options Options
+	seed    maphash.Seed
+	// generation is swapped for an empty one when copies are in doubt, so
+	// that loads in flight fill the old one, which nobody reads.
+	generation atomic.Pointer[generation[R]]
+	// reserve is what copies there were when doubt came, for those who
+	// rather take an old answer than none; gone when trust is back.
+	reserve atomic.Pointer[generation[R]]
+	mu      sync.Mutex // orders changes of trust
+
+	hits, evictions, invalidations atomic.Uint64
+}
+
+type generation[R Record] struct {
+	trust   Trust
+	copies  *otter.Cache[string, entry[R]]
+	written [stripes]atomic.Uint64 // counts the writes told of, by stripe
+}
+
+// entry is a copy with the time until it may be served, in nanoseconds of
+// Unix time.
+type entry[R Record] struct {
+	Copy[R]
+	until int64
+}
+
+// New returns an empty near cache that trusts nobody yet.
+func New[R Record](options Options) *Cache[R] {
+	if options.MaxSize == 0 {
+		options.MaxSize = DefaultMaxSize
+	}
+	if options.TTL == 0 {
+		options.TTL = DefaultTTL
+	}
+	c := &Cache[R]{options: options, seed: maphash.MakeSeed()}
+	c.generation.Store(&generation[R]{trust: None})
+	return c
+}
+
+func (c *Cache[R]) newGeneration(trust Trust) *generation[R] {
+	g := &generation[R]{trust: trust}
+	if trust == None {
+		return g
+	}
+	g.copies = otter.Must(&otter.Options[string, entry[R]]{
+		MaximumWeight: uint64(c.options.MaxSize),
+		Weigher: func(key string, e entry[R]) uint32 {
+			return uint32(len(key) + e.Record.Size() + entryOverhead)
+		},
+		OnAtomicDeletion: func(e otter.DeletionEvent[string, entry[R]]) {
+			if e.WasEvicted() {
+				c.evictions.Add(1)
+			}
+		},
+	})
+	return g
+}
+
+// Peek finds a copy that may be served. strict is for those who want none that
+// could be out of date.
+func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) {
+	g := c.generation.Load()
+	if g.trust == None || strict && g.trust != Coherent {
+		return Copy[R]{}, false
+	}
+	e, ok := g.copies.GetIfPresent(key)
+	if !ok || e.until <= now.UnixNano() {
+		return Copy[R]{}, false
+	}
+	c.hits.Add(1)
+	return e.Copy, true
+}
+
+// Stale finds a copy that may not be served any more but by those who rather
+// have an old answer than none. It is at most maxAge past its time.
+func (c *Cache[R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[R], bool) {
+	for _, g := range []*generation[R]{c.generation.Load(), c.reserve.Load()} {
+		if g == nil || g.copies == nil {
+			continue
+		}
+		if e, ok := g.copies.GetIfPresent(key); ok && now.UnixNano()-e.until <= int64(maxAge) {
+			return e.Copy, true
+		}
+	}
+	return Copy[R]{}, false
+}
+
+// Ticket is the right to keep a copy of what is read after it was drawn.
+type Ticket[R Record] struct {
+	cache      *Cache[R]
+	generation *generation[R]
+	key        string
+	strict     bool
+	seen       uint64
+}
+
+// Begin draws a ticket. It must come before the store is asked.
+func (c *Cache[R]) Begin(key string, strict bool) Ticket[R] {
+	g := c.generation.Load()
+	return Ticket[R]{cache: c, generation: g, key: key, strict: strict, seen: g.stripe(c, key).Load()}
+}
+
+func (g *generation[R]) stripe(c *Cache[R], key string) *atomic.Uint64 {
+	return &g.written[maphash.String(c.seed, key)%stripes]
+}
+
+// Keep keeps a copy of what the store answered, unless the key was written
+// since the ticket was drawn, or copies came into doubt.
+func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
+	g := t.generation
+	if g == nil || e.Record == *new(R) || g.trust == None || t.strict && g.trust != Coherent {
+		return
+	}
+	ttl := t.cache.options.TTL
+	if g.trust == Brief {
+		ttl = min(ttl, BriefTTL)
+	}
+	if e.Expires != 0 {
+		ttl = min(ttl, time.Duration(e.Expires-now.UnixNano()))
+	}
+	stripe := g.stripe(t.cache, t.key)
+	fresh := entry[R]{e, now.Add(ttl).UnixNano()}
+	// An invalidation counts first and then drops the copy, under the same
+	// lock as this: it is either seen here, or drops what is kept here.
+	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
+		if stripe.Load() != t.seen {
+			return old, otter.CancelOp
+		}
+		return fresh, otter.WriteOp
+	})
+}
+
+// Invalidate drops the copies of keys that were written, and keeps reads that
+// are under way from bringing them back.
+func (c *Cache[R]) Invalidate(keys ...string) {
+	g, reserve := c.generation.Load(), c.reserve.Load()
+	for _, key := range keys {
+		c.invalidations.Add(1)
+		g.stripe(c, key).Add(1)
+		if g.copies != nil {
+			g.copies.Invalidate(key)
+		}
+		if reserve != nil {
+			reserve.copies.Invalidate(key)
+		}
+	}
+}
+
+// Flush drops all copies, as after FLUSHALL.
+func (c *Cache[R]) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.invalidations.Add(1)
+	c.reserve.Store(nil)
+	c.swap(c.generation.Load().trust)
+}
+
+// SetTrust changes what copies may be used for. Those there are now go: into
+// reserve where trust is lost, and for good where it is won.
+func (c *Cache[R]) SetTrust(trust Trust) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.generation.Load()
+	if old.trust == trust {
+		return
+	}
+	switch {
+	case trust == Coherent:
+		c.reserve.Store(nil)
+	case old.copies != nil:
+		c.reserve.Store(old)
+	}
+	c.swap(trust)
+}
+
+func (c *Cache[R]) swap(trust Trust) { c.generation.Store(c.newGeneration(trust)) }
+
+// Coherent tells whether copies are vouched for.
+func (c *Cache[R]) Coherent() bool { return c.generation.Load().trust == Coherent }
+
+// Stats are the numbers of a near cache at one moment. Sizes are in bytes.
+type Stats struct {
+	Coherent      bool   `json:"coherent"`
+	Hits          uint64 `json:"hits"`
+	Entries       int    `json:"entries"`
+	Bytes         uint64 `json:"bytes"`
+	MaxBytes      int64  `json:"max_bytes"`
+	Evictions     uint64 `json:"evictions"`
+	Invalidations uint64 `json:"invalidations"`
+}
+
+// Stats reads the numbers.
+func (c *Cache[R]) Stats() Stats {
+	g := c.generation.Load()
+	s := Stats{
+		Coherent: g.trust == Coherent, Hits: c.hits.Load(), MaxBytes: c.options.MaxSize,
+		Evictions: c.evictions.Load(), Invalidations: c.invalidations.Load(),
+	}
+	if g.copies != nil {
+		s.Entries, s.Bytes = g.copies.EstimatedSize(), g.copies.WeightedSize()
+	}
+	return s
+}

@@ -1,0 +1,216 @@
+package near
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type record string
+
+func (r *record) Size() int { return len(*r) }
+
+func rec(text string) *record { r := record(text); return &r }
+
+func trusted(t testing.TB, options Options, trust Trust) *Cache[*record] {
+	t.Helper()
+	c := New[*record](options)
+	c.SetTrust(trust)
+	t.Cleanup(func() { c.SetTrust(None) })
+	return c
+}
+
+func (c *Cache[R]) keep(key string, r R, expires time.Time, now time.Time) {
+	c.Begin(key, true).Keep(Copy[R]{Record: r, Expires: expires.UnixNano()}, now)
+}
+
+var start = time.Unix(1_700_000_000, 0)
+
+func TestCopyLivesForTheLesserOfItsTTLAndTheCaches(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		expires, lives time.Duration
+	}{
+		"expires late": {time.Hour, 30 * time.Second},
+		"expires soon": {time.Second, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := trusted(t, Options{TTL: 30 * time.Second}, Coherent)
+			n.keep("k", rec("v"), start.Add(c.expires), start)
+			_, ok := n.Peek("k", true, start.Add(c.lives-1))
+			require.True(t, ok)
+			_, ok = n.Peek("k", true, start.Add(c.lives))
+			require.False(t, ok)
+		})
+	}
+}
+
+func TestInvalidationBeatsEveryReadThatBeganBeforeIt(t *testing.T) {
+	t.Parallel()
+	for name, doubt := range map[string]func(*Cache[*record]){
+		"invalidate":        func(c *Cache[*record]) { c.Invalidate("k") },
+		"flush":             func(c *Cache[*record]) { c.Flush() },
+		"doubt and trust":   func(c *Cache[*record]) { c.SetTrust(None); c.SetTrust(Coherent) },
+		"invalidate twice":  func(c *Cache[*record]) { c.Invalidate("k"); c.Invalidate("k") },
+		"written and doubt": func(c *Cache[*record]) { c.Invalidate("k"); c.SetTrust(Brief); c.SetTrust(Coherent) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := trusted(t, Options{}, Coherent)
+			ticket := n.Begin("k", true)
+			doubt(n)
+			ticket.Keep(Copy[*record]{Record: rec("old")}, start)
+			_, ok := n.Peek("k", true, start)
+			require.False(t, ok, "a read that began before the write was kept")
+
+			n.keep("k", rec("new"), start.Add(time.Hour), start)
+			doubt(n)
+			_, ok = n.Peek("k", true, start)
+			require.False(t, ok, "a copy outlived the write")
+		})
+	}
+}
+
+func TestNothingIsServedWithoutTrust(t *testing.T) {
+	t.Parallel()
+	n := New[*record](Options{})
+	n.keep("k", rec("v"), start.Add(time.Hour), start)
+	_, ok := n.Peek("k", false, start)
+	require.False(t, ok)
+	require.False(t, n.Stats().Coherent)
+}
+
+func TestBriefTrustIsForThoseWhoDoNotMind(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{}, Brief)
+	n.Begin("file", false).Keep(Copy[*record]{Record: rec("v")}, start)
+	n.Begin("session", true).Keep(Copy[*record]{Record: rec("v")}, start)
+	_, ok := n.Peek("file", false, start)
+	require.True(t, ok)
+	_, ok = n.Peek("file", true, start)
+	require.False(t, ok, "a copy nobody vouches for was served to who is strict")
+	_, ok = n.Peek("session", false, start)
+	require.False(t, ok)
+	_, ok = n.Peek("file", false, start.Add(BriefTTL))
+	require.False(t, ok)
+}
+
+func TestStaleCopiesSurviveDoubtButNoWrite(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{TTL: time.Second}, Coherent)
+	for _, key := range []string{"kept", "written"} {
+		n.keep(key, rec("v"), start.Add(time.Hour), start)
+	}
+	n.SetTrust(None)
+	n.Invalidate("written")
+	_, ok := n.Stale("kept", time.Minute, start.Add(time.Minute))
+	require.True(t, ok)
+	_, ok = n.Stale("kept", time.Minute, start.Add(2*time.Minute))
+	require.False(t, ok, "older than the caller takes")
+	_, ok = n.Stale("written", time.Minute, start)
+	require.False(t, ok, "what was written over is never served, not even as stale")
+	n.SetTrust(Coherent)
+	_, ok = n.Stale("kept", time.Minute, start.Add(time.Minute))
+	require.False(t, ok, "the reserve goes when trust is back")
+}
+
+func TestFlushLeavesNothingStale(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{}, Coherent)
+	n.keep("k", rec("v"), start.Add(time.Hour), start)
+	n.Flush()
+	n.SetTrust(None)
+	_, ok := n.Stale("k", time.Hour, start)
+	require.False(t, ok)
+}
+
+// Versions of one key go up; whoever reads through the near cache must never
+// see one older than the last that had been invalidated before the read.
+func TestConcurrentReadersNeverGoBack(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{}, Coherent)
+	versions := make([]*record, 2001)
+	for i := range versions {
+		versions[i] = rec(strconv.Itoa(i))
+	}
+	var stored, told atomic.Int64
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for told.Load() < int64(len(versions)-1) {
+				least := told.Load()
+				e, ok := n.Peek("k", true, start)
+				if !ok {
+					ticket := n.Begin("k", true)
+					e = Copy[*record]{Record: versions[stored.Load()]}
+					runtime.Gosched()
+					ticket.Keep(e, start)
+				}
+				seen, err := strconv.ParseInt(string(*e.Record), 10, 64)
+				if err != nil || seen < least {
+					t.Errorf("saw version %d after %d was told", seen, least)
+					return
+				}
+			}
+		})
+	}
+	for v := range len(versions) {
+		stored.Store(int64(v))
+		n.Invalidate("k")
+		told.Store(int64(v))
+		if rand.IntN(100) == 0 {
+			n.SetTrust(None)
+			n.SetTrust(Coherent)
+		}
+		runtime.Gosched()
+	}
+	group.Wait()
+}
+
+func TestSizeIsBounded(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{MaxSize: 64 << 10}, Coherent)
+	for i := range 10_000 {
+		n.keep(fmt.Sprint("key", i), rec("some text"), start.Add(time.Hour), start)
+	}
+	require.Eventually(t, func() bool {
+		s := n.Stats()
+		return s.Bytes <= 64<<10 && s.Evictions > 0 && s.Entries < 1000
+	}, 5*time.Second, time.Millisecond)
+}
+
+func TestHitAllocatesNothing(t *testing.T) {
+	n := trusted(t, Options{}, Coherent)
+	n.keep("k", rec("v"), start.Add(time.Hour), start)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if _, ok := n.Peek("k", true, start); !ok {
+			t.Fatal("not there")
+		}
+	}))
+}
+
+// go test -bench . ./cache/near; compare Peek with the bare read under it.
+func BenchmarkPeek(b *testing.B) {
+	n := trusted(b, Options{}, Coherent)
+	n.keep("k", rec("v"), start.Add(time.Hour), start)
+	b.Run("near", func(b *testing.B) {
+		for b.Loop() {
+			n.Peek("k", true, start)
+		}
+	})
+	b.Run("otter", func(b *testing.B) {
+		copies := n.generation.Load().copies
+		for b.Loop() {
+			copies.GetIfPresent("k")
+		}
+	})
+}

@@ -1,0 +1,291 @@
+package cache_test
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+func decode(t testing.TB, text string) *cache.Record {
+	t.Helper()
+	r, err := cache.Decode(text, cache.DefaultMaxValueSize)
+	require.NoError(t, err)
+	return r
+}
+
+func TestDecodeTakesObjectsAndNull(t *testing.T) {
+	t.Parallel()
+	for text, state := range map[string]cache.State{
+		`{}`:                     cache.Found,
+		` {"a": 1} `:             cache.Found,
+		"\t\r\n{\"a\":[{}]}\n":   cache.Found,
+		`{"a":"é","b":"\u00e9"}`: cache.Found,
+		`null`:                   cache.Absent,
+		" null\n":                cache.Absent,
+		`{"denied":403}`:         cache.Denied,
+	} {
+		r, err := cache.Decode(text, 100)
+		require.NoError(t, err, text)
+		require.Equal(t, state, r.State(), text)
+		require.Equal(t, text, r.Text())
+		require.Equal(t, len(text), r.Size())
+	}
+}
+
+func TestDecodeRefusesWhatIsNoRecord(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"nothing":             ``,
+		"blanks":              "  \n",
+		"an array":            `[{"a":1}]`,
+		"a string":            `"secret"`,
+		"a number":            `42`,
+		"a boolean":           `true`,
+		"text":                `secret`,
+		"almost null":         `nul`,
+		"null and more":       `null null`,
+		"an object and more":  `{"a":"secret"}{}`,
+		"an open object":      `{"a":"secret"`,
+		"a trailing comma":    `{"a":"secret",}`,
+		"single quotes":       `{'a':'secret'}`,
+		"a bare name":         `{a:"secret"}`,
+		"NaN":                 `{"secret":NaN}`,
+		"invalid UTF-8":       "{\"secret\":\"\xff\"}",
+		"invalid UTF-8 name":  "{\"secret\xc3\":1}",
+		"a byte order mark":   "\ufeff{}",
+		"a control character": "{\"a\":\"secret\x00\"}",
+		"too large":           `{"a":"` + strings.Repeat("secret", 20) + `"}`,
+		"hostile nesting":     strings.Repeat(`{"a":`, 20_000) + strings.Repeat(`}`, 20_000),
+		"hostile arrays":      `{"a":` + strings.Repeat(`[`, 20_000),
+	} {
+		limit := 100
+		if strings.HasPrefix(name, "hostile") {
+			limit = cache.DefaultMaxValueSize
+		}
+		_, err := cache.Decode(text, limit)
+		require.ErrorIs(t, err, cache.ErrInvalidRecord, name)
+		require.NotContains(t, err.Error(), "secret", name)
+		require.Less(t, len(err.Error()), 200, name)
+	}
+}
+
+func TestDecodeBoundsTheText(t *testing.T) {
+	t.Parallel()
+	text := `{"a":12345}`
+	_, err := cache.Decode(text, len(text))
+	require.NoError(t, err)
+	_, err = cache.Decode(text, len(text)-1)
+	require.ErrorIs(t, err, cache.ErrInvalidRecord)
+}
+
+func TestDeniedFailsClosed(t *testing.T) {
+	t.Parallel()
+	for text, status := range map[string]int{
+		`{"denied":403}`:               403,
+		`{"denied":451,"name":"x"}`:    451,
+		`{"denied":400}`:               400,
+		`{"denied":599}`:               599,
+		`{"denied":200}`:               403,
+		`{"denied":600}`:               403,
+		`{"denied":0}`:                 403,
+		`{"denied":-403}`:              403,
+		`{"denied":404.5}`:             403,
+		`{"denied":1e999}`:             403,
+		`{"denied":true}`:              403,
+		`{"denied":"451"}`:             403,
+		`{"denied":"false"}`:           403,
+		`{"denied":"null"}`:            403,
+		`{"denied":""}`:                403,
+		`{"denied":[]}`:                403,
+		`{"denied":{}}`:                403,
+		`{"denied":false,"denied":1}`:  403,
+		`{"d\u0065nied":410}`:          410,
+		`{"denied":false}`:             0,
+		`{"denied":null}`:              0,
+		`{"denied":403,"denied":null}`: 0,
+		`{"Denied":403}`:               0,
+		`{"a":{"denied":403}}`:         0,
+	} {
+		r := decode(t, text)
+		require.Equal(t, status, r.DeniedStatus(), text)
+		require.Equal(t, status != 0, r.State() == cache.Denied, text)
+	}
+	require.Equal(t, cache.DeniedRecord(404).Text(), decode(t, `{"denied":404}`).Text())
+	require.Equal(t, cache.AbsentRecord().State(), cache.Absent)
+}
+
+func TestFieldDescendsByDots(t *testing.T) {
+	t.Parallel()
+	r := decode(t, `{"a":1,"user":{"id":"u1","roles":["x",{"name":"y"}],"user":{"id":"u2"}},
+		"a.b":"dotted","twice":1,"twice":{"in":1,"in":2},"":"empty","\u00e9":"accent","n":null,"*":"star","#":"hash","@this":"at"}`)
+	for path, want := range map[string]string{
+		"a":                 `1`,
+		"user.id":           `"u1"`,
+		"user.roles.0":      `"x"`,
+		"user.roles.1.name": `"y"`,
+		"user.user.id":      `"u2"`,
+		"twice.in":          `2`,
+		"é":                 `"accent"`,
+		"n":                 `null`,
+		"*":                 `"star"`,
+		"#":                 `"hash"`,
+		"@this":             `"at"`,
+	} {
+		v, ok := r.Field(path)
+		require.True(t, ok, path)
+		require.Equal(t, want, v.JSON(), path)
+	}
+	for _, path := range []string{
+		"b", "A", "a.b", "a.0", "user.", ".user", "user..id", "user.roles.2", "user.roles.-1", "user.roles.x",
+		"user.roles.00x", "user.*", "user.roles.#", "user.@keys", "us*", "user|id", "twice.0", "n.x",
+	} {
+		_, ok := r.Field(path)
+		require.False(t, ok, path)
+	}
+}
+
+func TestValuesReadAsPeopleWriteThem(t *testing.T) {
+	t.Parallel()
+	r := decode(t, `{"s":"a b","n":1.50,"i":-7,"big":123456789012345678901,"t":true,"z":null,"l":["x",1,null,{"a":1},false,["y"]],"o":{"k":"v"}}`)
+	for _, test := range []struct {
+		path, text string
+		words      []string
+		scalar     bool
+	}{
+		{"s", "a b", []string{"a", "b"}, true},
+		{"n", "1.50", []string{"1.50"}, true},
+		{"i", "-7", []string{"-7"}, true},
+		{"big", "123456789012345678901", []string{"123456789012345678901"}, true},
+		{"t", "true", []string{"true"}, true},
+		{"z", "", nil, false},
+		{"l", `["x",1,null,{"a":1},false,["y"]]`, []string{"x", "1", "false"}, false},
+		{"o", `{"k":"v"}`, nil, false},
+	} {
+		v, ok := r.Field(test.path)
+		require.True(t, ok)
+		require.Equal(t, test.text, v.Text(), test.path)
+		require.Equal(t, test.words, v.Strings(), test.path)
+		require.Equal(t, test.scalar, v.IsScalar(), test.path)
+	}
+	for path, want := range map[string]int64{"i": -7} {
+		v, _ := r.Field(path)
+		n, ok := v.Int()
+		require.True(t, ok)
+		require.Equal(t, want, n)
+	}
+	for _, path := range []string{"s", "n", "big", "t", "z", "l"} {
+		v, _ := r.Field(path)
+		_, ok := v.Int()
+		require.False(t, ok, path)
+	}
+}
+
+func TestExpiresAtForms(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2030, 5, 6, 7, 8, 9, 0, time.UTC)
+	past := time.Unix(0, 1)
+	for value, want := range map[string]time.Time{
+		`1904281689`:                            at,
+		`1904281689.5`:                          at.Add(time.Second / 2),
+		`1.904281689e9`:                         at,
+		`"1904281689"`:                          at,
+		`"2030-05-06T07:08:09Z"`:                at,
+		`"2030-05-06T09:08:09+02:00"`:           at,
+		`"2030-05-06T07:08:09.25Z"`:             at.Add(time.Second / 4),
+		`0`:                                     past,
+		`-1`:                                    past,
+		`""`:                                    past,
+		`"soon"`:                                past,
+		`"2030-05-06"`:                          past,
+		`"2030-05-06 07:08:09"`:                 past,
+		`"NaN"`:                                 past,
+		`"Inf"`:                                 past,
+		`true`:                                  past,
+		`false`:                                 past,
+		`[1904281689]`:                          past,
+		`{"$date":1904281689}`:                  past,
+		`1904281689000`:                         past, // milliseconds
+		`1e300`:                                 past,
+		`"0001-01-01T00:00:00Z"`:                past,
+		`"9999-12-31T23:59:59Z"`:                time.Unix(0, math.MaxInt64),
+		`1,"expires_at":"2030-05-06T07:08:09Z"`: at,
+	} {
+		got, ok := decode(t, `{"expires_at":`+value+`}`).ExpiresAt()
+		require.True(t, ok, value)
+		require.True(t, want.Equal(got), "%s: %s", value, got)
+	}
+	for _, text := range []string{`{}`, `{"expires_at":null}`, `{"a":{"expires_at":1}}`, `{"Expires_At":1}`, `null`, `{"denied":403}`} {
+		_, ok := decode(t, text).ExpiresAt()
+		require.False(t, ok, text)
+	}
+}
+
+func TestEncodeMakesRecords(t *testing.T) {
+	t.Parallel()
+	r, err := cache.Encode(map[string]any{"name": "x", "denied": 451}, 100)
+	require.NoError(t, err)
+	require.Equal(t, 451, r.DeniedStatus())
+	r, err = cache.Encode(nil, 100)
+	require.NoError(t, err)
+	require.Equal(t, cache.Absent, r.State())
+	_, err = cache.Encode([]int{1}, 100)
+	require.ErrorIs(t, err, cache.ErrInvalidRecord)
+	_, err = cache.Encode(func() {}, 100)
+	require.Error(t, err)
+	_, err = cache.Encode(map[string]string{"a": strings.Repeat("x", 100)}, 100)
+	require.ErrorIs(t, err, cache.ErrInvalidRecord)
+}
+
+func TestMemoIsKeptWithTheRecord(t *testing.T) {
+	t.Parallel()
+	r := decode(t, `{"a":1}`)
+	require.Nil(t, r.Memo())
+	r.SetMemo("derived")
+	require.Equal(t, "derived", r.Memo())
+	require.Nil(t, decode(t, `{"a":1}`).Memo())
+}
+
+// FuzzDecode holds Decode against encoding/json: the same texts are records,
+// and top-level fields read the same.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, `{"denied":403}`, `{"a":{"b":[1,2,{"c":null}]}}`, `{"expires_at":"2030-05-06T07:08:09Z"}`,
+		`{"a":1,"a":2}`, `{"\ud83d":1}`, ` {"a" : 1e5 } `, `[`, "\xff", `{"a.b":1}`, `{"":0}`, `nullx`, `{"a":49e99990}`,
+	} {
+		f.Add(seed, "a.b")
+	}
+	f.Fuzz(func(t *testing.T, text, path string) {
+		const limit = 1 << 16
+		r, err := cache.Decode(text, limit)
+		var want map[string]json.RawMessage
+		valid := len(text) <= limit && utf8.ValidString(text) && json.Unmarshal([]byte(text), &want) == nil
+		require.Equal(t, valid, err == nil)
+		if err != nil {
+			require.ErrorIs(t, err, cache.ErrInvalidRecord)
+			return
+		}
+		require.Equal(t, text, r.Text())
+		require.Equal(t, want == nil, r.State() == cache.Absent)
+		require.Equal(t, r.State() == cache.Denied, r.DeniedStatus() >= 400)
+		r.ExpiresAt()
+		r.Field(path)
+		for name, value := range want {
+			if name == "" || strings.Contains(name, ".") {
+				continue
+			}
+			v, ok := r.Field(name)
+			require.True(t, ok, "%q", name)
+			require.Equal(t, string(value), v.JSON())
+			v.Text()
+			v.Strings()
+			v.Time()
+		}
+	})
+}

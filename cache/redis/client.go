@@ -1,0 +1,228 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// The concrete clients are made from options of their own, not from go-redis'
+// UniversalOptions: those lack what bounds a failover, and with a master's name
+// their ReadOnly sends writes to replicas.
+
+// stateReloadInterval is how old a cluster's map may get while nothing tells
+// of a change.
+const stateReloadInterval = 2 * time.Second
+
+// newPrimary makes the client that all writes go through. It does not dial.
+func newPrimary(ctx context.Context, o *Options, dial dialFunc) goredis.UniversalClient {
+	switch o.ClientType {
+	case Failover:
+		return goredis.NewFailoverClient(failoverOptions(o, dial))
+	case Cluster:
+		return goredis.NewClusterClient(clusterOptions(o, dial))
+	}
+	return goredis.NewClient(simpleOptions(o, dial))
+}
+
+func simpleOptions(o *Options, dial dialFunc) *goredis.Options {
+	return &goredis.Options{
+		Addr: o.Addresses[0], Dialer: dial, DB: o.db(),
+		Username: o.Username, Password: o.Password,
+		MaxRetries: o.MaxRetries, MinRetryBackoff: o.RetryBackoffMin, MaxRetryBackoff: o.RetryBackoffMax,
+		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
+		PoolSize: o.PoolSize, MinIdleConns: o.MinIdleConns, MaxActiveConns: o.MaxActiveConns,
+		PoolTimeout: o.PoolTimeout, ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime,
+		// the caller's deadline counts also while an answer is awaited
+		ContextTimeoutEnabled: true,
+		DialerRetries:         1,
+		// nothing is pushed to these connections, and servers that know
+		// nothing of the rest answer it with errors
+		Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: noMaintNotifications(),
+		// the pool is as large as configured, for pipelines too
+		PipelinePoolSize: -1,
+	}
+}
+
+func failoverOptions(o *Options, dial dialFunc) *goredis.FailoverOptions {
+	s := simpleOptions(o, dial)
+	return &goredis.FailoverOptions{
+		MasterName: o.MasterName, SentinelAddrs: o.Addresses,
+		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
+		Dialer: dial, DB: s.DB, Username: s.Username, Password: s.Password,
+		MaxRetries: s.MaxRetries, MinRetryBackoff: s.MinRetryBackoff, MaxRetryBackoff: s.MaxRetryBackoff,
+		DialTimeout: s.DialTimeout, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
+		PoolSize: s.PoolSize, MinIdleConns: s.MinIdleConns, MaxActiveConns: s.MaxActiveConns,
+		PoolTimeout: s.PoolTimeout, ConnMaxIdleTime: s.ConnMaxIdleTime, ConnMaxLifetime: s.ConnMaxLifetime,
+		ContextTimeoutEnabled: true, DialerRetries: s.DialerRetries,
+		Protocol: s.Protocol, DisableIdentity: true, PipelinePoolSize: s.PipelinePoolSize,
+	}
+}
+
+func clusterOptions(o *Options, dial dialFunc) *goredis.ClusterOptions {
+	s := simpleOptions(o, dial)
+	return &goredis.ClusterOptions{
+		Addrs: o.Addresses, Dialer: dial, Username: s.Username, Password: s.Password,
+		// without redirects, a cluster that changes is lost
+		MaxRedirects:    max(1, o.MaxRetries),
+		MinRetryBackoff: s.MinRetryBackoff, MaxRetryBackoff: s.MaxRetryBackoff,
+		DialTimeout: s.DialTimeout, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
+		PoolSize: s.PoolSize, MinIdleConns: s.MinIdleConns, MaxActiveConns: s.MaxActiveConns,
+		PoolTimeout: s.PoolTimeout, ConnMaxIdleTime: s.ConnMaxIdleTime, ConnMaxLifetime: s.ConnMaxLifetime,
+		ContextTimeoutEnabled: true, DialerRetries: s.DialerRetries,
+		Protocol: s.Protocol, DisableIdentity: true, PipelinePoolSize: s.PipelinePoolSize,
+		MaintNotificationsConfig:   noMaintNotifications(),
+		ClusterStateReloadInterval: stateReloadInterval,
+		// else go-redis asks for the server's list of commands, unbounded by
+		// the context, before it sends the first one
+		DisableRoutingPolicies: true,
+	}
+}
+
+func noMaintNotifications() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// newDialer dials until the context of the call or of the store ends. go-redis'
+// own ignores both while it shakes hands for TLS.
+func newDialer(ctx context.Context, o *Options) (dialFunc, error) {
+	d := &net.Dialer{
+		Timeout:         o.DialTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3},
+	}
+	dial := d.DialContext
+	if o.TLS != nil {
+		config, err := o.TLS.config()
+		if err != nil {
+			return nil, err
+		}
+		dial = (&tls.Dialer{NetDialer: d, Config: config}).DialContext
+	}
+	return func(dialCtx context.Context, network, address string) (net.Conn, error) {
+		dialCtx, cancel := context.WithCancel(dialCtx)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return dial(dialCtx, network, address)
+	}, nil
+}
+
+// endWith closes connections when the context ends. The client for failovers
+// needs it: its Close waits while a sentinel is asked.
+func endWith(ctx context.Context, dial dialFunc) dialFunc {
+	return func(dialCtx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(dialCtx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		ending := endingConn{conn, context.AfterFunc(ctx, func() { _ = conn.Close() })}
+		if raw, ok := conn.(syscall.Conn); ok {
+			return endingRawConn{ending, raw}, nil
+		}
+		return ending, nil
+	}
+}
+
+type endingConn struct {
+	net.Conn
+	forget func() bool
+}
+
+func (c endingConn) Close() error {
+	c.forget()
+	return c.Conn.Close()
+}
+
+// endingRawConn lets go-redis see whether the connection is still alive.
+type endingRawConn struct {
+	endingConn
+	syscall.Conn
+}
+
+// config reads the files.
+func (t *TLS) config() (*tls.Config, error) {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
+	}
+	if len(t.CA) > 0 {
+		config.RootCAs = x509.NewCertPool()
+	}
+	for _, path := range t.CA {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading tls ca: %w", err)
+		}
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("reading tls ca: %s has no certificate in PEM form", path)
+		}
+	}
+	if t.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("reading tls cert and key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return config, nil
+}
+
+// hook measures round trips, and keeps a closed store from asking.
+type hook struct {
+	store    *Store
+	answered *atomic.Bool // once
+}
+
+func (h hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+
+func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		if h.store.closed.Load() {
+			return goredis.ErrClosed
+		}
+		started := time.Now()
+		err := next(ctx, cmd)
+		h.observe(started, err)
+		return err
+	}
+}
+
+func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		if h.store.closed.Load() {
+			for _, cmd := range cmds {
+				cmd.SetErr(goredis.ErrClosed)
+			}
+			return goredis.ErrClosed
+		}
+		started := time.Now()
+		err := next(ctx, cmds)
+		h.observe(started, err)
+		return err
+	}
+}
+
+// observe counts what was answered, and what was waited for in vain. A refused
+// connection is no round trip: it would make a dead server look fast.
+func (h hook) observe(started time.Time, err error) {
+	var answer goredis.Error
+	var network net.Error
+	switch {
+	case err == nil, errors.As(err, &answer):
+		h.answered.Store(true)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	default:
+		return
+	}
+	h.store.stats.StoreLatency.Observe(time.Since(started))
+}

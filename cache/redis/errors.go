@@ -1,0 +1,43 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// failed says what an error means to a caller. Whatever is neither a value of
+// the wrong type nor a closed store is a store that is of no use right now: no
+// connection, no answer in time, or a refusal by the server.
+func (s *Store) failed(doing string, err error) error {
+	switch {
+	case s.closed.Load(), errors.Is(err, goredis.ErrClosed):
+		return fmt.Errorf("%s: %w", doing, cache.ErrClosed)
+	case isWrongType(err):
+		return fmt.Errorf("%s: %w", doing, errWrongType)
+	}
+	s.reload()
+	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, err)
+}
+
+// reload makes the client of a cluster look for changes: a master that is
+// gone redirects nobody.
+func (s *Store) reload() {
+	if c, ok := s.primary.(*goredis.ClusterClient); ok {
+		c.ReloadState(context.Background())
+	}
+}
+
+var errWrongType = fmt.Errorf("%w: value is not a string", cache.ErrInvalidRecord)
+
+// isWrongType tells whether a key has something else than a string. Old
+// servers wrap such an error in one of the script that met it.
+func isWrongType(err error) bool {
+	var answer goredis.Error
+	return errors.As(err, &answer) && strings.Contains(answer.Error(), "WRONGTYPE")
+}

@@ -1,0 +1,302 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+)
+
+// deadline is what a request may wait; slack is what a busy machine adds.
+const (
+	deadline = 200 * time.Millisecond
+	slack    = 2 * time.Second
+)
+
+// operations are all that ask the server.
+func operations(s *Store) map[string]func(context.Context) error {
+	r := cache.AbsentRecord()
+	return map[string]func(context.Context) error{
+		"get":      func(ctx context.Context) error { _, err := s.Get(ctx, "k"); return err },
+		"get many": func(ctx context.Context) error { _, err := s.GetMany(ctx, []string{"k", "l"}); return err },
+		"set":      func(ctx context.Context) error { return s.Set(ctx, "k", r, ttl) },
+		"touch":    func(ctx context.Context) error { _, err := s.Touch(ctx, "k", ttl); return err },
+		"delete":   func(ctx context.Context) error { _, err := s.Delete(ctx, "k"); return err },
+		"prefix":   func(ctx context.Context) error { _, err := s.DeletePrefix(ctx, "k"); return err },
+		"scan":     func(ctx context.Context) error { _, _, err := s.Scan(ctx, "k", "", 10); return err },
+		"acquire":  func(ctx context.Context) error { _, _, err := s.Acquire(ctx, "k", nil, ttl); return err },
+		"fill":     func(ctx context.Context) error { _, err := s.Fill(ctx, "k", "t", nil, r, ttl); return err },
+		"release":  func(ctx context.Context) error { return s.Release(ctx, "k", "t") },
+		"ping":     s.Ping,
+		"info":     func(ctx context.Context) error { _, err := s.Info(ctx); return err },
+	}
+}
+
+// requireUnavailable checks that no operation outlasts its context, and that
+// each says that the store is of no use.
+func requireUnavailable(t *testing.T, s *Store) {
+	t.Helper()
+	for name, operation := range operations(s) {
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		started := time.Now()
+		err := operation(ctx)
+		cancel()
+		require.ErrorIs(t, err, cache.ErrUnavailable, name)
+		require.Less(t, time.Since(started), deadline+slack, name)
+	}
+	started := time.Now()
+	require.NotNil(t, s.Pool())
+	require.Less(t, time.Since(started), slack)
+}
+
+// closedAddr is an address that nobody listens on.
+func closedAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// silentAddr is an address where connections are taken and never answered.
+func silentAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+func TestAServerThatIsNotThereIsUnavailable(t *testing.T) {
+	t.Parallel()
+	for name, addr := range map[string]func(*testing.T) string{"closed": closedAddr, "silent": silentAddr} {
+		for kind, options := range map[string]Options{
+			"simple":                {},
+			"tls":                   {TLS: &TLS{}},
+			"failover":              {MasterName: "m"},
+			"failover and replicas": {MasterName: "m", ReadFrom: Replicas},
+			"cluster":               {ClientType: Cluster},
+			"cluster and nearest":   {ClientType: Cluster, ReadFrom: Nearest},
+		} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				t.Parallel()
+				options.Addresses = []string{addr(t)}
+				s := open(t, options)
+				requireUnavailable(t, s)
+				require.False(t, s.Up())
+				started := time.Now()
+				require.NoError(t, s.Close())
+				require.Less(t, time.Since(started), slack, "closing waits for nobody")
+			})
+		}
+	}
+}
+
+func TestAServerThatHangsIsUnavailableUntilItGoesOn(t *testing.T) {
+	t.Parallel()
+	t.Run("simple", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t)
+		testHanging(t, at(server), server)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		c := redistest.StartCluster(t, 1, 0)
+		testHanging(t, Options{Addresses: c.Addrs(), ClientType: Cluster}, c.Nodes()...)
+	})
+}
+
+func testHanging(t *testing.T, o Options, servers ...*redistest.Server) {
+	s := open(t, o)
+	require.NoError(t, s.Set(t.Context(), "k", record(t, "{}"), ttl))
+	for _, server := range servers {
+		server.Pause()
+	}
+	requireUnavailable(t, s)
+	for _, server := range servers {
+		server.Continue()
+	}
+	requireRecovers(t, s)
+}
+
+// requireRecovers waits until the store serves again.
+func requireRecovers(t *testing.T, s *Store) {
+	t.Helper()
+	var err error
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
+		defer cancel()
+		if err = s.Set(ctx, "recovered", cache.AbsentRecord(), ttl); err == nil {
+			_, err = s.Get(ctx, "recovered")
+		}
+		return err == nil
+	}, patience, 10*time.Millisecond, "%v", err)
+}
+
+func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	server.Kill()
+	core, logs := observer.New(zap.DebugLevel)
+	o := at(server)
+	o.HealthCheckInterval = 10 * time.Millisecond
+	s, err := New(o, cache.NewStats(), zap.New(core))
+	require.NoError(t, err)
+	defer s.Close()
+
+	requireUnavailable(t, s)
+	require.Eventually(t, func() bool { return logs.Len() > 0 }, patience, time.Millisecond)
+	server.Restart()
+	requireRecovers(t, s)
+	require.Eventually(t, s.Up, patience, time.Millisecond)
+	server.Kill()
+	require.Eventually(t, func() bool { return !s.Up() }, patience, time.Millisecond)
+	server.Restart()
+	require.Eventually(t, s.Up, patience, time.Millisecond)
+
+	var messages []string
+	for _, entry := range logs.All() {
+		messages = append(messages, fmt.Sprint(entry.Level, " ", entry.Message))
+	}
+	down, up := "warn "+logDown, "info "+logUp
+	require.Equal(t, []string{down, up, down, up}, messages, "each change is logged once")
+}
+
+func TestAWrongPasswordIsUnavailableAndNotRepeated(t *testing.T) {
+	t.Parallel()
+	o := at(redistest.StartWith(t, redistest.Options{Password: "secret"}))
+	o.Password = "hunter2"
+	s := open(t, o)
+	requireUnavailable(t, s)
+	_, err := s.Get(t.Context(), "k")
+	require.ErrorContains(t, err, "WRONGPASS")
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+func TestTLSTrustsWhomItIsTold(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWith(t, redistest.Options{TLS: true})
+	for name, test := range map[string]struct {
+		change func(*TLS)
+		ok     bool
+	}{
+		"authority and certificate": {func(*TLS) {}, true},
+		"name in the certificate":   {func(c *TLS) { c.ServerName = redistest.ServerName }, true},
+		"nobody checked":            {func(c *TLS) { c.CA, c.InsecureSkipVerify = nil, true }, true},
+		"another name":              {func(c *TLS) { c.ServerName = "other.test" }, false},
+		"the system's authorities":  {func(c *TLS) { c.CA = nil }, false},
+		"no certificate":            {func(c *TLS) { c.Cert, c.Key = "", "" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := tlsOptions(server)
+			test.change(o.TLS)
+			s := open(t, o)
+			if test.ok {
+				require.NoError(t, s.Ping(t.Context()))
+			} else {
+				requireUnavailable(t, s)
+			}
+		})
+	}
+	for name, c := range map[string]*TLS{
+		"reading tls ca":            {CA: []string{"missing.pem"}},
+		"has no certificate":        {CA: []string{server.Files().ServerKey}},
+		"reading tls cert and key:": {Cert: server.Files().ServerCert, Key: server.Files().ClientKey},
+	} {
+		_, err := New(Options{TLS: c}, cache.NewStats(), zap.NewNop())
+		require.ErrorContains(t, err, name)
+	}
+}
+
+func TestSentinelsLeadToTheNewMaster(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{Primary, Replicas} {
+		t.Run(from, func(t *testing.T) {
+			t.Parallel()
+			sentinel := redistest.StartSentinel(t)
+			o := sentinelOptions(sentinel)
+			o.ReadFrom = from
+			s := open(t, o)
+			require.NoError(t, s.Set(t.Context(), "k", record(t, `{"n": 1}`), ttl))
+			requireReads(t, s, "k", `{"n": 1}`)
+			sentinel.Master().Kill()
+			requireRecovers(t, s)
+			requireReads(t, s, "k", `{"n": 1}`)
+			require.Same(t, sentinel.Servers[1], sentinel.Master())
+		})
+	}
+}
+
+// requireReads waits until the record is seen, for replicas lag behind.
+func requireReads(t *testing.T, s *Store, key, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
+		defer cancel()
+		entry, err := s.Get(ctx, key)
+		return err == nil && entry.Record != nil && entry.Record.Text() == text
+	}, patience, 10*time.Millisecond)
+}
+
+func TestAClusterOutlivesTheLossOfAMaster(t *testing.T) {
+	t.Parallel()
+	for _, from := range []string{Primary, Replicas, Nearest} {
+		t.Run(from, func(t *testing.T) {
+			t.Parallel()
+			c := redistest.StartCluster(t, 3, 1)
+			s := open(t, Options{Addresses: c.Addrs(), ReadFrom: from})
+			keys := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+			for _, key := range keys {
+				require.NoError(t, s.Set(t.Context(), key, record(t, `{}`), ttl))
+			}
+			c.Masters[0].Kill()
+			for _, key := range keys {
+				require.Eventually(t, func() bool {
+					ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
+					defer cancel()
+					return s.Set(ctx, key, record(t, `{"n": 2}`), ttl) == nil
+				}, patience, 10*time.Millisecond)
+				requireReads(t, s, key, `{"n": 2}`)
+			}
+			require.Eventually(t, func() bool { return s.Ping(t.Context()) == nil }, patience, 10*time.Millisecond)
+		})
+	}
+}
+
+func TestClosingWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	for kind, options := range map[string]Options{
+		"simple":                {},
+		"tls":                   {TLS: &TLS{}},
+		"failover":              {MasterName: "m"},
+		"failover and replicas": {MasterName: "m", ReadFrom: Replicas},
+		"cluster":               {ClientType: Cluster},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer l.Close()
+			options.Addresses = []string{l.Addr().String()}
+			options.DialTimeout, options.ReadTimeout = time.Minute, time.Minute
+			s := open(t, options)
+			asked := make(chan error)
+			go func() {
+				_, err := s.Get(t.Context(), "k")
+				asked <- err
+			}()
+			conn, err := l.Accept() // so it is being asked, and never answers
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, s.Close())
+			require.ErrorIs(t, <-asked, cache.ErrClosed)
+		})
+	}
+}

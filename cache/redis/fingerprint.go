@@ -1,0 +1,37 @@
+package redis
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"os"
+)
+
+// Fingerprint is equal for resolved options that make equal stores: a hash of
+// all fields and of what the certificate files hold. It tells nothing about
+// the secrets in them, but is no public name either; do not print it.
+func (o Options) Fingerprint() string {
+	h := sha256.New()
+	type plain Options // without String, which leaves secrets out
+	p, db, encrypted := plain(o), o.db(), TLS{}
+	if o.TLS != nil {
+		encrypted = *o.TLS
+	}
+	p.DB, p.TLS = nil, nil // as pointers they would be hashed as addresses
+	fmt.Fprintf(h, "%#v %d %t %#v", p, db, o.TLS != nil, encrypted)
+	for _, path := range append([]string{encrypted.Cert, encrypted.Key}, encrypted.CA...) {
+		hashFile(h, path)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func hashFile(h hash.Hash, path string) {
+	if path == "" {
+		return
+	}
+	content, err := os.ReadFile(path)
+	// who cannot read the file gets the error when the store is made
+	fmt.Fprintf(h, "%q %d %t ", path, len(content), err == nil)
+	h.Write(content)
+}

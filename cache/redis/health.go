@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"context"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+const (
+	logDown = "redis is out of reach"
+	logUp   = "redis is within reach"
+)
+
+// Up tells whether Redis answered when it was last asked in the background.
+// It is false until it has answered once.
+func (s *Store) Up() bool { return s.up.Load() }
+
+// Ping asks the server, or all masters of a cluster.
+func (s *Store) Ping(ctx context.Context) error {
+	const doing = "pinging"
+	if s.closed.Load() {
+		return s.failed(doing, goredis.ErrClosed)
+	}
+	shards, err := s.shards(ctx)
+	if err != nil {
+		return s.failed(doing, err)
+	}
+	for _, shard := range shards {
+		if err := shard.client.Ping(ctx).Err(); err != nil {
+			return s.failed(doing, err)
+		}
+	}
+	return nil
+}
+
+// watch pings at once and then at each interval, and logs what changes.
+func (s *Store) watch(ctx context.Context) {
+	ticker := time.NewTicker(s.options.HealthCheckInterval)
+	defer ticker.Stop()
+	for first := true; ; first = false {
+		err := s.askHealth(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if was := s.up.Swap(err == nil); was != (err == nil) || first {
+			s.logHealth(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *Store) logHealth(err error) {
+	servers := zap.Stringer("servers", s.options)
+	if err != nil {
+		s.logger.Warn(logDown, servers, zap.Error(err))
+	} else {
+		s.logger.Info(logUp, servers)
+	}
+}
+
+func (s *Store) askHealth(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, min(s.options.HealthCheckInterval, s.options.ReadTimeout))
+	defer cancel()
+	return s.Ping(ctx)
+}

@@ -1,0 +1,102 @@
+package redis
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// slotCount is how many hash slots a cluster has.
+const slotCount = 16384
+
+// leaseKeys names leases so that each hashes to the slot of its record, for a
+// script may only touch keys of one slot. Redis hashes what stands between the
+// first { and the next }, if that is not empty, else the whole key.
+type leaseKeys struct {
+	prefix string
+	// tags has a short text that hashes to each slot.
+	tags func() []string
+}
+
+func newLeaseKeys(keyPrefix string) *leaseKeys {
+	l := &leaseKeys{prefix: keyPrefix + "lease:", tags: sync.OnceValue(slotTags)}
+	if strings.ContainsAny(keyPrefix, "{}") {
+		// these would count as the hash tag, or a part of it
+		l.prefix = "lease:"
+	}
+	return l
+}
+
+// of is the key of the lease of a key. Two keys that differ only in what looks
+// like a hash tag may share a lease: one load may then wait for the other, or
+// be refused its fill.
+func (l *leaseKeys) of(key string) string {
+	switch {
+	case hashTag(key) != "":
+		return l.prefix + key
+	case key != "" && !strings.Contains(key, "}"):
+		return l.prefix + "{" + key + "}"
+	}
+	return l.prefix + "{" + l.tag(slotOf(key)) + "}" + key
+}
+
+// has tells whether a key is that of a lease.
+func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.prefix) }
+
+// mayBe tells whether a lease may be that of a key with the prefix.
+func (l *leaseKeys) mayBe(lease, prefix string) bool {
+	rest := strings.TrimPrefix(lease, l.prefix)
+	tagged, braced := strings.CutPrefix(rest, "{")
+	_, untagged, _ := strings.Cut(rest, "}")
+	return strings.HasPrefix(rest, prefix) ||
+		braced && (strings.HasPrefix(strings.TrimSuffix(tagged, "}"), prefix) || strings.HasPrefix(untagged, prefix))
+}
+
+// tag is a text without braces that hashes to the slot.
+func (l *leaseKeys) tag(slot int) string { return l.tags()[slot] }
+
+func slotTags() []string {
+	tags := make([]string, slotCount)
+	for i, missing := int64(0), slotCount; missing > 0; i++ {
+		text := strconv.FormatInt(i, 36)
+		if slot := slotOf(text); tags[slot] == "" {
+			tags[slot] = text
+			missing--
+		}
+	}
+	return tags
+}
+
+// slotOf is the slot of a key in a cluster (Redis cluster specification).
+func slotOf(key string) int {
+	if tag := hashTag(key); tag != "" {
+		key = tag
+	}
+	return int(crc16(key) % slotCount)
+}
+
+// hashTag is the part of a key that is hashed instead of it, or "".
+func hashTag(key string) string {
+	_, after, _ := strings.Cut(key, "{")
+	tag, _, closed := strings.Cut(after, "}")
+	if !closed {
+		return ""
+	}
+	return tag
+}
+
+// crc16 is CRC-16/XMODEM: polynomial 0x1021, starting at 0.
+func crc16(text string) uint16 {
+	var crc uint16
+	for i := range len(text) {
+		crc ^= uint16(text[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc
+}

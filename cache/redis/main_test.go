@@ -1,0 +1,47 @@
+package redis
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+)
+
+// logged counts what go-redis has logged through LogTo.
+var logged atomic.Int64
+
+func TestMain(m *testing.M) {
+	LogTo(func(string) { logged.Add(1) })
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	// ttl is one that no test outlives.
+	ttl = time.Hour
+	// patience is how long a condition may take to come true.
+	patience = 30 * time.Second
+)
+
+// open opens a store that is closed with the test.
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := New(o, cache.NewStats(), zap.NewNop())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func at(server *redistest.Server) Options { return Options{Addresses: []string{server.Addr()}} }
+
+func record(t testing.TB, text string) *cache.Record {
+	t.Helper()
+	r, err := cache.Decode(text, 2*cache.DefaultMaxValueSize)
+	require.NoError(t, err)
+	return r
+}

@@ -1,0 +1,35 @@
+package redis
+
+import (
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Pool describes the connections, of all nodes of a cluster together; Size is
+// what is configured, for each node.
+func (s *Store) Pool() *cache.PoolStats {
+	p := &cache.PoolStats{Size: s.options.PoolSize, Breaker: "closed"}
+	// before its first answer, a cluster's client would ask who its nodes
+	// are, and wait
+	if s.options.ClientType != Cluster || s.answered.Load() {
+		addPool(p, s.primary.PoolStats())
+	}
+	if s.reader != nil && s.reader.answered.Load() {
+		addPool(p, s.reader.cluster.PoolStats())
+	}
+	return p
+}
+
+func addPool(p *cache.PoolStats, more *goredis.PoolStats) {
+	p.Total += more.TotalConns
+	p.Idle += more.IdleConns
+	p.InUse = p.Total - min(p.Total, p.Idle)
+	p.Hits += more.Hits
+	p.Misses += more.Misses
+	p.Timeouts += more.Timeouts
+	p.Waits += more.WaitCount
+	p.WaitSeconds += time.Duration(more.WaitDurationNs).Seconds()
+}

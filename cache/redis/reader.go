@@ -1,0 +1,127 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// replicaRest is how long reads leave the replicas alone after one of them
+// has failed. It is short because others may be well.
+const replicaRest = time.Second
+
+// reader finds the replica to read a key from. It has a client of its own,
+// which no write goes through.
+type reader struct {
+	cluster   *goredis.ClusterClient
+	sentinels *sentinels  // nil in a cluster
+	answered  atomic.Bool // once
+	restUntil atomic.Int64
+}
+
+func newReader(o *Options, dial dialFunc) *reader {
+	if o.ReadFrom == Primary {
+		return nil
+	}
+	options := clusterOptions(o, dial)
+	options.ReadOnly, options.RouteByLatency = true, o.ReadFrom == Nearest
+	r := new(reader)
+	if o.ClientType == Failover {
+		r.sentinels = newSentinels(o, dial)
+		options.Addrs, options.ClusterSlots = nil, r.sentinels.slots
+		options.OnConnect = func(ctx context.Context, conn *goredis.Conn) error {
+			return conn.Select(ctx, o.db()).Err()
+		}
+	}
+	r.cluster = goredis.NewClusterClient(options)
+	return r
+}
+
+func (r *reader) close() error {
+	err := r.cluster.Close()
+	if r.sentinels != nil {
+		err = errors.Join(err, r.sentinels.close())
+	}
+	return err
+}
+
+// read fills got by asking replicas, as far as they answer, and tells which
+// keys are left.
+func (r *reader) read(ctx context.Context, s *Store, keys []string, got []cache.Got) (left []int) {
+	if time.Now().UnixNano() < r.restUntil.Load() {
+		return all(len(keys))
+	}
+	// a replica that hangs leaves time to ask the primary
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	byNode := make(map[*goredis.Client][]int)
+	for i, key := range keys {
+		node, err := r.cluster.SlaveForKey(ctx, key)
+		if err != nil {
+			r.rest()
+			return all(len(keys))
+		}
+		byNode[node] = append(byNode[node], i)
+	}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for node, indexes := range byNode {
+		group.Go(func() {
+			if !r.readNode(ctx, s, node, indexes, keys, got) {
+				mu.Lock()
+				defer mu.Unlock()
+				left = append(left, indexes...)
+			}
+		})
+	}
+	group.Wait()
+	if len(left) > 0 {
+		r.rest()
+	}
+	return left
+}
+
+func (r *reader) readNode(ctx context.Context, s *Store, node *goredis.Client, indexes []int, keys []string, got []cache.Got) bool {
+	if len(indexes) == len(keys) {
+		return s.readFrom(ctx, node, keys, got) == nil
+	}
+	part, partly := pick(keys, indexes), make([]cache.Got, len(indexes))
+	if s.readFrom(ctx, node, part, partly) != nil {
+		return false
+	}
+	for i, index := range indexes {
+		got[index] = partly[i]
+	}
+	return true
+}
+
+// rest lets reads go to the primary for a while, and looks for changes.
+func (r *reader) rest() {
+	r.restUntil.Store(time.Now().Add(replicaRest).UnixNano())
+	r.cluster.ReloadState(context.Background())
+}
+
+func all(n int) []int {
+	indexes := make([]int, n)
+	for i := range indexes {
+		indexes[i] = i
+	}
+	return indexes
+}
+
+func pick(keys []string, indexes []int) []string {
+	picked := make([]string, len(indexes))
+	for i, index := range indexes {
+		picked[i] = keys[index]
+	}
+	return picked
+}

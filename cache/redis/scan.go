@@ -1,0 +1,202 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// shard is one master. That of a single server is the only one.
+type shard struct {
+	slot   int    // the lowest that it serves
+	server string // tells masters apart
+	client scanner
+}
+
+type scanner interface {
+	Scan(ctx context.Context, cursor uint64, match string, count int64) *goredis.ScanCmd
+	Info(ctx context.Context, sections ...string) *goredis.StringCmd
+	Ping(ctx context.Context) *goredis.StatusCmd
+}
+
+// shards lists the masters by their lowest slots.
+func (s *Store) shards(ctx context.Context) ([]shard, error) {
+	cluster, ok := s.primary.(*goredis.ClusterClient)
+	if !ok {
+		return []shard{{client: s.primary, server: "0"}}, nil
+	}
+	var shards []shard
+	known := make(map[*goredis.Client]bool)
+	for slot := range slotCount {
+		client, err := cluster.MasterForKey(ctx, s.leases.tag(slot))
+		if err != nil {
+			return nil, err
+		}
+		if !known[client] {
+			known[client] = true
+			shards = append(shards, shard{slot: slot, server: shortHash(client.Options().Addr), client: client})
+		}
+	}
+	return shards, nil
+}
+
+// shortHash keeps addresses out of cursors, which users get to see.
+func shortHash(address string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(address))
+	return fmt.Sprintf("%x", h.Sum32())
+}
+
+const (
+	// scanCount is how many keys one SCAN looks at, where the keys that are
+	// sought are rare: about a millisecond of the server's time
+	scanCount = 1000
+	// scanRounds is how many SCANs it takes at most to answer one call
+	scanRounds = 100
+)
+
+// Scan lists keys with the prefix, of one master after the other. It looks at
+// up to 100,000 keys for the first that has the prefix before it answers none.
+func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) ([]string, string, error) {
+	const doing = "listing keys"
+	if s.closed.Load() {
+		return nil, "", s.failed(doing, goredis.ErrClosed)
+	}
+	at, err := parseCursor(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	shards, err := s.shards(ctx)
+	if err != nil {
+		return nil, "", s.failed(doing, err)
+	}
+	i, at := at.find(shards)
+	limit = max(1, limit)
+	match := globEscaper.Replace(prefix) + "*"
+	var keys []string
+	count := limit
+	for range scanRounds {
+		if i == len(shards) || len(keys) >= limit {
+			break
+		}
+		found, next, err := shards[i].client.Scan(ctx, at.cursor, match, int64(count)).Result()
+		if err != nil {
+			return nil, "", s.failed(doing, err)
+		}
+		found = slices.DeleteFunc(found, s.leases.has)
+		keys = append(keys, found...)
+		if count = limit - len(keys); len(found) == 0 {
+			count = scanCount
+		}
+		if at.cursor = next; next == 0 {
+			if i++; i < len(shards) {
+				at = position{shards[i].slot, shards[i].server, 0}
+			}
+		}
+	}
+	if i == len(shards) {
+		return keys, "", nil
+	}
+	return keys, at.String(), nil
+}
+
+// position is where a scan goes on: in which shard, on which server, and that
+// server's own cursor.
+type position struct {
+	slot   int
+	server string
+	cursor uint64
+}
+
+func (p position) String() string { return fmt.Sprintf("%d-%s-%d", p.slot, p.server, p.cursor) }
+
+func parseCursor(text string) (p position, err error) {
+	if text == "" {
+		return position{}, nil
+	}
+	_, err = fmt.Sscanf(strings.ReplaceAll(text, "-", " "), "%d %s %d", &p.slot, &p.server, &p.cursor)
+	if err != nil || p.String() != text || p.slot < 0 || p.slot >= slotCount {
+		return position{}, errors.New("cursor is not one that an earlier call returned")
+	}
+	return p, nil
+}
+
+// find looks the shard of the position up. If its master is another one now,
+// the shard begins anew, because a cursor is valid only where it was made.
+func (p position) find(shards []shard) (int, position) {
+	i, _ := slices.BinarySearchFunc(shards, p.slot, func(s shard, slot int) int { return cmp.Compare(s.slot, slot) })
+	if i < len(shards) && (shards[i].slot != p.slot || shards[i].server != p.server) {
+		p = position{shards[i].slot, shards[i].server, 0}
+	}
+	return i, p
+}
+
+// globEscaper lets a prefix be taken as it is.
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
+
+// DeletePrefix drops every record with the prefix and ends the leases of such
+// keys. It looks at all keys of all masters, a part at a time, so that others
+// are served meanwhile. Where it fails, some may be dropped.
+func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
+	const doing = "deleting by prefix"
+	if prefix == "" {
+		return 0, errors.New("deleting by prefix: the prefix is empty")
+	}
+	if s.closed.Load() {
+		return 0, s.failed(doing, goredis.ErrClosed)
+	}
+	shards, err := s.shards(ctx)
+	if err != nil {
+		return 0, s.failed(doing, err)
+	}
+	deleted := 0
+	for _, shard := range shards {
+		// leases first: a fill is then either refused or done early enough
+		// to be among the keys
+		_, err := s.unlinkAll(ctx, shard, s.leases.prefix, func(key string) bool { return s.leases.mayBe(key, prefix) })
+		if err != nil {
+			return deleted, s.failed(doing, err)
+		}
+		n, err := s.unlinkAll(ctx, shard, prefix, func(key string) bool { return !s.leases.has(key) })
+		deleted += n
+		if err != nil {
+			return deleted, s.failed(doing, err)
+		}
+	}
+	return deleted, nil
+}
+
+// unlinkAll drops the keys of a shard that have the prefix and are wanted.
+func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wanted func(string) bool) (int, error) {
+	match := globEscaper.Replace(prefix) + "*"
+	unlinked := 0
+	for cursor := uint64(0); ; {
+		keys, next, err := shard.client.Scan(ctx, cursor, match, scanCount).Result()
+		if err != nil {
+			return unlinked, err
+		}
+		pipe := s.primary.Pipeline()
+		var cmds []*goredis.IntCmd
+		for _, key := range keys {
+			if wanted(key) {
+				cmds = append(cmds, pipe.Unlink(ctx, key))
+			}
+		}
+		if len(cmds) > 0 {
+			_, err = pipe.Exec(ctx)
+		}
+		for _, cmd := range cmds {
+			unlinked += int(cmd.Val())
+		}
+		if err != nil || next == 0 {
+			return unlinked, err
+		}
+		cursor = next
+	}
+}

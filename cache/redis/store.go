@@ -1,0 +1,316 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Store is a [cache.Store] in Redis.
+type Store struct {
+	options Options
+	primary goredis.UniversalClient
+	reader  *reader // nil where reads go to the primary
+	leases  *leaseKeys
+	stats   *cache.Stats
+	logger  *zap.Logger
+
+	end      context.CancelFunc // of what runs in the background
+	running  sync.WaitGroup
+	closed   atomic.Bool
+	answered atomic.Bool // once
+	up       atomic.Bool
+}
+
+// New returns a store, to be closed when it is not needed any more, that
+// measures its round trips into stats. It does not wait for Redis, which may
+// be down: connections are made when they are needed.
+func New(options Options, stats *cache.Stats, logger *zap.Logger) (*Store, error) {
+	// fills what is not set in options that nobody has resolved
+	options, err := options.Resolve(func(string) string { return "" })
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	dial, err := newDialer(ctx, &options)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s := &Store{
+		options: options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
+		primary: newPrimary(ctx, &options, dial),
+		reader:  newReader(&options, dial),
+	}
+	s.primary.AddHook(hook{s, &s.answered})
+	if s.reader != nil {
+		s.reader.cluster.OnNewNode(func(node *goredis.Client) { node.AddHook(hook{s, &s.reader.answered}) })
+	}
+	s.running.Go(func() { s.watch(ctx) })
+	return s, nil
+}
+
+// Name is "redis".
+func (s *Store) Name() string { return "redis" }
+
+// Close closes all connections. Calls under way fail.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.end()
+	err := s.primary.Close()
+	if s.reader != nil {
+		err = errors.Join(err, s.reader.close())
+	}
+	s.running.Wait()
+	return err
+}
+
+const (
+	// a pipeline has at most that many keys, so that a batch of any size
+	// neither blocks the server nor fills its buffers
+	pipelineKeys = 500
+	// and at most that many bytes of records, unless one is larger
+	pipelineBytes = 4 << 20
+)
+
+// Get reads a record and when it expires.
+func (s *Store) Get(ctx context.Context, key string) (cache.Entry, error) {
+	var got [1]cache.Got
+	if err := s.read(ctx, []string{key}, got[:]); err != nil {
+		return cache.Entry{}, err
+	}
+	return got[0].Entry, got[0].Err
+}
+
+// GetMany reads many keys, in the order of the keys.
+func (s *Store) GetMany(ctx context.Context, keys []string) ([]cache.Got, error) {
+	got := make([]cache.Got, len(keys))
+	return got, s.read(ctx, keys, got)
+}
+
+// read fills got from replicas, where those are to be read, and the primary.
+func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error {
+	if s.reader == nil || s.closed.Load() {
+		return s.readFrom(ctx, s.primary, keys, got)
+	}
+	left := s.reader.read(ctx, s, keys, got)
+	if len(left) == 0 {
+		return nil
+	}
+	rest := make([]cache.Got, len(left))
+	if err := s.readFrom(ctx, s.primary, pick(keys, left), rest); err != nil {
+		return err
+	}
+	for i, index := range left {
+		got[index] = rest[i]
+	}
+	return nil
+}
+
+type pipeliner interface{ Pipeline() goredis.Pipeliner }
+
+// readFrom fills got from one server or cluster.
+func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+	if s.closed.Load() {
+		return s.failed("reading records", goredis.ErrClosed)
+	}
+	for len(keys) > 0 {
+		n := min(len(keys), pipelineKeys)
+		if err := s.readPipeline(ctx, client, keys[:n], got[:n]); err != nil {
+			return err
+		}
+		keys, got = keys[n:], got[n:]
+	}
+	return nil
+}
+
+// reading is a read of one key. No more is read of its text than tells that
+// it is too long.
+type reading struct {
+	text *goredis.StringCmd
+	ttl  *goredis.IntCmd // as PTTL tells it
+}
+
+func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+	pipe := client.Pipeline()
+	readings := make([]reading, len(keys))
+	for i, key := range keys {
+		readings[i] = reading{
+			text: pipe.GetRange(ctx, key, 0, int64(s.options.MaxValueSize)),
+			// go-redis' own PTTL overflows on what is meant as forever
+			ttl: goredis.NewIntCmd(ctx, "pttl", key),
+		}
+		_ = pipe.Process(ctx, readings[i].ttl)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	now := time.Now()
+	for i, r := range readings {
+		switch err := errors.Join(r.text.Err(), r.ttl.Err()); {
+		case isWrongType(err):
+			got[i] = cache.Got{Err: errWrongType}
+		case err != nil:
+			return s.failed("reading records", err)
+		default:
+			got[i] = s.got(r.text.Val(), r.ttl.Val(), now)
+		}
+	}
+	return s.readAgain(ctx, client, keys, got)
+}
+
+// errEmpty says that there was a TTL but no text: an empty value, or a key
+// that came between the two commands.
+var errEmpty = fmt.Errorf("%w: value is empty, want a JSON object or null", cache.ErrInvalidRecord)
+
+// got makes an entry of text and TTL in milliseconds, as Redis tells them.
+func (s *Store) got(text string, ttl int64, now time.Time) cache.Got {
+	switch {
+	case ttl == -2: // no such key, or none any more
+		return cache.Got{}
+	case text == "":
+		return cache.Got{Err: errEmpty}
+	}
+	record, err := cache.Decode(text, s.options.MaxValueSize)
+	if err != nil {
+		return cache.Got{Err: err}
+	}
+	return cache.Got{Entry: cache.Entry{Record: record, Expires: expires(ttl, now)}}
+}
+
+// expires is when a TTL in milliseconds ends; -1 never ends.
+func expires(ttl int64, now time.Time) int64 {
+	at := now.UnixNano()
+	switch {
+	case ttl < 0:
+		return 0
+	case ttl > (math.MaxInt64-at)/int64(time.Millisecond):
+		return math.MaxInt64
+	}
+	return at + ttl*int64(time.Millisecond)
+}
+
+// readAgain reads what seemed to be empty once more: twice is no coincidence.
+func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+	for i, key := range keys {
+		if got[i].Err != errEmpty {
+			continue
+		}
+		pipe := client.Pipeline()
+		text := pipe.GetRange(ctx, key, 0, int64(s.options.MaxValueSize))
+		ttl := goredis.NewIntCmd(ctx, "pttl", key)
+		_ = pipe.Process(ctx, ttl)
+		if _, err := pipe.Exec(ctx); err != nil && !isWrongType(err) {
+			return s.failed("reading records", err)
+		}
+		got[i] = s.got(text.Val(), ttl.Val(), time.Now())
+	}
+	return nil
+}
+
+// Set writes a record and ends the key's lease.
+func (s *Store) Set(ctx context.Context, key string, record *cache.Record, ttl time.Duration) error {
+	return s.SetMany(ctx, []cache.Item{{Key: key, Record: record, TTL: ttl}})
+}
+
+// SetMany writes many records and ends their keys' leases. Where it fails,
+// some may be written.
+func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
+	if s.closed.Load() {
+		return s.failed("writing records", goredis.ErrClosed)
+	}
+	for _, item := range items {
+		if err := s.check(item.Record, item.TTL); err != nil {
+			return err
+		}
+	}
+	for len(items) > 0 {
+		n := 0
+		for size := 0; n < len(items) && n < pipelineKeys && (n == 0 || size+items[n].Record.Size() <= pipelineBytes); n++ {
+			size += items[n].Record.Size()
+		}
+		if err := s.writePipeline(ctx, items[:n]); err != nil {
+			return err
+		}
+		items = items[n:]
+	}
+	return nil
+}
+
+func (s *Store) writePipeline(ctx context.Context, items []cache.Item) error {
+	pipe := s.primary.Pipeline()
+	for _, item := range items {
+		pipe.Unlink(ctx, s.leases.of(item.Key))
+		_ = pipe.Process(ctx, goredis.NewStatusCmd(ctx, "set", item.Key, item.Record.Text(), "px", item.TTL.Milliseconds()))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return s.failed("writing records", err)
+	}
+	return nil
+}
+
+// check tells whether a record may be written.
+func (s *Store) check(record *cache.Record, ttl time.Duration) error {
+	if record.Size() > s.options.MaxValueSize {
+		return fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, s.options.MaxValueSize)
+	}
+	return checkTTL(ttl)
+}
+
+func checkTTL(ttl time.Duration) error {
+	if ttl < cache.MinTTL {
+		return fmt.Errorf("ttl is %s, want at least %s", ttl, cache.MinTTL)
+	}
+	return nil
+}
+
+// Touch gives a record that is there a new TTL.
+func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	if err := checkTTL(ttl); err != nil {
+		return false, err
+	}
+	cmd := goredis.NewBoolCmd(ctx, "pexpire", key, ttl.Milliseconds())
+	if err := s.primary.Process(ctx, cmd); err != nil {
+		return false, s.failed("extending a record", err)
+	}
+	return cmd.Val(), nil
+}
+
+// Delete drops records and ends the keys' leases. Where it fails, some may be
+// dropped.
+func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
+	if s.closed.Load() {
+		return 0, s.failed("deleting records", goredis.ErrClosed)
+	}
+	deleted := 0
+	for len(keys) > 0 {
+		n := min(len(keys), pipelineKeys)
+		pipe := s.primary.Pipeline()
+		unlinked := make([]*goredis.IntCmd, n)
+		for i, key := range keys[:n] {
+			pipe.Unlink(ctx, s.leases.of(key))
+			unlinked[i] = pipe.Unlink(ctx, key)
+		}
+		_, err := pipe.Exec(ctx)
+		for _, cmd := range unlinked {
+			deleted += int(cmd.Val())
+		}
+		if err != nil {
+			return deleted, s.failed("deleting records", err)
+		}
+		keys = keys[n:]
+	}
+	return deleted, nil
+}
+
+// Interface guards
+var _ cache.Store = (*Store)(nil)

@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// fromURL fills what is not set with what a URL says:
+//
+//	redis://[user:password@]host[:port][/db]
+//	rediss://…                                (with TLS)
+//	unix://[user:password@]/path[?db=n]
+//
+// The parameter addr has one more address and may be repeated, master_name
+// has what the sentinels call the master. No error repeats the URL, nor a part
+// of it that may belong to a password.
+func (o *Options) fromURL(setting, text string) (hasCredentials bool, err error) {
+	const want = "want redis://[user:password@]host[:port][/db], rediss://… for TLS, or unix:///path"
+	u, err := url.Parse(text)
+	if err != nil {
+		return false, fmt.Errorf("%s cannot be read: %s; special characters in a password are percent-encoded", setting, want)
+	}
+	switch u.Scheme {
+	case "redis", "rediss":
+		err = o.fromTCP(u)
+	case "unix":
+		if u.Path == "" || u.Host != "" {
+			err = errors.New("a unix socket needs an absolute path")
+		}
+		o.Addresses = []string{u.Path}
+	default:
+		err = errors.New("it has another scheme")
+	}
+	if err == nil {
+		err = o.fromQuery(u.Query())
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s: %w: %s", setting, err, want)
+	}
+	if u.User == nil {
+		return false, nil
+	}
+	setDefault(&o.Username, u.User.Username())
+	password, _ := u.User.Password()
+	setDefault(&o.Password, password)
+	return true, nil
+}
+
+func (o *Options) fromTCP(u *url.URL) error {
+	address := u.Hostname()
+	if address == "" {
+		address = "localhost"
+	}
+	if u.Port() != "" {
+		address = u.Host
+		if u.Hostname() == "" {
+			address = "localhost" + u.Host
+		}
+	}
+	o.Addresses = []string{address}
+	if u.Scheme == "rediss" && o.TLS == nil {
+		o.TLS = new(TLS)
+	}
+	if path := strings.Trim(u.Path, "/"); path != "" {
+		return o.fromDB(path)
+	}
+	return nil
+}
+
+func (o *Options) fromQuery(query url.Values) error {
+	for name, values := range query {
+		last := values[len(values)-1]
+		switch name {
+		case "addr":
+			o.Addresses = append(o.Addresses, values...)
+		case "master_name":
+			setDefault(&o.MasterName, last)
+		case "db":
+			if err := o.fromDB(last); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("it has a parameter that is not one of addr, db and master_name, which has a setting of its own")
+		}
+	}
+	return nil
+}
+
+func (o *Options) fromDB(text string) error {
+	db, err := strconv.Atoi(text)
+	if err != nil {
+		return errors.New("the database is not a number")
+	}
+	if o.DB == nil {
+		o.DB = &db
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// AdminAPI adds endpoints under /filewallball/ to Caddy's admin API, to watch
+// the shared cache and to change what is in it:
+//
+//	GET    stats         what lookups came to, how fast, and what the store is
+//	GET    health        whether the store answers, and how well
+//	GET    info          the server behind the store
+//	GET    keys          lists keys, by prefix
+//	GET    keys/{key}    a record and how long it has left; also HEAD
+//	PUT    keys/{key}    writes a record
+//	DELETE keys/{key}    drops a record
+//	POST   purge         drops many records
+//
+// Where no running configuration uses the cache, every answer is a 503.
+type AdminAPI struct {
+	current func() (App, bool)
+}
+
+// NewAdminAPI returns the module to be registered. current finds the running
+// app: Caddy makes admin modules before any app, and once more for remote
+// administration, so they ask anew with each request.
+func NewAdminAPI(current func() (App, bool)) *AdminAPI {
+	return &AdminAPI{current: current}
+}
+
+// CaddyModule returns the Caddy module information.
+func (a *AdminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api." + AppID,
+		New: func() caddy.Module { return NewAdminAPI(a.current) },
+	}
+}
+
+const adminBase = "/" + AppID + "/"
+
+// Routes returns the endpoints. Their patterns name no methods, so that a
+// wrong one is answered in JSON like every other error of the admin API.
+func (a *AdminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(unknownEndpoint)},
+		{Pattern: adminBase + "stats", Handler: reading(a.with(getStats))},
+		{Pattern: adminBase + "health", Handler: reading(a.getHealth)},
+		{Pattern: adminBase + "info", Handler: reading(a.with(getInfo))},
+		{Pattern: adminBase + "keys", Handler: reading(a.with(listKeys))},
+		{Pattern: adminKey, Handler: methods{
+			http.MethodGet: a.with(getKey), http.MethodHead: a.with(getKey),
+			http.MethodPut: a.with(putKey), http.MethodDelete: a.with(deleteKey),
+		}},
+		{Pattern: adminBase + "purge", Handler: methods{http.MethodPost: a.with(purge)}},
+	}
+}
+
+func unknownEndpoint(http.ResponseWriter, *http.Request) error {
+	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key} or purge")
+}
+
+// methods are the methods of an endpoint.
+type methods map[string]caddy.AdminHandlerFunc
+
+// reading is an endpoint that changes nothing.
+func reading(serve caddy.AdminHandlerFunc) methods {
+	return methods{http.MethodGet: serve, http.MethodHead: serve}
+}
+
+// ServeHTTP answers by the request's method.
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	serve, ok := m[r.Method]
+	if !ok {
+		allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+		w.Header().Set("Allow", allowed)
+		return refuse(http.StatusMethodNotAllowed, "method not allowed: want "+allowed)
+	}
+	return serve(w, r)
+}
+
+const notRunning = "no configuration uses " + AppID
+
+// with calls an endpoint with the running app.
+func (a *AdminAPI) with(serve func(http.ResponseWriter, *http.Request, App) error) caddy.AdminHandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		app, ok := a.current()
+		if !ok {
+			return refuse(http.StatusServiceUnavailable, notRunning)
+		}
+		return serve(w, r, app)
+	}
+}
+
+// refuse is an error that says what is wrong with a request, or would be
+// right. Caddy logs it, so it never repeats what the client sent.
+func refuse(status int, message string) error {
+	return caddy.APIError{HTTPStatus: status, Err: errors.New(message)}
+}
+
+// storeError is what a client is told of a store's error. The log has more.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, cache.ErrInvalidRecord):
+		return caddy.APIError{HTTPStatus: http.StatusUnprocessableEntity, Err: err}
+	case unavailable(err):
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the store is unavailable: the log says why"}
+	}
+	return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err, Message: "the store failed: the log says why"}
+}
+
+func unavailable(err error) bool {
+	return errors.Is(err, cache.ErrUnavailable) || errors.Is(err, cache.ErrClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// adminTimeout is the longest that an endpoint waits for the store, but for
+// those that go through all keys.
+const adminTimeout = 5 * time.Second
+
+func bounded(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), adminTimeout)
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	return writeJSONAs(w, http.StatusOK, "application/json", v)
+}
+
+func writeJSONAs(w http.ResponseWriter, status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module       = (*AdminAPI)(nil)
+	_ caddy.AdminRouter  = (*AdminAPI)(nil)
+	_ caddy.AdminHandler = methods(nil)
+)

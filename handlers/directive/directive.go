@@ -1,0 +1,95 @@
+// Package directive reads the parts of Caddyfile syntax that all directives
+// and options of this module have in common. Every error names the line and
+// says what would be right.
+package directive
+
+import (
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+)
+
+// Once refuses a second use of single-valued subdirectives.
+type Once map[string]bool
+
+// Check returns an error that names the token if it was there before.
+func (o Once) Check(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if o[name] {
+		return d.Errf("%s is given twice: once is all it takes", name)
+	}
+	o[name] = true
+	return nil
+}
+
+// OneArg returns the only argument of the current subdirective.
+func OneArg(d *caddyfile.Dispenser) (string, error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return "", d.Errf("%s takes one argument, not %d", name, len(args))
+	}
+	return args[0], nil
+}
+
+// NoArgs refuses arguments of the current subdirective.
+func NoArgs(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if args := d.RemainingArgs(); len(args) > 0 {
+		return d.Errf("%s takes no argument, but has '%s'", name, args[0])
+	}
+	return nil
+}
+
+// Duration returns the only argument of the current subdirective as a
+// duration of at least 1ms.
+func Duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
+	name := d.Val()
+	arg, err := OneArg(d)
+	if err != nil {
+		return 0, err
+	}
+	return parseDuration(d, name, arg)
+}
+
+// parseDuration reads arg, an argument of the subdirective of that name, as a
+// duration of at least 1ms.
+func parseDuration(d *caddyfile.Dispenser, name, arg string) (caddy.Duration, error) {
+	dur, err := caddy.ParseDuration(arg)
+	if err != nil || dur < time.Millisecond {
+		return 0, d.Errf("%s: '%s' is not a duration of at least 1ms, like 500ms, 30s or 1h", name, arg)
+	}
+	return caddy.Duration(dur), nil
+}
+
+// Size returns the only argument of the current subdirective as a number of
+// bytes above zero.
+func Size(d *caddyfile.Dispenser) (int64, error) {
+	name := d.Val()
+	arg, err := OneArg(d)
+	if err != nil {
+		return 0, err
+	}
+	size, err := humanize.ParseBytes(arg)
+	if err != nil || size == 0 || size > 1<<62 {
+		return 0, d.Errf("%s: '%s' is not a size, like 64MiB or 1GB", name, arg)
+	}
+	return int64(size), nil
+}
+
+// OnOff returns the argument on or off of the current subdirective; without
+// one it is on.
+func OnOff(d *caddyfile.Dispenser) (bool, error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 0 || len(args) == 1 && args[0] == "on":
+		return true, nil
+	case len(args) == 1 && args[0] == "off":
+		return false, nil
+	}
+	return false, d.Errf("%s takes on or off, not '%s'", name, strings.Join(args, " "))
+}

@@ -1,0 +1,240 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const (
+	metadataDirective = "file_metadata"
+	metadataPrefix    = "http.file_metadata."
+)
+
+// FileMetadata finds the metadata of the requested file. From it, it answers
+// what needs no content (HEAD, 304, 412, 404) without touching the file, and
+// gives the next handler's response the headers that the metadata tells of.
+// Metadata helps, its absence must not break a file route: a request without
+// a usable identity, and by default one that nobody can tell about, goes to
+// the next handler as if there were no lookup.
+//
+// Fields of a record, all optional: name, size (bytes), content_type or
+// mime_type, etag or else sha256 or hash (quoted as a strong validator),
+// modified (RFC 3339, HTTP date or Unix seconds), path, cache_control. A value
+// that cannot stand in a header is ignored. A response header that an earlier
+// handler has set stays as it is.
+//
+// It must stand after encode (as it does by default), whose work it cannot
+// see otherwise; and not before handlers that make other content of a file,
+// such as templates, unless answer is off.
+//
+// Placeholders for the handlers that follow:
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.file_metadata.outcome}` | What the lookup came to: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
+// `{http.file_metadata.id}` | The identity
+// `{http.file_metadata.<path>}` | A field of the record; dots descend
+type FileMetadata struct {
+	Lookup
+
+	// The URI that the request goes on with, where there is a record, with
+	// placeholders. What a record's field gives is escaped and cannot leave
+	// its place in the path, but it can name any file of the site, also one
+	// that a matcher would have hidden under the original path: let
+	// file_server hide such files. Without a query the request's own is kept.
+	// A record that lacks a field of it is an error of this lookup.
+	Rewrite string `json:"rewrite,omitempty"`
+
+	// Propose the record's name to the client in Content-Disposition
+	// (RFC 6266), as "attachment" or "inline". Default: no such header.
+	Disposition string `json:"disposition,omitempty"`
+
+	// Answer HEAD, 304, 412 and 404 straight from the record. Default true.
+	Answer *bool `json:"answer,omitempty"`
+
+	rewrite *uriTemplate
+	answers bool
+	logger  *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (FileMetadata) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers." + metadataDirective,
+		New: func() caddy.Module { return new(FileMetadata) },
+	}
+}
+
+// Provision resolves placeholders and defaults, and readies the lookup.
+func (m *FileMetadata) Provision(ctx caddy.Context) error {
+	m.logger = ctx.Logger()
+	m.answers = m.Answer == nil || *m.Answer
+	if m.Rewrite != "" {
+		m.rewrite = parseURITemplate(m.Rewrite, metadataPrefix)
+	}
+	kind := lookupKind{
+		directive: metadataDirective,
+		family:    cache.FileMeta,
+		onMissing: Reaction{Status: http.StatusNotFound},
+		onDenied:  Reaction{Status: http.StatusForbidden},
+		onError:   Reaction{Continue: true},
+	}
+	if !m.answers {
+		kind.onMissing = Reaction{Continue: true}
+	}
+	if err := m.provision(ctx, kind); err != nil {
+		return err
+	}
+	if _, ok := m.source.(locator); ok && m.ID == "" {
+		m.ID = "{http.request.uri.path}"
+	}
+	return nil
+}
+
+// Validate checks what Provision only reads.
+func (m *FileMetadata) Validate() error {
+	if m.ID == "" {
+		return errors.New("there is no identity: want one like {http.request.uri.path}, " +
+			"or source file_system, where it is the default")
+	}
+	if m.Disposition != "" && !knownDisposition(m.Disposition) {
+		return fmt.Errorf("disposition is '%s': want attachment, inline or off", m.Disposition)
+	}
+	if m.OnMissing.Redirect != "" || m.OnDenied.Redirect != "" || m.OnError.Redirect != "" {
+		return errors.New("a file cannot be missing, denied or unknown by redirect: want a status or continue")
+	}
+	return m.validate()
+}
+
+// Causes of what is answered instead of a file, for the log and handle_errors.
+var (
+	errNoFile          = errors.New("there is no such file")
+	errFileDenied      = errors.New("file is refused")
+	errFileUnknown     = errors.New("nobody can tell about the file")
+	errUnknownResponse = errors.New("source gave an answer that cannot be served")
+)
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler].
+func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	id := repl.ReplaceAll(m.ID, "")
+	var req cache.Request
+	var err error
+	if id != "" {
+		req, err = m.request(repl, id)
+	}
+	if id == "" || err != nil {
+		publish(r, repl, metadataPrefix, found{outcome: cache.OutcomeNone})
+		return next.ServeHTTP(w, r)
+	}
+
+	result := m.route.Lookup(r.Context(), req)
+	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
+		return caddyhttp.Error(statusClientClosed, context.Canceled)
+	}
+	m.tell(w, r, repl, id, &result)
+	switch {
+	case result.Response != nil:
+		if response, ok := result.Response.(responder); ok {
+			response.Serve(w)
+			return nil
+		}
+		return m.OnError.serve(w, r, repl, next, errUnknownResponse)
+	case result.OK():
+		return m.serveFile(w, r, repl, next, representationOf(result.Record))
+	case result.Outcome == cache.OutcomeAbsent:
+		if !safeMethod(r) {
+			return next.ServeHTTP(w, r) // it may be about to be made
+		}
+		return m.OnMissing.serve(w, r, repl, next, errNoFile)
+	case result.Outcome == cache.OutcomeDenied:
+		return m.OnDenied.serve(w, r, repl, next, errFileDenied)
+	}
+	if result.Err == nil {
+		result.Err = errFileUnknown
+	}
+	return m.OnError.serve(w, r, repl, next, result.Err)
+}
+
+// tell says what a lookup came to: in placeholders, in the response and in
+// the debug log.
+func (m *FileMetadata) tell(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, id string, result *cache.Result) {
+	f := found{outcome: result.Outcome, id: id}
+	if result.OK() {
+		f.record = result.Record
+	}
+	publish(r, repl, metadataPrefix, f)
+	m.addCacheStatus(w.Header(), metadataDirective, result)
+	if c := m.logger.Check(zapcore.DebugLevel, "looked up file metadata"); c != nil {
+		c.Write(zap.String("outcome", string(result.Outcome)), zap.Bool("hit", result.Hit),
+			zap.String("from", result.From), zap.Duration("ttl", result.TTL), zap.Error(result.Err))
+	}
+}
+
+// serveFile answers from what is known of the file, or lets the next handler
+// serve it.
+func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, rep *representation) error {
+	if rep.other {
+		return next.ServeHTTP(w, r)
+	}
+	var uri string
+	if m.rewrite != nil {
+		var err error
+		if uri, err = m.rewrite.expand(repl); err != nil {
+			return m.OnError.serve(w, r, repl, next, err)
+		}
+	}
+	// the page of an error has the error's status, whatever its own
+	// preconditions would come to
+	_, inError := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+	if !safeMethod(r) || inError {
+		m.rewrite.apply(r, repl, uri)
+		return next.ServeHTTP(w, r)
+	}
+
+	d := &describer{rep: rep, known: rep.validators}
+	d.ResponseWriter = w
+	if m.Disposition != "" && m.Disposition != "off" {
+		d.disposition = m.Disposition + rep.dispositionParams
+	}
+	// like file_server: who sets one knows what they are doing
+	if etag := w.Header().Get("Etag"); etag != "" {
+		d.known.etag = etag
+	}
+	// One file can have several representations, each with a tag of its own,
+	// of which the next handler selects one. But a client that has the one
+	// which the record is about gets no other.
+	if d.known.named(r.Header) {
+		r.Header.Del("Accept-Encoding")
+	}
+	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
+	if m.answers && !d.encoded && d.answer(r) {
+		return nil
+	}
+	m.rewrite.apply(r, repl, uri)
+	return d.serve(r, next)
+}
+
+// safeMethod tells whether a request only wants to see a file.
+func safeMethod(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*FileMetadata)(nil)
+	_ caddy.Provisioner           = (*FileMetadata)(nil)
+	_ caddy.Validator             = (*FileMetadata)(nil)
+	_ caddyfile.Unmarshaler       = (*FileMetadata)(nil)
+	_ caddyhttp.MiddlewareHandler = (*FileMetadata)(nil)
+)

@@ -1,0 +1,206 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const (
+	sessionDirective = "session_lookup"
+	sessionPrefix    = "http.session."
+)
+
+// SessionLookup finds the session of a request and gates the route by it. What
+// is not known to be a valid session is refused: by default a request without
+// one is answered 401, a refused one 403, and one that nobody can tell about
+// 503. A malformed identity is answered 400 whatever is configured.
+//
+// Placeholders for the handlers that follow:
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.session.outcome}` | What the lookup came to: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
+// `{http.session.id}` | The identity, a secret where it is a cookie or a token
+// `{http.session.<path>}` | A field of a valid session's record; dots descend
+// `{http.auth.user.id}` | The record's `user_id`, `sub` or `id`, also in access logs
+type SessionLookup struct {
+	Lookup
+
+	// Using a session extends it to its TTL, which is written at most once per
+	// tenth of the TTL.
+	Sliding bool `json:"sliding,omitempty"`
+
+	// What a session must have to pass; all of these. One that has not is
+	// refused.
+	Require []Requirement `json:"require,omitempty"`
+
+	// Request headers that the handlers after this one find filled from the
+	// record. Those of the client are deleted, whatever becomes of the request,
+	// but the identity may be in one of them.
+	CopyHeaders []HeaderCopy `json:"copy_headers,omitempty"`
+
+	logger *zap.Logger
+	rules  *sessionRules
+}
+
+// CaddyModule returns the Caddy module information.
+func (SessionLookup) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers." + sessionDirective,
+		New: func() caddy.Module { return new(SessionLookup) },
+	}
+}
+
+// Provision resolves placeholders and defaults, and readies the lookup.
+func (s *SessionLookup) Provision(ctx caddy.Context) error {
+	s.logger = ctx.Logger()
+	for i := range s.Require {
+		if err := s.Require[i].provision(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if s.CopyHeaders, err = resolveCopies(s.CopyHeaders); err != nil {
+		return err
+	}
+	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
+	return s.provision(ctx, lookupKind{
+		directive:    sessionDirective,
+		family:       cache.Session,
+		sliding:      s.Sliding,
+		expiresAt:    true,
+		hashWithHTTP: true,
+		onMissing:    Reaction{Status: http.StatusUnauthorized},
+		onDenied:     Reaction{Status: http.StatusForbidden},
+		onError:      Reaction{Status: http.StatusServiceUnavailable},
+	})
+}
+
+// Validate checks what Provision only reads.
+func (s *SessionLookup) Validate() error {
+	if s.ID == "" {
+		return errors.New("there is no identity: want one like {http.request.cookie.session}")
+	}
+	if _, ok := s.source.(locator); ok {
+		return errors.New("source " + s.source.Name() + " finds files and no sessions: want http or none")
+	}
+	return s.validate()
+}
+
+// Causes of a refusal, for the log and for handle_errors.
+var (
+	errNoIdentity     = errors.New("request has no session identity")
+	errNoSession      = errors.New("there is no such session")
+	errSessionDenied  = errors.New("session is refused")
+	errSessionUnknown = errors.New("nobody can tell about the session")
+)
+
+// statusClientClosed is what Caddy logs for a client that did not wait.
+const statusClientClosed = 499
+
+// responder is an answer of a source that goes to the client as it is.
+type responder interface{ Serve(w http.ResponseWriter) }
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler].
+func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	// the identity may be in a header that the session replaces, so it is
+	// read before the client's headers go
+	id := repl.ReplaceAll(s.ID, "")
+	req, err := s.request(repl, id)
+	if len(s.CopyHeaders) > 0 {
+		deleteCopies(r.Header, s.CopyHeaders)
+	}
+	switch {
+	case id == "":
+		publish(r, repl, sessionPrefix, found{outcome: cache.OutcomeNone})
+		return s.OnMissing.serve(w, r, repl, next, errNoIdentity)
+	case err != nil:
+		// a malformed identity is not even published: it could break a log or
+		// a header that it is put into
+		publish(r, repl, sessionPrefix, found{outcome: cache.OutcomeNone})
+		return caddyhttp.Error(http.StatusBadRequest, err)
+	}
+
+	result := s.route.Lookup(r.Context(), req)
+	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
+		return caddyhttp.Error(statusClientClosed, context.Canceled)
+	}
+	var v *sessionVerdict
+	if result.OK() {
+		if v = s.rules.judge(result.Record); v.unmet != nil {
+			result.Outcome = cache.OutcomeDenied
+		}
+	}
+	s.tell(w, r, repl, id, &result)
+	switch {
+	case result.Response != nil:
+		if response, ok := result.Response.(responder); ok {
+			response.Serve(w)
+			return nil
+		}
+	case result.OK():
+		s.admit(r, repl, id, v)
+		return next.ServeHTTP(w, r)
+	case result.Outcome == cache.OutcomeAbsent:
+		return s.OnMissing.serve(w, r, repl, next, errNoSession)
+	case result.Outcome == cache.OutcomeDenied && v != nil:
+		return s.OnDenied.serve(w, r, repl, next, v.unmet)
+	case result.Outcome == cache.OutcomeDenied:
+		return s.OnDenied.serve(w, r, repl, next, errSessionDenied)
+	case result.Err != nil:
+		return s.OnError.serve(w, r, repl, next, result.Err)
+	}
+	// an outcome that nobody here knows is no session either
+	return s.OnError.serve(w, r, repl, next, errSessionUnknown)
+}
+
+// tell says what a lookup came to: in placeholders, in the response and in
+// the debug log. Of a session that may not pass there are no fields: after
+// on_denied continue, whoever reads {http.session.user_id} must not take it
+// for that of a valid session.
+func (s *SessionLookup) tell(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, id string, result *cache.Result) {
+	f := found{outcome: result.Outcome, id: id}
+	if result.OK() {
+		f.record = result.Record
+	}
+	publish(r, repl, sessionPrefix, f)
+	s.addCacheStatus(w.Header(), sessionDirective, result)
+	// never the identity or the key: they are credentials
+	if c := s.logger.Check(zapcore.DebugLevel, "looked up session"); c != nil {
+		c.Write(zap.String("outcome", string(result.Outcome)), zap.Bool("hit", result.Hit),
+			zap.String("from", result.From), zap.Duration("ttl", result.TTL), zap.Error(result.Err))
+	}
+}
+
+// admit tells the handlers that follow, and the access log, whose session it
+// is. A plain "id" may be that of the session itself, a credential that must
+// not get into logs.
+func (s *SessionLookup) admit(r *http.Request, repl *caddy.Replacer, id string, v *sessionVerdict) {
+	for i, value := range v.headers {
+		if value != "" {
+			r.Header[s.CopyHeaders[i].Header] = []string{value}
+		}
+	}
+	if v.user != "" && !(v.byID && v.user == id) {
+		repl.Set("http.auth.user.id", v.user)
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*SessionLookup)(nil)
+	_ caddy.Provisioner           = (*SessionLookup)(nil)
+	_ caddy.Validator             = (*SessionLookup)(nil)
+	_ caddyfile.Unmarshaler       = (*SessionLookup)(nil)
+	_ caddyhttp.MiddlewareHandler = (*SessionLookup)(nil)
+)

@@ -1,0 +1,48 @@
+package handlers
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// A hit in the memory store, as a request of a browser sees it. Run:
+//
+//	go test -run '^$' -bench SessionHit -benchmem ./handlers
+//
+// BareRequest is what Caddy itself needs to prepare each request; what is above
+// it is ours, within 2µs. Our allocations: Caddy's cookie placeholder (5), the
+// key, what is published (3), Cache-Status (2), the user for the log, and one
+// for each copied header.
+func BenchmarkSessionHit(b *testing.B) {
+	for name, config := range map[string]string{
+		"Plain": `"id": "{http.request.cookie.session}"`,
+		"Gated": `"id": "{http.request.cookie.session}", "require": [{"field": "permissions", "values": ["read"]}],
+			"copy_headers": [{"field": "user_id", "header": "X-User-Id"}]`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			app, h := session(b, config)
+			app.put(b, "session:user:0123456789abcdef", `{"user_id": 123, "name": "Ada Lovelace", "email": "ada@example.com", "permissions": ["write", "read"], "expires_at": 9999999999}`)
+			benchmarkHandler(b, h)
+		})
+	}
+	b.Run("BareRequest", func(b *testing.B) { benchmarkHandler(b, chain{}) })
+}
+
+func benchmarkHandler(b *testing.B, h caddyhttp.MiddlewareHandler) {
+	r := get("/private/report.pdf", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64)", "Accept", "*/*",
+		"Accept-Language", "en", "Accept-Encoding", "gzip, br", "Cookie", "theme=dark; session=0123456789abcdef", "Referer", "https://example.com/")
+	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.Header())
+		r := caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+		if err := h.ServeHTTP(w, r, next); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
