@@ -36,7 +36,7 @@ func (c *Cache) TTL(ctx context.Context, key string) (ttl time.Duration, ok bool
 // Set writes a record on every node: who looks it up from then on sees this
 // one or a newer one.
 func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Duration) error {
-	defer c.loads.forget(key)
+	defer c.changed(key)
 	return c.store.Set(ctx, key, record, ttl)
 }
 
@@ -46,19 +46,19 @@ func (c *Cache) SetMany(ctx context.Context, items []Item) error {
 	for i, item := range items {
 		keys[i] = item.Key
 	}
-	defer c.loads.forget(keys...)
+	defer c.changed(keys...)
 	return c.store.SetMany(ctx, items)
 }
 
 // Delete drops records on every node and tells how many there were. A load
 // that began before it cannot bring the old record back.
 func (c *Cache) Delete(ctx context.Context, keys ...string) (int, error) {
-	defer c.loads.forget(keys...)
+	defer c.changed(keys...)
 	return c.store.Delete(ctx, keys...)
 }
 
 // DeletePrefix is Delete for every key with the prefix.
 func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
-	defer c.loads.forgetAll()
+	defer c.changedAll()
 	return c.store.DeletePrefix(ctx, prefix)
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 // Cache looks records up in a store and, where no store has them, in their
@@ -14,8 +17,11 @@ type Cache struct {
 	store   Store
 	peeker  Peeker // the store, where it reads without I/O
 	stats   *Stats
+	near    *near.Cache[*Record] // nil where no copies are kept
 	loads   flights
 	touches flights
+	// refreshes are loads that nobody waits for
+	refreshes flights
 }
 
 // New returns a cache over a store, which it owns from then on, counting into
@@ -30,6 +36,7 @@ func New(store Store, stats *Stats) *Cache {
 func (c *Cache) Close() error {
 	c.loads.close()
 	c.touches.close()
+	c.refreshes.close()
 	return c.store.Close()
 }
 
@@ -43,6 +50,8 @@ type Route struct {
 	counters *routeCounters
 	asked    *sourceCounters
 	valid    Revalidator // the source, where it is one
+	// refreshBelow is the TTL below which a record is asked for anew.
+	refreshBelow atomic.Int64
 }
 
 // Route returns a route over the cache.
@@ -55,7 +64,9 @@ func (c *Cache) Route(options RouteOptions) (*Route, error) {
 	if options.Source != nil {
 		rt.asked = c.stats.source(options.Source.Name())
 		rt.valid, _ = options.Source.(Revalidator)
+		rt.refreshBelow.Store(int64(options.TTL / refreshPart))
 	}
+	c.watch(options.KeyPrefix)
 	return rt, nil
 }
 
@@ -80,7 +91,7 @@ type Result struct {
 	Record *Record
 	// Hit tells that a cache answered.
 	Hit bool
-	// From is the cache that answered a hit: "memory", "redis".
+	// From is the cache that answered a hit: "near", "memory", "redis".
 	From string
 	// Stored tells that the answer of the source is in the store now.
 	Stored bool
@@ -110,9 +121,17 @@ func (rt *Route) Lookup(ctx context.Context, req Request) Result {
 }
 
 func (rt *Route) lookup(ctx context.Context, req Request) Result {
-	if rt.cache.peeker != nil {
-		if entry, ok := rt.cache.peeker.Peek(req.Key); ok {
-			if r, ok := rt.hit(ctx, req, entry); ok {
+	c, now := rt.cache, time.Now()
+	switch {
+	case c.peeker != nil:
+		if entry, ok := c.peeker.Peek(req.Key); ok {
+			if r, ok := rt.hit(ctx, req, entry, c.store.Name(), now); ok {
+				return r
+			}
+		}
+	case c.near != nil:
+		if copied, ok := c.near.Peek(req.Key, rt.options.Strict, now); ok {
+			if r, ok := rt.hit(ctx, req, Entry(copied), fromNear, now); ok {
 				return r
 			}
 		}
@@ -120,10 +139,11 @@ func (rt *Route) lookup(ctx context.Context, req Request) Result {
 	return rt.get(ctx, req)
 }
 
-// get is lookup for what a peek does not find.
+// get is lookup for what this process does not have.
 func (rt *Route) get(ctx context.Context, req Request) Result {
 	b := &budget{left: rt.options.LookupTimeout}
 	var entry Entry
+	ticket := rt.cache.ticket(req.Key, rt.options.Strict)
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
 		entry, err = rt.cache.store.Get(ctx, req.Key)
 		return err
@@ -131,29 +151,45 @@ func (rt *Route) get(ctx context.Context, req Request) Result {
 	switch {
 	case errors.Is(err, ErrInvalidRecord):
 		return Result{Outcome: OutcomeError, Err: err}
-	case err != nil && rt.options.Source == nil:
-		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
-		b.left = 0 // nothing can be filled: ask the source, and leave the store alone
-		return rt.miss(ctx, req, nil, b)
+		return rt.getWithoutStore(ctx, req, err)
 	}
-	if r, ok := rt.hit(ctx, req, entry); ok {
+	now := time.Now()
+	if r, ok := rt.hit(ctx, req, entry, rt.cache.store.Name(), now); ok {
+		ticket.Keep(near.Copy[*Record](entry), now)
 		return r
 	}
-	return rt.miss(ctx, req, entry.Record, b)
+	r := rt.miss(ctx, req, entry.Record, b)
+	if r.Outcome == OutcomeError {
+		if stale, ok := rt.stale(ctx, req); ok {
+			return stale
+		}
+	}
+	return r
+}
+
+// getWithoutStore is get where the store cannot be asked, and nothing can be
+// filled: an old copy, else the source.
+func (rt *Route) getWithoutStore(ctx context.Context, req Request, err error) Result {
+	if r, ok := rt.stale(ctx, req); ok {
+		return r
+	}
+	if rt.options.Source == nil {
+		return Result{Outcome: OutcomeError, Err: err}
+	}
+	return rt.miss(ctx, req, nil, &budget{})
 }
 
 // hit makes a result of a cached entry, if it still holds.
-func (rt *Route) hit(ctx context.Context, req Request, entry Entry) (Result, bool) {
+func (rt *Route) hit(ctx context.Context, req Request, entry Entry, from string, now time.Time) (Result, bool) {
 	record := entry.Record
 	if record == nil {
 		return Result{}, false
 	}
-	now := time.Now()
 	if rt.expired(record, now) || rt.valid != nil && !rt.valid.Valid(ctx, req, record) {
 		return Result{}, false
 	}
-	r := Result{Record: record, Hit: true, From: rt.cache.store.Name(), TTL: entry.TTL(now)}
+	r := Result{Record: record, Hit: true, From: from, TTL: entry.TTL(now)}
 	switch record.state {
 	case Absent:
 		r.Outcome = OutcomeAbsent
@@ -163,6 +199,8 @@ func (rt *Route) hit(ctx context.Context, req Request, entry Entry) (Result, boo
 		r.Outcome = OutcomeHit
 		if rt.options.Sliding {
 			rt.slide(ctx, req.Key, record, r.TTL, now)
+		} else if rt.refreshable(r.TTL) {
+			rt.refresh(ctx, req, record)
 		}
 	}
 	return r, true
@@ -212,11 +250,16 @@ func (rt *Route) miss(ctx context.Context, req Request, old *Record, b *budget) 
 // load fills a key from the source, under the key's lease. Without the lease
 // (the store is out of reach, or somebody else loads for too long) it asks for
 // itself and fills nothing.
-func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) (r Result) {
-	token, now := rt.lease(ctx, req.Key, old, b)
-	if r, ok := rt.hit(ctx, req, now); ok {
+func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) Result {
+	token, filled := rt.lease(ctx, req.Key, old, b)
+	if r, ok := rt.hit(ctx, req, filled, rt.cache.store.Name(), time.Now()); ok {
 		return r
 	}
+	return rt.loadUnder(ctx, req, token, old, b)
+}
+
+// loadUnder asks the source, and fills the key under a lease unless that is "".
+func (rt *Route) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget) (r Result) {
 	defer func() {
 		if !r.Stored { // also where the source panics
 			rt.release(ctx, req.Key, token, b)
@@ -312,6 +355,8 @@ func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loade
 		r.Stored = false
 	case r.Stored:
 		r.TTL = ttl
+		rt.filled(loaded.Record, ttl)
+		rt.cache.changed(key)
 	default:
 		r.overtaken = true
 	}

@@ -19,6 +19,14 @@ type RouteOptions struct {
 	Name string
 	// Family of the records, for statistics.
 	Family string
+	// KeyPrefix is what all keys of the route begin with.
+	KeyPrefix string
+	// Strict takes no copy of a record that may be out of date, however
+	// short: for what must be revocable.
+	Strict bool
+	// StaleIfError is how long after its time a record is still used where
+	// nobody can tell what is true now. Default 0: not at all.
+	StaleIfError time.Duration
 	// TTL of records that are filled from the source.
 	TTL time.Duration
 	// NegativeTTL is that of absences and refusals. Default 30s.

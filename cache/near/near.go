@@ -28,6 +28,16 @@ const (
 	Coherent
 )
 
+// Sink is where copies are kept, as who watches the store sees it.
+type Sink interface {
+	// Invalidate drops the copies of keys that were written.
+	Invalidate(keys ...string)
+	// Flush drops all copies, for all keys were written.
+	Flush()
+	// SetTrust says how far it is told of writes from now on.
+	SetTrust(Trust)
+}
+
 // BriefTTL is how long a copy lives that nobody vouches for.
 const BriefTTL = 2 * time.Second
 

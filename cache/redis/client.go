@@ -28,7 +28,7 @@ const stateReloadInterval = 2 * time.Second
 func newPrimary(ctx context.Context, o *Options, dial dialFunc) goredis.UniversalClient {
 	switch o.ClientType {
 	case Failover:
-		return goredis.NewFailoverClient(failoverOptions(o, dial))
+		return goredis.NewFailoverClient(failoverOptions(o, endWith(ctx, dial)))
 	case Cluster:
 		return goredis.NewClusterClient(clusterOptions(o, dial))
 	}

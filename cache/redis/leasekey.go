@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"crypto/rand"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,8 +41,19 @@ func (l *leaseKeys) of(key string) string {
 	return l.prefix + "{" + l.tag(slotOf(key)) + "}" + key
 }
 
-// has tells whether a key is that of a lease.
-func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.prefix) }
+// has tells whether a key is one of the store's own and no record's.
+func (l *leaseKeys) has(key string) bool {
+	return strings.HasPrefix(key, l.prefix) || strings.HasPrefix(key, l.canaryPrefix())
+}
+
+// canaryPrefix is that of the keys which are written to see whether writes
+// are told of.
+func (l *leaseKeys) canaryPrefix() string { return strings.TrimSuffix(l.prefix, "lease:") + "canary:" }
+
+// canary is a new key for that in a slot.
+func (l *leaseKeys) canary(slot int) string {
+	return l.canaryPrefix() + "{" + l.tag(slot) + "}" + rand.Text()
+}
 
 // mayBe tells whether a lease may be that of a key with the prefix.
 func (l *leaseKeys) mayBe(lease, prefix string) bool {

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,12 +19,11 @@ const replicaRest = time.Second
 // which no write goes through.
 type reader struct {
 	cluster   *goredis.ClusterClient
-	sentinels *sentinels  // nil in a cluster
 	answered  atomic.Bool // once
 	restUntil atomic.Int64
 }
 
-func newReader(o *Options, dial dialFunc) *reader {
+func newReader(o *Options, dial dialFunc, sentinels *sentinels) *reader {
 	if o.ReadFrom == Primary {
 		return nil
 	}
@@ -33,8 +31,7 @@ func newReader(o *Options, dial dialFunc) *reader {
 	options.ReadOnly, options.RouteByLatency = true, o.ReadFrom == Nearest
 	r := new(reader)
 	if o.ClientType == Failover {
-		r.sentinels = newSentinels(o, dial)
-		options.Addrs, options.ClusterSlots = nil, r.sentinels.slots
+		options.Addrs, options.ClusterSlots = nil, sentinels.slots
 		options.OnConnect = func(ctx context.Context, conn *goredis.Conn) error {
 			return conn.Select(ctx, o.db()).Err()
 		}
@@ -43,13 +40,7 @@ func newReader(o *Options, dial dialFunc) *reader {
 	return r
 }
 
-func (r *reader) close() error {
-	err := r.cluster.Close()
-	if r.sentinels != nil {
-		err = errors.Join(err, r.sentinels.close())
-	}
-	return err
-}
+func (r *reader) close() error { return r.cluster.Close() }
 
 // read fills got by asking replicas, as far as they answer, and tells which
 // keys are left.

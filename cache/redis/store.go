@@ -23,6 +23,11 @@ type Store struct {
 	leases  *leaseKeys
 	stats   *cache.Stats
 	logger  *zap.Logger
+	// dial connects without the watcher's knowledge
+	dial      dialFunc
+	sentinels *sentinels // nil unless the client is for failover
+	watchMu   sync.Mutex
+	watcher   atomic.Pointer[watcher] // nil until somebody wants to know of writes
 
 	end      context.CancelFunc // of what runs in the background
 	running  sync.WaitGroup
@@ -48,9 +53,14 @@ func New(options Options, stats *cache.Stats, logger *zap.Logger) (*Store, error
 	}
 	s := &Store{
 		options: options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
-		primary: newPrimary(ctx, &options, dial),
-		reader:  newReader(&options, dial),
+		dial: dial,
 	}
+	if options.ClientType == Failover {
+		s.sentinels = newSentinels(&s.options, dial)
+	}
+	watched := s.watchDials(dial)
+	s.primary = newPrimary(ctx, &s.options, watched)
+	s.reader = newReader(&s.options, watched, s.sentinels)
 	s.primary.AddHook(hook{s, &s.answered})
 	if s.reader != nil {
 		s.reader.cluster.OnNewNode(func(node *goredis.Client) { node.AddHook(hook{s, &s.reader.answered}) })
@@ -68,7 +78,15 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.end()
+	s.watchMu.Lock()
+	if w := s.watcher.Load(); w != nil {
+		w.close()
+	}
+	s.watchMu.Unlock()
 	err := s.primary.Close()
+	if s.sentinels != nil {
+		err = errors.Join(err, s.sentinels.close())
+	}
 	if s.reader != nil {
 		err = errors.Join(err, s.reader.close())
 	}

@@ -1,0 +1,100 @@
+// The copies of records that this process keeps of a store which others write
+// to as well; see package near.
+
+package cache
+
+import (
+	"context"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+// fromNear is what a hit in the near cache is told to come from.
+const fromNear = "near"
+
+// Watched is a [Store] that tells of every write to its keys, by whomever.
+type Watched interface {
+	// Watch tells the sink of writes to keys with the prefix, and how far it
+	// may trust that it is told. It may be called again for more prefixes.
+	Watch(prefix string, sink near.Sink)
+}
+
+// KeepNear makes the cache keep copies of records in this process, where the
+// store tells of writes. It must be called before the first route is made.
+func (c *Cache) KeepNear(options near.Options) {
+	if _, ok := c.store.(Watched); ok {
+		c.near = near.New[*Record](options)
+	}
+}
+
+// Near describes the copies; the zero value where none are kept.
+func (c *Cache) Near() near.Stats {
+	if c.near == nil {
+		return near.Stats{}
+	}
+	return c.near.Stats()
+}
+
+func (c *Cache) watch(prefix string) {
+	if c.near != nil {
+		c.store.(Watched).Watch(prefix, c.near)
+	}
+}
+
+// ticket is drawn before the store is asked for what may be copied.
+func (c *Cache) ticket(key string, strict bool) near.Ticket[*Record] {
+	if c.near == nil {
+		return near.Ticket[*Record]{}
+	}
+	return c.near.Begin(key, strict)
+}
+
+// changed lets nobody in this process see keys as they were before a write of
+// ours that the store has answered.
+func (c *Cache) changed(keys ...string) {
+	c.loads.forget(keys...)
+	if c.near != nil {
+		c.near.Invalidate(keys...)
+	}
+}
+
+// changedAll is changed for every key.
+func (c *Cache) changedAll() {
+	c.loads.forgetAll()
+	if c.near != nil {
+		c.near.Flush()
+	}
+}
+
+// Staler is a [Store] that still has records for a while after they expired.
+type Staler interface {
+	// Stale finds a record that expired at most maxAge ago.
+	Stale(key string, maxAge time.Duration) (Entry, bool)
+}
+
+// stale finds an old record for a lookup that would end in an error otherwise.
+func (rt *Route) stale(ctx context.Context, req Request) (Result, bool) {
+	if rt.options.StaleIfError == 0 {
+		return Result{}, false
+	}
+	var entry Entry
+	ok, now := false, time.Now()
+	if staler, is := rt.cache.store.(Staler); is {
+		entry, ok = staler.Stale(req.Key, rt.options.StaleIfError)
+	} else if rt.cache.near != nil {
+		var copied near.Copy[*Record]
+		copied, ok = rt.cache.near.Stale(req.Key, rt.options.StaleIfError, now)
+		entry = Entry(copied)
+	}
+	// an old refusal or absence is no help
+	if !ok || entry.Record.state != Found || rt.expired(entry.Record, now) ||
+		rt.valid != nil && !rt.valid.Valid(ctx, req, entry.Record) {
+		return Result{}, false
+	}
+	r := Result{Outcome: OutcomeStale, Record: entry.Record, Hit: true, TTL: NoExpiry}
+	if entry.Expires != 0 {
+		r.TTL = time.Duration(entry.Expires - now.UnixNano())
+	}
+	return r, true
+}

@@ -1,0 +1,311 @@
+package redis
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+const (
+	// how often the nodes of the deployment are listed anew, and at once when
+	// a connection to an unknown one is made
+	reconcileInterval = time.Second
+	reconcileTimeout  = 2 * time.Second
+)
+
+// watcher keeps a tracker on every node, and tells the sink whether all the
+// nodes that reads go to are watched. It errs on the side of doubt: a change
+// of the nodes, a lost connection or one to a node nobody watches takes the
+// sink's trust away until all is known again.
+type watcher struct {
+	store  *Store
+	sink   near.Sink
+	logger *zap.Logger
+
+	mu       sync.Mutex
+	prefixes []string
+	watched  map[string]*watchedNode // by address
+	trust    near.Trust
+	ended    bool
+
+	wake     chan struct{} // reconcile now
+	stopping sync.WaitGroup
+	cancel   context.CancelFunc
+	done     chan struct{}
+}
+
+// watchedNode is a node with its tracker.
+type watchedNode struct {
+	tracker *tracker
+	state   trackerState
+	// read tells that reads of ours may go to the node.
+	read bool
+}
+
+func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *zap.Logger) *watcher {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &watcher{
+		store: store, sink: sink, logger: logger, prefixes: minimalPrefixes(prefixes),
+		watched: make(map[string]*watchedNode), wake: make(chan struct{}, 1),
+		cancel: cancel, done: make(chan struct{}),
+	}
+	go w.run(ctx)
+	return w
+}
+
+// watch adds prefixes. Where they are not covered yet, all trackers begin anew.
+func (w *watcher) watch(prefixes []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := minimalPrefixes(append(slices.Clone(w.prefixes), prefixes...))
+	if slices.Equal(all, w.prefixes) {
+		return
+	}
+	w.prefixes = all
+	w.distrust()
+	for addr, n := range w.watched {
+		delete(w.watched, addr)
+		w.stopping.Go(n.tracker.stop)
+	}
+	w.reconcileSoon()
+}
+
+// close ends all trackers and waits for them.
+func (w *watcher) close() {
+	w.cancel()
+	<-w.done
+	w.mu.Lock()
+	w.ended = true
+	watched := w.watched
+	w.watched = nil
+	w.distrust()
+	w.mu.Unlock()
+	for _, n := range watched {
+		w.stopping.Go(n.tracker.stop)
+	}
+	w.stopping.Wait()
+}
+
+// dialing hears of every connection that is made for data. One to a node that
+// is not watched casts doubt before anything can be read over it.
+func (w *watcher) dialing(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n, ok := w.watched[addr]; ok && (n.state != trackerLost || n.read) {
+		return // what is lost has had its effect
+	}
+	w.distrust()
+	w.reconcileSoon()
+}
+
+func (w *watcher) reconcileSoon() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) run(ctx context.Context) {
+	defer close(w.done)
+	tick := time.NewTicker(reconcileInterval)
+	defer tick.Stop()
+	for {
+		w.reconcile(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-w.wake:
+		}
+	}
+}
+
+// reconcile makes the trackers those of the nodes there are now.
+func (w *watcher) reconcile(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
+	defer cancel()
+	nodes, err := w.store.nodes(ctx)
+	if err != nil {
+		return // the trackers know best whether their nodes live; ask again at the next tick
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	changed := false
+	there := make(map[string]bool, len(nodes))
+	for _, node := range nodes {
+		there[node.addr] = true
+		n, ok := w.watched[node.addr]
+		if !ok {
+			n = w.add(node)
+			changed = changed || node.read
+		}
+		changed = changed || n.read != node.read
+		n.read = node.read
+	}
+	for addr, n := range w.watched {
+		if !there[addr] {
+			delete(w.watched, addr)
+			w.stopping.Go(n.tracker.stop)
+			changed = changed || n.read
+		}
+	}
+	if changed {
+		w.distrust()
+	}
+	w.judge()
+}
+
+// add starts a tracker. w.mu is held.
+func (w *watcher) add(node node) *watchedNode {
+	n := &watchedNode{tracker: newTracker(node.options, w.prefixes)}
+	w.watched[node.addr] = n
+	n.tracker.canary = node.canary
+	n.tracker.written = func(keys []string) {
+		if keys == nil {
+			w.sink.Flush()
+		} else {
+			w.sink.Invalidate(keys...)
+		}
+	}
+	n.tracker.changed = func(state trackerState) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.watched[node.addr] != n || n.state == state {
+			return
+		}
+		n.state = state
+		w.judge()
+	}
+	n.tracker.start()
+	return n
+}
+
+// distrust takes the sink's trust away. w.mu is held.
+func (w *watcher) distrust() { w.settle(near.None) }
+
+// judge gives the sink the trust that the trackers deserve. w.mu is held.
+func (w *watcher) judge() {
+	trust := near.Coherent
+	reads := 0
+	for _, n := range w.watched {
+		if !n.read {
+			continue
+		}
+		reads++
+		switch n.state {
+		case trackerLost:
+			w.settle(near.None)
+			return
+		case trackerUnsupported:
+			trust = near.Brief
+		}
+	}
+	if reads == 0 {
+		trust = near.None
+	}
+	w.settle(trust)
+}
+
+func (w *watcher) settle(trust near.Trust) {
+	if w.ended {
+		trust = near.None
+	}
+	if w.trust == trust {
+		return
+	}
+	w.trust = trust
+	w.sink.SetTrust(trust)
+	switch trust {
+	case near.Coherent:
+		w.logger.Info("near copies are coherent: every node tells of writes", zap.Int("nodes", len(w.watched)))
+	case near.Brief:
+		w.logger.Warn("near copies are not coherent: redis does not tell of writes; files are copied for a moment, sessions not at all")
+	default:
+		w.logger.Info("near copies are off until every node tells of writes again")
+	}
+}
+
+// node is one server of the deployment.
+type node struct {
+	addr    string
+	options *goredis.Options
+	// read tells that reads of ours may go to it.
+	read bool
+	// canary writes a key that the node must tell of.
+	canary func(ctx context.Context) (key string, err error)
+}
+
+// nodes lists the servers that the store may talk to.
+func (s *Store) nodes(ctx context.Context) ([]node, error) {
+	switch s.options.ClientType {
+	case Failover:
+		slots, err := s.sentinels.slots(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return s.nodesOf(slots), nil
+	case Cluster:
+		slots, err := s.primary.ClusterSlots(ctx).Result()
+		if err != nil {
+			return nil, err
+		}
+		return s.nodesOf(slots), nil
+	}
+	return []node{s.node(s.options.Addresses[0], 0, true)}, nil
+}
+
+// nodesOf lists the servers of shards, each shard's master first.
+func (s *Store) nodesOf(slots []goredis.ClusterSlot) []node {
+	var nodes []node
+	known := make(map[string]bool)
+	for _, slot := range slots {
+		for i, server := range slot.Nodes {
+			if known[server.Addr] {
+				continue
+			}
+			known[server.Addr] = true
+			nodes = append(nodes, s.node(server.Addr, slot.Start, i == 0 || s.options.ReadFrom != Primary))
+		}
+	}
+	return nodes
+}
+
+func (s *Store) node(addr string, slot int, read bool) node {
+	options := simpleOptions(&s.options, s.dial)
+	options.Addr = addr
+	return node{addr: addr, options: options, read: read, canary: func(ctx context.Context) (string, error) {
+		key := s.leases.canary(slot)
+		return key, s.primary.Set(ctx, key, "null", canaryWait).Err()
+	}}
+}
+
+// Watch tells the sink of every write to keys with the prefix, and how far it
+// may trust that it is told. There is one sink; a prefix may be added at any time.
+func (s *Store) Watch(prefix string, sink near.Sink) {
+	s.watchMu.Lock()
+	defer s.watchMu.Unlock()
+	switch {
+	case s.closed.Load():
+	case s.watcher.Load() == nil:
+		s.watcher.Store(newWatcher(s, sink, []string{prefix, s.leases.canaryPrefix()}, s.logger))
+	default:
+		s.watcher.Load().watch([]string{prefix})
+	}
+}
+
+// watchDials lets the watcher hear of data connections.
+func (s *Store) watchDials(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if w := s.watcher.Load(); w != nil && !(s.options.ClientType == Failover && slices.Contains(s.options.Addresses, address)) {
+			w.dialing(address)
+		}
+		return dial(ctx, network, address)
+	}
+}
