@@ -201,15 +201,14 @@ func (a *App) Stop() error { return nil }
 // Cleanup lets go of what Provision acquired. The cache closes with its last
 // user, so a configuration that follows with the same options keeps it.
 func (a *App) Cleanup() error {
-	var err error
-	if a.shared != nil {
-		err = a.shared.release()
-	}
 	if a.process != nil {
 		a.process.ended(a)
-		a.process.release()
+		defer a.process.release()
 	}
-	return err
+	if a.shared == nil {
+		return nil
+	}
+	return a.shared.release()
 }
 
 // Cache is the cache that all routes share.

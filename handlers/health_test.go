@@ -96,7 +96,7 @@ func TestHealthWarnsOfWhatTheServerSays(t *testing.T) {
 		require.Equal(t, HealthWarn, health.Checks[check][0].Status, check)
 		require.Equal(t, HealthPass, health.Checks["redis:ping"][0].Status, check)
 	}
-	app.policy.Alert.LatencyAbove = time.Nanosecond
+	app.policy.Alert.LatencyAbove, app.policy.Alert.ClientsAbove = time.Nanosecond, 0
 	_, health := c.health(t)
 	require.Contains(t, health.Output, "; ", "each reason is given")
 }
