@@ -35,6 +35,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		lookup_timeout <duration>
 //		max_value_size <size>
 //		ttl <family> <duration>
+//		near_cache {
+//			max_size <size>
+//			ttl <duration>
+//		} | near_cache off
 //		memory {
 //			max_size <size>
 //		}
@@ -74,6 +78,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.MaxValueSize, err = directive.Size(d)
 		case "ttl":
 			err = a.unmarshalTTL(d)
+		case "near_cache":
+			a.NearCache = new(NearCache)
+			err = a.NearCache.unmarshal(d)
 		case "memory":
 			a.Memory = new(Memory)
 			err = a.Memory.unmarshal(d)
@@ -86,7 +93,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			a.CacheStatus = &on
 		default:
 			err = d.Errf("unknown option '%s': filewallball takes redis, key_prefix, lookup_timeout, "+
-				"max_value_size, ttl, memory, alert and cache_status", name)
+				"max_value_size, ttl, near_cache, memory, alert and cache_status", name)
 		}
 		if err != nil {
 			return err
@@ -120,6 +127,29 @@ func (a *App) unmarshalTTL(d *caddyfile.Dispenser) error {
 	}
 	a.TTL[family] = caddy.Duration(ttl)
 	return nil
+}
+
+func (c *NearCache) unmarshal(d *caddyfile.Dispenser) error {
+	const want = "near_cache takes off, or a block with max_size and ttl"
+	if args := d.RemainingArgs(); len(args) > 0 {
+		if c.Off = len(args) == 1 && args[0] == "off"; !c.Off {
+			return d.Errf("unexpected '%s': %s", args[0], want)
+		}
+	}
+	return block(d, want, func(name string) (known bool, err error) {
+		switch name {
+		case "max_size":
+			c.MaxSize, err = directive.Size(d)
+		case "ttl":
+			c.TTL, err = directive.Duration(d)
+		default:
+			return false, nil
+		}
+		if c.Off {
+			return true, d.Errf("near_cache is off and takes no %s", name)
+		}
+		return true, err
+	})
 }
 
 func (m *Memory) unmarshal(d *caddyfile.Dispenser) error {

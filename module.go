@@ -21,6 +21,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 	"github.com/filewallball/caddy-filewallball/handlers"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
@@ -55,6 +56,9 @@ type App struct {
 
 	// The embedded store, used where there is no redis.
 	Memory *Memory `json:"memory,omitempty"`
+
+	// The copies of shared records in this process.
+	NearCache *NearCache `json:"near_cache,omitempty"`
 
 	// What goes in front of every key.
 	Prefix string `json:"key_prefix,omitempty"`
@@ -249,6 +253,17 @@ type Memory struct {
 	MaxSize int64 `json:"max_size,omitempty"`
 }
 
+// NearCache limits the copies of shared records in this process, which answer
+// without Redis and which Redis keeps true.
+type NearCache struct {
+	// Keep none.
+	Off bool `json:"off,omitempty"`
+	// Bytes of records and keys. Default 64MiB.
+	MaxSize int64 `json:"max_size,omitempty"`
+	// The longest a copy lives. Default 30s.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+}
+
 // Redis says where the shared store is and how it is talked to. What is not
 // set comes from the environment (REDIS_URL, or REDIS_HOST, REDIS_PORT,
 // REDIS_USERNAME, REDIS_PASSWORD and REDIS_DB), then from the profile.
@@ -370,8 +385,16 @@ func (a *App) storeOpener(ctx caddy.Context) (opener, error) {
 		return opener{}, fmt.Errorf("redis: %w", err)
 	}
 	logger := ctx.Logger()
+	var copies *near.Options
+	if c := a.NearCache; c == nil || !c.Off {
+		copies = new(near.Options)
+		if c != nil {
+			*copies = near.Options{MaxSize: c.MaxSize, TTL: time.Duration(c.TTL)}
+		}
+	}
 	return opener{
-		fingerprint: options.Fingerprint(),
+		fingerprint: fmt.Sprintf("%s near %+v", options.Fingerprint(), copies),
+		near:        copies,
 		open: func(stats *cache.Stats) (cache.Store, error) {
 			return redis.New(options, stats, logger)
 		},
@@ -445,6 +468,7 @@ type shared struct {
 type opener struct {
 	fingerprint string
 	open        func(*cache.Stats) (cache.Store, error)
+	near        *near.Options // nil: no copies
 }
 
 // Destruct closes the cache when its last user has let go of it.
@@ -457,7 +481,11 @@ func acquireShared(o opener, stats *cache.Stats) (*shared, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &shared{key: o.fingerprint, cache: cache.New(store, stats)}, nil
+		c := cache.New(store, stats)
+		if o.near != nil {
+			c.KeepNear(*o.near)
+		}
+		return &shared{key: o.fingerprint, cache: c}, nil
 	})
 	if err != nil {
 		return nil, err

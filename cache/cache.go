@@ -67,6 +67,9 @@ func (c *Cache) Route(options RouteOptions) (*Route, error) {
 		rt.refreshBelow.Store(int64(options.TTL / refreshPart))
 	}
 	c.watch(options.KeyPrefix)
+	if staler, ok := c.store.(Staler); ok {
+		staler.KeepStale(options.StaleIfError)
+	}
 	return rt, nil
 }
 

@@ -69,6 +69,8 @@ func (c *Cache) changedAll() {
 
 // Staler is a [Store] that still has records for a while after they expired.
 type Staler interface {
+	// KeepStale keeps records for at least as long after they expired.
+	KeepStale(time.Duration)
 	// Stale finds a record that expired at most maxAge ago.
 	Stale(key string, maxAge time.Duration) (Entry, bool)
 }

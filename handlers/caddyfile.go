@@ -40,7 +40,7 @@ func unmarshalReaction(d *caddyfile.Dispenser, redirects bool) (*Reaction, error
 // unmarshalLookup reads the current subdirective if both lookups have it.
 func (l *Lookup) unmarshal(d *caddyfile.Dispenser, once directive.Once, redirects bool) (known bool, err error) {
 	switch d.Val() {
-	case "key", "hash_id", "ttl", "negative_ttl", "source", "on_missing", "on_denied", "on_error", "name":
+	case "key", "hash_id", "ttl", "negative_ttl", "source", "on_missing", "on_denied", "on_error", "stale_if_error", "name":
 	default:
 		return false, nil
 	}
@@ -58,6 +58,10 @@ func (l *Lookup) unmarshal(d *caddyfile.Dispenser, once directive.Once, redirect
 		l.TTL, err = directive.Duration(d)
 	case "negative_ttl":
 		l.NegativeTTL, err = directive.Duration(d)
+	case "stale_if_error":
+		var stale caddy.Duration
+		stale, err = directive.DurationOrZero(d)
+		l.StaleIfError = &stale
 	case "name":
 		l.Name, err = directive.OneArg(d)
 	case "source":

@@ -51,6 +51,10 @@ type Lookup struct {
 	// What follows when nobody could tell.
 	OnError *Reaction `json:"on_error,omitempty"`
 
+	// How long after its time a record is still used where nobody can tell
+	// what is true now; 0 is not at all. Default: 0 for sessions, 5m for files.
+	StaleIfError *caddy.Duration `json:"stale_if_error,omitempty"`
+
 	// The name of this route in statistics. Default: made of the directive's
 	// name and position.
 	Name string `json:"name,omitempty"`
@@ -72,9 +76,12 @@ type lookupKind struct {
 	// options that only one of them has
 	sliding, expiresAt bool
 	hashWithHTTP       bool
-	onMissing          Reaction
-	onDenied           Reaction
-	onError            Reaction
+	// revocable takes no copy of a record that may be out of date
+	revocable    bool
+	staleIfError time.Duration
+	onMissing    Reaction
+	onDenied     Reaction
+	onError      Reaction
 }
 
 func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
@@ -105,11 +112,17 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 		NegativeTTL:   time.Duration(l.NegativeTTL),
 		Sliding:       kind.sliding,
 		ExpiresAt:     kind.expiresAt,
+		KeyPrefix:     l.keyBegins(),
+		Strict:        kind.revocable,
+		StaleIfError:  kind.staleIfError,
 		Source:        l.source,
 		LookupTimeout: l.policy.LookupTimeout,
 	}
 	if l.TTL != 0 {
 		options.TTL = time.Duration(l.TTL)
+	}
+	if l.StaleIfError != nil {
+		options.StaleIfError = time.Duration(*l.StaleIfError)
 	}
 	if s, ok := l.source.(interface{ LoadTimeout() time.Duration }); ok {
 		options.LoadTimeout = s.LoadTimeout()
@@ -171,6 +184,18 @@ func (l *Lookup) validate() error {
 		}
 	}
 	return nil
+}
+
+// keyBegins is what all keys of the lookup begin with.
+func (l *Lookup) keyBegins() string {
+	if !l.keyVaries {
+		return l.key[0]
+	}
+	fixed := l.key[0]
+	if i := strings.IndexAny(fixed, `{\`); i >= 0 {
+		fixed = fixed[:i]
+	}
+	return l.policy.KeyPrefix + fixed
 }
 
 // locator is a source that finds the record's place by more than the identity.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -83,11 +84,12 @@ func (m *FileMetadata) Provision(ctx caddy.Context) error {
 		m.rewrite = parseURITemplate(m.Rewrite, metadataPrefix)
 	}
 	kind := lookupKind{
-		directive: metadataDirective,
-		family:    cache.FileMeta,
-		onMissing: Reaction{Status: http.StatusNotFound},
-		onDenied:  Reaction{Status: http.StatusForbidden},
-		onError:   Reaction{Continue: true},
+		directive:    metadataDirective,
+		family:       cache.FileMeta,
+		staleIfError: 5 * time.Minute,
+		onMissing:    Reaction{Status: http.StatusNotFound},
+		onDenied:     Reaction{Status: http.StatusForbidden},
+		onError:      Reaction{Continue: true},
 	}
 	if !m.answers {
 		kind.onMissing = Reaction{Continue: true}

@@ -79,6 +79,7 @@ func (s *SessionLookup) Provision(ctx caddy.Context) error {
 		sliding:      s.Sliding,
 		expiresAt:    true,
 		hashWithHTTP: true,
+		revocable:    true,
 		onMissing:    Reaction{Status: http.StatusUnauthorized},
 		onDenied:     Reaction{Status: http.StatusForbidden},
 		onError:      Reaction{Status: http.StatusServiceUnavailable},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 // Stats is the answer of the stats endpoint. Counters count since the plugin
@@ -17,7 +18,7 @@ type Stats struct {
 	Hits          uint64                        `json:"hits"`
 	Misses        uint64                        `json:"misses"`
 	HitRate       float64                       `json:"hit_rate"` // percent
-	Near          NearStats                     `json:"near"`
+	Near          near.Stats                    `json:"near"`
 	Families      map[string]cache.Counts       `json:"families"`
 	Routes        map[string]cache.RouteCounts  `json:"routes"`
 	Sources       map[string]cache.SourceCounts `json:"sources"`
@@ -26,17 +27,6 @@ type Stats struct {
 	Pool *cache.PoolStats `json:"pool"`
 	// Redis is null where there is no server, or it does not answer.
 	Redis *RedisStats `json:"redis"`
-}
-
-// NearStats tells of the copies in this process. There are none yet.
-type NearStats struct {
-	Coherent      bool   `json:"coherent"`
-	Hits          uint64 `json:"hits"`
-	Entries       int64  `json:"entries"`
-	Bytes         int64  `json:"bytes"`
-	MaxBytes      int64  `json:"max_bytes"`
-	Evictions     uint64 `json:"evictions"`
-	Invalidations uint64 `json:"invalidations"`
 }
 
 // Latencies has round trips to the server and loads from sources.
@@ -79,6 +69,7 @@ func statsOf(ctx context.Context, c *cache.Cache) Stats {
 		Hits:          snap.All.Hits,
 		Misses:        snap.All.Misses,
 		HitRate:       snap.All.HitRate,
+		Near:          c.Near(),
 		Families:      snap.Families,
 		Routes:        snap.Routes,
 		Sources:       snap.Sources,

@@ -44,6 +44,10 @@ type Store struct {
 	started time.Time
 	closed  atomic.Bool
 
+	// linger is how long records are kept after they expired, for those who
+	// rather have an old answer than none.
+	linger atomic.Int64
+
 	expired, evicted atomic.Int64
 }
 
@@ -64,7 +68,7 @@ func New(options Options) (*Store, error) {
 	s.records, err = otter.New(&otter.Options[string, cache.Entry]{
 		MaximumWeight:    uint64(options.MaxSize),
 		Weigher:          weigh,
-		ExpiryCalculator: otter.ExpiryWritingFunc(remaining),
+		ExpiryCalculator: otter.ExpiryWritingFunc(s.remaining),
 		OnAtomicDeletion: s.count,
 		Executor:         s.upkeep.run,
 		Clock:            wallClock{},
@@ -79,9 +83,29 @@ func weigh(key string, entry cache.Entry) uint32 {
 	return uint32(min(math.MaxUint32, uint64(len(key)+entry.Record.Size()+EntryOverhead)))
 }
 
-// remaining tells otter how long an entry lives: as long as the entry says.
-func remaining(e otter.Entry[string, cache.Entry]) time.Duration {
-	return time.Duration(e.Value.Expires - e.SnapshotAtNano)
+// remaining tells otter how long an entry is kept: as long as it says, and for
+// a while as stale.
+func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
+	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.linger.Load(), math.MaxInt64-e.Value.Expires))
+}
+
+// live tells whether an entry has not expired.
+func live(e cache.Entry) bool { return e.Record != nil && e.Expires > time.Now().UnixNano() }
+
+// KeepStale keeps records written from now on for as long after they expired.
+func (s *Store) KeepStale(d time.Duration) {
+	for {
+		linger := s.linger.Load()
+		if int64(d) <= linger || s.linger.CompareAndSwap(linger, int64(d)) {
+			return
+		}
+	}
+}
+
+// Stale finds a record that expired at most maxAge ago.
+func (s *Store) Stale(key string, maxAge time.Duration) (cache.Entry, bool) {
+	entry, ok := s.records.GetIfPresent(key)
+	return entry, ok && !s.closed.Load() && time.Now().UnixNano()-entry.Expires <= int64(maxAge)
 }
 
 func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
@@ -116,7 +140,11 @@ func (s *Store) Peek(key string) (cache.Entry, bool) {
 	if s.closed.Load() {
 		return cache.Entry{}, false
 	}
-	return s.records.GetIfPresent(key)
+	entry, ok := s.records.GetIfPresent(key)
+	if !ok || !live(entry) {
+		return cache.Entry{}, false
+	}
+	return entry, true
 }
 
 // Get reads a record and when it expires.
@@ -197,10 +225,14 @@ func (s *Store) Touch(_ context.Context, key string, ttl time.Duration) (bool, e
 	if err != nil {
 		return false, err
 	}
-	_, ok := s.records.ComputeIfPresent(key, func(current cache.Entry) (cache.Entry, otter.ComputeOp) {
+	touched := false
+	s.records.ComputeIfPresent(key, func(current cache.Entry) (cache.Entry, otter.ComputeOp) {
+		if touched = live(current); !touched {
+			return current, otter.CancelOp
+		}
 		return cache.Entry{Record: current.Record, Expires: expires}, otter.WriteOp
 	})
-	return ok, nil
+	return touched, nil
 }
 
 // Delete drops records and ends the keys' leases.
@@ -210,9 +242,9 @@ func (s *Store) Delete(_ context.Context, keys ...string) (int, error) {
 		return deleted, err
 	}
 	for _, key := range keys {
-		s.records.Compute(key, func(_ cache.Entry, found bool) (none cache.Entry, op otter.ComputeOp) {
+		s.records.Compute(key, func(current cache.Entry, _ bool) (none cache.Entry, op otter.ComputeOp) {
 			s.leases.end(key)
-			if found {
+			if live(current) {
 				deleted++
 			}
 			return none, otter.InvalidateOp
@@ -226,8 +258,8 @@ func (s *Store) Acquire(_ context.Context, key string, old *cache.Record, ttl ti
 	if _, err := s.expires(ttl); err != nil {
 		return "", cache.Entry{}, err
 	}
-	s.records.Compute(key, func(current cache.Entry, found bool) (cache.Entry, otter.ComputeOp) {
-		if found && !same(current.Record, old) {
+	s.records.Compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
+		if live(current) && !same(current.Record, old) {
 			now = current
 		} else {
 			token = s.leases.take(key, ttl)
@@ -244,8 +276,8 @@ func (s *Store) Fill(_ context.Context, key, token string, old, record *cache.Re
 		return false, err
 	}
 	filled := false
-	s.records.Compute(key, func(current cache.Entry, found bool) (cache.Entry, otter.ComputeOp) {
-		if !s.leases.use(key, token) || found && !same(current.Record, old) {
+	s.records.Compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
+		if !s.leases.use(key, token) || live(current) && !same(current.Record, old) {
 			return current, otter.CancelOp
 		}
 		filled = true
@@ -268,4 +300,5 @@ func same(a, b *cache.Record) bool {
 var (
 	_ cache.Store  = (*Store)(nil)
 	_ cache.Peeker = (*Store)(nil)
+	_ cache.Staler = (*Store)(nil)
 )

@@ -17,8 +17,8 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	// among the keys
 	s.leases.endPrefix(prefix)
 	var keys []string
-	for key := range s.records.Keys() {
-		if strings.HasPrefix(key, prefix) {
+	for key, entry := range s.records.All() {
+		if strings.HasPrefix(key, prefix) && live(entry) {
 			keys = append(keys, key)
 		}
 	}
@@ -29,8 +29,8 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 // before. Each page looks at all keys of the store, but keeps only its own.
 func (s *Store) Scan(_ context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
 	limit = max(1, limit)
-	for key := range s.records.Keys() {
-		if !strings.HasPrefix(key, prefix) || cursor != "" && key <= cursor {
+	for key, entry := range s.records.All() {
+		if !live(entry) || !strings.HasPrefix(key, prefix) || cursor != "" && key <= cursor {
 			continue
 		}
 		if keys = append(keys, key); len(keys) > 2*limit {

@@ -40,8 +40,6 @@ func newReader(o *Options, dial dialFunc, sentinels *sentinels) *reader {
 	return r
 }
 
-func (r *reader) close() error { return r.cluster.Close() }
-
 // read fills got by asking replicas, as far as they answer, and tells which
 // keys are left.
 func (r *reader) read(ctx context.Context, s *Store, keys []string, got []cache.Got) (left []int) {

@@ -75,7 +75,8 @@ func upToDate(replica map[string]string) bool {
 		replica["master-link-status"] == "ok"
 }
 
-func (s *sentinels) close() error {
+// Close closes the connections to all sentinels.
+func (s *sentinels) Close() error {
 	var errs []error
 	for _, client := range s.clients {
 		errs = append(errs, client.Close())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,12 +84,19 @@ func (s *Store) Close() error {
 		w.close()
 	}
 	s.watchMu.Unlock()
-	err := s.primary.Close()
+	closers := []interface{ Close() error }{s.primary}
 	if s.sentinels != nil {
-		err = errors.Join(err, s.sentinels.close())
+		closers = append(closers, s.sentinels)
 	}
 	if s.reader != nil {
-		err = errors.Join(err, s.reader.close())
+		closers = append(closers, s.reader.cluster)
+	}
+	var err error
+	for _, c := range closers {
+		// go-redis may be about to close a connection by itself
+		if e := c.Close(); !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	s.running.Wait()
 	return err

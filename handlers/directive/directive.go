@@ -55,6 +55,16 @@ func Duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	return parseDuration(d, name, arg)
 }
 
+// DurationOrZero is Duration that also takes 0.
+func DurationOrZero(d *caddyfile.Dispenser) (caddy.Duration, error) {
+	name := d.Val()
+	arg, err := OneArg(d)
+	if err != nil || arg == "0" || arg == "0s" {
+		return 0, err
+	}
+	return parseDuration(d, name, arg)
+}
+
 // parseDuration reads arg, an argument of the subdirective of that name, as a
 // duration of at least 1ms.
 func parseDuration(d *caddyfile.Dispenser, name, arg string) (caddy.Duration, error) {
