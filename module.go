@@ -31,6 +31,7 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(handlers.SessionLookup{})
 	caddy.RegisterModule(handlers.FileMetadata{})
+	caddy.RegisterModule(handlers.LookupInvalidate{})
 	caddy.RegisterModule(source.HTTP{})
 	caddy.RegisterModule(source.FileSystem{})
 	caddy.RegisterModule(handlers.NewAdminAPI(runningApp))
@@ -38,8 +39,11 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption(handlers.AppID, parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("session_lookup", handlers.ParseSessionLookup)
 	httpcaddyfile.RegisterHandlerDirective("file_metadata", handlers.ParseFileMetadata)
+	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", handlers.ParseLookupInvalidate)
 	// after every other way to log in, and before what may use the session
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
+	// after session_lookup, whose placeholders it may use
+	httpcaddyfile.RegisterDirectiveOrder("lookup_invalidate", httpcaddyfile.Before, "request_header")
 	// inside encode, so that what is answered here is as encode would have it
 	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
 

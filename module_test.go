@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,6 +241,123 @@ func TestNearCopiesAnswerWithoutRedisAndFollowIt(t *testing.T) {
 	require.Positive(t, near().Near.Hits)
 }
 
+// application answers sessions and knows how often it was asked.
+type application struct {
+	*httptest.Server
+	asked   atomic.Int32
+	refused atomic.Bool
+}
+
+func newApplication(t *testing.T) *application {
+	t.Helper()
+	app := new(application)
+	app.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		app.asked.Add(1)
+		token := r.Header.Get("X-Token")
+		if app.refused.Load() || token == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(w, `{"user_id": %q}`, strings.TrimRight(token, "0123456789"))
+	}))
+	t.Cleanup(app.Close)
+	return app
+}
+
+func TestLoggingAUserOutDropsAllItsSessionsOnEveryNode(t *testing.T) {
+	for name, option := range map[string]func(t *testing.T) string{
+		"memory": func(*testing.T) string { return "filewallball" },
+		"redis":  func(t *testing.T) string { return "filewallball {\nredis " + redistest.Start(t).Addr() + "\n}" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := newApplication(t)
+			s := serve(t, option(t), `
+				session_lookup {header.X-Token} {
+					source http `+app.URL+`
+					tag user:{http.session.user_id}
+				}
+				handle /logout {
+					lookup_invalidate {
+						tag user:{http.session.user_id}
+					}
+					respond bye
+				}
+				handle /fails {
+					lookup_invalidate {
+						tag user:{http.session.user_id}
+					}
+					respond 500
+				}
+				respond {http.session.user_id}`)
+			for _, token := range []string{"ada1", "ada2", "bob1"} {
+				for range 3 {
+					require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", token).Status)
+				}
+			}
+			require.EqualValues(t, 3, app.asked.Load(), "asked more than once for a session")
+			require.Equal(t, http.StatusInternalServerError, s.get(t, "/fails", "X-Token", "ada1").Status)
+			app.refused.Store(true)
+			require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "ada2").Status, "dropped though the handler failed")
+
+			require.Equal(t, "bye", s.get(t, "/logout", "X-Token", "ada1").Body)
+			require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "ada1").Status)
+			require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "ada2").Status)
+			require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "bob1").Status)
+
+			a := s.api(t, http.MethodPost, "purge", `{"tag": "user:bob"}`)
+			require.JSONEq(t, `{"purged": 1}`, a.Body)
+			require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "bob1").Status)
+		})
+	}
+}
+
+func TestInvalidatedKeysAreGoneBeforeTheClientHasItsAnswer(t *testing.T) {
+	s := serve(t, "filewallball {\nredis "+redistest.Start(t).Addr()+"\nkey_prefix app:\n}", `
+		route {
+			lookup_invalidate /delete/* file:meta:{path.1}
+			file_metadata {header.X-File} {
+				on_missing 410
+			}
+			respond ok
+		}`)
+	for i := range 20 {
+		name := fmt.Sprint("file", i)
+		require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/app:file:meta:"+name, `{"name": "x"}`).Status)
+		require.Equal(t, "ok", s.get(t, "/", "X-File", name).Body)
+		require.Equal(t, "ok", s.get(t, "/", "X-File", name).Body)
+		require.Equal(t, "ok", s.get(t, "/delete/"+name).Body)
+		require.Equal(t, http.StatusGone, s.get(t, "/", "X-File", name).Status)
+	}
+}
+
+func TestStaleMetadataServesWhileNobodyCanTell(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\nlookup_timeout 200ms\n}", `
+		session_lookup /private {header.X-Token}
+		file_metadata {header.X-File} {
+			on_error 503
+		}
+		respond "{http.file_metadata.name} {http.file_metadata.outcome}"`)
+	redis := server.Client()
+	require.NoError(t, redis.Set(t.Context(), "file:meta:a", `{"name": "a.pdf"}`, time.Hour).Err())
+	require.NoError(t, redis.Set(t.Context(), "session:user:ada", `{}`, time.Hour).Err())
+	require.Eventually(t, func() bool {
+		return strings.Contains(s.get(t, "/", "X-File", "a").Header.Get("Cache-Status"), "detail=near") &&
+			strings.Contains(s.get(t, "/private", "X-Token", "ada").Header.Get("Cache-Status"), "detail=near")
+	}, 10*time.Second, 10*time.Millisecond)
+	server.Kill()
+	require.Eventually(t, func() bool {
+		return s.get(t, "/", "X-File", "a").Body == "a.pdf stale"
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Contains(t, s.get(t, "/", "X-File", "a").Header.Get("Cache-Status"), "detail=stale")
+	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/private", "X-Token", "ada").Status, "sessions are never stale by default")
+	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/", "X-File", "other").Status)
+	server.Restart()
+	require.Eventually(t, func() bool {
+		return s.get(t, "/private", "X-Token", "ada").Status == http.StatusUnauthorized
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
 func TestEverythingWorksWithoutConfiguration(t *testing.T) {
 	s := serve(t, "", "session_lookup {header.X-Token}\nrespond \"hello {http.session.name}\"")
 	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc?ttl=1m", `{"name": "Ada"}`).Status)
@@ -351,6 +470,50 @@ func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
 	}
 	_, err := adapt("{\nfilewallball\nfilewallball\n}\n")
 	require.ErrorContains(t, err, "given twice")
+}
+
+func TestDirectiveErrorsSayWhatWouldBeRight(t *testing.T) {
+	for name, c := range map[string]struct{ routes, want string }{
+		"nothing to invalidate":     {"lookup_invalidate", "takes a key like session:user:{cookie.session}, or a block with tag"},
+		"unknown in invalidate":     {"lookup_invalidate a {\nkeys b\n}", "unknown subdirective 'keys': lookup_invalidate takes keys and tag"},
+		"metadata without identity": {"file_metadata", "takes an identity, like {path}, unless it has source file_system"},
+		"tag without template":      {"lookup_invalidate {\ntag\n}", "tag takes one template or more"},
+		"stale that is no time":     {"session_lookup {cookie.a} {\nstale_if_error long\n}", "stale_if_error: 'long' is not a duration"},
+		"stale twice":               {"session_lookup {cookie.a} {\nstale_if_error 0\nstale_if_error 1s\n}", "stale_if_error is given twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := adapt("http://localhost {\n" + c.routes + "\n}")
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+	for name, c := range map[string]struct{ routes, want string }{
+		"tag without source":      {"session_lookup {cookie.a} {\ntag user:{http.session.user_id}\n}", "tag needs a source"},
+		"tag of the request":      {"session_lookup {cookie.a} {\nsource http http://127.0.0.1/\ntag host:{host}\n}", "{http.request.host} is not known when a record comes from its source"},
+		"key without identity":    {"session_lookup {cookie.a} {\nkey all\n}", "has no {id}: every identity would share one record"},
+		"source of no identity":   {"session_lookup {cookie.a} {\nsource http http://127.0.0.1/ {\nheader A b\n}\n}", "{id}"},
+		"source with the request": {"session_lookup {cookie.a} {\nsource http http://127.0.0.1/{path}\n}", "make it part of the identity"},
+		"files as sessions":       {"session_lookup {cookie.a} {\nsource file_system\n}", "finds files and no sessions"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, err := adapt("http://localhost {\n" + c.routes + "\n}")
+			require.NoError(t, err)
+			var parsed caddy.Config
+			require.NoError(t, json.Unmarshal(config, &parsed))
+			require.ErrorContains(t, caddy.Validate(&parsed), c.want)
+		})
+	}
+}
+
+func TestNearCacheOptionErrors(t *testing.T) {
+	for option, want := range map[string]string{
+		"near_cache on":                "unexpected 'on': near_cache takes off",
+		"near_cache off {\nttl 1s\n}":  "near_cache is off and takes no ttl",
+		"near_cache {\nsize 1MB\n}":    "unknown option 'size': near_cache takes off, or a block with max_size and ttl",
+		"near_cache {\nmax_size -1\n}": "max_size: '-1' is not a size",
+	} {
+		_, err := adapt("{\nfilewallball {\n" + option + "\n}\n}\n")
+		require.ErrorContains(t, err, want)
+	}
 }
 
 var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")

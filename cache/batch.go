@@ -62,3 +62,9 @@ func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	defer c.changedAll()
 	return c.store.DeletePrefix(ctx, prefix)
 }
+
+// DeleteTag is Delete for every record that bears the tag.
+func (c *Cache) DeleteTag(ctx context.Context, tag string) (int, error) {
+	defer c.changedAll()
+	return c.store.DeleteTag(ctx, tag)
+}

@@ -268,6 +268,7 @@ func (rt *Route) loadUnder(ctx context.Context, req Request, token string, old *
 			rt.release(ctx, req.Key, token, b)
 		}
 	}()
+	started := time.Now()
 	loaded, err := rt.ask(ctx, req, old)
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
@@ -283,7 +284,7 @@ func (rt *Route) loadUnder(ctx context.Context, req Request, token string, old *
 		r.Outcome = OutcomeDenied
 	}
 	if token != "" && !loaded.NoStore {
-		rt.fill(ctx, req.Key, token, old, loaded, b, &r)
+		rt.fill(ctx, req, token, old, loaded, started, b, &r)
 	}
 	return r
 }
@@ -336,7 +337,7 @@ func (rt *Route) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 }
 
 // fill stores what was loaded, if it may be, and notes in r what came of it.
-func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loaded Loaded, b *budget, r *Result) {
+func (rt *Route) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, started time.Time, b *budget, r *Result) {
 	ttl := rt.options.TTL
 	if loaded.Record.state != Found {
 		ttl = rt.options.NegativeTTL
@@ -350,7 +351,12 @@ func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loade
 		return
 	}
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		r.Stored, err = rt.cache.store.Fill(ctx, key, token, old, loaded.Record, ttl)
+		// The tags come first: who drops one after this finds the key, and
+		// ends its lease; who dropped one before this is heard of here.
+		if ok, err := rt.tag(ctx, req, loaded.Record, ttl, started); err != nil || !ok {
+			return err
+		}
+		r.Stored, err = rt.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, ttl)
 		return err
 	})
 	switch {
@@ -359,10 +365,22 @@ func (rt *Route) fill(ctx context.Context, key, token string, old *Record, loade
 	case r.Stored:
 		r.TTL = ttl
 		rt.filled(loaded.Record, ttl)
-		rt.cache.changed(key)
+		rt.cache.changed(req.Key)
 	default:
 		r.overtaken = true
 	}
+}
+
+// tag files a record under its tags, and tells whether it may be filled.
+func (rt *Route) tag(ctx context.Context, req Request, record *Record, ttl time.Duration, started time.Time) (bool, error) {
+	if rt.options.Tags == nil || record.state != Found {
+		return true, nil
+	}
+	tags := rt.options.Tags(req, record)
+	if len(tags) == 0 {
+		return true, nil
+	}
+	return rt.cache.store.Tag(ctx, req.Key, tags, ttl, time.Since(started))
 }
 
 // release lets others load at once instead of when the lease expires.

@@ -40,6 +40,9 @@ type RouteOptions struct {
 	// Source is asked when no cache has the record. It must be comparable
 	// (a pointer). Nil: the application writes the records by itself.
 	Source Source
+	// Tags are what a record from the source is filed under, so that it can be
+	// dropped together with others. Nil: nothing.
+	Tags func(req Request, record *Record) []string
 	// LoadTimeout is the longest a load from the source may take, and the
 	// longest a lease is held: so long does a node that died while loading
 	// delay others. Default 5s.

@@ -100,6 +100,15 @@ type Store interface {
 	// Release ends a lease that was not used, if it still holds the token.
 	Release(ctx context.Context, key, token string) error
 
+	// Tag notes that a key, which is about to be filled, bears tags for at
+	// most ttl. It tells false where one of the tags was dropped less than
+	// since ago: then what was loaded meanwhile may be of the time before,
+	// and must not be filled.
+	Tag(ctx context.Context, key string, tags []string, ttl, since time.Duration) (bool, error)
+	// DeleteTag drops every record that bears the tag, ends the leases of
+	// such keys, and tells how many records it dropped.
+	DeleteTag(ctx context.Context, tag string) (int, error)
+
 	// Ping tells whether the store answers, by asking it.
 	Ping(ctx context.Context) error
 	// Info describes the server behind the store.
@@ -116,6 +125,10 @@ type Peeker interface {
 	// Peek is Get without a context.
 	Peek(key string) (Entry, bool)
 }
+
+// TagMemory is how long a store remembers that a tag was dropped. A load that
+// takes longer is not filled with tags at all.
+const TagMemory = 10 * time.Minute
 
 // ServerInfo describes the server behind a store, as INFO tells it. Sizes are
 // in bytes. In a cluster the numbers are sums over the masters.

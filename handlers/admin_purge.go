@@ -13,25 +13,28 @@ import (
 // maxPurgeBody is the longest list of keys that is dropped at once, in bytes.
 const maxPurgeBody = 1 << 20
 
-// purge drops the records that {"keys": […]} or {"prefix": "…"} names, on
-// every node, and answers {"purged": n}: how many there were. A prefix of
-// many keys takes its time; when the client leaves, what is left stays.
+// purge drops the records that {"keys": […]}, {"prefix": "…"} or {"tag": "…"}
+// names, on every node, and answers {"purged": n}: how many there were. What
+// names many keys takes its time; when the client leaves, what is left stays.
 func purge(w http.ResponseWriter, r *http.Request, app App) error {
 	body, err := readBody(w, r, maxPurgeBody)
 	if err != nil {
 		return err
 	}
-	keys, prefix, err := whatToPurge(body)
+	what, err := whatToPurge(body)
 	if err != nil {
 		return err
 	}
 	var purged int
-	if prefix != "" {
-		purged, err = app.Cache().DeletePrefix(r.Context(), prefix)
-	} else if len(keys) > 0 {
+	switch {
+	case what.prefix != "":
+		purged, err = app.Cache().DeletePrefix(r.Context(), what.prefix)
+	case what.tag != "":
+		purged, err = app.Cache().DeleteTag(r.Context(), what.tag)
+	case len(what.keys) > 0:
 		ctx, cancel := bounded(r)
 		defer cancel()
-		purged, err = app.Cache().Delete(ctx, keys...)
+		purged, err = app.Cache().Delete(ctx, what.keys...)
 	}
 	if err != nil {
 		return storeError(err)
@@ -39,38 +42,50 @@ func purge(w http.ResponseWriter, r *http.Request, app App) error {
 	return writeJSON(w, map[string]int{"purged": purged})
 }
 
-const purgeWants = `want either {"keys": ["…"]} or {"prefix": "…"}`
+const purgeWants = `want one of {"keys": ["…"]}, {"prefix": "…"} and {"tag": "…"}`
 
-// whatToPurge reads the body of a purge: keys, or a prefix that is not empty.
-func whatToPurge(body []byte) (keys []string, prefix string, err error) {
+// purged is what a purge names: one of these.
+type purged struct {
+	keys        []string
+	prefix, tag string
+}
+
+// whatToPurge reads the body of a purge.
+func whatToPurge(body []byte) (what purged, err error) {
 	var fields map[string]json.RawMessage
 	// the decoder would replace invalid UTF-8, and so name other keys
 	if !utf8.Valid(body) || json.Unmarshal(body, &fields) != nil {
-		return nil, "", refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
+		return purged{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
 	}
 	for name := range fields {
-		if name != "keys" && name != "prefix" {
-			return nil, "", unknownField(name)
+		if name != "keys" && name != "prefix" && name != "tag" {
+			return purged{}, unknownField(name)
 		}
 	}
 	if len(fields) != 1 {
-		return nil, "", refuse(http.StatusBadRequest, purgeWants)
+		return purged{}, refuse(http.StatusBadRequest, purgeWants)
 	}
 	if raw, ok := fields["keys"]; ok {
-		if json.Unmarshal(raw, &keys) != nil || keys == nil {
-			return nil, "", refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
+		if json.Unmarshal(raw, &what.keys) != nil || what.keys == nil {
+			return purged{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
 		}
-		for _, key := range keys {
+		for _, key := range what.keys {
 			if err := checkKey(key); err != nil {
-				return nil, "", err
+				return purged{}, err
 			}
 		}
-		return keys, "", nil
+		return what, nil
 	}
-	if json.Unmarshal(fields["prefix"], &prefix) != nil || prefix == "" {
-		return nil, "", refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
+	if raw, ok := fields["tag"]; ok {
+		if json.Unmarshal(raw, &what.tag) != nil || what.tag == "" {
+			return purged{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
+		}
+		return what, checkKey(what.tag)
 	}
-	return nil, prefix, checkKey(prefix)
+	if json.Unmarshal(fields["prefix"], &what.prefix) != nil || what.prefix == "" {
+		return purged{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
+	}
+	return what, checkKey(what.prefix)
 }
 
 // unknownField names the field to the client, but not to the log.

@@ -44,13 +44,13 @@ func TestAdminPurgeRefusesWhatIsNotRight(t *testing.T) {
 	app.put(t, "a", "{}")
 	for body, message := range map[string]string{
 		``:                               "body is not a JSON object",
-		`null`:                           "want either",
+		`null`:                           "want one of",
 		`[]`:                             "body is not a JSON object",
 		`"a"`:                            "body is not a JSON object",
 		`{"keys": ["a"]} {}`:             "body is not a JSON object",
 		"{\"prefix\": \"\xff\"}":         "body is not a JSON object",
-		`{}`:                             `want either {"keys": ["…"]} or {"prefix": "…"}`,
-		`{"keys": ["a"], "prefix": "a"}`: "want either",
+		`{}`:                             `want one of {"keys": ["…"]}, {"prefix": "…"} and {"tag": "…"}`,
+		`{"keys": ["a"], "prefix": "a"}`: "want one of",
 		`{"prefix": ""}`:                 "which would drop everything",
 		`{"prefix": null}`:               "which would drop everything",
 		`{"prefix": 1}`:                  "prefix is not a string",
@@ -60,7 +60,9 @@ func TestAdminPurgeRefusesWhatIsNotRight(t *testing.T) {
 		`{"keys": [1]}`:                  "keys is not a list of strings",
 		`{"keys": ["a", ""]}`:            "key is malformed",
 		`{"keys": ["a", null]}`:          "key is malformed",
-		`{"tag": "user:1"}`:              `unknown field "tag": want either`,
+		`{"tags": "user:1"}`:             `unknown field "tags": want one of`,
+		`{"tag": ""}`:                    "tag is not a string, or empty",
+		`{"tag": ["a"]}`:                 "tag is not a string, or empty",
 		`{"Keys": ["a"]}`:                `unknown field "Keys"`,
 		`{"prefix": "a", "dry_run": 1}`:  `unknown field "dry_run"`,
 	} {
@@ -76,7 +78,7 @@ func TestAdminPurgeRefusesWhatIsNotRight(t *testing.T) {
 
 func TestAdminErrorsDoNotPutWhatWasSentIntoTheLog(t *testing.T) {
 	t.Parallel()
-	_, _, err := whatToPurge([]byte(`{"s3cret": 1}`))
+	_, err := whatToPurge([]byte(`{"s3cret": 1}`))
 	var refusal caddy.APIError
 	require.ErrorAs(t, err, &refusal)
 	require.Contains(t, refusal.Message, "s3cret")
@@ -95,15 +97,22 @@ func FuzzPurgeBody(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		keys, prefix, err := whatToPurge(body)
+		what, err := whatToPurge(body)
 		if err != nil {
 			return
 		}
 		require.True(t, json.Valid(body))
-		require.NotEqual(t, keys != nil, prefix != "", "neither or both")
-		if prefix != "" {
-			keys = []string{prefix}
+		keys, named := what.keys, 0
+		for _, name := range []string{what.prefix, what.tag} {
+			if name != "" {
+				keys = append(keys, name)
+				named++
+			}
 		}
+		if what.keys != nil {
+			named++
+		}
+		require.Equal(t, 1, named, "none or several")
 		for _, key := range keys {
 			require.NotEmpty(t, key)
 			require.NoError(t, cache.CheckIdentity(key))

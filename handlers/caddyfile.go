@@ -41,6 +41,13 @@ func unmarshalReaction(d *caddyfile.Dispenser, redirects bool) (*Reaction, error
 func (l *Lookup) unmarshal(d *caddyfile.Dispenser, once directive.Once, redirects bool) (known bool, err error) {
 	switch d.Val() {
 	case "key", "hash_id", "ttl", "negative_ttl", "source", "on_missing", "on_denied", "on_error", "stale_if_error", "name":
+	case "tag":
+		tags := d.RemainingArgs()
+		if len(tags) == 0 {
+			return true, d.Err("tag takes one template or more")
+		}
+		l.Tags = append(l.Tags, tags...)
+		return true, nil
 	default:
 		return false, nil
 	}

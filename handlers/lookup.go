@@ -55,6 +55,11 @@ type Lookup struct {
 	// what is true now; 0 is not at all. Default: 0 for sessions, 5m for files.
 	StaleIfError *caddy.Duration `json:"stale_if_error,omitempty"`
 
+	// What records from the source are filed under, to be dropped together by
+	// lookup_invalidate or a purge: templates with {id}, and with the fields
+	// of the record as placeholders of this lookup. Needs a source.
+	Tags []string `json:"tags,omitempty"`
+
 	// The name of this route in statistics. Default: made of the directive's
 	// name and position.
 	Name string `json:"name,omitempty"`
@@ -73,6 +78,7 @@ type Lookup struct {
 type lookupKind struct {
 	directive string
 	family    string
+	prefix    string // of its placeholders
 	// options that only one of them has
 	sliding, expiresAt bool
 	hashWithHTTP       bool
@@ -126,6 +132,16 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 	}
 	if s, ok := l.source.(interface{ LoadTimeout() time.Duration }); ok {
 		options.LoadTimeout = s.LoadTimeout()
+	}
+	if len(l.Tags) > 0 {
+		if l.source == nil {
+			return errors.New("tag needs a source: what your application writes by itself is not filed under tags")
+		}
+		tagger, err := newTagger(l.Tags, kind.prefix)
+		if err != nil {
+			return err
+		}
+		options.Tags = tagger.tags
 	}
 	l.route, err = app.Cache().Route(options)
 	return err

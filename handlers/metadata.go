@@ -85,6 +85,7 @@ func (m *FileMetadata) Provision(ctx caddy.Context) error {
 	}
 	kind := lookupKind{
 		directive:    metadataDirective,
+		prefix:       metadataPrefix,
 		family:       cache.FileMeta,
 		staleIfError: 5 * time.Minute,
 		onMissing:    Reaction{Status: http.StatusNotFound},

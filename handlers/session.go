@@ -75,6 +75,7 @@ func (s *SessionLookup) Provision(ctx caddy.Context) error {
 	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
 	return s.provision(ctx, lookupKind{
 		directive:    sessionDirective,
+		prefix:       sessionPrefix,
 		family:       cache.Session,
 		sliding:      s.Sliding,
 		expiresAt:    true,

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store) {
 		{"records", recordTests()},
 		{"listing", listingTests()},
 		{"leases", leaseTests()},
+		{"tags", tagTests()},
 		{"concurrency", concurrencyTests()},
 	} {
 		t.Run(group.name, func(t *testing.T) {

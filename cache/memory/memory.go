@@ -40,6 +40,7 @@ type Store struct {
 	options Options
 	records *otter.Cache[string, cache.Entry]
 	leases  leases
+	tags    tags
 	upkeep  upkeep
 	started time.Time
 	closed  atomic.Bool

@@ -16,6 +16,9 @@
 //	store.go        records, one and many
 //	lease.go        leases: three scripts
 //	leasekey.go     the key of a lease hashes to the slot of its record
+//	tag.go          records that are dropped together
+//	tracker.go      a connection on which a node tells of writes
+//	watch.go        trackers on all nodes, and what they are worth together
 //	scan.go         listing and deleting by prefix, over all masters
 //	info.go         what the servers say of themselves
 //	pool.go         connections
@@ -57,6 +60,30 @@
 // # Access control
 //
 // A user needs +get +set +getrange +pttl +pexpire +exists +unlink +eval
-// +evalsha +scan +ping +info +hello (and +cluster|slots, +readonly in a
-// cluster) on the keys of the prefix; leases are under the prefix as well.
+// +evalsha +scan +ping +info +hello +time +zadd +zrange +zrem
+// +zremrangebyscore (and +cluster|slots, +readonly in a cluster) on the keys
+// of the prefix; the store's own keys (fwb:) are under the prefix as well.
+// Trackers need +client|tracking +subscribe &filewallball:tracker.
+//
+// # Telling of writes
+//
+// A tracker is one connection to one node, in RESP3 and in BCAST mode, that
+// hears of every write under the prefixes. A watcher keeps one on every node
+// and trusts near copies while all those live that reads go to. It errs on
+// the side of doubt: copies go when a connection is lost, when three pings in
+// a row (250 ms apart) are not answered, when the nodes that are read change,
+// and when a data connection is made to a node that nobody watches. So copies
+// are at most about a second out of date, behind a connection that is silently
+// dead, and otherwise as long as a push is under way: well under 10 ms.
+//
+// Before it is trusted, a tracker must hear of a canary, a key that the store
+// writes. A server that refuses or does not tell (old ones, proxies, ACLs) is
+// asked again every 30 s; until then copies live for two seconds, and there
+// are none of what must be revocable.
+//
+// What is not promised: a replica is read as it is, behind by its lag, and a
+// failover to a replica that lags loses writes; a foreign DEL does not end the
+// lease of a load that is under way, so that load may fill what it was told
+// before; proxies that join several servers may lose pushes without a sign
+// once the canary was seen.
 package redis

@@ -5,7 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
+
+// ownPrefix sets the keys that are no records apart from those that are.
+const ownPrefix = "fwb:"
 
 // slotCount is how many hash slots a cluster has.
 const slotCount = 16384
@@ -14,18 +19,19 @@ const slotCount = 16384
 // script may only touch keys of one slot. Redis hashes what stands between the
 // first { and the next }, if that is not empty, else the whole key.
 type leaseKeys struct {
-	prefix string
+	own    string // what all of the store's own keys begin with
+	prefix string // and those of leases
 	// tags has a short text that hashes to each slot.
 	tags func() []string
 }
 
 func newLeaseKeys(keyPrefix string) *leaseKeys {
-	l := &leaseKeys{prefix: keyPrefix + "lease:", tags: sync.OnceValue(slotTags)}
 	if strings.ContainsAny(keyPrefix, "{}") {
 		// these would count as the hash tag, or a part of it
-		l.prefix = "lease:"
+		keyPrefix = ""
 	}
-	return l
+	own := keyPrefix + ownPrefix
+	return &leaseKeys{own: own, prefix: own + "lease:", tags: sync.OnceValue(slotTags)}
 }
 
 // of is the key of the lease of a key. Two keys that differ only in what looks
@@ -42,13 +48,18 @@ func (l *leaseKeys) of(key string) string {
 }
 
 // has tells whether a key is one of the store's own and no record's.
-func (l *leaseKeys) has(key string) bool {
-	return strings.HasPrefix(key, l.prefix) || strings.HasPrefix(key, l.canaryPrefix())
-}
+func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.own) }
 
 // canaryPrefix is that of the keys which are written to see whether writes
 // are told of.
-func (l *leaseKeys) canaryPrefix() string { return strings.TrimSuffix(l.prefix, "lease:") + "canary:" }
+func (l *leaseKeys) canaryPrefix() string { return l.own + "canary:" }
+
+// ofTag is the keys of a tag, in one slot: of the keys that bear it, and of
+// the mark that it was dropped.
+func (l *leaseKeys) ofTag(tag string) (bearers, dropped string) {
+	braced := "{" + cache.KeyIdentity(tag, strings.Contains(tag, "}")) + "}"
+	return l.own + "tag:" + braced, l.own + "dropped:" + braced
+}
 
 // canary is a new key for that in a slot.
 func (l *leaseKeys) canary(slot int) string {

@@ -1,0 +1,97 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// tags knows which keys bear which tag, until when.
+type tags struct {
+	mu      sync.Mutex
+	bearers map[string]map[string]time.Time // tag, key: until when
+	dropped map[string]time.Time            // tag: when
+	pruneAt int                             // number of tags at which to look for what has expired
+}
+
+// add notes that a key bears a tag, and tells when the tag was last dropped.
+func (t *tags) add(tag, key string, until, now time.Time) (dropped time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.prune(now)
+	keys := t.bearers[tag]
+	if keys == nil {
+		keys = make(map[string]time.Time)
+		t.bearers[tag] = keys
+	}
+	if len(keys) >= minPrune {
+		removeBefore(keys, now)
+	}
+	keys[key] = until
+	return t.dropped[tag]
+}
+
+// drop takes the keys of a tag, and remembers when.
+func (t *tags) drop(tag string, now time.Time) (keys []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.prune(now)
+	t.dropped[tag] = now
+	for key := range t.bearers[tag] {
+		keys = append(keys, key)
+	}
+	delete(t.bearers, tag)
+	return keys
+}
+
+// prune looks through everything each time the number of tags has doubled.
+func (t *tags) prune(now time.Time) {
+	if t.bearers == nil {
+		t.bearers, t.dropped = make(map[string]map[string]time.Time), make(map[string]time.Time)
+		t.pruneAt = minPrune
+	}
+	if len(t.bearers)+len(t.dropped) < t.pruneAt {
+		return
+	}
+	for tag, keys := range t.bearers {
+		removeBefore(keys, now)
+		if len(keys) == 0 {
+			delete(t.bearers, tag)
+		}
+	}
+	removeBefore(t.dropped, now.Add(-cache.TagMemory))
+	t.pruneAt = max(minPrune, 2*(len(t.bearers)+len(t.dropped)))
+}
+
+func removeBefore(times map[string]time.Time, limit time.Time) {
+	for name, at := range times {
+		if at.Before(limit) {
+			delete(times, name)
+		}
+	}
+}
+
+// Tag notes that a key bears tags.
+func (s *Store) Tag(_ context.Context, key string, tags []string, ttl, since time.Duration) (bool, error) {
+	if _, err := s.expires(ttl); err != nil {
+		return false, err
+	}
+	now := time.Now()
+	for _, tag := range tags {
+		if dropped := s.tags.add(tag, key, now.Add(ttl), now); now.Sub(dropped) <= since {
+			return false, nil
+		}
+	}
+	return since < cache.TagMemory, nil
+}
+
+// DeleteTag drops the records that bear a tag.
+func (s *Store) DeleteTag(ctx context.Context, tag string) (int, error) {
+	if tag == "" {
+		return 0, errors.New("deleting by tag: the tag is empty")
+	}
+	return s.Delete(ctx, s.tags.drop(tag, time.Now())...)
+}
