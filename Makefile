@@ -2,7 +2,7 @@
 CADDY_VERSION = $(shell go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 RACE ?= $(shell command -v cc >/dev/null 2>&1 && echo -race)
 
-.PHONY: run test bench lint fuzz
+.PHONY: run test soak bench lint fuzz
 
 run: ## start Caddy with this plugin and the example configuration
 	go mod download
@@ -11,6 +11,10 @@ run: ## start Caddy with this plugin and the example configuration
 test: ## run all tests against real servers
 	.ci/install redis-server
 	go test $(RACE) ./...
+
+soak: ## the tests of coherence, leaks and memory at length, for half an hour or so
+	.ci/install redis-server
+	FILEWALLBALL_SOAK=1 go test -timeout 2h -v -run 'Coherence|Leaks|RandomIdentities' ./cache/redis
 
 bench: ## run the microbenchmarks
 	.ci/install redis-server

@@ -215,13 +215,14 @@ func (c *Alert) unmarshal(d *caddyfile.Dispenser) error {
 //		max_retries <n>
 //		retry_backoff <min> <max>
 //		health_check_interval <duration>
+//		breaker <failures> <cool_down> | off
 //	}
 func (c *Redis) unmarshal(d *caddyfile.Dispenser) error {
 	c.Addresses = d.RemainingArgs()
 	const want = "redis takes profile, url, address, client_type, master_name, sentinel_username, sentinel_password, " +
 		"username, password, db, tls, read_from, pool_size, min_idle_conns, max_active_conns, pool_timeout, " +
 		"conn_max_idle_time, conn_max_lifetime, dial_timeout, read_timeout, write_timeout, max_retries, " +
-		"retry_backoff and health_check_interval"
+		"retry_backoff, health_check_interval and breaker"
 	return block(d, want, func(name string) (known bool, err error) {
 		switch name {
 		case "profile":
@@ -280,11 +281,36 @@ func (c *Redis) unmarshal(d *caddyfile.Dispenser) error {
 			c.RetryBackoffMin, c.RetryBackoffMax, err = backoff(d)
 		case "health_check_interval":
 			c.HealthCheckInterval, err = directive.Duration(d)
+		case "breaker":
+			c.Breaker = new(Breaker)
+			err = c.Breaker.unmarshal(d)
 		default:
 			return false, nil
 		}
 		return true, err
 	})
+}
+
+func (b *Breaker) unmarshal(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		b.Off = true
+		return nil
+	}
+	const want = "breaker takes off, or how many failures open it and for how long, like 5 1s"
+	if len(args) != 2 {
+		return d.Err(want)
+	}
+	failures, err := strconv.Atoi(args[0])
+	if err != nil || failures < 1 {
+		return d.Errf("'%s' is not a number of failures: %s", args[0], want)
+	}
+	coolDown, err := caddy.ParseDuration(args[1])
+	if err != nil || coolDown < time.Millisecond {
+		return d.Errf("'%s' is not a duration of at least 1ms: %s", args[1], want)
+	}
+	b.Failures, b.CoolDown = failures, caddy.Duration(coolDown)
+	return nil
 }
 
 func (c *TLS) unmarshal(d *caddyfile.Dispenser) error {

@@ -309,6 +309,17 @@ type Redis struct {
 	RetryBackoffMin     caddy.Duration `json:"retry_backoff_min,omitempty"`
 	RetryBackoffMax     caddy.Duration `json:"retry_backoff_max,omitempty"`
 	HealthCheckInterval caddy.Duration `json:"health_check_interval,omitempty"`
+	Breaker             *Breaker       `json:"breaker,omitempty"`
+}
+
+// Breaker leaves a node of Redis alone that has failed.
+type Breaker struct {
+	// Never.
+	Off bool `json:"off,omitempty"`
+	// So many failures in a row open it. Default 5.
+	Failures int `json:"failures,omitempty"`
+	// How long it stays open before one request tries again. Default 1s.
+	CoolDown caddy.Duration `json:"cool_down,omitempty"`
 }
 
 // TLS says how connections to Redis are encrypted. Files are PEM.
@@ -335,6 +346,9 @@ func (c *Redis) options() (redis.Options, error) {
 		MaxRetries: c.MaxRetries, RetryBackoffMin: time.Duration(c.RetryBackoffMin),
 		RetryBackoffMax: time.Duration(c.RetryBackoffMax), HealthCheckInterval: time.Duration(c.HealthCheckInterval),
 		Addresses: slices.Clone(c.Addresses),
+	}
+	if b := c.Breaker; b != nil {
+		o.BreakerOff, o.BreakerFailures, o.BreakerCoolDown = b.Off, b.Failures, time.Duration(b.CoolDown)
 	}
 	texts := []text{
 		{"url", c.URL, &o.URL}, {"master_name", c.MasterName, &o.MasterName},

@@ -456,6 +456,8 @@ func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
 		"bad percentage":       {"alert {\nhit_rate_below 180\n}", "hit_rate_below: '180' is not a percentage"},
 		"both stores":          {"redis\nmemory", "redis and memory are both given"},
 		"tls without key":      {"redis {\ntls {\ncert a.pem\n}\n}", "cert takes the PEM files of a certificate and of its key"},
+		"bad breaker":          {"redis {\nbreaker 5\n}", "breaker takes off, or how many failures open it and for how long"},
+		"breaker of none":      {"redis {\nbreaker 0 1s\n}", "'0' is not a number of failures"},
 		"addresses twice":      {"redis a:1 {\naddress b:2\n}", "give them in one place"},
 	} {
 		t.Run(name, func(t *testing.T) {

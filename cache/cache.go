@@ -158,8 +158,8 @@ func (rt *Route) get(ctx context.Context, req Request) Result {
 		return rt.getWithoutStore(ctx, req, err)
 	}
 	now := time.Now()
+	ticket.Keep(near.Copy[*Record](entry), now)
 	if r, ok := rt.hit(ctx, req, entry, rt.cache.store.Name(), now); ok {
-		ticket.Keep(near.Copy[*Record](entry), now)
 		return r
 	}
 	r := rt.miss(ctx, req, entry.Record, b)

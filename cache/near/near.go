@@ -68,8 +68,8 @@ type Options struct {
 // Record is what copies are kept of. It is immutable.
 type Record interface {
 	comparable
-	// Size in bytes.
-	Size() int
+	// Text is the record as it is stored.
+	Text() string
 }
 
 // Copy of a record with the time it expires in the store, in nanoseconds of
@@ -128,7 +128,7 @@ func (c *Cache[R]) newGeneration(trust Trust) *generation[R] {
 	g.copies = otter.Must(&otter.Options[string, entry[R]]{
 		MaximumWeight: uint64(c.options.MaxSize),
 		Weigher: func(key string, e entry[R]) uint32 {
-			return uint32(len(key) + e.Record.Size() + entryOverhead)
+			return uint32(len(key) + len(e.Record.Text()) + entryOverhead)
 		},
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, entry[R]]) {
 			if e.WasEvicted() {
@@ -188,29 +188,48 @@ func (g *generation[R]) stripe(c *Cache[R], key string) *atomic.Uint64 {
 }
 
 // Keep keeps a copy of what the store answered, unless the key was written
-// since the ticket was drawn, or copies came into doubt.
+// since the ticket was drawn, or copies came into doubt. An answer without a
+// record says that the store has none.
+//
+// Where there is a copy with another text, of another reader, one of the two
+// is out of date, and nobody here can tell which before the store tells. Then
+// none is kept, so that who has seen the newer one is not shown the older.
 func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 	g := t.generation
-	if g == nil || e.Record == *new(R) || g.trust == None || t.strict && g.trust != Coherent {
+	if g == nil || g.trust == None || t.strict && g.trust != Coherent {
 		return
 	}
+	stripe := g.stripe(t.cache, t.key)
+	var none R
+	if e.Record == none && stripe.Load() == t.seen {
+		if _, ok := g.copies.GetIfPresent(t.key); !ok {
+			return // the usual case of a key that is nowhere
+		}
+	}
+	// An invalidation counts first and then drops the copy, under the same
+	// lock as this: it is either seen here, or drops what is kept here.
+	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
+		switch {
+		case found && (e.Record == none || old.Record.Text() != e.Record.Text()):
+			stripe.Add(1) // others may be about to keep either
+			return old, otter.InvalidateOp
+		case e.Record == none, stripe.Load() != t.seen:
+			return old, otter.CancelOp
+		}
+		return entry[R]{e, now.Add(t.lifetime(e, now)).UnixNano()}, otter.WriteOp
+	})
+}
+
+// lifetime is how long a copy may be served.
+func (t Ticket[R]) lifetime(e Copy[R], now time.Time) time.Duration {
 	ttl := t.cache.options.TTL
-	if g.trust == Brief {
+	if t.generation.trust == Brief {
 		ttl = min(ttl, BriefTTL)
 	}
 	if e.Expires != 0 {
 		ttl = min(ttl, time.Duration(e.Expires-now.UnixNano()))
 	}
-	stripe := g.stripe(t.cache, t.key)
-	fresh := entry[R]{e, now.Add(ttl).UnixNano()}
-	// An invalidation counts first and then drops the copy, under the same
-	// lock as this: it is either seen here, or drops what is kept here.
-	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
-		if stripe.Load() != t.seen {
-			return old, otter.CancelOp
-		}
-		return fresh, otter.WriteOp
-	})
+	return ttl
 }
 
 // Invalidate drops the copies of keys that were written, and keeps reads that

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type record string
 
-func (r *record) Size() int { return len(*r) }
+func (r *record) Text() string { return string(*r) }
 
 func rec(text string) *record { r := record(text); return &r }
 
@@ -78,6 +78,37 @@ func TestInvalidationBeatsEveryReadThatBeganBeforeIt(t *testing.T) {
 			require.False(t, ok, "a copy outlived the write")
 		})
 	}
+}
+
+func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ first, second *record }{
+		"older kept last": {rec("new"), rec("old")},
+		"newer kept last": {rec("old"), rec("new")},
+		"gone seen last":  {rec("old"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := trusted(t, Options{}, Coherent)
+			one, two, late := n.Begin("k", true), n.Begin("k", true), n.Begin("k", true)
+			one.Keep(Copy[*record]{Record: c.first}, start)
+			two.Keep(Copy[*record]{Record: c.second}, start)
+			_, ok := n.Peek("k", true, start)
+			require.False(t, ok)
+			late.Keep(Copy[*record]{Record: c.first}, start)
+			_, ok = n.Peek("k", true, start)
+			require.False(t, ok, "a third reader brought back what is in doubt")
+			n.keep("k", rec("new"), start.Add(time.Hour), start)
+			_, ok = n.Peek("k", true, start)
+			require.True(t, ok)
+		})
+	}
+	n := trusted(t, Options{}, Coherent)
+	overtaken := n.Begin("k", true)
+	n.Invalidate("k")
+	n.keep("k", rec("old"), start.Add(time.Hour), start)
+	overtaken.Keep(Copy[*record]{Record: rec("new")}, start)
+	_, ok := n.Peek("k", true, start)
+	require.False(t, ok, "who is overtaken knows better, too")
 }
 
 func TestNothingIsServedWithoutTrust(t *testing.T) {

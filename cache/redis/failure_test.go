@@ -143,6 +143,7 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	o := at(server)
 	o.HealthCheckInterval = 10 * time.Millisecond
+	o.BreakerOff = true // it logs on its own
 	s, err := New(o, cache.NewStats(), zap.New(core))
 	require.NoError(t, err)
 	defer s.Close()

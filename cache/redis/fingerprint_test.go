@@ -26,6 +26,8 @@ func TestFingerprintTellsAllOptionsApart(t *testing.T) {
 			*field = "x"
 		case *int:
 			*field = 1
+		case *bool:
+			*field = true
 		case *time.Duration:
 			*field = 1
 		case *[]string:

@@ -76,6 +76,12 @@ type Options struct {
 	// HealthCheckInterval is between questions whether Redis is up. Default 30s.
 	HealthCheckInterval time.Duration
 
+	// BreakerFailures in a row open the breaker of a node, which is then left
+	// alone for BreakerCoolDown. Default 5 and 1s. BreakerOff: never.
+	BreakerFailures int
+	BreakerCoolDown time.Duration
+	BreakerOff      bool
+
 	// MaxValueSize is the largest record in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
 	MaxValueSize int

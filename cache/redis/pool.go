@@ -11,7 +11,7 @@ import (
 // Pool describes the connections, of all nodes of a cluster together; Size is
 // what is configured, for each node.
 func (s *Store) Pool() *cache.PoolStats {
-	p := &cache.PoolStats{Size: s.options.PoolSize, Breaker: "closed"}
+	p := &cache.PoolStats{Size: s.options.PoolSize, Breaker: s.nodeBreakers.state()}
 	// before its first answer, a cluster's client would ask who its nodes
 	// are, and wait
 	if s.options.ClientType != Cluster || s.answered.Load() {

@@ -54,6 +54,8 @@ func (o *Options) setDefaults() {
 	setDefault(&o.RetryBackoffMin, 10*time.Millisecond)
 	setDefault(&o.RetryBackoffMax, max(o.RetryBackoffMin, 100*time.Millisecond))
 	setDefault(&o.HealthCheckInterval, 30*time.Second)
+	setDefault(&o.BreakerFailures, 5)
+	setDefault(&o.BreakerCoolDown, time.Second)
 	setDefault(&o.MaxValueSize, cache.DefaultMaxValueSize)
 	if o.DB == nil {
 		o.DB = new(int)

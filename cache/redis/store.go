@@ -18,12 +18,13 @@ import (
 
 // Store is a [cache.Store] in Redis.
 type Store struct {
-	options Options
-	primary goredis.UniversalClient
-	reader  *reader // nil where reads go to the primary
-	leases  *leaseKeys
-	stats   *cache.Stats
-	logger  *zap.Logger
+	options      Options
+	primary      goredis.UniversalClient
+	reader       *reader // nil where reads go to the primary
+	nodeBreakers *breakers
+	leases       *leaseKeys
+	stats        *cache.Stats
+	logger       *zap.Logger
 	// dial connects without the watcher's knowledge
 	dial      dialFunc
 	sentinels *sentinels // nil unless the client is for failover
@@ -54,7 +55,8 @@ func New(options Options, stats *cache.Stats, logger *zap.Logger) (*Store, error
 	}
 	s := &Store{
 		options: options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
-		dial: dial,
+		dial:         dial,
+		nodeBreakers: newBreakers(&options, logger),
 	}
 	if options.ClientType == Failover {
 		s.sentinels = newSentinels(&s.options, dial)
@@ -63,8 +65,16 @@ func New(options Options, stats *cache.Stats, logger *zap.Logger) (*Store, error
 	s.primary = newPrimary(ctx, &s.options, watched)
 	s.reader = newReader(&s.options, watched, s.sentinels)
 	s.primary.AddHook(hook{s, &s.answered})
+	if cluster, ok := s.primary.(*goredis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *goredis.Client) { s.nodeBreakers.guard(node, node.Options().Addr) })
+	} else {
+		s.nodeBreakers.guard(s.primary, options.Addresses[0])
+	}
 	if s.reader != nil {
-		s.reader.cluster.OnNewNode(func(node *goredis.Client) { node.AddHook(hook{s, &s.reader.answered}) })
+		s.reader.cluster.OnNewNode(func(node *goredis.Client) {
+			node.AddHook(hook{s, &s.reader.answered})
+			s.nodeBreakers.guard(node, node.Options().Addr)
+		})
 	}
 	s.running.Go(func() { s.watch(ctx) })
 	return s, nil

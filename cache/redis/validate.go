@@ -73,7 +73,7 @@ func (o *Options) validateNumbers() error {
 	}{
 		{"db", o.db(), 0}, {"pool_size", o.PoolSize, 1}, {"min_idle_conns", o.MinIdleConns, 0},
 		{"max_active_conns", o.MaxActiveConns, 0}, {"max_retries", o.MaxRetries, -1},
-		{"max_value_size", o.MaxValueSize, 1},
+		{"max_value_size", o.MaxValueSize, 1}, {"breaker failures", o.BreakerFailures, 1},
 	} {
 		if n.value < n.min {
 			errs = append(errs, fmt.Errorf("%s is %d: want at least %d", n.setting, n.value, n.min))
@@ -88,6 +88,7 @@ func (o *Options) validateNumbers() error {
 		{"read_timeout", o.ReadTimeout, time.Millisecond}, {"write_timeout", o.WriteTimeout, time.Millisecond},
 		{"retry_backoff min", o.RetryBackoffMin, time.Millisecond}, {"retry_backoff max", o.RetryBackoffMax, o.RetryBackoffMin},
 		{"health_check_interval", o.HealthCheckInterval, time.Millisecond},
+		{"breaker cool_down", o.BreakerCoolDown, time.Millisecond},
 	} {
 		if d.value < d.min {
 			errs = append(errs, fmt.Errorf("%s is %s: want at least %s", d.setting, d.value, d.min))

@@ -1,0 +1,158 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+	"go.uber.org/zap"
+)
+
+// A breaker stands before each node. After some failures in a row it opens:
+// commands fail at once, without network, until after a pause one of them is
+// let through to see how the node is. A cluster has one for each node, so that
+// a dead one does not cut off the others.
+
+const (
+	logBreakerOpen   = "redis fails: it is left alone for a while"
+	logBreakerClosed = "redis answers again"
+	// breakerForgotten is how long a breaker that nobody asks counts for the
+	// state of the store: nodes of a cluster come and go.
+	breakerForgotten = 10 * time.Second
+)
+
+// errBreakerOpen is the failure of a command that was not sent.
+var errBreakerOpen = errors.New("circuit breaker is open")
+
+// breakers has those of all nodes.
+type breakers struct {
+	options *Options
+	logger  *zap.Logger
+	mu      sync.Mutex
+	nodes   map[string]*breaker // by address
+}
+
+func newBreakers(o *Options, logger *zap.Logger) *breakers {
+	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker)}
+}
+
+// guard puts a breaker before a client of one node.
+func (b *breakers) guard(client interface{ AddHook(goredis.Hook) }, addr string) {
+	if !b.options.BreakerOff {
+		client.AddHook(b.of(addr))
+	}
+}
+
+func (b *breakers) of(addr string) *breaker {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n, ok := b.nodes[addr]; ok {
+		return n
+	}
+	n := new(breaker)
+	n.steps = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name:         addr,
+		Timeout:      b.options.BreakerCoolDown,
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= b.options.BreakerFailures },
+		IsSuccessful: isAnswer,
+		// who gives up by himself, or closes, says nothing about the node
+		IsExcluded: func(err error) bool {
+			return errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed)
+		},
+		OnStateChange: func(addr string, from, to gobreaker.State) {
+			switch {
+			case to == gobreaker.StateClosed:
+				b.logger.Info(logBreakerClosed, zap.String("server", addr))
+			case from == gobreaker.StateClosed:
+				b.logger.Warn(logBreakerOpen, zap.String("server", addr))
+			}
+		},
+	})
+	b.nodes[addr] = n
+	return n
+}
+
+// state is the worst of the nodes: closed, half-open or open.
+func (b *breakers) state() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	worst := gobreaker.StateClosed
+	for _, n := range b.nodes {
+		if time.Since(time.Unix(0, n.asked.Load())) < breakerForgotten {
+			worst = max(worst, n.steps.State()) // in this order
+		}
+	}
+	return worst.String()
+}
+
+// breaker is the hook that stands before one node.
+type breaker struct {
+	steps *gobreaker.TwoStepCircuitBreaker[any]
+	asked atomic.Int64 // when, in nanoseconds of Unix time
+}
+
+func (n *breaker) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+
+func (n *breaker) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		ctx, done, err := n.allow(ctx)
+		if err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		err = next(ctx, cmd)
+		done(err)
+		return err
+	}
+}
+
+func (n *breaker) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		ctx, done, err := n.allow(ctx)
+		if err != nil {
+			for _, cmd := range cmds {
+				cmd.SetErr(err)
+			}
+			return err
+		}
+		err = next(ctx, cmds)
+		done(err)
+		return err
+	}
+}
+
+// probing marks the context of the command that is let through to see how the
+// node is. It may need a new connection, whose handshake passes here as well.
+type probing struct{}
+
+func (n *breaker) allow(ctx context.Context) (context.Context, func(error), error) {
+	if ctx.Value(probing{}) == n {
+		return ctx, func(error) {}, nil
+	}
+	n.asked.Store(time.Now().UnixNano())
+	done, err := n.steps.Allow()
+	if err != nil {
+		return ctx, nil, errBreakerOpen
+	}
+	if n.steps.State() == gobreaker.StateHalfOpen {
+		ctx = context.WithValue(ctx, probing{}, n)
+	}
+	return ctx, done, nil
+}
+
+// isAnswer tells whether the node has answered, be it with a refusal. One that
+// is not ready, or has lost the others, does not count.
+func isAnswer(err error) bool {
+	var answer goredis.Error
+	switch {
+	case err == nil:
+		return true
+	case goredis.IsLoadingError(err), goredis.IsClusterDownError(err), goredis.IsMasterDownError(err):
+		return false
+	}
+	return errors.As(err, &answer)
+}

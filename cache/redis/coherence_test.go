@@ -1,0 +1,301 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+)
+
+const (
+	// The promise is 10ms behind a healthy tracker and 1s behind one that is
+	// silently dead. A busy machine may stop us for longer than either, so
+	// what is asserted is wider, and what was seen is printed.
+	staleBound = 3 * time.Second
+	checkKeys  = 4
+)
+
+// checker lets writers bump the versions of a few keys while readers on every
+// instance look them up, and judges what they saw.
+type checker struct {
+	t       *testing.T
+	fleet   []*instance
+	foreign goredis.UniversalClient
+	keys    [checkKeys]checked
+	reads   atomic.Int64
+	mu      sync.Mutex
+	stale   []time.Duration // how old what was seen was, where it was old
+	failed  atomic.Bool
+}
+
+// checked is a key with the versions that were acknowledged, and when.
+type checked struct {
+	name  string
+	write sync.Mutex // one writer at a time: versions go up
+	next  int64
+	acked atomic.Int64
+	// times has, by version, when it was acknowledged
+	times sync.Map
+}
+
+func newChecker(t *testing.T, fleet []*instance, foreign goredis.UniversalClient) *checker {
+	c := &checker{t: t, fleet: fleet, foreign: foreign}
+	for i := range c.keys {
+		c.keys[i].name = fmt.Sprint("session:user:key", i)
+	}
+	return c
+}
+
+// read looks a key up and judges: not older than what this reader saw before,
+// nor than what had been acknowledged for longer than the bound.
+func (c *checker) read(in *instance, k *checked, last *int64) {
+	began := time.Now()
+	result := in.look(k.name)
+	c.reads.Add(1)
+	seen, found := version(&result)
+	if !found {
+		return // dropped, or out of reach: never a wrong session
+	}
+	if seen < *last {
+		c.fail("went back from version %d to %d of %s (%s)", *last, seen, k.name, result.From)
+	}
+	*last = seen
+	if next, ok := k.times.Load(seen + 1); ok {
+		// superseded when the read began?
+		if age := began.Sub(next.(time.Time)); age > 0 {
+			c.mu.Lock()
+			c.stale = append(c.stale, age)
+			c.mu.Unlock()
+			if age > staleBound {
+				c.fail("saw version %d of %s from %s %s after a newer one was acknowledged", seen, k.name, result.From, age)
+			}
+		}
+	}
+}
+
+func (c *checker) fail(format string, args ...any) {
+	if !c.failed.Swap(true) {
+		c.t.Errorf(format, args...)
+	}
+}
+
+// bump writes the next version of a key in some way.
+func (c *checker) bump(k *checked) {
+	k.write.Lock()
+	defer k.write.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	k.next++
+	n, r := k.next, versioned(k.next)
+	var err error
+	switch way := rand.IntN(6); way {
+	case 0, 1: // our own API: the writer's instance sees it at once
+		in := c.fleet[rand.IntN(len(c.fleet))]
+		if err = in.Set(ctx, k.name, r, time.Hour); err == nil {
+			result := in.look(k.name)
+			if seen, found := version(&result); found && seen < n {
+				c.fail("did not see its own write %d of %s but %d (%s)", n, k.name, seen, result.From)
+			}
+		}
+	case 2:
+		err = c.foreign.MSet(ctx, k.name, r.Text()).Err()
+	case 3: // dropped first: who reads in between finds nothing
+		_ = c.foreign.Del(ctx, k.name).Err()
+		err = c.foreign.Set(ctx, k.name, r.Text(), time.Hour).Err()
+	case 4:
+		if err = c.foreign.Set(ctx, k.name, r.Text(), 0).Err(); err == nil {
+			_ = c.foreign.Expire(ctx, k.name, time.Hour).Err()
+		}
+	default:
+		err = c.foreign.Set(ctx, k.name, r.Text(), time.Hour).Err()
+	}
+	if err == nil {
+		k.times.Store(n, time.Now())
+		k.acked.Store(n)
+	}
+	// an unacknowledged write may have happened or not; its number is used up
+}
+
+// run disturbs while readers and writers work.
+func (c *checker) run(d time.Duration, disturb func(i int)) {
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for _, in := range c.fleet {
+		for range 2 {
+			group.Go(func() {
+				var last [checkKeys]int64
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					for range 50 {
+						i := rand.IntN(checkKeys)
+						c.read(in, &c.keys[i], &last[i])
+					}
+					time.Sleep(100 * time.Microsecond) // leave something to those who write
+				}
+			})
+		}
+	}
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(rand.IntN(4)) * time.Millisecond):
+				c.bump(&c.keys[rand.IntN(checkKeys)])
+			}
+		}
+	})
+	until := time.Now().Add(d)
+	for i := 0; time.Now().Before(until); i++ {
+		disturb(i)
+		time.Sleep(d / 20)
+	}
+	close(stop)
+	group.Wait()
+	c.agree()
+	c.t.Logf("%d reads; what was seen after it had been superseded was so old: %s", c.reads.Load(), quantiles(c.stale))
+}
+
+// agree checks that all instances see the last write once writers rest.
+func (c *checker) agree() {
+	for i := range c.keys {
+		k := &c.keys[i]
+		want := k.next + 1
+		require.Eventually(c.t, func() bool {
+			return c.foreign.Set(context.Background(), k.name, versioned(want).Text(), time.Hour).Err() == nil
+		}, 20*time.Second, 10*time.Millisecond)
+		for _, in := range c.fleet {
+			require.Eventually(c.t, func() bool {
+				result := in.look(k.name)
+				seen, _ := version(&result)
+				return seen == want
+			}, 20*time.Second, 5*time.Millisecond, "%s: not all agree", k.name)
+		}
+	}
+}
+
+// checkFor is how long each disturbance lasts.
+func checkFor() time.Duration {
+	if soak() {
+		return 2 * time.Minute
+	}
+	return 4 * time.Second
+}
+
+// These run one after the other: each takes all there is of the machine.
+
+func TestCoherence(t *testing.T) {
+	for name, disturb := range map[string]func(server *redistest.Server, p *proxy) func(int){
+		"undisturbed": func(*redistest.Server, *proxy) func(int) { return func(int) {} },
+		"trackers killed": func(server *redistest.Server, _ *proxy) func(int) {
+			return func(int) { server.Client().Do(context.Background(), "CLIENT", "KILL", "TYPE", "pubsub") }
+		},
+		"all connections killed": func(server *redistest.Server, _ *proxy) func(int) {
+			return func(int) {
+				server.Client().Do(context.Background(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			}
+		},
+		"connections cut": func(_ *redistest.Server, p *proxy) func(int) { return func(int) { p.cut() } },
+		"connections slow": func(_ *redistest.Server, p *proxy) func(int) {
+			return func(i int) { p.delay.Store(int64(i%4) * int64(5*time.Millisecond)) }
+		},
+		"connections silent": func(_ *redistest.Server, p *proxy) func(int) {
+			return func(i int) { p.silent.Store(i%10 < 6) }
+		},
+		"server stopped and continued": func(server *redistest.Server, _ *proxy) func(int) {
+			return func(i int) {
+				if i%6 == 0 {
+					server.Pause()
+					time.Sleep(300 * time.Millisecond)
+					server.Continue()
+				}
+			}
+		},
+		"flushed": func(server *redistest.Server, _ *proxy) func(int) {
+			return func(int) { server.Client().FlushAll(context.Background()) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			p := newProxy(t, server.Addr())
+			// one instance is behind the network that fails, the others are not
+			ro := cache.RouteOptions{Strict: true, LookupTimeout: 300 * time.Millisecond}
+			fleet := append(newFleet(t, 2, Options{Addresses: []string{server.Addr()}}, ro),
+				newFleet(t, 1, Options{Addresses: []string{p.addr()}}, ro)...)
+			c := newChecker(t, fleet, server.Client())
+			c.run(checkFor(), disturb(server, p))
+			require.Greater(t, c.reads.Load(), int64(10_000))
+		})
+	}
+}
+
+func TestCoherenceOverAnEmptyRestart(t *testing.T) {
+	server := redistest.Start(t)
+	fleet := newFleet(t, 3, Options{Addresses: []string{server.Addr()}, BreakerCoolDown: 50 * time.Millisecond},
+		cache.RouteOptions{Strict: true, LookupTimeout: 300 * time.Millisecond})
+	c := newChecker(t, fleet, server.Client())
+	c.run(checkFor(), func(i int) {
+		if i%10 == 5 {
+			server.Kill()
+			server.Restart()
+		}
+	})
+}
+
+// A failover to a replica may lose writes that were acknowledged, so versions
+// may go back; that all agree in the end is what can be promised.
+func TestCoherenceOverFailovers(t *testing.T) {
+	t.Run("sentinel", func(t *testing.T) {
+		s := redistest.StartSentinel(t)
+		o := Options{Addresses: s.Addrs(), MasterName: s.MasterName, BreakerCoolDown: 100 * time.Millisecond}
+		fleet := newFleet(t, 2, o, cache.RouteOptions{Strict: true})
+		writer := open(t, o)
+		c := newChecker(t, fleet, writer.primary)
+		c.agree()
+		s.Master().Kill()
+		c.keys[0].next = 100
+		c.agree()
+		for _, in := range fleet {
+			in.becomesCoherent(t)
+		}
+		c.keys[0].next = 200
+		c.agree()
+	})
+	t.Run("cluster", func(t *testing.T) {
+		cluster := redistest.StartCluster(t, 3, 1)
+		o := Options{Addresses: cluster.Addrs(), ClientType: Cluster, BreakerCoolDown: 100 * time.Millisecond}
+		fleet := newFleet(t, 2, o, cache.RouteOptions{Strict: true})
+		writer := open(t, o)
+		c := newChecker(t, fleet, writer.primary)
+		c.run(checkFor()/2, func(i int) {
+			if i == 5 { // graceful, nothing is lost
+				for _, node := range cluster.Nodes() {
+					if node.Client().Do(context.Background(), "CLUSTER", "FAILOVER").Err() == nil {
+						break
+					}
+				}
+			}
+		})
+		for _, in := range fleet {
+			in.becomesCoherent(t)
+		}
+		cluster.Nodes()[0].Kill()
+		for i := range c.keys {
+			c.keys[i].next += 100
+		}
+		c.agree()
+	})
+}

@@ -1,0 +1,185 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+// instance is what one Caddy has: a cache with near copies over the shared store.
+type instance struct {
+	*cache.Cache
+	store *Store
+	route *cache.Route
+}
+
+// newInstance opens a cache as the plugin does.
+func newInstance(t testing.TB, o Options, ro cache.RouteOptions) *instance {
+	t.Helper()
+	stats := cache.NewStats()
+	store, err := New(o, stats, zap.NewNop())
+	require.NoError(t, err)
+	c := cache.New(store, stats)
+	c.KeepNear(near.Options{})
+	ro.Name, ro.Family, ro.KeyPrefix = "test", cache.Session, "session:user:"
+	if ro.TTL == 0 {
+		ro.TTL = time.Hour
+	}
+	route, err := c.Route(ro)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return &instance{Cache: c, store: store, route: route}
+}
+
+func newFleet(t testing.TB, n int, o Options, ro cache.RouteOptions) []*instance {
+	t.Helper()
+	fleet := make([]*instance, n)
+	for i := range fleet {
+		fleet[i] = newInstance(t, o, ro)
+	}
+	for _, in := range fleet {
+		in.becomesCoherent(t)
+	}
+	return fleet
+}
+
+func (in *instance) becomesCoherent(t testing.TB) {
+	t.Helper()
+	require.Eventually(t, func() bool { return in.Near().Coherent }, 20*time.Second, time.Millisecond)
+}
+
+func (in *instance) look(key string) cache.Result {
+	return in.route.Lookup(context.Background(), cache.Request{Key: key, ID: key})
+}
+
+// version is the number in a record; absence is told apart.
+func version(r *cache.Result) (n int64, found bool) {
+	if !r.OK() {
+		return 0, false
+	}
+	v, _ := r.Record.Field("v")
+	n, _ = v.Int()
+	return n, true
+}
+
+func versioned(n int64) *cache.Record {
+	r, err := cache.Decode(`{"v":`+strconv.FormatInt(n, 10)+`}`, 1<<10)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// source is an application that counts how often it is asked.
+type source struct {
+	asked  atomic.Int64
+	answer func(ctx context.Context, req cache.Request) (cache.Loaded, error)
+}
+
+func (*source) Name() string { return "test" }
+
+func (s *source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
+	s.asked.Add(1)
+	return s.answer(ctx, req)
+}
+
+// proxy stands between a store and its server, and can fail in a network's ways.
+type proxy struct {
+	net.Listener
+	target string
+	mu     sync.Mutex
+	conns  []net.Conn
+	silent atomic.Bool  // what is sent is lost, and nobody is told
+	delay  atomic.Int64 // of each piece of data, in nanoseconds
+	group  sync.WaitGroup
+}
+
+func newProxy(t testing.TB, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &proxy{Listener: l, target: target}
+	p.group.Go(p.serve)
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.cut()
+		p.group.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.Addr().String() }
+
+func (p *proxy) serve() {
+	for {
+		client, err := p.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns = append(p.conns, client, server)
+		p.mu.Unlock()
+		p.group.Go(func() { p.pipe(client, server) })
+		p.group.Go(func() { p.pipe(server, client) })
+	}
+}
+
+func (p *proxy) pipe(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if p.silent.Load() {
+			continue
+		}
+		if d := p.delay.Load(); d > 0 {
+			time.Sleep(time.Duration(d))
+		}
+		if _, err := to.Write(buffer[:n]); err != nil && !errors.Is(err, io.EOF) {
+			return
+		}
+	}
+}
+
+// cut ends all connections there are.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conn := range p.conns {
+		_ = conn.Close()
+	}
+	p.conns = nil
+}
+
+// quantiles of durations, for the log.
+func quantiles(d []time.Duration) string {
+	if len(d) == 0 {
+		return "none"
+	}
+	slices.Sort(d)
+	at := func(q float64) time.Duration { return d[int(q*float64(len(d)-1))].Round(time.Microsecond) }
+	return fmt.Sprintf("p50 %s, p99 %s, max %s of %d", at(.5), at(.99), at(1), len(d))
+}

@@ -1,0 +1,6 @@
+package redis
+
+import "os"
+
+// soak tells whether tests may take long: make soak.
+func soak() bool { return os.Getenv("FILEWALLBALL_SOAK") != "" }
