@@ -8,6 +8,7 @@
 package filewallball
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -119,7 +120,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.shared, err = acquireShared(open, a.process.stats)
+	a.shared, err = acquireShared(open, a.process)
 	return err
 }
 
@@ -430,14 +431,48 @@ type process struct {
 	stats *cache.Stats
 	mu    sync.Mutex
 	apps  []*App // that have started and not ended, the newest last
+	// lingering are caches that no configuration uses any more, but requests
+	// that began under the last one may.
+	lingering map[*cache.Cache]*time.Timer
 }
 
+// linger is how long a request may take from its arrival to its last lookup
+// when the store that it uses is replaced by a new configuration.
+const linger = 5 * time.Second
+
 // Destruct is called by the pool when no configuration uses the plugin.
-func (p *process) Destruct() error { return nil }
+func (p *process) Destruct() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for c, timer := range p.lingering {
+		if timer.Stop() {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// retire closes a cache: at once where everything ends, or after a while
+// where another configuration runs already.
+func (p *process) retire(c *cache.Cache) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.apps) == 0 {
+		return c.Close()
+	}
+	p.lingering[c] = time.AfterFunc(linger, func() {
+		p.mu.Lock()
+		delete(p.lingering, c)
+		p.mu.Unlock()
+		_ = c.Close()
+	})
+	return nil
+}
 
 func acquireProcess() *process {
 	v, _, _ := usage.LoadOrNew(processKey, func() (caddy.Destructor, error) {
-		return &process{stats: cache.NewStats()}, nil
+		return &process{stats: cache.NewStats(), lingering: make(map[*cache.Cache]*time.Timer)}, nil
 	})
 	return v.(*process)
 }
@@ -478,8 +513,9 @@ func runningApp() (handlers.App, bool) {
 
 // shared is a cache with the key it has in the usage pool.
 type shared struct {
-	key   string
-	cache *cache.Cache
+	key     string
+	cache   *cache.Cache
+	process *process
 }
 
 // opener makes a store; fingerprint is equal for options that make equal ones.
@@ -489,21 +525,21 @@ type opener struct {
 	near        *near.Options // nil: no copies
 }
 
-// Destruct closes the cache when its last user has let go of it.
-func (s *shared) Destruct() error { return s.cache.Close() }
+// Destruct is called by the pool when the last user has let go of the cache.
+func (s *shared) Destruct() error { return s.process.retire(s.cache) }
 
 // acquireShared is the only door to the pool of caches.
-func acquireShared(o opener, stats *cache.Stats) (*shared, error) {
+func acquireShared(o opener, p *process) (*shared, error) {
 	v, _, err := usage.LoadOrNew(o.fingerprint, func() (caddy.Destructor, error) {
-		store, err := o.open(stats)
+		store, err := o.open(p.stats)
 		if err != nil {
 			return nil, err
 		}
-		c := cache.New(store, stats)
+		c := cache.New(store, p.stats)
 		if o.near != nil {
 			c.KeepNear(*o.near)
 		}
-		return &shared{key: o.fingerprint, cache: c}, nil
+		return &shared{key: o.fingerprint, cache: c, process: p}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -394,6 +395,61 @@ func TestReloadKeepsRecordsConnectionsAndCounters(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRequestsSurviveReloadsAndAChangeOfStore(t *testing.T) {
+	server := redistest.Start(t)
+	option := func(poolSize int) string {
+		return fmt.Sprintf("filewallball {\nredis %s {\npool_size %d\n}\nnear_cache off\n}", server.Addr(), poolSize)
+	}
+	routes := "session_lookup {header.X-Token}\nrespond hi"
+	s := serve(t, option(1), routes)
+	require.NoError(t, server.Client().Set(t.Context(), "session:user:abc", "{}", time.Hour).Err())
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	var answered atomic.Int64
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				req, err := http.NewRequest(http.MethodGet, "http://"+s.page+"/", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("X-Token", "abc")
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					continue // the connection ended with the old server
+				}
+				_ = resp.Body.Close()
+				answered.Add(1)
+				if resp.StatusCode != http.StatusOK {
+					t.Errorf("status %d during a reload", resp.StatusCode)
+					return
+				}
+			}
+		})
+	}
+	for i := range 8 {
+		s.load(t, option(2+i), routes)
+	}
+	close(stop)
+	group.Wait()
+	require.Positive(t, answered.Load())
+}
+
+func TestRecordLargerThanTheLimitIsAnError(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"user_id": 1, "filler": %q}`, strings.Repeat("x", 2000))
+	}))
+	t.Cleanup(app.Close)
+	s := serve(t, "filewallball {\nmax_value_size 1kB\n}", "session_lookup {header.X-Token} {\nsource http "+app.URL+"\n}\nrespond hi")
+	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/", "X-Token", "abc").Status)
 }
 
 func TestCountersOutliveAChangeOfStore(t *testing.T) {

@@ -326,8 +326,12 @@ func (rt *Route) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 	loaded, err := rt.options.Source.Load(ctx, req, old)
 	rt.cache.stats.SourceLatency.Observe(time.Since(started))
 	rt.asked.requests.Add(1)
-	if err == nil && loaded.Record == nil && loaded.Response == nil {
+	switch {
+	case err != nil:
+	case loaded.Record == nil && loaded.Response == nil:
 		err = errors.New("it answered neither a record nor a response")
+	case loaded.Record != nil && loaded.Record.Size() > rt.options.MaxValueSize:
+		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, rt.options.MaxValueSize)
 	}
 	if err != nil {
 		rt.asked.errors.Add(1)

@@ -40,6 +40,9 @@ type RouteOptions struct {
 	// Source is asked when no cache has the record. It must be comparable
 	// (a pointer). Nil: the application writes the records by itself.
 	Source Source
+	// MaxValueSize is the largest record that a source may answer, in bytes
+	// of JSON text. Default [DefaultMaxValueSize].
+	MaxValueSize int
 	// Tags are what a record from the source is filed under, so that it can be
 	// dropped together with others. Nil: nothing.
 	Tags func(req Request, record *Record) []string
@@ -56,6 +59,9 @@ func (o *RouteOptions) setDefaults() {
 	setDefault(&o.NegativeTTL, DefaultNegativeTTL)
 	setDefault(&o.LoadTimeout, DefaultLoadTimeout)
 	setDefault(&o.LookupTimeout, DefaultLookupTimeout)
+	if o.MaxValueSize == 0 {
+		o.MaxValueSize = DefaultMaxValueSize
+	}
 }
 
 func setDefault(d *time.Duration, value time.Duration) {

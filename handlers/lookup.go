@@ -123,6 +123,7 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 		StaleIfError:  kind.staleIfError,
 		Source:        l.source,
 		LookupTimeout: l.policy.LookupTimeout,
+		MaxValueSize:  l.policy.MaxValueSize,
 	}
 	if l.TTL != 0 {
 		options.TTL = time.Duration(l.TTL)

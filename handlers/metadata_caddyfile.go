@@ -22,6 +22,9 @@ func ParseFileMetadata(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 	if err := m.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
+	if m.Name == "" {
+		m.Name = positionName(h, metadataDirective)
+	}
 	if !isFileSystem(m.SourceRaw) {
 		return m, nil
 	}

@@ -17,6 +17,9 @@ func ParseSessionLookup(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, er
 	if err := s.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
+	if s.Name == "" {
+		s.Name = positionName(h, sessionDirective)
+	}
 	return s, nil
 }
 
