@@ -403,7 +403,7 @@ func (a *App) storeOpener(ctx caddy.Context) (opener, error) {
 	if options, err = options.Resolve(os.Getenv); err != nil {
 		return opener{}, fmt.Errorf("redis: %w", err)
 	}
-	logger := ctx.Logger()
+	logger := ctx.Slogger()
 	var copies *near.Options
 	if c := a.NearCache; c == nil || !c.Off {
 		copies = new(near.Options)

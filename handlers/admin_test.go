@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -147,7 +147,7 @@ func newRedisApp(t *testing.T, server *redistest.Server) *testApp {
 	options, err := redis.Options{Addresses: []string{server.Addr()}}.Resolve(func(string) string { return "" })
 	require.NoError(t, err)
 	stats := cache.NewStats()
-	store, err := redis.New(options, stats, zap.NewNop())
+	store, err := redis.New(options, stats, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return newAdminApp(t, store, stats)
 }

@@ -3,13 +3,13 @@ package redis
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
-	"go.uber.org/zap"
 )
 
 // A breaker stands before each node. After some failures in a row it opens:
@@ -31,12 +31,12 @@ var errBreakerOpen = errors.New("circuit breaker is open")
 // breakers has those of all nodes.
 type breakers struct {
 	options *Options
-	logger  *zap.Logger
+	logger  *slog.Logger
 	mu      sync.Mutex
 	nodes   map[string]*breaker // by address
 }
 
-func newBreakers(o *Options, logger *zap.Logger) *breakers {
+func newBreakers(o *Options, logger *slog.Logger) *breakers {
 	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker)}
 }
 
@@ -66,9 +66,9 @@ func (b *breakers) of(addr string) *breaker {
 		OnStateChange: func(addr string, from, to gobreaker.State) {
 			switch {
 			case to == gobreaker.StateClosed:
-				b.logger.Info(logBreakerClosed, zap.String("server", addr))
+				b.logger.Info(logBreakerClosed, slog.String("server", addr))
 			case from == gobreaker.StateClosed:
-				b.logger.Warn(logBreakerOpen, zap.String("server", addr))
+				b.logger.Warn(logBreakerOpen, slog.String("server", addr))
 			}
 		},
 	})

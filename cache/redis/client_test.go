@@ -1,11 +1,11 @@
 package redis
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -18,7 +18,7 @@ func TestRoundTripsAreMeasured(t *testing.T) {
 		"cluster": {Addresses: redistest.StartCluster(t, 2, 0).Addrs()},
 	} {
 		stats := cache.NewStats()
-		s, err := New(o, stats, zap.NewNop())
+		s, err := New(o, stats, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		require.Eventually(t, s.Up, patience, time.Millisecond)
 		before := stats.StoreLatency.Count()
@@ -35,7 +35,7 @@ func TestRoundTripsAreMeasured(t *testing.T) {
 func TestRefusedConnectionsAreNoRoundTrips(t *testing.T) {
 	t.Parallel()
 	stats := cache.NewStats()
-	s, err := New(Options{Addresses: []string{closedAddr(t)}, MaxRetries: -1}, stats, zap.NewNop())
+	s, err := New(Options{Addresses: []string{closedAddr(t)}, MaxRetries: -1}, stats, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Get(t.Context(), "k")

@@ -2,14 +2,12 @@ package redis
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -140,16 +138,16 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Kill()
-	core, logs := observer.New(zap.DebugLevel)
+	logs := new(logMemo)
 	o := at(server)
 	o.HealthCheckInterval = 10 * time.Millisecond
 	o.BreakerOff = true // it logs on its own
-	s, err := New(o, cache.NewStats(), zap.New(core))
+	s, err := New(o, cache.NewStats(), slog.New(logs))
 	require.NoError(t, err)
 	defer s.Close()
 
 	requireUnavailable(t, s)
-	require.Eventually(t, func() bool { return logs.Len() > 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(logs.all()) > 0 }, patience, time.Millisecond)
 	server.Restart()
 	requireRecovers(t, s)
 	require.Eventually(t, s.Up, patience, time.Millisecond)
@@ -158,12 +156,8 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 	server.Restart()
 	require.Eventually(t, s.Up, patience, time.Millisecond)
 
-	var messages []string
-	for _, entry := range logs.All() {
-		messages = append(messages, fmt.Sprint(entry.Level, " ", entry.Message))
-	}
 	down, up := "warn "+logDown, "info "+logUp
-	require.Equal(t, []string{down, up, down, up}, messages, "each change is logged once")
+	require.Equal(t, []string{down, up, down, up}, logs.all(), "each change is logged once")
 }
 
 func TestAWrongPasswordIsUnavailableAndNotRepeated(t *testing.T) {
@@ -208,7 +202,7 @@ func TestTLSTrustsWhomItIsTold(t *testing.T) {
 		"has no certificate":        {CA: []string{server.Files().ServerKey}},
 		"reading tls cert and key:": {Cert: server.Files().ServerCert, Key: server.Files().ClientKey},
 	} {
-		_, err := New(Options{TLS: c}, cache.NewStats(), zap.NewNop())
+		_, err := New(Options{TLS: c}, cache.NewStats(), slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, name)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/near"
@@ -31,7 +31,7 @@ type instance struct {
 func newInstance(t testing.TB, o Options, ro cache.RouteOptions) *instance {
 	t.Helper()
 	stats := cache.NewStats()
-	store, err := New(o, stats, zap.NewNop())
+	store, err := New(o, stats, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	c := cache.New(store, stats)
 	c.KeepNear(near.Options{})

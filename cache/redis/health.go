@@ -2,10 +2,10 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/zap"
 )
 
 const (
@@ -56,9 +56,9 @@ func (s *Store) watch(ctx context.Context) {
 }
 
 func (s *Store) logHealth(err error) {
-	servers := zap.Stringer("servers", s.options)
+	servers := slog.String("servers", s.options.String())
 	if err != nil {
-		s.logger.Warn(logDown, servers, zap.Error(err))
+		s.logger.Warn(logDown, servers, slog.Any("error", err))
 	} else {
 		s.logger.Info(logUp, servers)
 	}

@@ -1,13 +1,13 @@
 package redis
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -31,7 +31,7 @@ const (
 // open opens a store that is closed with the test.
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
-	s, err := New(o, cache.NewStats(), zap.NewNop())
+	s, err := New(o, cache.NewStats(), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"sync"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -24,7 +24,7 @@ type Store struct {
 	nodeBreakers *breakers
 	leases       *leaseKeys
 	stats        *cache.Stats
-	logger       *zap.Logger
+	logger       *slog.Logger
 	// dial connects without the watcher's knowledge
 	dial      dialFunc
 	sentinels *sentinels // nil unless the client is for failover
@@ -41,7 +41,7 @@ type Store struct {
 // New returns a store, to be closed when it is not needed any more, that
 // measures its round trips into stats. It does not wait for Redis, which may
 // be down: connections are made when they are needed.
-func New(options Options, stats *cache.Stats, logger *zap.Logger) (*Store, error) {
+func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, error) {
 	// fills what is not set in options that nobody has resolved
 	options, err := options.Resolve(func(string) string { return "" })
 	if err != nil {

@@ -1,10 +1,10 @@
 package redis
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest"
@@ -40,7 +40,7 @@ func TestStoreKeepsItsPromises(t *testing.T) {
 			t.Parallel()
 			o := options(t)
 			cachetest.Run(t, func(t *testing.T) cache.Store {
-				s, err := New(o, cache.NewStats(), zap.NewNop())
+				s, err := New(o, cache.NewStats(), slog.New(slog.DiscardHandler))
 				require.NoError(t, err)
 				return s
 			})

@@ -2,13 +2,13 @@ package redis
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
@@ -27,7 +27,7 @@ const (
 type watcher struct {
 	store  *Store
 	sink   near.Sink
-	logger *zap.Logger
+	logger *slog.Logger
 
 	mu       sync.Mutex
 	prefixes []string
@@ -49,7 +49,7 @@ type watchedNode struct {
 	read bool
 }
 
-func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *zap.Logger) *watcher {
+func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *slog.Logger) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watcher{
 		store: store, sink: sink, logger: logger, prefixes: minimalPrefixes(prefixes),
@@ -224,7 +224,7 @@ func (w *watcher) settle(trust near.Trust) {
 	w.sink.SetTrust(trust)
 	switch trust {
 	case near.Coherent:
-		w.logger.Info("near copies are coherent: every node tells of writes", zap.Int("nodes", len(w.watched)))
+		w.logger.Info("near copies are coherent: every node tells of writes", slog.Int("nodes", len(w.watched)))
 	case near.Brief:
 		w.logger.Warn("near copies are not coherent: redis does not tell of writes; files are copied for a moment, sessions not at all")
 	default:

@@ -3,13 +3,13 @@ package redis
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -61,7 +61,7 @@ func (m *memo) hears(t *testing.T, key string) {
 
 func watched(t *testing.T, options Options, prefixes ...string) (*Store, *memo) {
 	t.Helper()
-	store, err := New(options, cache.NewStats(), zap.NewNop())
+	store, err := New(options, cache.NewStats(), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	m := newMemo()
