@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -292,10 +293,74 @@ func TestCoherenceOverFailovers(t *testing.T) {
 		for _, in := range fleet {
 			in.becomesCoherent(t)
 		}
+		moveSlots(t, cluster, c)
 		cluster.Nodes()[0].Kill()
 		for i := range c.keys {
 			c.keys[i].next += 100
 		}
 		c.agree()
 	})
+}
+
+// moveSlots moves the slot of each key to another master while all look on.
+func moveSlots(t *testing.T, cluster *redistest.Cluster, c *checker) {
+	t.Helper()
+	ctx := context.Background()
+	client := c.foreign.(*goredis.ClusterClient)
+	c.run(checkFor()/2, func(i int) {
+		if i%4 != 0 || i/4 >= checkKeys {
+			return
+		}
+		key := c.keys[i/4].name
+		from, err := client.MasterForKey(ctx, key)
+		require.NoError(t, err)
+		var to *goredis.Client
+		var mu sync.Mutex
+		require.NoError(t, client.ForEachMaster(ctx, func(_ context.Context, node *goredis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if node.Options().Addr != from.Options().Addr {
+				to = node
+			}
+			return nil
+		}))
+		slot, fromID, toID := slotOf(key), from.Do(ctx, "CLUSTER", "MYID").String(), to.Do(ctx, "CLUSTER", "MYID").String()
+		fromID, toID = fromID[len(fromID)-40:], toID[len(toID)-40:]
+		require.NoError(t, to.Do(ctx, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID).Err())
+		require.NoError(t, from.Do(ctx, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID).Err())
+		host, port, err := net.SplitHostPort(to.Options().Addr)
+		require.NoError(t, err)
+		keys, err := from.ClusterGetKeysInSlot(ctx, slot, 100).Result()
+		require.NoError(t, err)
+		for _, key := range keys {
+			require.NoError(t, from.Do(ctx, "MIGRATE", host, port, key, 0, 5000).Err())
+		}
+		for _, node := range []*goredis.Client{to, from} {
+			require.NoError(t, node.Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", toID).Err())
+		}
+	})
+}
+
+func TestReplicasThatAreReadAreWatched(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) Options{
+		"sentinel": func(t *testing.T) Options {
+			s := redistest.StartSentinel(t)
+			return Options{Addresses: s.Addrs(), MasterName: s.MasterName, ReadFrom: Replicas}
+		},
+		"cluster": func(t *testing.T) Options {
+			return Options{Addresses: redistest.StartCluster(t, 3, 1).Addrs(), ClientType: Cluster, ReadFrom: Replicas}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := start(t)
+			fleet := newFleet(t, 2, o, cache.RouteOptions{Strict: true})
+			newChecker(t, fleet, open(t, o).primary).agree()
+			nodes, err := fleet[0].store.nodes(t.Context())
+			require.NoError(t, err)
+			require.Greater(t, len(nodes), 1)
+			for _, node := range nodes {
+				require.True(t, node.read, "%s is read but need not be watched", node.addr)
+			}
+		})
+	}
 }
