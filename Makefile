@@ -1,12 +1,9 @@
-# the version in go.mod; all modules are those of go.sum, so xcaddy needs no network
-CADDY_VERSION = $(shell go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 RACE ?= $(shell command -v cc >/dev/null 2>&1 && echo -race)
 
 .PHONY: run test soak bench lint fuzz
 
 run: ## start Caddy with this plugin and the example configuration
-	go mod download
-	CADDY_VERSION=$(CADDY_VERSION) GOPROXY=off go tool xcaddy -- run --config example.Caddyfile
+	.ci/xcaddy -- run --config example.Caddyfile
 
 test: ## run all tests against real servers
 	.ci/install redis-server
