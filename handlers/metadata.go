@@ -63,9 +63,33 @@ type FileMetadata struct {
 	// Answer HEAD, 304, 412 and 404 straight from the record. Default true.
 	Answer *bool `json:"answer,omitempty"`
 
+	// Answer small files from memory. Needs source file_system, and that the
+	// next handler serves the files as they are: it is not asked.
+	Memory *FileMemory `json:"memory,omitempty"`
+
 	rewrite *uriTemplate
 	answers bool
+	content contentSource // nil without memory
 	logger  *zap.Logger
+}
+
+// FileMemory limits which files are kept in memory, and how many.
+type FileMemory struct {
+	// The largest file that is kept, in bytes.
+	MaxFileSize int64 `json:"max_file_size"`
+
+	// The bytes of all files that are kept. Default 64MiB.
+	MaxSize int64 `json:"max_size,omitempty"`
+}
+
+// defaultFileMemory is how many bytes of files each route keeps.
+const defaultFileMemory = 64 << 20
+
+// contentSource is a source that knows what is in the files that its records
+// are about.
+type contentSource interface {
+	KeepContent(maxFile, maxSize int64) error
+	Content(ctx context.Context, req cache.Request, record *cache.Record) (data []byte, ok bool)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -101,7 +125,29 @@ func (m *FileMetadata) Provision(ctx caddy.Context) error {
 	if _, ok := m.source.(locator); ok && m.ID == "" {
 		m.ID = "{http.request.uri.path}"
 	}
-	return nil
+	return m.provisionMemory()
+}
+
+func (m *FileMetadata) provisionMemory() error {
+	if m.Memory == nil {
+		return nil
+	}
+	if m.Memory.MaxSize == 0 {
+		m.Memory.MaxSize = defaultFileMemory
+	}
+	content, ok := m.source.(contentSource)
+	switch {
+	case !ok:
+		return errors.New("memory needs source file_system: no other knows what is in a file and when it changes")
+	case m.rewrite != nil:
+		return errors.New("memory and rewrite exclude each other: what is served would not be the file that was looked up")
+	case !m.answers:
+		return errors.New("memory needs answer on: it is an answer that the next handler does not give")
+	case m.Memory.MaxFileSize <= 0 || m.Memory.MaxFileSize > m.Memory.MaxSize:
+		return fmt.Errorf("memory: want files of at least a byte, and no larger than the %d bytes for all of them", m.Memory.MaxSize)
+	}
+	m.content = content
+	return content.KeepContent(m.Memory.MaxFileSize, m.Memory.MaxSize)
 }
 
 // Validate checks what Provision only reads.
@@ -154,7 +200,7 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 		}
 		return m.OnError.serve(w, r, repl, next, errUnknownResponse)
 	case result.OK():
-		return m.serveFile(w, r, repl, next, representationOf(result.Record))
+		return m.serveFile(w, r, repl, next, req, result.Record)
 	case result.Outcome == cache.OutcomeAbsent:
 		if !safeMethod(r) {
 			return next.ServeHTTP(w, r) // it may be about to be made
@@ -186,7 +232,8 @@ func (m *FileMetadata) tell(w http.ResponseWriter, r *http.Request, repl *caddy.
 
 // serveFile answers from what is known of the file, or lets the next handler
 // serve it.
-func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, rep *representation) error {
+func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, req cache.Request, record *cache.Record) error {
+	rep := representationOf(record)
 	if rep.other {
 		return next.ServeHTTP(w, r)
 	}
@@ -221,6 +268,11 @@ func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *c
 		r.Header.Del("Accept-Encoding")
 	}
 	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
+	if m.content != nil && r.Method == http.MethodGet && !d.encoded {
+		if data, ok := m.content.Content(r.Context(), req, record); ok {
+			d.content = newInMemory(data)
+		}
+	}
 	if m.answers && !d.encoded && d.answer(r) {
 		return nil
 	}

@@ -51,6 +51,9 @@ func ParseFileMetadata(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //		on_missing <status> | continue
 //		on_denied <status> | continue
 //		on_error <status> | continue
+//		stale_if_error <duration>
+//		tag <template...>
+//		memory <file size> [<size of all>]
 //		name <name>
 //	}
 //
@@ -88,13 +91,13 @@ func (m *FileMetadata) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (m *FileMetadata) unmarshalOwn(d *caddyfile.Dispenser, once directive.Once) (err error) {
 	name := d.Val()
 	switch name {
-	case "rewrite", "disposition", "answer":
+	case "rewrite", "disposition", "answer", "memory":
 		if err := once.Check(d); err != nil {
 			return err
 		}
 	default:
 		return d.Errf("unknown subdirective '%s': file_metadata takes key, hash_id, ttl, negative_ttl, source, "+
-			"rewrite, disposition, answer, on_missing, on_denied, on_error and name", name)
+			"rewrite, disposition, answer, memory, on_missing, on_denied, on_error, stale_if_error, tag and name", name)
 	}
 	switch name {
 	case "rewrite":
@@ -114,6 +117,9 @@ func (m *FileMetadata) unmarshalOwn(d *caddyfile.Dispenser, once directive.Once)
 		var on bool
 		on, err = directive.OnOff(d)
 		m.Answer = &on
+	case "memory":
+		m.Memory = new(FileMemory)
+		m.Memory.MaxFileSize, m.Memory.MaxSize, err = directive.SizeAndTotal(d)
 	}
 	return err
 }

@@ -24,6 +24,9 @@ type describer struct {
 	// than the one which the record is about.
 	encoded bool
 
+	// content is the file, where it is in memory.
+	content *inMemory
+
 	// preset are the headers that were set here.
 	preset []presetHeader
 	wrote  bool
@@ -31,14 +34,21 @@ type describer struct {
 
 type presetHeader struct{ name, value string }
 
-// answer answers what it can without the file, and tells whether it did.
+// answer answers what it can without opening the file, and tells whether it
+// did.
 func (d *describer) answer(r *http.Request) bool {
 	decision := d.known.check(r.Header)
 	if decision == proceed {
 		d.known.settle(r.Header)
 	}
-	head := r.Method == http.MethodHead && d.rep.size >= 0
-	if decision == undecided || decision == proceed && !head {
+	var content io.ReadSeeker
+	switch {
+	case d.content != nil:
+		content = d.content
+	case r.Method == http.MethodHead && d.rep.size >= 0:
+		content = sized(d.rep.size)
+	}
+	if decision == undecided || decision == proceed && content == nil {
 		return false
 	}
 	h := d.Header()
@@ -61,7 +71,7 @@ func (d *describer) answer(r *http.Request) bool {
 		d.set("Content-Disposition", d.disposition)
 		d.setContentType()
 		// the rest, ranges among it, is as file_server has it
-		http.ServeContent(d, r, "", d.known.modified, sized(d.rep.size))
+		http.ServeContent(d, r, "", d.known.modified, content)
 	}
 	return true
 }
@@ -185,9 +195,20 @@ func (d *describer) Write(p []byte) (int, error) {
 	return d.ResponseWriter.Write(p)
 }
 
-// ReadFrom implements [io.ReaderFrom], so that sendfile stays possible.
+// ReadFrom implements [io.ReaderFrom]. What is short goes out together with
+// the header, in one write and without a new buffer; of what is long, sendfile
+// stays possible.
 func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 	d.ensureHeader()
+	limited, ok := r.(*io.LimitedReader) // as http.ServeContent has it
+	switch {
+	case !ok:
+	case d.content != nil && limited.R == io.Reader(d.content):
+		n, err := d.ResponseWriter.Write(d.content.next(limited.N))
+		return int64(n), err
+	case short(limited):
+		return copyShort(d.ResponseWriter, limited)
+	}
 	return d.ResponseWriterWrapper.ReadFrom(r)
 }
 

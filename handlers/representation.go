@@ -3,7 +3,6 @@
 package handlers
 
 import (
-	"io"
 	"mime"
 	"net/http"
 	"path"
@@ -155,16 +154,3 @@ func (rep *representation) encodedFor(r *http.Request) bool {
 		return slices.Contains(rep.encodings, coding)
 	})
 }
-
-// sized stands for a file of which only the size is known. Nothing is read
-// from it, since the answer to HEAD has no content.
-type sized int64
-
-func (s sized) Seek(offset int64, whence int) (int64, error) {
-	if whence == io.SeekEnd {
-		return int64(s) + offset, nil
-	}
-	return offset, nil
-}
-
-func (sized) Read([]byte) (int, error) { return 0, io.EOF }

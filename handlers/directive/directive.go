@@ -83,6 +83,25 @@ func Size(d *caddyfile.Dispenser) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseSize(d, name, arg)
+}
+
+// SizeAndTotal returns one or two arguments of the current subdirective as
+// numbers of bytes above zero: the size of one thing, and that of all of them,
+// which is 0 where it is not given.
+func SizeAndTotal(d *caddyfile.Dispenser) (size, total int64, err error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	if len(args) != 1 && len(args) != 2 {
+		return 0, 0, d.Errf("%s takes the size of the largest, and may take that of all of them: %[1]s 64KiB 256MiB", name)
+	}
+	if size, err = parseSize(d, name, args[0]); err == nil && len(args) == 2 {
+		total, err = parseSize(d, name, args[1])
+	}
+	return size, total, err
+}
+
+func parseSize(d *caddyfile.Dispenser, name, arg string) (int64, error) {
 	size, err := humanize.ParseBytes(arg)
 	if err != nil || size == 0 || size > 1<<62 {
 		return 0, d.Errf("%s: '%s' is not a size, like 64MiB or 1GB", name, arg)

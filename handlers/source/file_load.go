@@ -103,7 +103,7 @@ func (l look) fileServerTag() string {
 }
 
 // errChanged says that a file was written to while it was read.
-var errChanged = errors.New("file changed while it was hashed")
+var errChanged = errors.New("file changed while it was read")
 
 // lookAndHash looks at a file and finds its hash, in the shared cache or by
 // reading it.

@@ -65,6 +65,7 @@ type FileSystem struct {
 	sidecars  []sidecar
 	fleet     fleet // nil without hash
 	sightings *otter.Cache[string, *sighting]
+	contents  *contents // nil where none are kept
 }
 
 // fleet is what a source needs of the app to share what it has found out.
