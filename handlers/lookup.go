@@ -13,6 +13,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // Lookup is what session_lookup and file_metadata have in common: which
@@ -64,12 +65,13 @@ type Lookup struct {
 	// name and position.
 	Name string `json:"name,omitempty"`
 
-	app    App
-	policy *Policy
-	route  *cache.Route
-	source cache.Source
-	key    cache.KeyTemplate
-	hashID bool
+	app      App
+	policy   *Policy
+	route    *cache.Route
+	source   cache.Source
+	identity template.Template // of the ID
+	key      cache.KeyTemplate
+	hashID   bool
 	// keyVaries tells that the key has placeholders other than {id}.
 	keyVaries bool
 }

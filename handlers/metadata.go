@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const (
@@ -125,6 +126,7 @@ func (m *FileMetadata) Provision(ctx caddy.Context) error {
 	if _, ok := m.source.(locator); ok && m.ID == "" {
 		m.ID = "{http.request.uri.path}"
 	}
+	m.identity = template.New(m.ID)
 	return m.provisionMemory()
 }
 
@@ -176,7 +178,7 @@ var (
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	id := repl.ReplaceAll(m.ID, "")
+	id := m.identity.Expand(repl, "")
 	var req cache.Request
 	var err error
 	if id != "" {

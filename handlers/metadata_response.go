@@ -29,6 +29,7 @@ type describer struct {
 
 	// preset are the headers that were set here.
 	preset []presetHeader
+	room   [4]presetHeader // for preset, nearly always
 	wrote  bool
 }
 
@@ -89,6 +90,9 @@ func (d *describer) setContentType() {
 func (d *describer) set(name, value string) {
 	if h := d.Header(); value != "" && h.Get(name) == "" {
 		h.Set(name, value)
+		if d.preset == nil {
+			d.preset = d.room[:0]
+		}
 		d.preset = append(d.preset, presetHeader{name, value})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const (
@@ -72,6 +73,7 @@ func (s *SessionLookup) Provision(ctx caddy.Context) error {
 	if s.CopyHeaders, err = resolveCopies(s.CopyHeaders); err != nil {
 		return err
 	}
+	s.identity = template.New(s.ID)
 	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
 	return s.provision(ctx, lookupKind{
 		directive:    sessionDirective,
@@ -117,7 +119,7 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	// the identity may be in a header that the session replaces, so it is
 	// read before the client's headers go
-	id := repl.ReplaceAll(s.ID, "")
+	id := s.identity.Expand(repl, "")
 	req, err := s.request(repl, id)
 	if len(s.CopyHeaders) > 0 {
 		deleteCopies(r.Header, s.CopyHeaders)

@@ -15,6 +15,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const (
@@ -25,6 +26,9 @@ const (
 	hashTimeout = time.Minute
 	// maxSightings bounds what is remembered of files, about 300 bytes each.
 	maxSightings = 64 << 10
+	// maxPlaces bounds what is remembered of request paths, in bytes.
+	maxPlaces     = 16 << 20
+	placeOverhead = 250
 )
 
 // FileSystem takes the metadata of files from a file system. The identity is
@@ -64,6 +68,8 @@ type FileSystem struct {
 	hidden    hideList
 	sidecars  []sidecar
 	fleet     fleet // nil without hash
+	root, fs  template.Template
+	places    *otter.Cache[string, *place] // by request path
 	sightings *otter.Cache[string, *sighting]
 	contents  *contents // nil where none are kept
 }
@@ -104,7 +110,17 @@ func (s *FileSystem) Provision(ctx caddy.Context) error {
 		}
 		s.fleet = app.(fleet)
 	}
+	s.root, s.fs = template.New(s.Root), template.New(s.FS)
 	var err error
+	s.places, err = otter.New(&otter.Options[string, *place]{
+		MaximumWeight: maxPlaces,
+		Weigher: func(path string, at *place) uint32 {
+			return uint32(len(path) + len(at.name) + len(at.keyID) + placeOverhead)
+		},
+	})
+	if err != nil {
+		return err
+	}
 	s.sightings, err = otter.New(&otter.Options[string, *sighting]{MaximumSize: maxSightings})
 	return err
 }
@@ -145,19 +161,38 @@ func (s *FileSystem) Locate(repl *caddy.Replacer, id string) (keyID string, req 
 	if runtime.GOOS == "windows" && (strings.Contains(id, ":") || caddyhttp.HasWindowsShortName(id)) {
 		return "", req, false // other names of files, which hide does not know
 	}
-	root := repl.ReplaceAll(s.Root, ".")
-	fsName := repl.ReplaceAll(s.FS, "")
+	root := s.root.Expand(repl, ".")
+	fsName := s.fs.Expand(repl, "")
 	if fsName == "default" {
 		fsName = ""
 	}
-	name := caddyhttp.SanitizedPathJoin(root, id)
-	if s.hidden.hides(repl, name) {
-		return "", req, false
+	at, known := s.places.GetIfPresent(id)
+	if !known || at.root != root || at.scope != fsName {
+		at = s.locate(repl, root, fsName, id)
+		if !s.hidden.varies {
+			s.places.Set(id, at)
+		}
 	}
-	keyID = fullName(fsName, name)
+	return at.keyID, cache.Request{ID: at.name, Scope: fsName}, at.ok
+}
+
+// place is where a path leads in a root and a file system.
+type place struct {
+	root, scope string
+	name, keyID string
+	ok          bool
+}
+
+// locate finds a path's place, which takes as long as the rest of a hit does.
+func (s *FileSystem) locate(repl *caddy.Replacer, root, fsName, id string) *place {
+	at := &place{root: root, scope: fsName, name: caddyhttp.SanitizedPathJoin(root, id)}
+	if s.hidden.hides(repl, at.name) {
+		return at
+	}
+	at.keyID = fullName(fsName, at.name)
 	// the root and the file system may be client input too
-	ok = cache.CheckIdentity(keyID) == nil
-	return keyID, cache.Request{ID: name, Scope: fsName}, ok
+	at.ok = cache.CheckIdentity(at.keyID) == nil
+	return at
 }
 
 // fullName is the name of a file that no other file of this node has.
