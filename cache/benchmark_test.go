@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 const benchmarkText = `{"user_id":"u-1234567","roles":["reader","editor"],"expires_at":4102444800}`
@@ -24,23 +25,45 @@ func benchmarkKeys() []string {
 }
 
 // What a hit costs beside the otter that it is read from: BenchmarkOtter has
-// the same keys with an expiry each, and nothing around them.
+// the same keys with an expiry each, and nothing around them. A read of the
+// clock alone is BenchmarkClock.
 func BenchmarkHit(b *testing.B) {
-	c := newCache(b, newStore(b))
-	route := newRoute(b, c, cache.RouteOptions{Sliding: true, ExpiresAt: true})
-	keys := benchmarkKeys()
-	for _, key := range keys {
-		require.NoError(b, c.Set(b.Context(), key, decode(b, benchmarkText), time.Hour))
-	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		ctx := b.Context()
-		for i := 0; pb.Next(); i++ {
-			if r := route.Lookup(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() {
-				b.Error("not a hit")
+	for name, store := range map[string]func() cache.Store{
+		"near":   func() cache.Store { return watchedStore{newStore(b)} },
+		"memory": func() cache.Store { return newStore(b) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := newCache(b, store())
+			c.KeepNear(near.Options{})
+			route := newRoute(b, c, cache.RouteOptions{Sliding: true, ExpiresAt: true})
+			keys := benchmarkKeys()
+			for _, key := range keys {
+				require.NoError(b, c.Set(b.Context(), key, decode(b, benchmarkText), time.Hour))
+				route.Lookup(b.Context(), cache.Request{Key: key})
 			}
-		}
-	})
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				ctx := b.Context()
+				for i := 0; pb.Next(); i++ {
+					if r := route.Lookup(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() || r.From != name {
+						b.Error("not a hit")
+					}
+				}
+			})
+		})
+	}
+}
+
+// watchedStore is a store that nobody else writes to, so that copies of what
+// it has are true.
+type watchedStore struct{ cache.Store }
+
+func (watchedStore) Watch(_ string, sink near.Sink) { sink.SetTrust(near.Coherent) }
+
+func BenchmarkClock(b *testing.B) {
+	for b.Loop() {
+		time.Now()
+	}
 }
 
 func BenchmarkOtter(b *testing.B) {

@@ -127,7 +127,7 @@ func (rt *Route) lookup(ctx context.Context, req Request) Result {
 	c, now := rt.cache, time.Now()
 	switch {
 	case c.peeker != nil:
-		if entry, ok := c.peeker.Peek(req.Key); ok {
+		if entry, ok := c.peeker.Peek(req.Key, now); ok {
 			if r, ok := rt.hit(ctx, req, entry, c.store.Name(), now); ok {
 				return r
 			}

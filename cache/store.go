@@ -122,8 +122,8 @@ type Store interface {
 // Peeker is a [Store] that reads without I/O, so that a hit needs neither a
 // deadline nor a goroutine.
 type Peeker interface {
-	// Peek is Get without a context.
-	Peek(key string) (Entry, bool)
+	// Peek is Get without a context, by a clock that was read already.
+	Peek(key string, now time.Time) (Entry, bool)
 }
 
 // TagMemory is how long a store remembers that a tag was dropped. A load that

@@ -59,7 +59,7 @@ func requirePeek(t *testing.T, f *fixture, key, text string) {
 	if !ok {
 		return
 	}
-	entry, found := peeker.Peek(key)
+	entry, found := peeker.Peek(key, time.Now())
 	require.Equal(t, text != "", found)
 	if found {
 		require.Equal(t, text, entry.Record.Text())

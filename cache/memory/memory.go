@@ -91,7 +91,11 @@ func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
 }
 
 // live tells whether an entry has not expired.
-func live(e cache.Entry) bool { return e.Record != nil && e.Expires > time.Now().UnixNano() }
+func live(e cache.Entry) bool { return liveAt(e, time.Now()) }
+
+func liveAt(e cache.Entry, now time.Time) bool {
+	return e.Record != nil && e.Expires > now.UnixNano()
+}
 
 // KeepStale keeps records written from now on for as long after they expired.
 func (s *Store) KeepStale(d time.Duration) {
@@ -137,12 +141,12 @@ func (s *Store) open() error {
 func (s *Store) Name() string { return "memory" }
 
 // Peek is Get without a context. It takes no lock and allocates nothing.
-func (s *Store) Peek(key string) (cache.Entry, bool) {
+func (s *Store) Peek(key string, now time.Time) (cache.Entry, bool) {
 	if s.closed.Load() {
 		return cache.Entry{}, false
 	}
 	entry, ok := s.records.GetIfPresent(key)
-	if !ok || !live(entry) {
+	if !ok || !liveAt(entry, now) {
 		return cache.Entry{}, false
 	}
 	return entry, true
@@ -150,15 +154,16 @@ func (s *Store) Peek(key string) (cache.Entry, bool) {
 
 // Get reads a record and when it expires.
 func (s *Store) Get(_ context.Context, key string) (cache.Entry, error) {
-	entry, _ := s.Peek(key)
+	entry, _ := s.Peek(key, time.Now())
 	return entry, s.open()
 }
 
 // GetMany is Get for each of the keys.
 func (s *Store) GetMany(_ context.Context, keys []string) ([]cache.Got, error) {
 	got := make([]cache.Got, len(keys))
+	now := time.Now()
 	for i, key := range keys {
-		got[i].Entry, _ = s.Peek(key)
+		got[i].Entry, _ = s.Peek(key, now)
 	}
 	return got, s.open()
 }

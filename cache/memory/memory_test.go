@@ -58,10 +58,10 @@ func TestPeekAllocatesNothing(t *testing.T) {
 	store := open(t, memory.Options{})
 	require.NoError(t, store.Set(t.Context(), "a", decode(t, `{"n":1}`), time.Hour))
 	require.Zero(t, testing.AllocsPerRun(10_000, func() {
-		if _, ok := store.Peek("a"); !ok {
+		if _, ok := store.Peek("a", time.Now()); !ok {
 			t.Error("not found")
 		}
-		if _, ok := store.Peek("b"); ok {
+		if _, ok := store.Peek("b", time.Now()); ok {
 			t.Error("found")
 		}
 	}))
@@ -168,7 +168,7 @@ func TestCloseMayRaceWithAnything(t *testing.T) {
 						}
 						return
 					}
-					store.Peek(key)
+					store.Peek(key, time.Now())
 				}
 			})
 		}
