@@ -4,6 +4,7 @@ package cache_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -111,4 +112,35 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		decode(b, benchmarkText)
 	}
+}
+
+// What a copy takes in memory, of a million of them. The bar is twice its JSON
+// and 200 bytes; the key (77 bytes here) is part of what is measured. Run with
+// -benchtime 1x.
+func BenchmarkNearMemory(b *testing.B) {
+	const entries = 1_000_000
+	for b.Loop() {
+		before := heap()
+		copies := near.New[*cache.Record](near.Options{MaxSize: 4 << 30})
+		copies.SetTrust(near.Coherent)
+		text := 0
+		for i := range entries {
+			record := decode(b, fmt.Sprintf(`{"user_id":"u-%07d","roles":["reader","editor"],"expires_at":4102444800}`, i))
+			text = record.Size()
+			key := fmt.Sprintf("session:user:%064d", i)
+			copies.Begin(key, true).Keep(near.Copy[*cache.Record]{Record: record}, time.Now())
+		}
+		require.Eventually(b, func() bool { return copies.Stats().Entries == entries }, time.Minute, time.Millisecond)
+		b.ReportMetric(float64(heap()-before)/entries, "bytes/entry")
+		b.ReportMetric(float64(2*text+200), "bar-bytes/entry")
+		b.ReportMetric(float64(copies.Stats().Bytes)/entries, "counted-bytes/entry")
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
