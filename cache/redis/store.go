@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +19,8 @@ import (
 type Store struct {
 	options      Options
 	primary      goredis.UniversalClient
-	reader       *reader // nil where reads go to the primary
+	reader       *reader   // nil where reads go to the primary
+	gatherer     *gatherer // nil where reads go to several servers
 	nodeBreakers *breakers
 	leases       *leaseKeys
 	stats        *cache.Stats
@@ -76,6 +76,9 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 			s.nodeBreakers.guard(node, node.Options().Addr)
 		})
 	}
+	if options.ClientType != Cluster && s.reader == nil {
+		s.gatherer = &gatherer{read: s.read}
+	}
 	s.running.Go(func() { s.watch(ctx) })
 	return s, nil
 }
@@ -101,15 +104,15 @@ func (s *Store) Close() error {
 	if s.reader != nil {
 		closers = append(closers, s.reader.cluster)
 	}
-	var err error
 	for _, c := range closers {
-		// go-redis may be about to close a connection by itself
-		if e := c.Close(); !errors.Is(e, net.ErrClosed) {
-			err = errors.Join(err, e)
-		}
+		// a connection that the other side has ended cannot be taken leave of
+		_ = c.Close()
 	}
 	s.running.Wait()
-	return err
+	if s.gatherer != nil {
+		s.gatherer.wait()
+	}
+	return nil
 }
 
 const (
@@ -122,6 +125,9 @@ const (
 
 // Get reads a record and when it expires.
 func (s *Store) Get(ctx context.Context, key string) (cache.Entry, error) {
+	if s.gatherer != nil {
+		return s.gatherer.get(ctx, key)
+	}
 	var got [1]cache.Got
 	if err := s.read(ctx, []string{key}, got[:]); err != nil {
 		return cache.Entry{}, err

@@ -1,0 +1,120 @@
+// Reads of single keys that come while others are under way go to Redis
+// together: under load a round trip, with its system calls and switches of
+// goroutines, costs more than the reads in it.
+
+package redis
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// roundTrips is how many round trips are under way at most. With more, fewer
+// reads share one; with fewer, reads wait longer for the next, and a
+// connection that hangs until its deadline holds up more of them.
+const roundTrips = 4
+
+// gatherer sends reads at once, each on its own, until as many as may be are
+// under way. Those that come then go together when the next one ends.
+type gatherer struct {
+	read    func(ctx context.Context, keys []string, got []cache.Got) error
+	mu      sync.Mutex
+	flying  int
+	waiting *gathered
+	running sync.WaitGroup
+}
+
+// gathered are reads that go together.
+type gathered struct {
+	keys     []string
+	deadline time.Time // the latest of all
+	done     chan struct{}
+	got      []cache.Got
+	err      error
+}
+
+// unbounded is how long a read takes at most whose context has no deadline.
+const unbounded = time.Minute
+
+func deadlineOf(ctx context.Context) time.Time {
+	if deadline, ok := ctx.Deadline(); ok {
+		return deadline
+	}
+	return time.Now().Add(unbounded)
+}
+
+// get reads a key.
+func (g *gatherer) get(ctx context.Context, key string) (cache.Entry, error) {
+	g.mu.Lock()
+	if g.flying < roundTrips {
+		g.flying++
+		g.mu.Unlock()
+		defer g.landed()
+		var got [1]cache.Got
+		if err := g.read(ctx, []string{key}, got[:]); err != nil {
+			return cache.Entry{}, err
+		}
+		return got[0].Entry, got[0].Err
+	}
+	batch, index := g.join(ctx, key)
+	g.mu.Unlock()
+	select {
+	case <-batch.done:
+	case <-ctx.Done():
+		return cache.Entry{}, ctx.Err()
+	}
+	if batch.err != nil {
+		return cache.Entry{}, batch.err
+	}
+	return batch.got[index].Entry, batch.got[index].Err
+}
+
+// join adds a key to those that wait.
+func (g *gatherer) join(ctx context.Context, key string) (batch *gathered, index int) {
+	if g.waiting == nil || len(g.waiting.keys) == pipelineKeys {
+		if g.waiting != nil {
+			g.send(g.waiting) // more than enough for one
+			g.flying++
+		}
+		g.waiting = &gathered{done: make(chan struct{})}
+	}
+	batch = g.waiting
+	batch.keys = append(batch.keys, key)
+	if deadline := deadlineOf(ctx); deadline.After(batch.deadline) {
+		batch.deadline = deadline
+	}
+	return batch, len(batch.keys) - 1
+}
+
+// landed lets those who wait take the place of a round trip that has ended.
+func (g *gatherer) landed() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiting == nil || g.flying > roundTrips {
+		g.flying--
+		return
+	}
+	g.send(g.waiting)
+	g.waiting = nil
+}
+
+// send reads the keys of a batch, for all who wait for it.
+func (g *gatherer) send(batch *gathered) {
+	g.running.Go(func() {
+		defer g.landed()
+		defer close(batch.done)
+		ctx, cancel := context.WithDeadline(context.Background(), batch.deadline)
+		defer cancel()
+		if batch.err = ctx.Err(); batch.err != nil {
+			return // nobody waits any more
+		}
+		batch.got = make([]cache.Got, len(batch.keys))
+		batch.err = g.read(ctx, batch.keys, batch.got)
+	})
+}
+
+// wait waits for the batches under way.
+func (g *gatherer) wait() { g.running.Wait() }

@@ -1,0 +1,161 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// slowReads is a gatherer whose round trips end when they are told to. What a
+// key has is its name in a record.
+type slowReads struct {
+	*gatherer
+	t       *testing.T
+	ctx     context.Context // outlives the test, whose readers may too
+	trips   chan trip
+	readers sync.WaitGroup
+}
+
+type trip struct {
+	keys []string
+	end  chan error
+}
+
+func newSlowReads(t *testing.T) *slowReads {
+	s := &slowReads{t: t, ctx: context.WithoutCancel(t.Context()), trips: make(chan trip, 100)}
+	s.gatherer = &gatherer{read: func(ctx context.Context, keys []string, got []cache.Got) error {
+		trip := trip{keys, make(chan error)}
+		s.trips <- trip
+		for i, key := range keys {
+			record, err := cache.Decode(`{"key":"`+key+`"}`, 1000)
+			got[i] = cache.Got{Entry: cache.Entry{Record: record}, Err: err}
+		}
+		select {
+		case err := <-trip.end:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	t.Cleanup(func() {
+		s.readers.Wait()
+		s.wait()
+		require.Empty(t, s.trips)
+		require.Zero(t, s.flying, "round trips are counted that have ended")
+		require.Nil(t, s.waiting)
+	})
+	return s
+}
+
+// start reads a key, and wants its record or an error.
+func (s *slowReads) start(ctx context.Context, key string, want error) {
+	s.readers.Go(func() {
+		entry, err := s.get(ctx, key)
+		if want != nil {
+			assert.ErrorIs(s.t, err, want)
+		} else if assert.NoError(s.t, err) {
+			assert.Equal(s.t, `{"key":"`+key+`"}`, entry.Record.Text())
+		}
+	})
+}
+
+// fill takes all round trips there may be, and returns them.
+func (s *slowReads) fill() []trip {
+	var trips []trip
+	for i := range roundTrips {
+		s.start(s.ctx, fmt.Sprint("first", i), nil)
+		trips = append(trips, <-s.trips)
+		require.Len(s.t, trips[i].keys, 1, "a read that need not wait goes alone")
+	}
+	return trips
+}
+
+func end(trips ...trip) {
+	for _, trip := range trips {
+		trip.end <- nil
+	}
+}
+
+func (s *slowReads) gather(ctx context.Context, key string, want error) {
+	waiting := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.waiting == nil {
+			return 0
+		}
+		return len(s.waiting.keys)
+	}
+	before := waiting()
+	s.start(ctx, key, want)
+	require.Eventually(s.t, func() bool { return waiting() != before }, 5*time.Second, time.Millisecond)
+}
+
+func TestReadsUnderLoadGoTogether(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	for i := range 10 {
+		s.gather(s.ctx, fmt.Sprint("later", i), nil)
+	}
+	end(first[0])
+	together := <-s.trips
+	require.Len(t, together.keys, 10)
+	end(together)
+	end(first[1:]...)
+}
+
+func TestAFailedRoundTripIsOneForAllInIt(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	failure := errors.New("failed")
+	s.gather(s.ctx, "a", failure)
+	s.gather(s.ctx, "b", failure)
+	end(first[0])
+	(<-s.trips).end <- failure
+	end(first[1:]...)
+}
+
+func TestWhoLeavesDoesNotEndTheReadsOfOthers(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	leaving, leave := context.WithCancel(s.ctx)
+	s.gather(leaving, "a", context.Canceled)
+	s.gather(s.ctx, "b", nil)
+	leave()
+	end(first...)
+	end(<-s.trips)
+}
+
+func TestReadsThatHaveWaitedTooLongAreNotSent(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	short, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
+	defer cancel()
+	s.gather(short, "a", context.DeadlineExceeded)
+	<-short.Done()
+	end(first...)
+}
+
+func TestMoreReadsThanFitIntoOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	for i := range pipelineKeys + 1 {
+		s.gather(s.ctx, fmt.Sprint("later", i), nil)
+	}
+	full := <-s.trips
+	require.Len(t, full.keys, pipelineKeys)
+	end(first...)
+	end(full, <-s.trips)
+}
