@@ -17,7 +17,10 @@ import (
 //
 //	go test -run '^$' -bench 'MetadataHit|SessionHit' -benchmem ./handlers
 //
-// What is above SessionHit/BareRequest is ours.
+// What is above SessionHit/BareRequest, and a copy of the request's header, is
+// ours, within 2µs. Our allocations where the next handler serves the file:
+// Caddy's placeholders of the path and the original path (2), the key, what is
+// published (2), Cache-Status (2), the response writer and the Etag in it.
 func BenchmarkMetadataHit(b *testing.B) {
 	dir := b.TempDir()
 	name := filepath.Join(dir, "report.pdf")
