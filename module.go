@@ -88,7 +88,8 @@ type App struct {
 	process *process
 	shared  *shared
 
-	names *routeNames
+	names   *routeNames
+	lookups handlers.Lookups
 }
 
 // Alert has the thresholds of health. Zero means the default.
@@ -233,6 +234,9 @@ func (a *App) KeyPrefix() string { return a.policy.KeyPrefix }
 func (a *App) NameRoute(wanted, directive string) string {
 	return a.names.take(wanted, directive)
 }
+
+// Lookups are those of this configuration.
+func (a *App) Lookups() *handlers.Lookups { return &a.lookups }
 
 // routeNames has the names of one configuration's routes.
 type routeNames struct {
