@@ -144,7 +144,13 @@ func newMemoryApp(t *testing.T) *testApp {
 
 func newRedisApp(t *testing.T, server *redistest.Server) *testApp {
 	t.Helper()
-	options, err := redis.Options{Addresses: []string{server.Addr()}}.Resolve(func(string) string { return "" })
+	return newRedisAppAt(t, server.Addr())
+}
+
+// newRedisAppAt is an app over a server, or over a cluster of several.
+func newRedisAppAt(t *testing.T, addrs ...string) *testApp {
+	t.Helper()
+	options, err := redis.Options{Addresses: addrs}.Resolve(func(string) string { return "" })
 	require.NoError(t, err)
 	stats := cache.NewStats()
 	store, err := redis.New(options, stats, slog.New(slog.DiscardHandler))
