@@ -89,7 +89,7 @@ type App struct {
 	shared  *shared
 
 	names   *routeNames
-	lookups handlers.Lookups
+	lookups *handlers.Lookups
 }
 
 // Alert has the thresholds of health. Zero means the default.
@@ -113,6 +113,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // this one has warmed.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.names = &routeNames{taken: make(map[string]bool), unnamed: make(map[string]int)}
+	a.lookups = new(handlers.Lookups)
 	if err := a.provisionPolicy(); err != nil {
 		return err
 	}
@@ -236,7 +237,7 @@ func (a *App) NameRoute(wanted, directive string) string {
 }
 
 // Lookups are those of this configuration.
-func (a *App) Lookups() *handlers.Lookups { return &a.lookups }
+func (a *App) Lookups() *handlers.Lookups { return a.lookups }
 
 // routeNames has the names of one configuration's routes.
 type routeNames struct {

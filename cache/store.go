@@ -63,6 +63,12 @@ type Got struct {
 	Err error // wraps [ErrInvalidRecord]
 }
 
+// Listed is what is stored under a key, among others.
+type Listed struct {
+	Key string
+	Got
+}
+
 // Store keeps records under keys, for one process or for a fleet. All methods
 // may be called at once from any goroutine. What fails because the store is
 // out of reach wraps [ErrUnavailable]; contexts bound each call.
@@ -104,6 +110,11 @@ type Store interface {
 	// none, and an empty cursor at the end. Keys that are there all the
 	// while are listed at least once.
 	Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error)
+	// Records lists what is stored under keys with the prefix, in no order,
+	// and ends with an error where it cannot go on; what is there and is no
+	// record has an error of its own. What is there all the while is listed at
+	// least once. It takes no more memory than a few dozen records.
+	Records(ctx context.Context, prefix string) iter.Seq2[Listed, error]
 
 	// Acquire takes the lease of a key for at most ttl, if the store has
 	// nothing newer than what the caller saw: it still has old, or nothing

@@ -58,7 +58,7 @@ func backup(w http.ResponseWriter, r *http.Request, app App) error {
 		err = b.tags(r, app.Cache().Store())
 	}
 	if err == nil {
-		err = b.records(r, app.Cache())
+		err = b.records(r, app.Cache().Store())
 	}
 	if err == nil {
 		err = b.flush()
@@ -95,8 +95,8 @@ type backupWriter struct {
 	keysWritten, tagsWritten, skipped int
 }
 
-func (b *backupWriter) records(r *http.Request, c *cache.Cache) error {
-	for listed, err := range c.Records(r.Context(), b.prefix) {
+func (b *backupWriter) records(r *http.Request, store cache.Store) error {
+	for listed, err := range store.Records(r.Context(), b.prefix) {
 		switch {
 		case err != nil:
 			return err

@@ -284,6 +284,12 @@ func testClosed(t *testing.T, store cache.Store) {
 			_, err := f.AddMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: r, TTL: ttl}})
 			return err
 		},
+		"records": func() error {
+			for _, err := range f.Records(f.ctx, f.key("")) {
+				return err
+			}
+			return nil
+		},
 		"tags": func() error {
 			for _, err := range f.Tags(f.ctx) {
 				return err
