@@ -73,7 +73,6 @@ func bench(w http.ResponseWriter, r *http.Request, app App) error {
 	if err != nil {
 		return err
 	}
-	takeTime(w)
 	if err := ping(r, app); err != nil {
 		return err
 	}

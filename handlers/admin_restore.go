@@ -64,7 +64,6 @@ func restore(w http.ResponseWriter, r *http.Request, app App) error {
 	}
 	b := &restorer{app: app, overwrite: overwrite, report: restored{Errors: []lineError{}}}
 	err = b.readAll(r.Context(), newLineReader(patientBody(w, r), maxBackupLine(app.Policy().MaxValueSize)))
-	takeTime(w)
 	if err == nil {
 		return writeJSON(w, b.report)
 	}

@@ -18,27 +18,25 @@ const (
 	ndjson       = "application/x-ndjson"
 )
 
-// takeTime lets an endpoint run for as long as it takes. The admin API gives a
-// request ten seconds, after which the context ends as if the client had left.
-// It is called when the request's body has been read.
-func takeTime(w http.ResponseWriter) {
-	// a writer that cannot do this has no limit either
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-}
-
-// patientReader lets a body take as long as it likes, while it comes.
+// patientReader lets a body take as long as it likes, while it comes; the
+// admin API would give it ten seconds in all.
 type patientReader struct {
-	io.Reader
+	io.ReadCloser
 	control *http.ResponseController
+	err     error // how it has ended
 }
 
-func patientBody(w http.ResponseWriter, r *http.Request) patientReader {
-	return patientReader{r.Body, http.NewResponseController(w)}
+func patientBody(w http.ResponseWriter, r *http.Request) *patientReader {
+	return &patientReader{ReadCloser: r.Body, control: http.NewResponseController(w)}
 }
 
-func (r patientReader) Read(p []byte) (int, error) {
+func (r *patientReader) Read(p []byte) (n int, err error) {
+	if r.err != nil {
+		return 0, r.err // a deadline after the end would be that of the response
+	}
 	_ = r.control.SetReadDeadline(time.Now().Add(stallTimeout))
-	return r.Reader.Read(p)
+	n, r.err = r.ReadCloser.Read(p)
+	return n, r.err
 }
 
 // lines answers NDJSON, a line at a time. It gives up on a client that does
@@ -50,7 +48,6 @@ type lines struct {
 
 // startLines begins an answer of status 200.
 func startLines(w http.ResponseWriter) lines {
-	takeTime(w)
 	w.Header().Set("Content-Type", ndjson)
 	w.WriteHeader(http.StatusOK)
 	timed := timedWriter{w, http.NewResponseController(w)}

@@ -46,6 +46,7 @@ type warmRequest struct {
 // streams how far it is: see [progress]. It ends with the client, and with the
 // configuration that has the route.
 func (a *AdminAPI) warm(w http.ResponseWriter, r *http.Request, app App) error {
+	r.Body = patientBody(w, r)
 	body, err := readBody(w, r, maxWarmBody)
 	if err != nil {
 		return err
