@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -25,6 +26,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 	"github.com/filewallball/caddy-filewallball/handlers"
+	"github.com/filewallball/caddy-filewallball/handlers/command"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
@@ -47,6 +49,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("lookup_invalidate", httpcaddyfile.Before, "request_header")
 	// inside encode, so that what is answered here is as encode would have it
 	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
+
+	caddycmd.RegisterCommand(command.New())
 
 	redis.LogTo(func(message string) {
 		caddy.Log().Named(handlers.AppID).Debug("redis client", zap.String("message", message))

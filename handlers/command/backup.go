@@ -1,0 +1,141 @@
+package command
+
+import (
+	"bufio"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func backupCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "backup [-o <file>]",
+		Short: "Saves all records, and how long each has left",
+		Long: `Saves all records, and how long each has left: a line of JSON for each. A file
+appears, for its owner alone to read, once it is complete: whatever goes wrong
+leaves the one before it as it was. One that ends in .gz is compressed.`,
+		Example: `  $ caddy filewallball backup -o cache.ndjson.gz
+  $ caddy filewallball backup --prefix session: | gpg --encrypt -r ops > sessions.gpg`,
+		Args: wants(cobra.NoArgs, "no arguments: the file is -o <file>"),
+	}
+	flags := cmd.Flags()
+	output := flags.StringP("output", "o", "", "The file to write, or - for standard output")
+	prefix := flags.String("prefix", "", "Save only records whose key begins so, key_prefix included")
+	tags := flags.Bool("tags", false, "Save the tags that records bear, too")
+	_ = cmd.MarkFlagFilename("output")
+	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
+	cmd.RunE = running(func(c *call, _ []string) error {
+		if *output == "" && isTerminal(c.out) {
+			return usageError{errors.New("records do not belong on a terminal: want -o <file>, or -o - to see them all the same")}
+		}
+		query := url.Values{}
+		if *prefix != "" {
+			query.Set("prefix", *prefix)
+		}
+		if *tags {
+			query.Set("tags", "true")
+		}
+		if *output == "" || *output == "-" {
+			return c.backup(query, c.out, "")
+		}
+		return writeFile(*output, func(w io.Writer) error { return c.backup(query, w, *output) })
+	})
+	return cmd
+}
+
+// backup fails unless all that there is was written.
+func (c *call) backup(query url.Values, to io.Writer, name string) error {
+	path := "backup"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	resp, err := c.open(c.ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+
+	finish := func() error { return nil }
+	if strings.HasSuffix(name, ".gz") {
+		zipped := gzip.NewWriter(to)
+		to, finish = zipped, zipped.Close
+	}
+	saved, err := c.copyLines(resp.Body, to)
+	if err == nil {
+		err = finish()
+	}
+	if err != nil {
+		return fmt.Errorf("saving records: %w", err)
+	}
+	return c.checkBackup(resp.Trailer, saved, name)
+}
+
+// saved is what has been written.
+type saved struct{ lines, bytes int64 }
+
+func (c *call) copyLines(from io.Reader, to io.Writer) (s saved, err error) {
+	var shown *progress
+	terminal := isTerminal(to)
+	if !terminal { // where the records themselves would be torn apart
+		shown = c.progress("saving", false)
+		defer shown.end()
+	}
+	reader, writer := bufio.NewReader(from), bufio.NewWriter(to)
+	for {
+		line, err := reader.ReadBytes('\n')
+		if len(line) > 0 {
+			s.lines++
+			s.bytes += int64(len(line))
+		}
+		if terminal {
+			line = printableJSON(line)
+		}
+		if _, err := writer.Write(line); err != nil {
+			return s, err
+		}
+		if errors.Is(err, io.EOF) {
+			return s, writer.Flush()
+		}
+		if err != nil {
+			return s, err
+		}
+		shown.at(s.lines, -1)
+	}
+}
+
+// checkBackup compares what has come with what was sent, which stands behind
+// it: an answer without it was cut.
+func (c *call) checkBackup(trailer http.Header, written saved, name string) error {
+	var sent [3]int64
+	for i, field := range []string{"X-Keys", "X-Tags", "X-Skipped"} {
+		n, err := strconv.ParseInt(trailer.Get(field), 10, 64)
+		if err != nil {
+			return errors.New("saving records: the backup is not complete: the answer was cut")
+		}
+		sent[i] = n
+	}
+	keys, tags, skipped := sent[0], sent[1], sent[2]
+	if written.lines != keys+tags {
+		return fmt.Errorf("saving records: the backup is not complete: %s came of %s", many(written.lines, "line"), count(keys+tags))
+	}
+	if skipped > 0 {
+		fmt.Fprintf(c.err, "left out, being no records: %s\n", many(skipped, "value"))
+	}
+	line := "saved " + many(keys, "record")
+	if tags > 0 {
+		line += fmt.Sprintf(" and %s of a tag to a key", many(tags, "link"))
+	}
+	line += ", " + size(written.bytes)
+	if name != "" {
+		line += ", in " + printable(name)
+	}
+	fmt.Fprintln(c.err, line)
+	return nil
+}
