@@ -43,18 +43,25 @@ leaves the one before it as it was. One that ends in .gz is compressed.`,
 			query.Set("tags", "true")
 		}
 		if *output == "" || *output == "-" {
-			return c.backup(query, c.out, "")
+			return c.backup(query, c.out, false)
 		}
-		return writeFile(*output, func(w io.Writer) error { return c.backup(query, w, *output) })
+		return writeFile(*output, func(w io.Writer) error {
+			return c.backup(query, w, strings.HasSuffix(*output, ".gz"))
+		})
 	})
 	return cmd
 }
 
 // backup fails unless all that there is was written.
-func (c *call) backup(query url.Values, to io.Writer, name string) error {
+func (c *call) backup(query url.Values, to io.Writer, compress bool) error {
 	path := "backup"
 	if len(query) > 0 {
 		path += "?" + query.Encode()
+	}
+	var shown *progress
+	if !isTerminal(to) { // where it would tear the records apart
+		shown = c.progress("saving", false)
+		defer shown.end()
 	}
 	resp, err := c.open(c.ctx, http.MethodGet, path, nil)
 	if err != nil {
@@ -63,30 +70,26 @@ func (c *call) backup(query url.Values, to io.Writer, name string) error {
 	defer resp.Body.Close()
 
 	finish := func() error { return nil }
-	if strings.HasSuffix(name, ".gz") {
+	if compress {
 		zipped := gzip.NewWriter(to)
 		to, finish = zipped, zipped.Close
 	}
-	saved, err := c.copyLines(resp.Body, to)
+	saved, err := copyLines(resp.Body, to, shown)
 	if err == nil {
 		err = finish()
 	}
+	shown.end()
 	if err != nil {
 		return fmt.Errorf("saving records: %w", err)
 	}
-	return c.checkBackup(resp.Trailer, saved, name)
+	return c.checkBackup(resp.Trailer, saved)
 }
 
 // saved is what has been written.
 type saved struct{ lines, bytes int64 }
 
-func (c *call) copyLines(from io.Reader, to io.Writer) (s saved, err error) {
-	var shown *progress
+func copyLines(from io.Reader, to io.Writer, shown *progress) (s saved, err error) {
 	terminal := isTerminal(to)
-	if !terminal { // where the records themselves would be torn apart
-		shown = c.progress("saving", false)
-		defer shown.end()
-	}
 	reader, writer := bufio.NewReader(from), bufio.NewWriter(to)
 	for {
 		line, err := reader.ReadBytes('\n')
@@ -112,7 +115,7 @@ func (c *call) copyLines(from io.Reader, to io.Writer) (s saved, err error) {
 
 // checkBackup compares what has come with what was sent, which stands behind
 // it: an answer without it was cut.
-func (c *call) checkBackup(trailer http.Header, written saved, name string) error {
+func (c *call) checkBackup(trailer http.Header, written saved) error {
 	var sent [3]int64
 	for i, field := range []string{"X-Keys", "X-Tags", "X-Skipped"} {
 		n, err := strconv.ParseInt(trailer.Get(field), 10, 64)
@@ -132,10 +135,6 @@ func (c *call) checkBackup(trailer http.Header, written saved, name string) erro
 	if tags > 0 {
 		line += fmt.Sprintf(" and %s of a tag to a key", many(tags, "link"))
 	}
-	line += ", " + size(written.bytes)
-	if name != "" {
-		line += ", in " + printable(name)
-	}
-	fmt.Fprintln(c.err, line)
+	fmt.Fprintf(c.err, "%s, %s\n", line, size(written.bytes))
 	return nil
 }

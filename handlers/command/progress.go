@@ -12,7 +12,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// lineEvery is the pause between two lines of progress.
+// lineEvery is the pause before each line of progress.
 const lineEvery = time.Second
 
 // progress is one job's. nil shows nothing.
@@ -25,13 +25,12 @@ type progress struct {
 }
 
 func (c *call) progress(doing string, bytes bool) *progress {
-	p := &progress{w: c.err, doing: doing, bytes: bytes}
+	p := &progress{w: c.err, doing: doing, bytes: bytes, next: time.Now().Add(lineEvery)}
 	if isTerminal(c.err) {
 		p.bar = progressbar.NewOptions64(-1,
 			progressbar.OptionSetWriter(c.err),
 			progressbar.OptionSetDescription(doing),
 			progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(),
 			progressbar.OptionShowBytes(bytes),
 			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionFullWidth(),
@@ -39,6 +38,7 @@ func (c *call) progress(doing string, bytes bool) *progress {
 			progressbar.OptionSetSpinnerChangeInterval(0), // moved by at alone
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetRenderBlankState(true),
 		)
 	}
 	return p

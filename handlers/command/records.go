@@ -5,7 +5,6 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -72,7 +71,8 @@ func setCommand() *cobra.Command {
 		Use:   "set <key> [<json>|-]",
 		Short: "Stores a record",
 		Long: `Stores a record under a key: a JSON object, or null for "known to be absent",
-from the command line or, with - or nothing, from standard input.`,
+from the command line or, with - or nothing, from standard input, which keeps it
+out of the list of processes.`,
 		Example: `  $ caddy filewallball set session:user:42 '{"user_id": 42}' --ttl 1h
   $ caddy filewallball set file:meta:report < report.json`,
 		Args:              wants(cobra.RangeArgs(1, 2), "a key and its record, like session:user:42 '{\"user_id\": 42}'"),
@@ -127,16 +127,21 @@ was none; purge tells how many there were.`,
 
 // delete tries all keys, whatever becomes of the first.
 func (c *call) delete(keys []string) error {
-	var errs []error
+	failed := 0
 	for _, key := range keys {
-		if _, err := c.ask(c.ctx, http.MethodDelete, keyPath(key), nil); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-			if c.ctx.Err() != nil {
-				break
-			}
+		_, err := c.ask(c.ctx, http.MethodDelete, keyPath(key), nil)
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
+		if err != nil {
+			failed++
+			fmt.Fprintf(c.err, "%s: %s\n", printable(key), printable(err.Error()))
 			continue
 		}
 		fmt.Fprintln(c.out, "dropped", printable(key))
 	}
-	return errors.Join(errs...)
+	if failed > 0 {
+		return fmt.Errorf("dropping records: %d of %d failed", failed, len(keys))
+	}
+	return nil
 }

@@ -130,17 +130,7 @@ func (c *call) warm(what warming, ids []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.open(c.ctx, http.MethodPost, "warm", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	var shown *progress
-	if !asJSON {
-		shown = c.progress("warming", false)
-	}
-	last, err := c.followWarming(resp.Body, shown, asJSON)
-	shown.end()
+	last, err := c.followWarming(body, asJSON)
 	if err != nil {
 		return err
 	}
@@ -158,9 +148,19 @@ func (c *call) warm(what warming, ids []string, asJSON bool) error {
 	return nil
 }
 
-// followWarming reads lines until the last.
-func (c *call) followWarming(answer io.Reader, shown *progress, asJSON bool) (last warmed, err error) {
-	lines := json.NewDecoder(answer)
+// followWarming shows how far it is until the last line, which it returns.
+func (c *call) followWarming(body []byte, asJSON bool) (last warmed, err error) {
+	var shown *progress
+	if !asJSON {
+		shown = c.progress("warming", false)
+		defer shown.end()
+	}
+	resp, err := c.open(c.ctx, http.MethodPost, "warm", bytes.NewReader(body))
+	if err != nil {
+		return last, err
+	}
+	defer resp.Body.Close()
+	lines := json.NewDecoder(resp.Body)
 	for {
 		var line json.RawMessage
 		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
@@ -177,7 +177,9 @@ func (c *call) followWarming(answer io.Reader, shown *progress, asJSON bool) (la
 				return last, err
 			}
 		}
-		shown.at(last.Done, last.Total)
+		if !last.Finished {
+			shown.at(last.Done, last.Total)
+		}
 	}
 }
 
