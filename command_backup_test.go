@@ -3,7 +3,6 @@
 package filewallball
 
 import (
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -98,9 +97,7 @@ func TestCommandBackupGoesThroughPipes(t *testing.T) {
 	require.NoError(t, client.Set(t.Context(), "file:meta:0", `{"newer": true}`, time.Hour).Err())
 	require.NoError(t, client.Del(t.Context(), "file:meta:1").Err())
 	restore := func(args ...string) ran {
-		cmd := s.caddyCommand(t, append([]string{"restore", "-", "--yes"}, args...)...)
-		cmd.Stdin = strings.NewReader(r.out)
-		return run(t, cmd)
+		return s.commandReading(t, r.out, append([]string{"restore", "-", "--yes"}, args...)...)
 	}
 	require.Equal(t, ran{0, "restored 1 record: kept 2 that were there, left out 0 that have expired, 0 failed\n", ""}, restore())
 	require.Equal(t, `{"newer": true}`, client.Get(t.Context(), "file:meta:0").Val())
@@ -172,7 +169,7 @@ func TestCommandBackupThatFailsLeavesTheOlderFile(t *testing.T) {
 		require.Equal(t, []string{"cache.ndjson"}, namesIn(t, filepath.Dir(file)))
 	}
 	server.Pause()
-	cmd := s.caddyCommand(t, "backup", "-o", file)
+	cmd := s.commandProcess(t, "backup", "-o", file)
 	stderr := new(lockedBuffer)
 	cmd.Stderr = stderr
 	require.NoError(t, cmd.Start())
@@ -196,7 +193,7 @@ func TestCommandBackupThatFailsLeavesTheOlderFile(t *testing.T) {
 func TestCommandRestoreSaysWhereTheStoreStopped(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
-	cmd := s.caddyCommand(t, "restore", "-", "--yes")
+	cmd := s.commandProcess(t, "restore", "-", "--yes")
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, stderr := new(lockedBuffer), new(lockedBuffer)
@@ -254,7 +251,7 @@ func TestCommandWarmsWhatItIsToldTo(t *testing.T) {
 	ids := filepath.Join(t.TempDir(), "ids")
 	require.NoError(t, os.WriteFile(ids, []byte("a\r\n\nb\nnone\n"), 0o600))
 
-	cmd := s.caddyCommand(t, "warm", "downloads", "--ids-file", ids, "--concurrency", "2")
+	cmd := s.commandProcess(t, "warm", "downloads", "--ids-file", ids, "--concurrency", "2")
 	out, stderr := new(lockedBuffer), new(lockedBuffer)
 	cmd.Stdout, cmd.Stderr = out, stderr
 	require.NoError(t, cmd.Start())
@@ -264,9 +261,7 @@ func TestCommandWarmsWhatItIsToldTo(t *testing.T) {
 	require.Regexp(t, `^warmed 3: 2 loaded, 0 present, 1 absent, 0 denied, 0 failed; \d+ a second\n$`, out.String())
 	require.Contains(t, s.command(t, "get", "file:meta:b").out, `"x"`)
 
-	cmd = s.caddyCommand(t, "warm", "downloads", "--ids-file", "-", "--json")
-	cmd.Stdin = strings.NewReader("b\nc")
-	r := run(t, cmd)
+	r := s.commandReading(t, "b\nc", "warm", "downloads", "--ids-file", "-", "--json")
 	require.Zero(t, r.status, r.err)
 	require.Empty(t, r.err)
 	require.Equal(t, "1", string(field(t, r.out, "present")))
@@ -322,54 +317,4 @@ func TestCommandBenchTellsWhatItMeasures(t *testing.T) {
 	server.Kill()
 	r = s.command(t, "bench")
 	require.Equal(t, ran{1, "", "Error: the store is unavailable: the log says why\n"}, r)
-}
-
-func TestCommandShowsABarOnATerminal(t *testing.T) {
-	url, letGo := slowSource(t)
-	s := serve(t, "filewallball", warmable(url))
-	term := s.atTerminal(t, "warm", "downloads", "a", "b")
-	term.answer("(0/2", "") // of the bar
-	letGo()
-	status, screen := term.end()
-	require.Zero(t, status, screen)
-	require.Contains(t, screen, "warming")
-	require.NotContains(t, screen, "warming: ", "lines are for logs")
-	require.Contains(t, screen, "warmed 2: 2 loaded")
-}
-
-func TestCommandKeepsRecordsFromATerminalUnlessToldOtherwise(t *testing.T) {
-	s := serve(t, "filewallball", "respond hi")
-	s.good(t, "set", "session:user:a", "{\"a\":\"\u009b\"}")
-	status, screen := s.atTerminal(t, "backup").end()
-	require.Equal(t, 2, status)
-	require.Contains(t, screen, "want -o <file>")
-	status, screen = s.atTerminal(t, "backup", "-o", "-").end()
-	require.Zero(t, status)
-	require.Contains(t, screen, `"value":{"a":"\u009b"}`)
-}
-
-func TestCommandAsksBeforeItRestores(t *testing.T) {
-	s := serve(t, "filewallball", "respond hi")
-	file := filepath.Join(t.TempDir(), "backup.gz")
-	zipped := new(strings.Builder)
-	w := gzip.NewWriter(zipped)
-	_, err := io.WriteString(w, `{"key": "file:meta:a", "ttl_ms": 60000, "value": {}}`)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	require.NoError(t, os.WriteFile(file, []byte(zipped.String()), 0o600))
-	question := "into the cache of the Caddy at " + s.admin + ", and replaces those that are there. Go on? [y/N] "
-
-	term := s.atTerminal(t, "restore", "--overwrite", file)
-	term.answer(question, "n\n")
-	status, screen := term.end()
-	require.Equal(t, 1, status)
-	require.Contains(t, screen, "nothing was changed")
-	require.Equal(t, 1, s.command(t, "get", "file:meta:a").status)
-
-	term = s.atTerminal(t, "restore", "--overwrite", file)
-	term.answer(question, "y\n")
-	status, screen = term.end()
-	require.Zero(t, status, screen)
-	require.Contains(t, screen, "restored 1 record")
-	require.Zero(t, s.command(t, "get", "file:meta:a").status)
 }

@@ -4,80 +4,19 @@
 package filewallball
 
 import (
-	"bytes"
+	"compress/gzip"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"sync"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
-
-// lockedBuffer may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// terminal is a running command with somebody before it.
-type terminal struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	keys   *os.File
-	screen *lockedBuffer
-	read   chan struct{} // closed when all was read
-}
-
-func (s site) atTerminal(t *testing.T, args ...string) *terminal {
-	t.Helper()
-	cmd := s.caddyCommand(t, args...)
-	cmd.Env = append(cmd.Env, "TERM=xterm")
-	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
-	require.NoError(t, err)
-	term := &terminal{t, cmd, keys, new(lockedBuffer), make(chan struct{})}
-	go func() {
-		defer close(term.read)
-		_, _ = io.Copy(term.screen, keys) // ends with an error when the command does
-	}()
-	t.Cleanup(func() { _ = keys.Close() })
-	return term
-}
-
-// answer types something after the question is asked.
-func (term *terminal) answer(question, keys string) {
-	term.t.Helper()
-	require.Eventually(term.t, func() bool {
-		return bytes.Contains([]byte(term.screen.String()), []byte(question))
-	}, 10*time.Second, time.Millisecond, "%s", term.screen)
-	_, err := io.WriteString(term.keys, keys)
-	require.NoError(term.t, err)
-}
-
-// end waits for the command, and gives its status and what it has shown.
-func (term *terminal) end() (status int, screen string) {
-	term.t.Helper()
-	_ = term.cmd.Wait()
-	<-term.read
-	return term.cmd.ProcessState.ExitCode(), term.screen.String()
-}
 
 func TestCommandAsksBeforeItDropsAPrefix(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
@@ -148,4 +87,54 @@ func TestCommandWatchesStatsOnATerminal(t *testing.T) {
 	status, screen := term.end()
 	require.Zero(t, status)
 	require.Contains(t, screen, "\x1b[H\x1b[2J")
+}
+
+func TestCommandShowsABarOnATerminal(t *testing.T) {
+	url, letGo := slowSource(t)
+	s := serve(t, "filewallball", warmable(url))
+	term := s.atTerminal(t, "warm", "downloads", "a", "b")
+	term.answer("(0/2", "") // of the bar
+	letGo()
+	status, screen := term.end()
+	require.Zero(t, status, screen)
+	require.Contains(t, screen, "warming")
+	require.NotContains(t, screen, "warming: ", "lines are for logs")
+	require.Contains(t, screen, "warmed 2: 2 loaded")
+}
+
+func TestCommandKeepsRecordsFromATerminalUnlessToldOtherwise(t *testing.T) {
+	s := serve(t, "filewallball", "respond hi")
+	s.good(t, "set", "session:user:a", "{\"a\":\"\u009b\"}")
+	status, screen := s.atTerminal(t, "backup").end()
+	require.Equal(t, 2, status)
+	require.Contains(t, screen, "want -o <file>")
+	status, screen = s.atTerminal(t, "backup", "-o", "-").end()
+	require.Zero(t, status)
+	require.Contains(t, screen, `"value":{"a":"\u009b"}`)
+}
+
+func TestCommandAsksBeforeItRestores(t *testing.T) {
+	s := serve(t, "filewallball", "respond hi")
+	file := filepath.Join(t.TempDir(), "backup.gz")
+	zipped := new(strings.Builder)
+	w := gzip.NewWriter(zipped)
+	_, err := io.WriteString(w, `{"key": "file:meta:a", "ttl_ms": 60000, "value": {}}`)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, os.WriteFile(file, []byte(zipped.String()), 0o600))
+	question := "into the cache of the Caddy at " + s.admin + ", and replaces those that are there. Go on? [y/N] "
+
+	term := s.atTerminal(t, "restore", "--overwrite", file)
+	term.answer(question, "n\n")
+	status, screen := term.end()
+	require.Equal(t, 1, status)
+	require.Contains(t, screen, "nothing was changed")
+	require.Equal(t, 1, s.command(t, "get", "file:meta:a").status)
+
+	term = s.atTerminal(t, "restore", "--overwrite", file)
+	term.answer(question, "y\n")
+	status, screen = term.end()
+	require.Zero(t, status, screen)
+	require.Contains(t, screen, "restored 1 record")
+	require.Zero(t, s.command(t, "get", "file:meta:a").status)
 }

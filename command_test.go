@@ -1,16 +1,12 @@
-// The command line as a user meets it: the real command, in a process of its
-// own, against a real Caddy.
+// The command line as a user meets it: the real command against a real Caddy.
 
 package filewallball
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,64 +18,13 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// runCommand makes this test's executable the caddy command: see TestMain.
-const runCommand = "FILEWALLBALL_TEST_COMMAND"
-
-// ran is what a command left.
-type ran struct {
-	status   int
-	out, err string
-}
-
-// caddyCommand is `caddy …`.
-func caddyCommand(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
-	// or else the race detector makes each wait for a second
-	cmd.Env = append(os.Environ(), runCommand+"=1", "GORACE=atexit_sleep_ms=0")
-	return cmd
-}
-
-// caddyCommand is `caddy filewallball …` for the Caddy of this site.
-func (s site) caddyCommand(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	return caddyCommand(t, append([]string{"filewallball", "--address", s.admin}, args...)...)
-}
-
-func (s site) command(t *testing.T, args ...string) ran {
-	t.Helper()
-	return run(t, s.caddyCommand(t, args...))
-}
-
-// good is the output of a command that goes well and has nothing to complain of.
-func (s site) good(t *testing.T, args ...string) string {
-	t.Helper()
-	r := s.command(t, args...)
-	require.Zero(t, r.status, r.err)
-	require.Empty(t, r.err)
-	return r.out
-}
-
-func run(t *testing.T, cmd *exec.Cmd) ran {
-	t.Helper()
-	var out, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		require.NoError(t, err)
+func TestCommandEndsWithAStatus(t *testing.T) {
+	s := serve(t, "filewallball", "respond hi")
+	for status, args := range [][]string{{"set", "session:user:a", "{}"}, {"get", "session:user:b"}, {"purge", "--prefix", "session:"}} {
+		r := run(t, s.commandProcess(t, args...))
+		require.Equal(t, status, r.status, r.err)
+		require.Equal(t, r, s.command(t, args...), "the same within this process")
 	}
-	return ran{cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
-}
-
-// lines has the words of each line, however wide the columns are.
-func lines(out string) (all []string) {
-	for line := range strings.Lines(out) {
-		all = append(all, strings.Join(strings.Fields(line), " "))
-	}
-	return all
 }
 
 func TestCommandShowsStatsHealthAndInfo(t *testing.T) {
@@ -142,9 +87,7 @@ func TestCommandWritesReadsAndDropsRecords(t *testing.T) {
 	require.InDelta(t, 24*time.Hour, redis.TTL(t.Context(), "session:user:42").Val(), float64(2*time.Hour))
 	for name, args := range map[string][]string{"from a pipe": {"set", "k", "-", "--ttl", "1h"}, "without argument": {"set", "k", "--ttl", "1h"}} {
 		require.NoError(t, redis.Del(t.Context(), "k").Err())
-		cmd := s.caddyCommand(t, args...)
-		cmd.Stdin = strings.NewReader(record)
-		require.Zero(t, run(t, cmd).status, name)
+		require.Zero(t, s.commandReading(t, record, args...).status, name)
 		require.Equal(t, record, redis.Get(t.Context(), "k").Val(), name)
 	}
 	require.NoError(t, redis.Set(t.Context(), "forever", "null", 0).Err())
@@ -243,11 +186,11 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 
 func TestCommandHelps(t *testing.T) {
 	for _, args := range [][]string{nil, {"--help"}} {
-		r := run(t, caddyCommand(t, append([]string{"filewallball"}, args...)...))
+		r := execute(t, "", append([]string{"filewallball"}, args...)...)
 		require.Zero(t, r.status)
 		for _, name := range []string{"stats", "health", "info", "get", "set", "delete", "purge", "warm", "backup", "restore", "bench"} {
 			require.Regexp(t, `(?m)^  `+name+` +[A-Z]`, r.out)
-			require.Contains(t, run(t, caddyCommand(t, "filewallball", name, "--help")).out, "caddy filewallball "+name)
+			require.Contains(t, execute(t, "", "filewallball", name, "--help").out, "caddy filewallball "+name)
 		}
 	}
 }
@@ -288,11 +231,11 @@ func TestCommandFindsCaddyLikeCaddysOwnCommands(t *testing.T) {
 
 	config := filepath.Join(dir, "Caddyfile")
 	require.NoError(t, os.WriteFile(config, []byte(s.config("filewallball", "respond hi")), 0o600))
-	r := run(t, caddyCommand(t, "filewallball", "stats", "--config", config))
+	r := execute(t, "", "filewallball", "stats", "--config", config)
 	require.Zero(t, r.status, r.err)
 	require.Contains(t, r.out, "memory")
 
-	cmd := caddyCommand(t, "filewallball", "stats")
+	cmd := commandProcess(t, "filewallball", "stats")
 	cmd.Env = append(cmd.Env, "CADDY_ADMIN="+s.admin)
 	r = run(t, cmd)
 	require.Zero(t, r.status, r.err)
@@ -304,7 +247,7 @@ func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
 	s.good(t, "set", "session:user:ada", "{}")
 	s.good(t, "set", "session:user:bob", "{}")
 	complete := func(args ...string) []string {
-		r := run(t, caddyCommand(t, append([]string{"__complete", "filewallball", "--address", s.admin}, args...)...))
+		r := execute(t, "", append([]string{"__complete", "filewallball", "--address", s.admin}, args...)...)
 		require.Zero(t, r.status, r.err)
 		return lines(r.out)
 	}
@@ -321,7 +264,7 @@ func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
 func TestCommandStopsWhenInterrupted(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
 	out := new(lockedBuffer)
-	watch := s.caddyCommand(t, "stats", "--watch", "1ms", "--json")
+	watch := s.commandProcess(t, "stats", "--watch", "1ms", "--json")
 	watch.Stdout = out
 	require.NoError(t, watch.Start())
 	require.Eventually(t, func() bool { return strings.Count(out.String(), "\n") > 3 }, 10*time.Second, time.Millisecond)

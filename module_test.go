@@ -33,7 +33,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runCommand) != "" {
-		caddycmd.Main() // see command_test.go
+		caddycmd.Main() // see command_run_test.go
 		return
 	}
 	dir, err := os.MkdirTemp("", "filewallball")
