@@ -111,6 +111,9 @@ func TestCommandKeepsRecordsFromATerminalUnlessToldOtherwise(t *testing.T) {
 	status, screen = s.atTerminal(t, "backup", "-o", "-").end()
 	require.Zero(t, status)
 	require.Contains(t, screen, `"value":{"a":"\u009b"}`)
+	status, screen = s.atTerminal(t, "backup", "-o", filepath.Join(t.TempDir(), "cache.ndjson")).end()
+	require.Zero(t, status)
+	require.Regexp(t, `^\r.*saving.*\rsaved 1 record, \d+ B\r\n$`, screen)
 }
 
 func TestCommandAsksBeforeItRestores(t *testing.T) {

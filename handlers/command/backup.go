@@ -54,35 +54,41 @@ leaves the one before it as it was. One that ends in .gz is compressed.`,
 
 // backup fails unless all that there is was written.
 func (c *call) backup(query url.Values, to io.Writer, compress bool) error {
-	path := "backup"
-	if len(query) > 0 {
-		path += "?" + query.Encode()
+	saved, trailer, err := c.save(query, to, compress)
+	if err != nil {
+		return err
 	}
+	return c.checkBackup(trailer, saved)
+}
+
+// save writes what comes, and shows how much it is.
+func (c *call) save(query url.Values, to io.Writer, compress bool) (s saved, trailer http.Header, err error) {
 	var shown *progress
 	if !isTerminal(to) { // where it would tear the records apart
 		shown = c.progress("saving", false)
 		defer shown.end()
 	}
+	path := "backup"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
 	resp, err := c.open(c.ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return err
+		return s, nil, err
 	}
 	defer resp.Body.Close()
-
 	finish := func() error { return nil }
 	if compress {
 		zipped := gzip.NewWriter(to)
 		to, finish = zipped, zipped.Close
 	}
-	saved, err := copyLines(resp.Body, to, shown)
-	if err == nil {
+	if s, err = copyLines(resp.Body, to, shown); err == nil {
 		err = finish()
 	}
-	shown.end()
 	if err != nil {
-		return fmt.Errorf("saving records: %w", err)
+		return s, nil, fmt.Errorf("saving records: %w", err)
 	}
-	return c.checkBackup(resp.Trailer, saved)
+	return s, resp.Trailer, nil
 }
 
 // saved is what has been written.

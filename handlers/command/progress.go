@@ -21,11 +21,12 @@ type progress struct {
 	doing string // warming
 	bytes bool   // what is counted; else records
 	bar   *progressbar.ProgressBar
+	total int64     // that the bar knows of
 	next  time.Time // when a line is due
 }
 
 func (c *call) progress(doing string, bytes bool) *progress {
-	p := &progress{w: c.err, doing: doing, bytes: bytes, next: time.Now().Add(lineEvery)}
+	p := &progress{w: c.err, doing: doing, bytes: bytes, total: -1, next: time.Now().Add(lineEvery)}
 	if isTerminal(c.err) {
 		p.bar = progressbar.NewOptions64(-1,
 			progressbar.OptionSetWriter(c.err),
@@ -49,7 +50,8 @@ func (p *progress) at(done, total int64) {
 	switch {
 	case p == nil:
 	case p.bar != nil:
-		if p.bar.GetMax64() != total {
+		if p.total != total {
+			p.total = total
 			p.bar.ChangeMax64(total)
 		}
 		_ = p.bar.Set64(done)
@@ -68,6 +70,14 @@ func (p *progress) number(n int64) string {
 		return size(n)
 	}
 	return count(n)
+}
+
+// end makes room for what came of the job.
+func (p *progress) end() {
+	if p != nil && p.bar != nil {
+		_ = p.bar.Clear()
+		_ = p.bar.Exit()
+	}
 }
 
 // readCounter shows how much of total bytes was read; the HTTP client reads in
@@ -93,12 +103,4 @@ func (c *readCounter) end() {
 	defer c.mu.Unlock()
 	c.shown.end()
 	c.shown = nil
-}
-
-// end makes room for what came of the job.
-func (p *progress) end() {
-	if p != nil && p.bar != nil {
-		_ = p.bar.Clear()
-		_ = p.bar.Exit()
-	}
 }
