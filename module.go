@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -25,6 +26,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 	"github.com/filewallball/caddy-filewallball/handlers"
+	"github.com/filewallball/caddy-filewallball/handlers/command"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
@@ -47,6 +49,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("lookup_invalidate", httpcaddyfile.Before, "request_header")
 	// inside encode, so that what is answered here is as encode would have it
 	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
+
+	caddycmd.RegisterCommand(command.New())
 
 	redis.LogTo(func(message string) {
 		caddy.Log().Named(handlers.AppID).Debug("redis client", zap.String("message", message))
@@ -88,7 +92,8 @@ type App struct {
 	process *process
 	shared  *shared
 
-	names *routeNames
+	names   *routeNames
+	lookups *handlers.Lookups
 }
 
 // Alert has the thresholds of health. Zero means the default.
@@ -112,6 +117,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // this one has warmed.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.names = &routeNames{taken: make(map[string]bool), unnamed: make(map[string]int)}
+	a.lookups = new(handlers.Lookups)
 	if err := a.provisionPolicy(); err != nil {
 		return err
 	}
@@ -233,6 +239,9 @@ func (a *App) KeyPrefix() string { return a.policy.KeyPrefix }
 func (a *App) NameRoute(wanted, directive string) string {
 	return a.names.take(wanted, directive)
 }
+
+// Lookups are those of this configuration.
+func (a *App) Lookups() *handlers.Lookups { return a.lookups }
 
 // routeNames has the names of one configuration's routes.
 type routeNames struct {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -31,6 +32,10 @@ import (
 // One Caddy runs in a process, so these tests run one after the other.
 
 func TestMain(m *testing.M) {
+	if os.Getenv(runCommand) != "" {
+		caddycmd.Main() // see command_run_test.go
+		return
+	}
 	dir, err := os.MkdirTemp("", "filewallball")
 	if err != nil {
 		panic(err)

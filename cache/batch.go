@@ -42,12 +42,23 @@ func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Du
 
 // SetMany is Set for many records in as few round trips as it takes.
 func (c *Cache) SetMany(ctx context.Context, items []Item) error {
+	defer c.changed(keysOf(items)...)
+	return c.store.SetMany(ctx, items)
+}
+
+// AddMany writes the records whose keys have none and are not being loaded,
+// and tells how many.
+func (c *Cache) AddMany(ctx context.Context, items []Item) (added int, err error) {
+	defer c.changed(keysOf(items)...)
+	return c.store.AddMany(ctx, items)
+}
+
+func keysOf(items []Item) []string {
 	keys := make([]string, len(items))
 	for i, item := range items {
 		keys[i] = item.Key
 	}
-	defer c.changed(keys...)
-	return c.store.SetMany(ctx, items)
+	return keys
 }
 
 // Delete drops records on every node and tells how many there were. A load

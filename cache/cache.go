@@ -189,7 +189,7 @@ func (rt *Route) hit(ctx context.Context, req Request, entry Entry, from string,
 	if record == nil {
 		return Result{}, false
 	}
-	if rt.expired(record, now) || rt.valid != nil && !rt.valid.Valid(ctx, req, record) {
+	if !rt.holds(ctx, req, record, now) {
 		return Result{}, false
 	}
 	r := Result{Record: record, Hit: true, From: from, TTL: entry.TTL(now)}
@@ -207,6 +207,11 @@ func (rt *Route) hit(ctx context.Context, req Request, entry Entry, from string,
 		}
 	}
 	return r, true
+}
+
+// holds tells whether a cached record is still true.
+func (rt *Route) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
+	return !rt.expired(record, now) && (rt.valid == nil || rt.valid.Valid(ctx, req, record))
 }
 
 // expired tells whether the record's own expires_at has passed.

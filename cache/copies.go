@@ -90,8 +90,7 @@ func (rt *Route) stale(ctx context.Context, req Request) (Result, bool) {
 		entry = Entry(copied)
 	}
 	// an old refusal or absence is no help
-	if !ok || entry.Record.state != Found || rt.expired(entry.Record, now) ||
-		rt.valid != nil && !rt.valid.Valid(ctx, req, entry.Record) {
+	if !ok || entry.Record.state != Found || !rt.holds(ctx, req, entry.Record, now) {
 		return Result{}, false
 	}
 	r := Result{Outcome: OutcomeStale, Record: entry.Record, Hit: true, TTL: NoExpiry}

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -42,10 +43,30 @@ type Item struct {
 	TTL    time.Duration
 }
 
+// OwnPrefix, after the configured prefix of all keys, is that of keys which
+// are no records of anybody: leases, tags, and what is written to try a store.
+const OwnPrefix = "fwb:"
+
+// Tagged is a key that bears a tag.
+type Tagged struct {
+	// Tag is its name, or one that stands for it: a store may know a long
+	// name only by its hash. [Store.Tag] and [Store.DeleteTag] take either.
+	Tag string
+	Key string
+	// Expires is until when the key bears the tag, in nanoseconds of Unix time.
+	Expires int64
+}
+
 // Got is the answer for one key of a batch.
 type Got struct {
 	Entry
 	Err error // wraps [ErrInvalidRecord]
+}
+
+// Listed is what is stored under a key, among others.
+type Listed struct {
+	Key string
+	Got
 }
 
 // Store keeps records under keys, for one process or for a fleet. All methods
@@ -71,6 +92,11 @@ type Store interface {
 	Set(ctx context.Context, key string, record *Record, ttl time.Duration) error
 	// SetMany is Set for many records in as few round trips as it takes.
 	SetMany(ctx context.Context, items []Item) error
+	// AddMany writes the records whose keys have none, and that nobody is
+	// about to fill: what is there, or is being loaded, is newer than what is
+	// added. It tells how many it wrote. Where it fails, some may be written.
+	// TTLs and records are bound as in Set.
+	AddMany(ctx context.Context, items []Item) (added int, err error)
 	// Touch sets the TTL of a key that is there, and tells whether it was.
 	// The TTL is bound as in Set.
 	Touch(ctx context.Context, key string, ttl time.Duration) (bool, error)
@@ -84,6 +110,11 @@ type Store interface {
 	// none, and an empty cursor at the end. Keys that are there all the
 	// while are listed at least once.
 	Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error)
+	// Records lists what is stored under keys with the prefix, in no order,
+	// and ends with an error where it cannot go on; what is there and is no
+	// record has an error of its own. What is there all the while is listed at
+	// least once. It takes no more memory than a few dozen records.
+	Records(ctx context.Context, prefix string) iter.Seq2[Listed, error]
 
 	// Acquire takes the lease of a key for at most ttl, if the store has
 	// nothing newer than what the caller saw: it still has old, or nothing
@@ -108,6 +139,10 @@ type Store interface {
 	// DeleteTag drops every record that bears the tag, ends the leases of
 	// such keys, and tells how many records it dropped.
 	DeleteTag(ctx context.Context, tag string) (int, error)
+
+	// Tags lists which keys bear which tags, in no order, and ends with an
+	// error where it cannot go on. What changes meanwhile may be missing.
+	Tags(ctx context.Context) iter.Seq2[Tagged, error]
 
 	// Ping tells whether the store answers, by asking it.
 	Ping(ctx context.Context) error

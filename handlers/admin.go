@@ -26,17 +26,23 @@ import (
 //	PUT    keys/{key}    writes a record
 //	DELETE keys/{key}    drops a record
 //	POST   purge         drops many records
+//	POST   warm          loads records before anybody asks for them
+//	GET    backup        reads all records
+//	POST   restore       writes the records of a backup
+//	POST   bench         measures the store
 //
 // Where no running configuration uses the cache, every answer is a 503.
 type AdminAPI struct {
 	current func() (App, bool)
+	// config ends with the configuration that the module was made for.
+	config context.Context
 }
 
 // NewAdminAPI returns the module to be registered. current finds the running
 // app: Caddy makes admin modules before any app, and once more for remote
 // administration, so they ask anew with each request.
 func NewAdminAPI(current func() (App, bool)) *AdminAPI {
-	return &AdminAPI{current: current}
+	return &AdminAPI{current: current, config: context.Background()}
 }
 
 // CaddyModule returns the Caddy module information.
@@ -45,6 +51,12 @@ func (a *AdminAPI) CaddyModule() caddy.ModuleInfo {
 		ID:  "admin.api." + AppID,
 		New: func() caddy.Module { return NewAdminAPI(a.current) },
 	}
+}
+
+// Provision learns when the configuration ends.
+func (a *AdminAPI) Provision(ctx caddy.Context) error {
+	a.config = ctx
+	return nil
 }
 
 const adminBase = "/" + AppID + "/"
@@ -63,11 +75,15 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 			http.MethodPut: a.with(putKey), http.MethodDelete: a.with(deleteKey),
 		}},
 		{Pattern: adminBase + "purge", Handler: methods{http.MethodPost: a.with(purge)}},
+		{Pattern: adminBase + "warm", Handler: methods{http.MethodPost: a.with(a.warm)}},
+		{Pattern: adminBase + "backup", Handler: methods{http.MethodGet: a.with(backup)}},
+		{Pattern: adminBase + "restore", Handler: methods{http.MethodPost: a.with(restore)}},
+		{Pattern: adminBase + "bench", Handler: methods{http.MethodPost: a.with(bench)}},
 	}
 }
 
 func unknownEndpoint(http.ResponseWriter, *http.Request) error {
-	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key} or purge")
+	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key}, purge, warm, backup, restore or bench")
 }
 
 // methods are the methods of an endpoint.
@@ -132,6 +148,16 @@ func bounded(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), adminTimeout)
 }
 
+// ping is an error where the store does not answer.
+func ping(r *http.Request, app App) error {
+	ctx, cancel := bounded(r)
+	defer cancel()
+	if err := app.Cache().Store().Ping(ctx); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
 func writeJSON(w http.ResponseWriter, v any) error {
 	return writeJSONAs(w, http.StatusOK, "application/json", v)
 }
@@ -151,5 +177,6 @@ func writeJSONAs(w http.ResponseWriter, status int, contentType string, v any) e
 var (
 	_ caddy.Module       = (*AdminAPI)(nil)
 	_ caddy.AdminRouter  = (*AdminAPI)(nil)
+	_ caddy.Provisioner  = (*AdminAPI)(nil)
 	_ caddy.AdminHandler = methods(nil)
 )

@@ -149,9 +149,8 @@ func keyOf(r *http.Request) (string, error) {
 
 // checkKey refuses what no record can have for a key.
 func checkKey(key string) error {
-	if key == "" || cache.CheckIdentity(key) != nil {
-		return refuse(http.StatusBadRequest, fmt.Sprintf(
-			"key is malformed: want 1 to %d bytes of UTF-8 text without control characters", cache.MaxIdentity))
+	if err := checkKeyText("key", key); err != nil {
+		return refuse(http.StatusBadRequest, err.Error())
 	}
 	return nil
 }
@@ -192,6 +191,20 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 		}
 	}
 	return query, nil
+}
+
+// boolOf is a parameter that is true or false, and false where it is not given.
+func boolOf(query url.Values, name string) (bool, error) {
+	switch query.Get(name) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	if query.Has(name) {
+		return false, refuse(http.StatusBadRequest, name+" is not right: want true or false")
+	}
+	return false, nil
 }
 
 // readBody reads a body of at most limit bytes.

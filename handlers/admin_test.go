@@ -144,7 +144,13 @@ func newMemoryApp(t *testing.T) *testApp {
 
 func newRedisApp(t *testing.T, server *redistest.Server) *testApp {
 	t.Helper()
-	options, err := redis.Options{Addresses: []string{server.Addr()}}.Resolve(func(string) string { return "" })
+	return newRedisAppAt(t, server.Addr())
+}
+
+// newRedisAppAt is an app over a server, or over a cluster of several.
+func newRedisAppAt(t *testing.T, addrs ...string) *testApp {
+	t.Helper()
+	options, err := redis.Options{Addresses: addrs}.Resolve(func(string) string { return "" })
 	require.NoError(t, err)
 	stats := cache.NewStats()
 	store, err := redis.New(options, stats, slog.New(slog.DiscardHandler))
@@ -171,6 +177,7 @@ func TestAdminSaysThatNothingUsesTheCache(t *testing.T) {
 	for _, request := range [][3]string{
 		{"GET", "stats"}, {"GET", "info"}, {"GET", "keys"}, {"GET", "keys/a"},
 		{"PUT", "keys/a?ttl=1h", "{}"}, {"DELETE", "keys/a"}, {"POST", "purge", `{"keys":["a"]}`},
+		{"POST", "warm", `{"route":"a"}`}, {"GET", "backup"}, {"POST", "restore"}, {"POST", "bench"},
 	} {
 		a := c.do(t, request[0], request[1], request[2])
 		require.Equal(t, http.StatusServiceUnavailable, a.Status, "%v", request)
@@ -195,6 +202,7 @@ func TestAdminRefusesWrongMethodsAndNamesTheRightOnes(t *testing.T) {
 	for path, allowed := range map[string]string{
 		"stats": "GET, HEAD", "health": "GET, HEAD", "info": "GET, HEAD", "keys": "GET, HEAD",
 		"keys/a": "DELETE, GET, HEAD, PUT", "purge": "POST",
+		"warm": "POST", "backup": "GET", "restore": "POST", "bench": "POST",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"} {
 			a := c.do(t, method, path, "")
@@ -216,7 +224,7 @@ func TestAdminNamesTheEndpointsThereAre(t *testing.T) {
 	for _, path := range []string{"", "stat", "stats/", "flush", "keys%2Fa"} {
 		a := c.get(t, path)
 		require.Equal(t, http.StatusNotFound, a.Status, path)
-		require.Contains(t, a.message(t), "want stats, health, info, keys, keys/{key} or purge")
+		require.Contains(t, a.message(t), "want stats, health, info, keys, keys/{key}, purge, warm, backup, restore or bench")
 	}
 }
 

@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,6 +24,8 @@ type App interface {
 	// NameRoute gives a route its name in statistics: the wanted one or, for
 	// "", one made of the directive's name and a number.
 	NameRoute(wanted, directive string) string
+	// Lookups are those of the app's configuration.
+	Lookups() *Lookups
 }
 
 // Policy is what the configuration says about all lookups.
@@ -57,6 +60,11 @@ func (p *Policy) Family(name string) cache.Family {
 		}
 	}
 	return cache.Family{}
+}
+
+// isOwn tells whether a key is of the plugin's own and no record's.
+func (p *Policy) isOwn(key string) bool {
+	return strings.HasPrefix(key, p.KeyPrefix+cache.OwnPrefix)
 }
 
 // appOf returns the app, making one without configuration where the

@@ -146,8 +146,11 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 		}
 		options.Tags = tagger.tags
 	}
-	l.route, err = app.Cache().Route(options)
-	return err
+	if l.route, err = app.Cache().Route(options); err != nil {
+		return err
+	}
+	app.Lookups().add(options.Name, l)
+	return nil
 }
 
 func (l *Lookup) provisionSource(ctx caddy.Context) error {

@@ -52,6 +52,8 @@ type testApp struct {
 	policy Policy
 	mu     sync.Mutex
 	routes int
+
+	lookups Lookups
 }
 
 func (*testApp) CaddyModule() caddy.ModuleInfo {
@@ -77,6 +79,7 @@ func (a *testApp) Stop() error         { return nil }
 func (a *testApp) Cache() *cache.Cache { return a.cache }
 func (a *testApp) Policy() *Policy     { return &a.policy }
 func (a *testApp) KeyPrefix() string   { return a.Prefix }
+func (a *testApp) Lookups() *Lookups   { return &a.lookups }
 
 func (a *testApp) NameRoute(wanted, directive string) string {
 	a.mu.Lock()

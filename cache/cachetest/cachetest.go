@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) cache.Store) {
 		tests map[string]func(*testing.T, *fixture)
 	}{
 		{"records", recordTests()},
+		{"adding", addingTests()},
 		{"listing", listingTests()},
 		{"leases", leaseTests()},
 		{"tags", tagTests()},

@@ -1,9 +1,13 @@
 package cachetest
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -15,6 +19,8 @@ func listingTests() map[string]func(*testing.T, *fixture) {
 		"scan lists keys that stay while others go":           testScanWhileChanging,
 		"scan lists no leases":                                testScanLeases,
 		"scan of nothing ends":                                testScanNothing,
+		"records are listed as they are":                      testRecords,
+		"thousands of records are listed while others change": testRecordsWhileChanging,
 		"delete by prefix drops what begins with it":          testDeletePrefix,
 		"delete by prefix takes the prefix by letter":         testDeletePrefixLiteral,
 		"delete by prefix without a prefix is an error":       testDeletePrefixEmpty,
@@ -144,4 +150,64 @@ func testDeletePrefixMany(t *testing.T, f *fixture) {
 	require.NoError(t, err)
 	require.Equal(t, 3000, n)
 	require.Equal(t, rest, f.scan(t, f.key(""), 1000))
+}
+
+// records lists the texts of all records with the prefix, by key.
+func (f *fixture) records(t *testing.T, prefix string) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	for listed, err := range f.Records(f.ctx, prefix) {
+		require.NoError(t, err)
+		require.NoError(t, listed.Err)
+		require.InDelta(t, ttl, listed.TTL(time.Now()), float64(time.Minute))
+		texts[listed.Key] = listed.Record.Text()
+	}
+	return texts
+}
+
+func testRecords(t *testing.T, f *fixture) {
+	require.Empty(t, f.records(t, f.key("")))
+	want := make(map[string]string)
+	for i, key := range awkward(f.key("")) {
+		want[key] = fmt.Sprintf("{\"n\" :%d}\n", i)
+		f.set(t, key, want[key])
+		require.Equal(t, want[key], f.records(t, key)[key], "as its own prefix: %q", key)
+	}
+	f.lease(t, f.key("leased"), nil)
+	maps.DeleteFunc(want, func(key, _ string) bool { return !strings.HasPrefix(key, f.key("")) })
+	require.Equal(t, want, f.records(t, f.key("")))
+
+	require.NoError(t, f.Set(f.ctx, f.key("brief"), record(t, `{}`), short))
+	f.gone(t, f.key("brief"))
+	require.Equal(t, want, f.records(t, f.key("")), "what has expired is not listed")
+	for range f.Records(f.ctx, f.key("")) {
+		break // a reader may leave early
+	}
+	ctx, cancel := context.WithCancel(f.ctx)
+	cancel()
+	var err error
+	for _, err = range f.Records(ctx, f.key("")) {
+		if err != nil {
+			break
+		}
+	}
+	require.Error(t, err, "a list that is not whole says so")
+}
+
+func testRecordsWhileChanging(t *testing.T, f *fixture) {
+	stay := f.setNumbered(t, "stay", 2500)
+	leave := f.setNumbered(t, "leave", 500)
+	seen := make(map[string]bool)
+	for listed, err := range f.Records(f.ctx, f.key("")) {
+		require.NoError(t, err)
+		if seen[listed.Key] = true; len(leave) > 0 {
+			_, err = f.Delete(f.ctx, leave[0])
+			require.NoError(t, err)
+			leave = leave[1:]
+			f.set(t, f.key(fmt.Sprintf("new%d", len(leave))), `{"n":1}`)
+		}
+	}
+	for _, key := range stay {
+		require.True(t, seen[key], key)
+	}
 }

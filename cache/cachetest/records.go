@@ -277,9 +277,25 @@ func testClosed(t *testing.T, store cache.Store) {
 	require.NoError(t, f.Close())
 
 	calls := map[string]func() error{
-		"get":           func() error { _, err := f.Get(f.ctx, f.key("a")); return err },
-		"get many":      func() error { _, err := f.GetMany(f.ctx, []string{f.key("a")}); return err },
-		"set":           func() error { return f.Set(f.ctx, f.key("a"), r, ttl) },
+		"get":      func() error { _, err := f.Get(f.ctx, f.key("a")); return err },
+		"get many": func() error { _, err := f.GetMany(f.ctx, []string{f.key("a")}); return err },
+		"set":      func() error { return f.Set(f.ctx, f.key("a"), r, ttl) },
+		"add many": func() error {
+			_, err := f.AddMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: r, TTL: ttl}})
+			return err
+		},
+		"records": func() error {
+			for _, err := range f.Records(f.ctx, f.key("")) {
+				return err
+			}
+			return nil
+		},
+		"tags": func() error {
+			for _, err := range f.Tags(f.ctx) {
+				return err
+			}
+			return nil
+		},
 		"set many":      func() error { return f.SetMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: r, TTL: ttl}}) },
 		"touch":         func() error { _, err := f.Touch(f.ctx, f.key("a"), ttl); return err },
 		"delete":        func() error { _, err := f.Delete(f.ctx, f.key("a")); return err },

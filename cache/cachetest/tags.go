@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 func tagTests() map[string]func(*testing.T, *fixture) {
@@ -16,6 +18,8 @@ func tagTests() map[string]func(*testing.T, *fixture) {
 		"a tag ends the leases of what bears it":       testTagEndsLease,
 		"a tag has as many keys as it takes":           testTagOfMany,
 		"a tag must not be empty":                      testTagEmpty,
+		"tags are listed with what bears them":         testTagList,
+		"a listed tag can be put back":                 testTagPutBack,
 	}
 }
 
@@ -82,4 +86,65 @@ func testTagOfMany(t *testing.T, f *fixture) {
 func testTagEmpty(t *testing.T, f *fixture) {
 	_, err := f.DeleteTag(f.ctx, "")
 	require.Error(t, err)
+}
+
+// listTags lists what bears tags among the test's own keys.
+func (f *fixture) listTags(t *testing.T) map[string][]cache.Tagged {
+	t.Helper()
+	tags := make(map[string][]cache.Tagged)
+	for tagged, err := range f.Tags(f.ctx) {
+		require.NoError(t, err)
+		if strings.HasPrefix(tagged.Key, f.key("")) {
+			tags[tagged.Key] = append(tags[tagged.Key], tagged)
+		}
+	}
+	return tags
+}
+
+func testTagList(t *testing.T, f *fixture) {
+	require.Empty(t, f.listTags(t))
+	names := []string{f.key("user:1"), f.key("*"), f.key("{c"), f.key("é")}
+	for _, key := range awkward(f.key("")) {
+		if strings.HasPrefix(key, f.key("")) {
+			require.True(t, f.tag(t, key, 0, names...))
+			listed := f.listTags(t)
+			require.Len(t, listed[key], len(names), "%q", key)
+			for _, tagged := range listed[key] {
+				require.Contains(t, names, tagged.Tag)
+				left := time.Until(time.Unix(0, tagged.Expires))
+				require.LessOrEqual(t, left, ttl+time.Second)
+				require.Greater(t, left, ttl-time.Minute)
+			}
+		}
+	}
+	ok, err := f.Tag(f.ctx, f.key("brief"), []string{names[0]}, short, 0)
+	require.NoError(t, err)
+	require.True(t, ok)
+	eventually(t, func() bool { return len(f.listTags(t)[f.key("brief")]) == 0 }, "what has expired is listed")
+	for range f.Tags(f.ctx) {
+		break // a reader may leave early
+	}
+
+	f.dropTag(t, names[0])
+	require.Len(t, f.listTags(t)[f.key("é")], len(names)-1)
+}
+
+func testTagPutBack(t *testing.T, f *fixture) {
+	const many = 1200 // more than a server lists at once
+	for _, name := range []string{"a}b", strings.Repeat("long", 200), "short"} {
+		tag := f.key(name)
+		for i := range many {
+			require.True(t, f.tag(t, f.key(fmt.Sprint(name, i)), 0, tag))
+		}
+		listed := f.listTags(t)
+		require.Len(t, listed, many)
+		f.dropTag(t, tag)
+		require.Empty(t, f.listTags(t))
+		for key, tagged := range listed {
+			require.Len(t, tagged, 1)
+			eventually(t, func() bool { return f.tag(t, key, 0, tagged[0].Tag) }, "a tag may be put back once its drop is over")
+			f.set(t, key, `{"n":1}`)
+		}
+		require.Equal(t, many, f.dropTag(t, tag), "under the name it has had")
+	}
 }

@@ -86,3 +86,11 @@ func (l *leases) endPrefix(prefix string) {
 		}
 	}
 }
+
+// held tells whether somebody has the key's lease.
+func (l *leases) held(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held, ok := l.byKey[key]
+	return ok && time.Now().Before(held.expires)
+}

@@ -3,8 +3,11 @@ package memory
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 // DeletePrefix drops every record with the prefix and ends the leases of such
@@ -47,4 +50,22 @@ func (s *Store) Scan(_ context.Context, prefix, cursor string, limit int) (keys 
 		return nil, "", err
 	}
 	return keys, next, nil
+}
+
+// Records lists records one by one, each once.
+func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.Listed, error] {
+	return func(yield func(cache.Listed, error) bool) {
+		for key, entry := range s.records.All() {
+			if err := errors.Join(s.open(), ctx.Err()); err != nil {
+				yield(cache.Listed{}, err)
+				return
+			}
+			if live(entry) && strings.HasPrefix(key, prefix) && !yield(cache.Listed{Key: key, Got: cache.Got{Entry: entry}}, nil) {
+				return
+			}
+		}
+		if err := s.open(); err != nil {
+			yield(cache.Listed{}, err)
+		}
+	}
 }

@@ -3,6 +3,9 @@ package memory
 import (
 	"context"
 	"errors"
+	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,4 +97,36 @@ func (s *Store) DeleteTag(ctx context.Context, tag string) (int, error) {
 		return 0, errors.New("deleting by tag: the tag is empty")
 	}
 	return s.Delete(ctx, s.tags.drop(tag, time.Now())...)
+}
+
+// Tags lists the keys that bear tags, a tag at a time.
+func (s *Store) Tags(context.Context) iter.Seq2[cache.Tagged, error] {
+	return func(yield func(cache.Tagged, error) bool) {
+		for _, tag := range s.tags.names() {
+			for key, until := range s.tags.of(tag) {
+				if !until.After(time.Now()) {
+					continue
+				}
+				if !yield(cache.Tagged{Tag: tag, Key: key, Expires: until.UnixNano()}, nil) {
+					return
+				}
+			}
+		}
+		if err := s.open(); err != nil {
+			yield(cache.Tagged{}, err)
+		}
+	}
+}
+
+func (t *tags) names() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.bearers))
+}
+
+// of is the keys of a tag, as they are now.
+func (t *tags) of(tag string) map[string]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.bearers[tag])
 }

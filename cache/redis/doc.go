@@ -60,7 +60,7 @@
 // # Access control
 //
 // A user needs +get +set +getrange +pttl +pexpire +exists +unlink +eval
-// +evalsha +scan +ping +info +hello +time +zadd +zrange +zrem
+// +evalsha +scan +ping +info +hello +time +zadd +zrange +zscan +zrem
 // +zremrangebyscore (and +cluster|slots, +readonly in a cluster) on the keys
 // of the prefix; the store's own keys (fwb:) are under the prefix as well.
 // Trackers need +client|tracking +subscribe &filewallball:tracker.

@@ -10,7 +10,7 @@ import (
 )
 
 // ownPrefix sets the keys that are no records apart from those that are.
-const ownPrefix = "fwb:"
+const ownPrefix = cache.OwnPrefix
 
 // slotCount is how many hash slots a cluster has.
 const slotCount = 16384
@@ -58,7 +58,17 @@ func (l *leaseKeys) canaryPrefix() string { return l.own + "canary:" }
 // the mark that it was dropped.
 func (l *leaseKeys) ofTag(tag string) (bearers, dropped string) {
 	braced := "{" + cache.KeyIdentity(tag, strings.Contains(tag, "}")) + "}"
-	return l.own + "tag:" + braced, l.own + "dropped:" + braced
+	return l.own + tagInfix + braced, l.own + "dropped:" + braced
+}
+
+const tagInfix = "tag:"
+
+// tagPrefix is what the keys of all tags begin with.
+func (l *leaseKeys) tagPrefix() string { return l.own + tagInfix + "{" }
+
+// tagOf is the name of the tag whose bearers are under a key with that prefix.
+func (l *leaseKeys) tagOf(key string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(key, l.tagPrefix()), "}")
 }
 
 // canary is a new key for that in a slot.

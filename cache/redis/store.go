@@ -276,16 +276,21 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 		}
 	}
 	for len(items) > 0 {
-		n := 0
-		for size := 0; n < len(items) && n < pipelineKeys && (n == 0 || size+items[n].Record.Size() <= pipelineBytes); n++ {
-			size += items[n].Record.Size()
-		}
+		n := fitting(items)
 		if err := s.writePipeline(ctx, items[:n]); err != nil {
 			return err
 		}
 		items = items[n:]
 	}
 	return nil
+}
+
+// fitting tells how many of the items, which are some, go into one pipeline.
+func fitting(items []cache.Item) (n int) {
+	for size := 0; n < len(items) && n < pipelineKeys && (n == 0 || size+items[n].Record.Size() <= pipelineBytes); n++ {
+		size += items[n].Record.Size()
+	}
+	return n
 }
 
 func (s *Store) writePipeline(ctx context.Context, items []cache.Item) error {

@@ -144,10 +144,7 @@ func (s *FileSystem) codings(scope, name string) string {
 	if !ok {
 		return ""
 	}
-	stat := func(name string) (fs.FileInfo, error) { return fs.Stat(fsys, name) }
-	if scope == "" && s.onDisk() {
-		stat = os.Stat
-	}
+	stat := s.statter(fsys, scope)
 	var found []string
 	for _, sidecar := range s.sidecars {
 		if info, err := stat(name + sidecar.suffix); err == nil && !info.IsDir() {
@@ -155,6 +152,14 @@ func (s *FileSystem) codings(scope, name string) string {
 		}
 	}
 	return strings.Join(found, " ")
+}
+
+// statter looks at files without opening them, where that can be done.
+func (s *FileSystem) statter(fsys fs.FS, scope string) func(string) (fs.FileInfo, error) {
+	if scope == "" && s.onDisk() {
+		return os.Stat
+	}
+	return func(name string) (fs.FileInfo, error) { return fs.Stat(fsys, name) }
 }
 
 // within tells whether every word of some is among those of all.

@@ -162,10 +162,7 @@ func (s *FileSystem) Locate(repl *caddy.Replacer, id string) (keyID string, req 
 		return "", req, false // other names of files, which hide does not know
 	}
 	root := s.root.Expand(repl, ".")
-	fsName := s.fs.Expand(repl, "")
-	if fsName == "default" {
-		fsName = ""
-	}
+	fsName := s.scope(repl)
 	at, known := s.places.GetIfPresent(id)
 	if !known || at.root != root || at.scope != fsName {
 		at = s.locate(repl, root, fsName, id)
@@ -193,6 +190,15 @@ func (s *FileSystem) locate(repl *caddy.Replacer, root, fsName, id string) *plac
 	// the root and the file system may be client input too
 	at.ok = cache.CheckIdentity(at.keyID) == nil
 	return at
+}
+
+// scope is the name of the file system, "" for the server's own.
+func (s *FileSystem) scope(repl *caddy.Replacer) string {
+	name := s.fs.Expand(repl, "")
+	if name == "default" {
+		return ""
+	}
+	return name
 }
 
 // fullName is the name of a file that no other file of this node has.

@@ -1,0 +1,42 @@
+package redis
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// readKeys is how many keys of a list are read at a time: so many of the
+// largest records are in memory at once.
+const readKeys = 64
+
+// Records lists what is stored, of one master after the other. While a server
+// makes room for more keys, or a cluster changes, it may list a key twice.
+func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.Listed, error] {
+	return func(yield func(cache.Listed, error) bool) {
+		for cursor, more := "", true; more; more = cursor != "" {
+			keys, next, err := s.Scan(ctx, prefix, cursor, scanCount)
+			if err != nil {
+				yield(cache.Listed{}, err)
+				return
+			}
+			cursor = next
+			slices.Sort(keys)
+			for part := range slices.Chunk(slices.Compact(keys), readKeys) {
+				got, err := s.GetMany(ctx, part)
+				if err != nil {
+					yield(cache.Listed{}, err)
+					return
+				}
+				for i, key := range part {
+					gone := got[i].Record == nil && got[i].Err == nil
+					if !gone && !yield(cache.Listed{Key: key, Got: got[i]}, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}

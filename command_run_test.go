@@ -1,0 +1,171 @@
+// How the tests of the command line run it.
+
+package filewallball
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/command"
+)
+
+// runCommand makes this test's executable the caddy command: see TestMain.
+const runCommand = "FILEWALLBALL_TEST_COMMAND"
+
+// ran is what a command left.
+type ran struct {
+	status   int
+	out, err string
+}
+
+// command is `caddy filewallball …` for the Caddy of this site, within this
+// process, which takes less time; see TestCommandEndsWithAStatus.
+func (s site) command(t *testing.T, args ...string) ran {
+	t.Helper()
+	return s.commandReading(t, "", args...)
+}
+
+func (s site) commandReading(t *testing.T, stdin string, args ...string) ran {
+	t.Helper()
+	return execute(t, stdin, append([]string{"filewallball", "--address", s.admin}, args...)...)
+}
+
+func execute(t *testing.T, stdin string, args ...string) ran {
+	t.Helper()
+	c := command.New()
+	group := &cobra.Command{Use: c.Name + " " + c.Usage, Short: c.Short, Long: c.Long}
+	c.CobraFunc(group)
+	root := &cobra.Command{Use: "caddy", SilenceUsage: true}
+	root.AddCommand(group)
+	var out, stderr bytes.Buffer
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&out)
+	root.SetErr(&stderr)
+	root.SetArgs(args)
+	r := ran{}
+	if err := root.ExecuteContext(t.Context()); err != nil {
+		r.status = 1
+		if err.Error() == "exiting with status 2" { // as Caddy has it
+			r.status = 2
+		}
+	}
+	r.out, r.err = out.String(), stderr.String()
+	return r
+}
+
+// commandProcess is `caddy …` in a process of its own.
+func commandProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	// or else the race detector makes each wait for a second
+	cmd.Env = append(os.Environ(), runCommand+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// commandProcess is `caddy filewallball …` for the Caddy of this site.
+func (s site) commandProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return commandProcess(t, append([]string{"filewallball", "--address", s.admin}, args...)...)
+}
+
+// good is the output of a command that goes well and has nothing to complain of.
+func (s site) good(t *testing.T, args ...string) string {
+	t.Helper()
+	r := s.command(t, args...)
+	require.Zero(t, r.status, r.err)
+	require.Empty(t, r.err)
+	return r.out
+}
+
+func run(t *testing.T, cmd *exec.Cmd) ran {
+	t.Helper()
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return ran{cmd.ProcessState.ExitCode(), out.String(), stderr.String()}
+}
+
+// lines has the words of each line, however wide the columns are.
+func lines(out string) (all []string) {
+	for line := range strings.Lines(out) {
+		all = append(all, strings.Join(strings.Fields(line), " "))
+	}
+	return all
+}
+
+// lockedBuffer may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// terminal is a running command with somebody before it.
+type terminal struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	keys   *os.File
+	screen *lockedBuffer
+	read   chan struct{} // closed when all was read
+}
+
+func (s site) atTerminal(t *testing.T, args ...string) *terminal {
+	t.Helper()
+	cmd := s.commandProcess(t, args...)
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	require.NoError(t, err)
+	term := &terminal{t, cmd, keys, new(lockedBuffer), make(chan struct{})}
+	go func() {
+		defer close(term.read)
+		_, _ = io.Copy(term.screen, keys) // ends with an error when the command does
+	}()
+	t.Cleanup(func() { _ = keys.Close() })
+	return term
+}
+
+// answer types something after the question is asked.
+func (term *terminal) answer(question, keys string) {
+	term.t.Helper()
+	require.Eventually(term.t, func() bool {
+		return bytes.Contains([]byte(term.screen.String()), []byte(question))
+	}, 10*time.Second, time.Millisecond, "%s", term.screen)
+	_, err := io.WriteString(term.keys, keys)
+	require.NoError(term.t, err)
+}
+
+// end waits for the command, and gives its status and what it has shown.
+func (term *terminal) end() (status int, screen string) {
+	term.t.Helper()
+	_ = term.cmd.Wait()
+	<-term.read
+	return term.cmd.ProcessState.ExitCode(), term.screen.String()
+}

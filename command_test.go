@@ -1,0 +1,273 @@
+// The command line as a user meets it: the real command against a real Caddy.
+
+package filewallball
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+)
+
+func TestCommandEndsWithAStatus(t *testing.T) {
+	s := serve(t, "filewallball", "respond hi")
+	for status, args := range [][]string{{"set", "session:user:a", "{}"}, {"get", "session:user:b"}, {"purge", "--prefix", "session:"}} {
+		r := run(t, s.commandProcess(t, args...))
+		require.Equal(t, status, r.status, r.err)
+		require.Equal(t, r, s.command(t, args...), "the same within this process")
+	}
+}
+
+func TestCommandShowsStatsHealthAndInfo(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\nalert {\nclients_above 1\n}\n}",
+		"session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
+	for range 3 {
+		require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "abc").Status)
+	}
+	version := s.stats(t).Redis.Version
+
+	stats := lines(s.good(t, "stats"))
+	require.Contains(t, stats[0], "store redis "+version+", standalone, ")
+	require.Contains(t, stats, "lookups 3: 0 hits, 3 misses, hit rate 0.0%")
+	require.Contains(t, stats, "ROUTE FAMILY LOOKUPS HITS MISSES HIT RATE ABSENT DENIED STALE ERRORS")
+	require.Contains(t, stats, "door session 3 0 3 0.0% 3 0 0 0")
+	var machine struct{ Misses int }
+	require.NoError(t, json.Unmarshal([]byte(s.good(t, "stats", "--json")), &machine))
+	require.Equal(t, 3, machine.Misses)
+
+	info := lines(s.good(t, "info"))
+	require.Contains(t, info, "version "+version)
+	require.Contains(t, info, "mode standalone")
+	require.Equal(t, `"`+version+`"`, string(field(t, s.good(t, "info", "--json"), "version")))
+
+	health := s.command(t, "health")
+	require.Zero(t, health.status, "a warning is no failure")
+	require.Contains(t, lines(health.out), "pass lookups:hit_rate 0.0%")
+	require.Contains(t, health.out, "clients are connected, above 1")
+	require.Contains(t, lines(health.out), "warn all together")
+
+	server.Kill()
+	for _, args := range [][]string{{"health"}, {"health", "--json"}} {
+		health = s.command(t, args...)
+		require.Equal(t, 1, health.status)
+		require.Contains(t, health.out, "fail")
+		require.Equal(t, "Error: health is fail: the store does not answer\n", health.err)
+	}
+	require.Equal(t, ran{1, "", "Error: the store is unavailable: the log says why\n"}, s.command(t, "get", "session:user:abc"))
+	require.Contains(t, s.good(t, "stats"), "redis, which does not answer")
+}
+
+// field is a field of a JSON object as it stands there.
+func field(t *testing.T, object, name string) json.RawMessage {
+	t.Helper()
+	var fields map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal([]byte(object), &fields), object)
+	require.Contains(t, fields, name)
+	return fields[name]
+}
+
+func TestCommandWritesReadsAndDropsRecords(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
+	redis := server.Client()
+	record := `{ "user_id":42,  "name": "<Ада>" }`
+
+	require.Equal(t, "stored session:user:42\n", s.good(t, "set", "session:user:42", record))
+	require.Equal(t, record, redis.Get(t.Context(), "session:user:42").Val())
+	require.InDelta(t, 24*time.Hour, redis.TTL(t.Context(), "session:user:42").Val(), float64(2*time.Hour))
+	for name, args := range map[string][]string{"from a pipe": {"set", "k", "-", "--ttl", "1h"}, "without argument": {"set", "k", "--ttl", "1h"}} {
+		require.NoError(t, redis.Del(t.Context(), "k").Err())
+		require.Zero(t, s.commandReading(t, record, args...).status, name)
+		require.Equal(t, record, redis.Get(t.Context(), "k").Val(), name)
+	}
+	require.NoError(t, redis.Set(t.Context(), "forever", "null", 0).Err())
+
+	r := s.command(t, "get", "k")
+	require.Equal(t, record+"\n", r.out, "to the byte")
+	require.Regexp(t, `^expires in (1h 0m|59m \d+s)\n$`, r.err)
+	require.Equal(t, ran{0, "null\n", "never expires\n"}, s.command(t, "get", "forever"))
+	require.Equal(t, record, string(field(t, s.good(t, "get", "k", "--json"), "value")))
+
+	require.Equal(t, "dropped k\ndropped none\n", s.good(t, "delete", "k", "none"))
+	r = s.command(t, "delete", "", "forever")
+	require.Equal(t, 1, r.status)
+	require.Equal(t, "dropped forever\n", r.out, "whatever becomes of the first")
+	require.Regexp(t, "^: key is malformed: .+\nError: dropping records: 1 of 2 failed\n$", r.err)
+	require.Equal(t, ran{1, "", "Error: k: there is no such key\n"}, s.command(t, "get", "k"))
+	require.Equal(t, ran{1, "", "Error: key is of no family: say how long it lives, like ?ttl=1h\n"}, s.command(t, "set", "k", "{}"))
+	r = s.command(t, "set", "k", "[1]", "--ttl", "1h")
+	require.Equal(t, 1, r.status)
+	require.Contains(t, r.err, "JSON object")
+}
+
+func TestCommandNamesKeysWhateverIsInThem(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
+	for i, key := range []string{
+		"file:meta:a//b", "..", ".", "../../stats", "a/../b", "/", "a b+c", "%2e%2e", "a?ttl=1s#x", "문서/😀", `a"b\c`, "--prefix=x",
+	} {
+		record := fmt.Sprintf(`{"n": %d}`, i)
+		s.good(t, "set", "--ttl", "1h", "--", key, record)
+		require.Equal(t, record, server.Client().Get(t.Context(), key).Val(), key)
+		require.Equal(t, record+"\n", s.command(t, "get", "--", key).out)
+		s.good(t, "delete", "--", key)
+		require.Empty(t, server.Client().Get(t.Context(), key).Val(), key)
+	}
+}
+
+func TestCommandPurges(t *testing.T) {
+	app := newApplication(t)
+	s := serve(t, "filewallball", "session_lookup {header.X-Token} {\nsource http "+app.URL+"\nhash_id off\ntag user:{http.session.user_id}\n}\nrespond hi")
+	fill := func() {
+		for _, token := range []string{"ada1", "ada2", "bob1"} {
+			require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", token).Status)
+		}
+	}
+	fill()
+	require.Equal(t, "dropped 2 records\n", s.good(t, "purge", "--tag", "user:ada"))
+	require.Equal(t, "dropped 1 record\n", s.good(t, "purge", "session:user:bob1", "session:user:none"))
+	fill()
+	r := s.command(t, "purge", "--prefix", "session:")
+	require.Equal(t, 2, r.status)
+	require.Empty(t, r.out)
+	require.Contains(t, r.err, "pass --yes")
+	require.JSONEq(t, `{"purged": 3}`, s.good(t, "purge", "--prefix", "session:", "--yes", "--json"))
+	require.Equal(t, "dropped 0 records\n", s.good(t, "purge", "--prefix", "session:", "-y"))
+}
+
+func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
+	s := site{admin: freeAddr(t)} // nobody is asked
+	for line, want := range map[string]string{
+		"stat":                              `there is no command "stat": did you mean stats or set?`,
+		"stats now":                         "want no arguments",
+		"stats --watch soon":                `invalid argument "soon"`,
+		"stats --watch -1s":                 "want a duration like 1s",
+		"stats --colour":                    "unknown flag: --colour",
+		"get":                               "want one key, like session:user:42",
+		"get a b":                           "want one key, like session:user:42",
+		"set":                               "want a key and its record",
+		"set a {} --ttl soon":               `--ttl "soon" is not a duration: want one like 90s, 1h or 7d`,
+		"delete":                            "want one key or more",
+		"purge":                             "want one of: keys, --prefix and --tag",
+		"purge a --tag b":                   "want one of: keys, --prefix and --tag",
+		"purge --prefix=":                   "want one of: keys, --prefix and --tag",
+		"purge --tag \xff":                  "is no UTF-8 text",
+		"warm":                              "want a route's name, as stats shows it",
+		"warm a b --ids-file c":             "identities are given twice",
+		"warm a \xff":                       "identity 1 is no UTF-8 text",
+		"backup cache.ndjson":               "want no arguments: the file is -o <file>",
+		"backup -o " + os.TempDir():         "is no regular file",
+		"restore":                           "want one file, or - for standard input",
+		"restore -":                         "pass --yes",
+		"restore README.md":                 "nobody can be asked whether to go on: pass --yes",
+		"bench --count many":                `invalid argument "many"`,
+		"stats --address localhost":         `address "localhost" is not right: want host:port or unix//path`,
+		"stats --address localhost:1-9":     "want host:port or unix//path",
+		"stats --address= --config nothing": "finding the address of the admin API",
+	} {
+		r := s.command(t, strings.Fields(line)...)
+		require.Equal(t, 2, r.status, line)
+		require.Empty(t, r.out, line)
+		require.Contains(t, r.err, "Error: ", line)
+		require.Contains(t, r.err, want, line)
+		require.Contains(t, r.err, "--help'", line)
+	}
+}
+
+func TestCommandHelps(t *testing.T) {
+	for _, args := range [][]string{nil, {"--help"}} {
+		r := execute(t, "", append([]string{"filewallball"}, args...)...)
+		require.Zero(t, r.status)
+		for _, name := range []string{"stats", "health", "info", "get", "set", "delete", "purge", "warm", "backup", "restore", "bench"} {
+			require.Regexp(t, `(?m)^  `+name+` +[A-Z]`, r.out)
+			require.Contains(t, execute(t, "", "filewallball", name, "--help").out, "caddy filewallball "+name)
+		}
+	}
+}
+
+func TestCommandSaysWhereNoCaddyIs(t *testing.T) {
+	s := site{admin: freeAddr(t)}
+	r := s.command(t, "stats")
+	require.Equal(t, 1, r.status)
+	require.Contains(t, r.err, "no Caddy can be reached at "+s.admin+": connect: connection refused")
+	require.Contains(t, r.err, "--address takes the host:port of its admin API, or unix//path")
+	r = site{admin: "unix//nowhere/admin.sock"}.command(t, "stats")
+	require.Equal(t, 1, r.status)
+	require.Contains(t, r.err, "no Caddy can be reached at unix//nowhere/admin.sock: connect: no such file")
+}
+
+func TestCommandSaysThatNoConfigurationUsesThePlugin(t *testing.T) {
+	s := serve(t, "", "respond hi")
+	for _, args := range [][]string{{"stats"}, {"get", "a"}, {"backup", "-o", "-"}, {"health"}} {
+		r := s.command(t, args...)
+		require.Equal(t, 1, r.status)
+		require.Contains(t, r.err, "no configuration uses filewallball")
+	}
+}
+
+func TestCommandFindsCaddyLikeCaddysOwnCommands(t *testing.T) {
+	dir, err := os.MkdirTemp("", "fwb") // a socket's path is short
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := site{page: freeAddr(t), admin: "unix/" + dir + "/admin.sock"}
+	s.load(t, "filewallball", "respond hi")
+	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
+	require.Contains(t, s.good(t, "stats"), "memory")
+	s.good(t, "set", "session:user:a", "{}")
+	require.Equal(t, "{}\n", s.command(t, "get", "session:user:a").out)
+
+	withPermissions := site{admin: s.admin + "|0200"}
+	require.Contains(t, withPermissions.good(t, "stats"), "memory")
+
+	config := filepath.Join(dir, "Caddyfile")
+	require.NoError(t, os.WriteFile(config, []byte(s.config("filewallball", "respond hi")), 0o600))
+	r := execute(t, "", "filewallball", "stats", "--config", config)
+	require.Zero(t, r.status, r.err)
+	require.Contains(t, r.out, "memory")
+
+	cmd := commandProcess(t, "filewallball", "stats")
+	cmd.Env = append(cmd.Env, "CADDY_ADMIN="+s.admin)
+	r = run(t, cmd)
+	require.Zero(t, r.status, r.err)
+	require.Contains(t, r.out, "memory")
+}
+
+func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
+	s := serve(t, "filewallball", "session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
+	s.good(t, "set", "session:user:ada", "{}")
+	s.good(t, "set", "session:user:bob", "{}")
+	complete := func(args ...string) []string {
+		r := execute(t, "", append([]string{"__complete", "filewallball", "--address", s.admin}, args...)...)
+		require.Zero(t, r.status, r.err)
+		return lines(r.out)
+	}
+	require.Contains(t, complete("ba"), "backup Saves all records, and how long each has left")
+	require.Equal(t, []string{"session:user:ada", "session:user:bob", ":4"}, complete("get", "session:u"))
+	require.Equal(t, []string{"session:user:bob", ":4"}, complete("delete", "session:user:ada", "session:u"))
+	require.Equal(t, []string{":4"}, complete("get", "session:user:ada", ""))
+	require.Contains(t, complete("get", ""), "session:user: session")
+	require.Equal(t, []string{"file:meta: file_meta", ":6"}, complete("purge", "--prefix", "f"))
+	require.Equal(t, []string{"door session", ":4"}, complete("warm", ""))
+	require.Equal(t, []string{":0"}, complete("restore", ""), "files")
+}
+
+func TestCommandStopsWhenInterrupted(t *testing.T) {
+	s := serve(t, "filewallball", "respond hi")
+	out := new(lockedBuffer)
+	watch := s.commandProcess(t, "stats", "--watch", "1ms", "--json")
+	watch.Stdout = out
+	require.NoError(t, watch.Start())
+	require.Eventually(t, func() bool { return strings.Count(out.String(), "\n") > 3 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, watch.Process.Signal(os.Interrupt))
+	require.NoError(t, watch.Wait(), "that is how watching ends well")
+}

@@ -1,0 +1,134 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+)
+
+func benchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measures how fast the store is for the running Caddy",
+		Long: `Writes and reads records of its own, and tells how long that took. It is
+measured inside the running Caddy: the store through the connection pool that
+lookups use, without near copies, and without what the admin API itself costs.
+Live traffic shares that pool, so both slow each other down.`,
+		Example: "  $ caddy filewallball bench --count 10000 --concurrency 16",
+		Args:    wants(cobra.NoArgs, "no arguments"),
+	}
+	asJSON := jsonFlag(cmd)
+	flags := cmd.Flags()
+	var b benching
+	flags.IntVar(&b.Count, "count", 1000, "How many records are written and read")
+	flags.IntVar(&b.Size, "size", 256, "How large each is, in bytes")
+	flags.IntVar(&b.Batch, "batch", 100, "How many are in a batch, where batches are measured")
+	flags.IntVar(&b.Concurrency, "concurrency", 1, "Measure so many at the same time, too")
+	for _, flag := range []string{"count", "size", "batch", "concurrency"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+	}
+	cmd.RunE = running(func(c *call, _ []string) error { return c.bench(b, *asJSON) })
+	return cmd
+}
+
+// benching is what is measured.
+type benching struct {
+	Count       int `json:"count"`
+	Size        int `json:"size"`
+	Batch       int `json:"batch"`
+	Concurrency int `json:"concurrency"`
+}
+
+// benched is what came of it.
+type benched struct {
+	Store string `json:"store"`
+	benching
+	Sequential *series `json:"sequential"`
+	Concurrent *series `json:"concurrent"` // nil unless concurrency is more than 1
+}
+
+type series struct {
+	Set     timing `json:"set"`
+	Get     timing `json:"get"`
+	SetMany timing `json:"set_many"`
+	GetMany timing `json:"get_many"`
+}
+
+type timing struct {
+	Operations int64   `json:"operations"` // a batch is one
+	Errors     int64   `json:"errors"`
+	PerSecond  float64 `json:"per_second"` // records
+	Latency    struct {
+		P50 float64 `json:"p50"`
+		P95 float64 `json:"p95"`
+		P99 float64 `json:"p99"`
+	} `json:"latency_ms"`
+}
+
+func (c *call) bench(b benching, asJSON bool) error {
+	body, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	answer, err := c.ask(c.ctx, http.MethodPost, "bench", body)
+	if err != nil {
+		return err
+	}
+	var result benched
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return fmt.Errorf("reading the measurements: %w", err)
+	}
+	if asJSON {
+		err = c.writeJSON(answer)
+	} else {
+		err = c.writeBenched(&result)
+	}
+	if err == nil && result.errors() > 0 {
+		err = errors.New(many(result.errors(), "operation") + " failed")
+	}
+	return err
+}
+
+func (b *benched) errors() (n int64) {
+	for _, s := range []*series{b.Sequential, b.Concurrent} {
+		if s != nil {
+			n += s.Set.Errors + s.Get.Errors + s.SetMany.Errors + s.GetMany.Errors
+		}
+	}
+	return n
+}
+
+func (c *call) writeBenched(b *benched) error {
+	fmt.Fprintf(c.out, "%s: %s of %s\n\n", printable(b.Store), many(b.Count, "record"), size(b.Size))
+	t := newTable(c.out)
+	t.row("AT ONCE", "OPERATION", "CALLS", "RECORDS/S", "P50", "P95", "P99", "ERRORS")
+	t.series("1", b.Batch, b.Sequential)
+	t.series(count(b.Concurrency), b.Batch, b.Concurrent)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(c.out, `
+Times are of a call, measured inside the running Caddy: the store through the
+pool that lookups use, without near copies and without the admin API's own cost.
+`)
+	return err
+}
+
+func (t table) series(atOnce string, batch int, s *series) {
+	if s == nil {
+		return
+	}
+	for _, o := range []struct {
+		name string
+		timing
+	}{
+		{"set", s.Set}, {"get", s.Get},
+		{"set " + count(batch), s.SetMany}, {"get " + count(batch), s.GetMany},
+	} {
+		t.row(atOnce, o.name, count(o.Operations), count(int64(o.PerSecond)),
+			milliseconds(o.Latency.P50), milliseconds(o.Latency.P95), milliseconds(o.Latency.P99), count(o.Errors))
+	}
+}

@@ -1,0 +1,176 @@
+// The client of the admin API. Caddy's own AdminAPIRequest knows no context,
+// so that nothing could interrupt it, and turns statuses and bodies into text.
+
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/pflag"
+
+	"github.com/filewallball/caddy-filewallball/handlers"
+)
+
+const (
+	base = "/" + handlers.AppID + "/"
+
+	dialTimeout = 5 * time.Second
+	// maxAnswer bounds what is read of an answer that is no stream.
+	maxAnswer = 64 << 20
+)
+
+// client speaks to the admin API at one address.
+type client struct {
+	address string
+	origin  string // http://host:port
+	// unix tells that there is no host; Origin is then of no use
+	unix bool
+	http http.Client
+}
+
+// newClient finds the address as Caddy's own commands do.
+func newClient(flags *pflag.FlagSet) (*client, error) {
+	address, _ := flags.GetString("address")
+	config, _ := flags.GetString("config")
+	adapter, _ := flags.GetString("adapter")
+	address, err := caddycmd.DetermineAdminAPIAddress(address, nil, config, adapter)
+	if err != nil {
+		return nil, fmt.Errorf("finding the address of the admin API: %w", err)
+	}
+	parsed, err := caddy.ParseNetworkAddress(address)
+	if err != nil || parsed.PortRangeSize() > 1 || !parsed.IsUnixNetwork() && parsed.StartPort == 0 {
+		return nil, fmt.Errorf("address %q is not right: want host:port or unix//path", address)
+	}
+	c := &client{address: address, origin: "http://127.0.0.1", unix: parsed.IsUnixNetwork()}
+	if c.unix {
+		// the socket's permissions may stand after its path
+		parsed.Host, _, _ = strings.Cut(parsed.Host, "|")
+	} else {
+		c.origin = "http://" + parsed.JoinHostPort(0)
+	}
+	dialer := net.Dialer{Timeout: dialTimeout}
+	c.http = http.Client{
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, parsed.Network, parsed.JoinHostPort(0))
+			},
+		},
+		// another path would be another key
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// send gives the answer, whatever its status. path is under /filewallball/ and
+// percent-encoded. The caller closes the body.
+func (c *client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.origin+base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("making a request: %w", err)
+	}
+	if !c.unix {
+		req.Header.Set("Origin", c.origin)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return nil, fmt.Errorf("no Caddy can be reached at %s: %w (--address takes the host:port of its admin API, or unix//path; --config its configuration file)",
+				c.address, op.Err)
+		}
+		return nil, fmt.Errorf("asking Caddy at %s: %w", c.address, err)
+	}
+	return resp, nil
+}
+
+// open gives the answer if it is a good one.
+func (c *client) open(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	answer, err := readAnswer(resp)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.apiError(resp, answer)
+}
+
+// ask gives the whole of a good answer.
+func (c *client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	resp, err := c.open(ctx, method, path, reader)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return readAnswer(resp)
+}
+
+func readAnswer(resp *http.Response) ([]byte, error) {
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	if len(answer) > maxAnswer {
+		return nil, fmt.Errorf("reading the answer: it is longer than %d bytes", maxAnswer)
+	}
+	return answer, nil
+}
+
+// apiError is an answer that is none of the good ones.
+type apiError struct {
+	status  int
+	message string
+}
+
+func (e *apiError) Error() string { return e.message }
+
+func (c *client) apiError(resp *http.Response, body []byte) error {
+	var said struct {
+		Error string `json:"error"`
+	}
+	switch {
+	case json.Unmarshal(body, &said) == nil && said.Error != "":
+		return &apiError{resp.StatusCode, said.Error}
+	case resp.StatusCode == http.StatusNotFound:
+		return &apiError{resp.StatusCode, fmt.Sprintf("the Caddy at %s is built without this plugin, or an older one", c.address)}
+	}
+	return &apiError{resp.StatusCode, fmt.Sprintf("Caddy at %s answers %s", c.address, resp.Status)}
+}
+
+// hasStatus tells whether the admin API has answered with that error status.
+func hasStatus(err error, status int) bool {
+	var api *apiError
+	return errors.As(err, &api) && api.status == status
+}
+
+// keyPath is the path of a key, with slashes and dots encoded, too: Caddy would
+// shorten // and .. to the path of another key.
+func keyPath(key string) string {
+	return "keys/" + strings.ReplaceAll(url.PathEscape(key), ".", "%2E")
+}

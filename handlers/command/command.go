@@ -1,0 +1,94 @@
+// Package command is `caddy filewallball …`: what the admin API offers, for
+// people at a terminal and for scripts.
+//
+// Each group of subcommands has its own file. They speak to the admin API of a
+// running Caddy through one client and never to Redis, so that what they change
+// is seen by every node, and what they show is what the running Caddy sees.
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers"
+)
+
+const long = `
+Shows and changes what is in the shared cache of a running Caddy, through its
+admin API.
+
+Without --address or --config it speaks to the default address of the admin
+API, localhost:2019 or what CADDY_ADMIN says. A unix socket is an --address
+like unix//run/caddy/admin.sock. Remote administration (mutual TLS) is not
+spoken: run the command on the server itself.
+
+The exit status is 0 if all went well, 1 if something failed and 2 if the
+command was not used as it should be.`
+
+// New returns the command to be registered.
+func New() caddycmd.Command {
+	return caddycmd.Command{
+		Name:      handlers.AppID,
+		Usage:     "<command>",
+		Short:     "Shows and changes what is in the shared cache of a running Caddy",
+		Long:      long,
+		CobraFunc: addTo,
+	}
+}
+
+func addTo(group *cobra.Command) {
+	group.Example = `  $ caddy filewallball stats
+  $ caddy filewallball get session:user:42
+  $ caddy filewallball purge --tag user:42
+  $ caddy filewallball backup -o cache.ndjson`
+	flags := group.PersistentFlags()
+	flags.StringP("config", "c", "", "Configuration file to use to parse the admin address, if --address is not used")
+	flags.StringP("adapter", "a", "", "Name of config adapter to apply (when --config is used)")
+	flags.String("address", "", "The address to use to reach the admin API endpoint, if not the default")
+	_ = group.RegisterFlagCompletionFunc("adapter", cobra.NoFileCompletions)
+	_ = group.RegisterFlagCompletionFunc("address", cobra.NoFileCompletions)
+
+	group.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return report(cmd, usageError{err})
+	})
+	group.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return report(cmd, usageError{unknownCommand(cmd, args[0])})
+	}
+	group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	group.AddCommand(
+		statsCommand(), healthCommand(), infoCommand(),
+		getCommand(), setCommand(), deleteCommand(), purgeCommand(),
+		warmCommand(), backupCommand(), restoreCommand(), benchCommand(),
+	)
+}
+
+func unknownCommand(group *cobra.Command, name string) error {
+	message := fmt.Sprintf("there is no command %q", name)
+	group.SuggestionsMinimumDistance = 2
+	if like := group.SuggestionsFor(name); len(like) > 0 {
+		message += ": did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return errors.New(message)
+}
+
+// wants is a check of a command's words, whose failure is wrong usage.
+func wants(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return report(cmd, usageError{errors.New("want " + what)})
+		}
+		return nil
+	}
+}
+
+// jsonFlag is for machines: the answer of the admin API as it is.
+func jsonFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("json", false, "Print the admin API's JSON as it is")
+}

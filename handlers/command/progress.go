@@ -1,0 +1,106 @@
+// How far a long job is, on standard error: a bar where that is a terminal,
+// or else a line now and then, for a log.
+
+package command
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// lineEvery is the pause before each line of progress.
+const lineEvery = time.Second
+
+// progress is one job's. nil shows nothing.
+type progress struct {
+	w     io.Writer
+	doing string // warming
+	bytes bool   // what is counted; else records
+	bar   *progressbar.ProgressBar
+	total int64     // that the bar knows of
+	next  time.Time // when a line is due
+}
+
+func (c *call) progress(doing string, bytes bool) *progress {
+	p := &progress{w: c.err, doing: doing, bytes: bytes, total: -1, next: time.Now().Add(lineEvery)}
+	if isTerminal(c.err) {
+		p.bar = progressbar.NewOptions64(-1,
+			progressbar.OptionSetWriter(c.err),
+			progressbar.OptionSetDescription(doing),
+			progressbar.OptionShowCount(),
+			progressbar.OptionShowBytes(bytes),
+			progressbar.OptionUseIECUnits(true),
+			progressbar.OptionFullWidth(),
+			progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionSetSpinnerChangeInterval(0), // moved by at alone
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetRenderBlankState(true),
+		)
+	}
+	return p
+}
+
+// at tells that done are, of total or, with -1, of nobody knows how many.
+func (p *progress) at(done, total int64) {
+	switch {
+	case p == nil:
+	case p.bar != nil:
+		if p.total != total {
+			p.total = total
+			p.bar.ChangeMax64(total)
+		}
+		_ = p.bar.Set64(done)
+	case !time.Now().Before(p.next):
+		p.next = time.Now().Add(lineEvery)
+		of := ""
+		if total >= 0 {
+			of = " of " + p.number(total)
+		}
+		fmt.Fprintf(p.w, "%s: %s%s\n", p.doing, p.number(done), of)
+	}
+}
+
+func (p *progress) number(n int64) string {
+	if p.bytes {
+		return size(n)
+	}
+	return count(n)
+}
+
+// end makes room for what came of the job.
+func (p *progress) end() {
+	if p != nil && p.bar != nil {
+		_ = p.bar.Clear()
+		_ = p.bar.Exit()
+	}
+}
+
+// readCounter shows how much of total bytes was read; the HTTP client reads in
+// a goroutine of its own, which may go on for a while after the answer.
+type readCounter struct {
+	r           io.Reader
+	mu          sync.Mutex
+	done, total int64
+	shown       *progress
+}
+
+func (c *readCounter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done += int64(n)
+	c.shown.at(c.done, c.total)
+	return n, err
+}
+
+func (c *readCounter) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shown.end()
+	c.shown = nil
+}

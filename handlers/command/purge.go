@@ -1,0 +1,95 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+func purgeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "purge <key>... | --prefix <prefix> | --tag <tag>",
+		Short: "Drops many records on every node, and tells how many there were",
+		Long: `Drops records on every node and tells how many there were: those under these
+keys, those whose keys begin with a prefix, or those that bear a tag. It asks
+before it drops a prefix.`,
+		Example: `  $ caddy filewallball purge --tag user:42
+  $ caddy filewallball purge --prefix file:meta: --yes`,
+		Args:              wants(cobra.ArbitraryArgs, ""),
+		ValidArgsFunction: completeKeys,
+	}
+	asJSON := jsonFlag(cmd)
+	prefix := cmd.Flags().String("prefix", "", "Drop every record whose key begins so, key_prefix included")
+	tag := cmd.Flags().String("tag", "", "Drop every record that bears this tag")
+	yes := yesFlag(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
+	_ = cmd.RegisterFlagCompletionFunc("tag", cobra.NoFileCompletions)
+	cmd.RunE = running(func(c *call, keys []string) error {
+		what, err := purged(keys, *prefix, *tag)
+		if err != nil {
+			return err
+		}
+		if *prefix != "" {
+			question := fmt.Sprintf("This drops every record whose key begins with %q, on every node.", printable(*prefix))
+			if err := c.confirm(*yes, question); err != nil {
+				return err
+			}
+		}
+		return c.purge(what, *asJSON)
+	})
+	return cmd
+}
+
+func yesFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().BoolP("yes", "y", false, "Do not ask whether to go on")
+}
+
+// purged is the one thing that the command line names.
+func purged(keys []string, prefix, tag string) (what map[string]any, err error) {
+	what = make(map[string]any)
+	if len(keys) > 0 {
+		what["keys"] = keys
+	}
+	if prefix != "" {
+		what["prefix"] = prefix
+	}
+	if tag != "" {
+		what["tag"] = tag
+	}
+	if len(what) != 1 {
+		return nil, usageError{errors.New("want one of: keys, --prefix and --tag, and none of them empty")}
+	}
+	for _, text := range append([]string{prefix, tag}, keys...) {
+		// it would be sent as another one
+		if !utf8.ValidString(text) {
+			return nil, usageError{fmt.Errorf("%q is no UTF-8 text", text)}
+		}
+	}
+	return what, nil
+}
+
+func (c *call) purge(what map[string]any, asJSON bool) error {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	answer, err := c.ask(c.ctx, http.MethodPost, "purge", body)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return c.writeJSON(answer)
+	}
+	var result struct {
+		Purged int `json:"purged"`
+	}
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	_, err = fmt.Fprintln(c.out, "dropped", many(result.Purged, "record"))
+	return err
+}

@@ -1,0 +1,144 @@
+package command
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore <file>|-",
+		Short: "Brings the records of a backup back",
+		Long: `Brings the records of a backup back that have not expired meanwhile. It asks
+before it does. Records that are there are kept, unless --overwrite says
+otherwise. A file that ends in .gz is decompressed. A bad line is named, and
+stops nothing that is sound.`,
+		Example:           "  $ caddy filewallball restore cache.ndjson.gz",
+		Args:              wants(cobra.ExactArgs(1), "one file, or - for standard input"),
+		ValidArgsFunction: upTo(1, completeFiles),
+	}
+	asJSON := jsonFlag(cmd)
+	overwrite := cmd.Flags().Bool("overwrite", false, "Replace records that are there")
+	yes := yesFlag(cmd)
+	cmd.RunE = running(func(c *call, args []string) error {
+		return c.restoreFile(args[0], *overwrite, *yes, *asJSON)
+	})
+	return cmd
+}
+
+func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
+	from, total := c.in, int64(-1)
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return fmt.Errorf("reading the backup: %w", err)
+		}
+		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			total = info.Size()
+		}
+		from = file
+	} else if !yes {
+		return usageError{errors.New("standard input is the backup, so nobody can be asked whether to go on: pass --yes")}
+	}
+	question := fmt.Sprintf("This writes the records of %s into the cache of the Caddy at %s", printable(name), printable(c.address))
+	if overwrite {
+		question += ", and replaces those that are there"
+	}
+	if err := c.confirm(yes, question+"."); err != nil {
+		return err
+	}
+
+	counted := &readCounter{r: from, total: total}
+	if !asJSON {
+		counted.shown = c.progress("restoring", true)
+	}
+	var body io.Reader = counted
+	if strings.HasSuffix(name, ".gz") {
+		unzipped, err := gzip.NewReader(counted)
+		if err != nil {
+			return fmt.Errorf("reading the backup: %w", err)
+		}
+		body = unzipped
+	}
+	path := "restore"
+	if overwrite {
+		path += "?overwrite=true"
+	}
+	// hides Close: the file is closed here, and no sooner
+	resp, err := c.send(c.ctx, http.MethodPost, path, struct{ io.Reader }{body})
+	counted.end()
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return c.showRestored(resp, asJSON)
+}
+
+// restored is what came of it, also where it had to stop.
+type restored struct {
+	Restored *int64 `json:"restored"` // nil where the answer is another one
+	Kept     int64  `json:"kept"`
+	Expired  int64  `json:"expired"`
+	Failed   int64  `json:"failed"`
+	Tags     int64  `json:"tags"`
+	Lines    int64  `json:"lines"`
+	Errors   []struct {
+		Line  int64  `json:"line"`
+		Error string `json:"error"`
+	} `json:"errors"`
+	Error string `json:"error"`
+}
+
+func (c *call) showRestored(resp *http.Response, asJSON bool) error {
+	answer, err := readAnswer(resp)
+	if err != nil {
+		return err
+	}
+	var r restored
+	if err := json.Unmarshal(answer, &r); err != nil || r.Restored == nil {
+		return c.apiError(resp, answer)
+	}
+	if asJSON {
+		err = c.writeJSON(answer)
+	} else {
+		err = c.writeRestored(&r)
+	}
+	switch {
+	case err != nil:
+		return err
+	case r.Error != "":
+		return errors.New(r.Error)
+	case r.Failed > 0:
+		return fmt.Errorf("%s could not be restored", many(r.Failed, "line"))
+	}
+	return nil
+}
+
+func (c *call) writeRestored(r *restored) error {
+	for _, bad := range r.Errors {
+		fmt.Fprintf(c.err, "line %d: %s\n", bad.Line, printable(bad.Error))
+	}
+	if more := r.Failed - int64(len(r.Errors)); more > 0 {
+		fmt.Fprintf(c.err, "and %s more\n", count(more))
+	}
+	line := fmt.Sprintf("restored %s: kept %s that were there, left out %s that have expired, %s failed",
+		many(*r.Restored, "record"), count(r.Kept), count(r.Expired), count(r.Failed))
+	if r.Tags > 0 {
+		line += fmt.Sprintf("; %s of a tag to a key", many(r.Tags, "link"))
+	}
+	_, err := fmt.Fprintln(c.out, line)
+	return err
+}
+
+func completeFiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}

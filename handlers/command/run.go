@@ -1,0 +1,91 @@
+// How a command runs and what exit status it ends with.
+
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+// call is one run of a command: where it reads and writes, and whom it asks.
+// Its context ends with the first interrupt; a second one ends the process.
+type call struct {
+	*client
+	ctx      context.Context
+	in       io.Reader
+	out, err io.Writer
+}
+
+// running is a command's RunE.
+func running(act func(c *call, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+
+		client, err := newClient(cmd.Flags())
+		if err != nil {
+			return report(cmd, usageError{err})
+		}
+		defer client.close()
+		c := &call{client: client, ctx: ctx, in: cmd.InOrStdin(), out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
+		err = act(c, args)
+		if ctx.Err() != nil && err != nil {
+			err = errInterrupted
+		}
+		return report(cmd, err)
+	}
+}
+
+// usageError is a command that was not used as it should be.
+type usageError struct{ error }
+
+var errInterrupted = errors.New("interrupted")
+
+const exitUsage = 2
+
+// report tells the person what went wrong, and Caddy with which status to
+// exit: 2 after a [usageError], 1 after any other error.
+func report(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	cmd.SilenceErrors = true // it is said here
+	fmt.Fprintln(cmd.ErrOrStderr(), "Error:", printable(err.Error()))
+	var usage usageError
+	if !errors.As(err, &usage) {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
+	// the only way to tell Caddy a status
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitUsage, nil })(cmd, nil)
+}
+
+// await is what read gives, unless the context ends first: nothing ends a read
+// of a terminal but the end of the process, which is then near.
+func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}

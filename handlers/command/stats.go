@@ -1,0 +1,153 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers"
+)
+
+func statsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "stats",
+		Short:   "Shows hits, misses, latencies, the near copies and the connection pool",
+		Example: "  $ caddy filewallball stats --watch 1s",
+		Args:    wants(cobra.NoArgs, "no arguments"),
+	}
+	asJSON := jsonFlag(cmd)
+	watch := cmd.Flags().Duration("watch", 0, "Show them again and again, so often")
+	cmd.RunE = running(func(c *call, _ []string) error {
+		if *watch < 0 {
+			return usageError{errors.New("--watch is negative: want a duration like 1s")}
+		}
+		if *watch == 0 {
+			return c.showStats(*asJSON)
+		}
+		return c.watchStats(*watch, *asJSON)
+	})
+	return cmd
+}
+
+// watchStats shows them until it is interrupted, which is how it ends well.
+func (c *call) watchStats(every time.Duration, asJSON bool) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		if !asJSON && isTerminal(c.out) {
+			fmt.Fprint(c.out, "\x1b[H\x1b[2J") // from the top of an empty screen
+		}
+		if err := c.showStats(asJSON); err != nil {
+			if c.ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-c.ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (c *call) showStats(asJSON bool) error {
+	answer, err := c.ask(c.ctx, http.MethodGet, "stats", nil)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return c.writeJSON(answer)
+	}
+	var stats handlers.Stats
+	if err := json.Unmarshal(answer, &stats); err != nil {
+		return fmt.Errorf("reading the statistics: %w", err)
+	}
+	return writeStats(c.out, &stats)
+}
+
+func writeStats(w io.Writer, s *handlers.Stats) error {
+	t := newTable(w)
+	t.row("store", storeOf(s))
+	t.row("lookups", fmt.Sprintf("%s: %s hits, %s misses, hit rate %s",
+		count(s.TotalRequests), count(s.Hits), count(s.Misses), percent(s.HitRate)))
+	t.row("near copies", nearOf(s))
+	if p := s.Pool; p != nil {
+		t.row("connections", fmt.Sprintf("%s of %s: %s in use, %s idle; %s waits, %s timeouts; breaker %s",
+			count(p.Total), count(p.Size), count(p.InUse), count(p.Idle), count(p.Waits), count(p.Timeouts), p.Breaker))
+	}
+	t.gap()
+
+	t.row("LATENCY", "P50", "P95", "P99")
+	if s.Pool != nil {
+		t.latency(s.Store, s.Latency.Redis)
+	}
+	t.latency("source", s.Latency.Source)
+	t.gap()
+
+	counts := []string{"LOOKUPS", "HITS", "MISSES", "HIT RATE", "ABSENT", "DENIED", "STALE", "ERRORS"}
+	t.row(append([]string{"FAMILY"}, counts...)...)
+	for _, name := range slices.Sorted(maps.Keys(s.Families)) {
+		t.row(append([]string{name}, countsOf(s.Families[name])...)...)
+	}
+	if len(s.Routes) > 0 {
+		t.gap()
+		t.row(append([]string{"ROUTE", "FAMILY"}, counts...)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Routes)) {
+		route := s.Routes[name]
+		t.row(append([]string{name, route.Family}, countsOf(route.Counts)...)...)
+	}
+	if len(s.Sources) > 0 {
+		t.gap()
+		t.row("SOURCE", "REQUESTS", "ERRORS", "COALESCED")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Sources)) {
+		source := s.Sources[name]
+		t.row(name, count(source.Requests), count(source.Errors), count(source.Coalesced))
+	}
+	return t.Flush()
+}
+
+func (t table) latency(of string, q handlers.Quantiles) {
+	t.row(of, milliseconds(q.P50), milliseconds(q.P95), milliseconds(q.P99))
+}
+
+func storeOf(s *handlers.Stats) string {
+	switch {
+	case s.Redis != nil:
+		return fmt.Sprintf("%s %s, %s, %s in use (%s), %s", s.Store, s.Redis.Version, s.Redis.Mode,
+			size(s.Redis.UsedMemory), percent(s.Redis.MemoryUsedPercent), many(s.Redis.ConnectedClients, "client"))
+	case s.Pool != nil:
+		return s.Store + ", which does not answer"
+	}
+	return s.Store
+}
+
+func nearOf(s *handlers.Stats) string {
+	n := s.Near
+	if n.MaxBytes == 0 {
+		return "none"
+	}
+	state := "coherent"
+	if !n.Coherent {
+		state = "not coherent"
+	}
+	return fmt.Sprintf("%s: %s, %s of %s; %s hits, %s evictions, %s invalidations", state, many(n.Entries, "record"),
+		size(n.Bytes), size(n.MaxBytes), count(n.Hits), count(n.Evictions), count(n.Invalidations))
+}
+
+func countsOf(n cache.Counts) []string {
+	return []string{
+		count(n.TotalRequests), count(n.Hits), count(n.Misses), percent(n.HitRate),
+		count(n.Absent), count(n.Denied), count(n.Stale), count(n.Errors),
+	}
+}

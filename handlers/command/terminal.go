@@ -1,0 +1,96 @@
+// What is different where a person sits at a terminal: text that the server
+// gives must not steer it, and a question can be asked.
+
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+
+	"golang.org/x/term"
+)
+
+// isTerminal tells whether a stream is one.
+func isTerminal(stream any) bool {
+	file, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// printable is text with everything escaped that a terminal could obey or
+// hide: control characters, direction marks, invalid UTF-8.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
+
+// printableJSON is the same JSON with such characters as JSON escapes them.
+func printableJSON(text []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case strconv.IsPrint(r) || r == '\n' || r == '\t':
+			b.WriteRune(r)
+			continue
+		case r == '\r': // between two words
+			b.WriteByte(' ')
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.Bytes()
+}
+
+// writeJSON writes the admin API's JSON as it is: to the byte where a machine
+// reads, with the same meaning where a person does.
+func (c *call) writeJSON(text []byte) error {
+	if isTerminal(c.out) {
+		text = printableJSON(text)
+	}
+	_, err := c.out.Write(text)
+	return err
+}
+
+// readInput reads all of standard input, and tells somebody who would have to
+// type it.
+func (c *call) readInput(what string) ([]byte, error) {
+	if isTerminal(c.in) {
+		fmt.Fprintf(c.err, "Type %s, and Ctrl-D on a line of its own at the end.\n", what)
+	}
+	return await(c.ctx, func() ([]byte, error) { return io.ReadAll(c.in) })
+}
+
+// confirm asks before something is done that cannot be undone. Where nobody
+// can be asked it must have been said on the command line.
+func (c *call) confirm(yes bool, what string) error {
+	switch {
+	case yes:
+		return nil
+	case !isTerminal(c.in):
+		return usageError{errors.New("nobody can be asked whether to go on: pass --yes")}
+	}
+	fmt.Fprintf(c.err, "%s Go on? [y/N] ", what)
+	answer, err := await(c.ctx, func() (string, error) { return bufio.NewReader(c.in).ReadString('\n') })
+	if err != nil {
+		fmt.Fprintln(c.err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was changed")
+}

@@ -1,0 +1,212 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers"
+)
+
+func warmCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "warm <route> [<id>...]",
+		Short: "Fills the cache before anybody asks",
+		Long: `Asks a route's source for these identities, so that the cache knows them before
+anybody asks. Without any, it goes through all files of a route with
+source file_system. Names of routes are those in stats.`,
+		Example: `  $ caddy filewallball warm downloads
+  $ caddy filewallball warm file_metadata-1 /report.txt /thesis.pdf
+  $ psql -At -c 'select uuid from files' | caddy filewallball warm downloads --ids-file -`,
+		Args:              wants(cobra.MinimumNArgs(1), "a route's name, as stats shows it"),
+		ValidArgsFunction: upTo(1, completeRoutes),
+	}
+	asJSON := jsonFlag(cmd)
+	flags := cmd.Flags()
+	file := flags.String("ids-file", "", "Read the identities from this file, or from standard input with -, one on each line")
+	concurrency := flags.Int("concurrency", 0, "How many are asked for at the same time, 1 to 64; without it 4")
+	rate := flags.Float64("rate", 0, "The most that are asked for in a second; without it there is no limit")
+	root := flags.String("root", "", "The site's root, for a source file_system that has none of its own")
+	fs := flags.String("fs", "", "The site's file system, for a source file_system that has none of its own")
+	_ = cmd.MarkFlagFilename("ids-file")
+	_ = cmd.MarkFlagDirname("root")
+	for _, flag := range []string{"concurrency", "rate", "fs"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+	}
+	cmd.RunE = running(func(c *call, args []string) error {
+		body := warming{Route: args[0], Root: *root, FS: *fs}
+		if flags.Changed("concurrency") {
+			body.Concurrency = concurrency
+		}
+		if flags.Changed("rate") {
+			body.Rate = rate
+		}
+		ids, err := c.identities(args[1:], *file)
+		if err != nil {
+			return err
+		}
+		if ids != nil {
+			body.IDs = &ids
+		}
+		return c.warm(body, ids, *asJSON)
+	})
+	return cmd
+}
+
+// identities are those of the command line or of a file; nil if it names none.
+func (c *call) identities(args []string, file string) (ids []string, err error) {
+	switch {
+	case file == "" && len(args) == 0:
+		return nil, nil
+	case file == "":
+		ids = args
+	case len(args) > 0:
+		return nil, usageError{errors.New("identities are given twice: want arguments or --ids-file")}
+	default:
+		var content []byte
+		if file == "-" {
+			content, err = c.readInput("identities, one on each line")
+		} else {
+			content, err = os.ReadFile(file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading identities: %w", err)
+		}
+		ids = []string{}
+		for line := range strings.Lines(string(content)) {
+			if line = strings.TrimRight(line, "\r\n"); line != "" {
+				ids = append(ids, line)
+			}
+		}
+	}
+	for i, id := range ids {
+		// it would be sent as another one
+		if !utf8.ValidString(id) {
+			return nil, usageError{fmt.Errorf("identity %d is no UTF-8 text", i+1)}
+		}
+	}
+	return ids, nil
+}
+
+// warming is the body of a warm-up.
+type warming struct {
+	Route       string    `json:"route"`
+	IDs         *[]string `json:"ids,omitempty"`
+	Concurrency *int      `json:"concurrency,omitempty"`
+	Rate        *float64  `json:"rate,omitempty"`
+	Root        string    `json:"root,omitempty"`
+	FS          string    `json:"fs,omitempty"`
+}
+
+// warmed is a line of its answer: how far it is.
+type warmed struct {
+	Done      int64   `json:"done"`
+	Total     int64   `json:"total"` // -1 while nobody knows
+	Loaded    int64   `json:"loaded"`
+	Present   int64   `json:"present"`
+	Absent    int64   `json:"absent"`
+	Denied    int64   `json:"denied"`
+	Errors    int64   `json:"errors"`
+	Unstored  int64   `json:"unstored"`
+	PerSecond float64 `json:"per_second"`
+	Finished  bool    `json:"finished"`
+	Error     string  `json:"error"`
+	Failed    []struct {
+		Index *int   `json:"index"` // among the identities; nil where files are walked
+		Error string `json:"error"`
+	} `json:"failed"`
+}
+
+func (c *call) warm(what warming, ids []string, asJSON bool) error {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	last, err := c.followWarming(body, asJSON)
+	if err != nil {
+		return err
+	}
+	if !asJSON {
+		c.writeWarmed(last, ids)
+	}
+	switch {
+	case last.Error != "":
+		return errors.New(last.Error)
+	case !last.Finished:
+		return errors.New("warming the cache: the answer ended before the warm-up did")
+	case last.Errors > 0:
+		return fmt.Errorf("warming the cache: %s of %s failed", count(last.Errors), count(last.Done))
+	}
+	return nil
+}
+
+// followWarming shows how far it is until the last line, which it returns.
+func (c *call) followWarming(body []byte, asJSON bool) (last warmed, err error) {
+	var shown *progress
+	if !asJSON {
+		shown = c.progress("warming", false)
+		defer shown.end()
+	}
+	resp, err := c.open(c.ctx, http.MethodPost, "warm", bytes.NewReader(body))
+	if err != nil {
+		return last, err
+	}
+	defer resp.Body.Close()
+	lines := json.NewDecoder(resp.Body)
+	for {
+		var line json.RawMessage
+		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+			return last, nil
+		} else if err != nil {
+			return last, fmt.Errorf("reading how far the warm-up is: %w", err)
+		}
+		last = warmed{}
+		if err := json.Unmarshal(line, &last); err != nil {
+			return last, fmt.Errorf("reading how far the warm-up is: %w", err)
+		}
+		if asJSON {
+			if err := c.writeJSON(append(line, '\n')); err != nil {
+				return last, err
+			}
+		}
+		if !last.Finished {
+			shown.at(last.Done, last.Total)
+		}
+	}
+}
+
+func (c *call) writeWarmed(w warmed, ids []string) {
+	for _, failed := range w.Failed {
+		which := "a file"
+		if i := failed.Index; i != nil && *i >= 0 && *i < len(ids) {
+			which = ids[*i]
+		}
+		fmt.Fprintf(c.err, "%s: %s\n", printable(which), printable(failed.Error))
+	}
+	fmt.Fprintf(c.out, "warmed %s: %s loaded, %s present, %s absent, %s denied, %s failed; %.0f a second\n",
+		count(w.Done), count(w.Loaded), count(w.Present), count(w.Absent), count(w.Denied), count(w.Errors), w.PerSecond)
+	if w.Unstored > 0 {
+		fmt.Fprintf(c.out, "%s of them could not be kept, or may not be\n", count(w.Unstored))
+	}
+}
+
+// completeRoutes offers the routes of the running Caddy.
+func completeRoutes(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var stats handlers.Stats
+	askToComplete(cmd, "stats", &stats)
+	var names []cobra.Completion
+	for name, route := range stats.Routes {
+		if strings.HasPrefix(name, word) && name == printable(name) {
+			names = append(names, cobra.CompletionWithDesc(name, route.Family))
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
