@@ -27,6 +27,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 	"github.com/filewallball/caddy-filewallball/handlers"
 	"github.com/filewallball/caddy-filewallball/handlers/command"
+	"github.com/filewallball/caddy-filewallball/handlers/lookupfs"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
@@ -37,6 +38,7 @@ func init() {
 	caddy.RegisterModule(handlers.LookupInvalidate{})
 	caddy.RegisterModule(source.HTTP{})
 	caddy.RegisterModule(source.FileSystem{})
+	caddy.RegisterModule(new(lookupfs.LookupCache))
 	caddy.RegisterModule(handlers.NewAdminAPI(runningApp))
 
 	httpcaddyfile.RegisterGlobalOption(handlers.AppID, parseGlobalOption)
