@@ -41,12 +41,13 @@ func (c *LookupCache) Open(name string) (fs.File, error) {
 	if len(name) > maxNameLength || c.closed.Load() {
 		return c.under.Open(name)
 	}
-	if e, ok := c.entries.GetIfPresent(name); ok {
+	e, ok := c.entries.GetIfPresent(name)
+	if ok {
 		if file, ok := c.open(name, e); ok {
 			return file, e.err
 		}
 	}
-	return c.look(name)
+	return c.look(name, e)
 }
 
 // open opens a name that something is remembered of. It is not ok where that
@@ -81,10 +82,13 @@ func (e *entry) glance() bool {
 }
 
 // look asks the file system under this one, once for all who want to know at
-// the time.
-func (c *LookupCache) look(name string) (fs.File, error) {
+// the time. old is what is remembered and does not hold.
+func (c *LookupCache) look(name string, old *entry) (fs.File, error) {
 	var mine fs.File // what cannot be remembered is for who has opened it
 	v, err, _ := c.flights.Do(name, func() (any, error) {
+		if e, ok := c.entries.GetIfPresent(name); ok && e != old {
+			return e, nil // of a look that ended just now
+		}
 		e, file, err := c.ask(name)
 		if e == nil {
 			mine = file
