@@ -144,7 +144,8 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 		e.kept = newHandle(file)
 		return e, nil, nil
 	}
-	return e, nil, file.Close()
+	file.Close() // nothing was written to it
+	return e, nil, nil
 }
 
 // holds tells whether a file still is what was said of it.

@@ -40,7 +40,7 @@ var running sync.Mutex
 // returns the address that they all listen at.
 func runCaddy(t testing.TB, options string, sites map[string]string) (addr string) {
 	t.Helper()
-	config := fmt.Sprintf("{\nadmin off\npersist_config off\ngrace_period 2s\nlog {\noutput discard\n}\nstorage file_system %s\n%s\n}\n", t.TempDir(), options)
+	config := fmt.Sprintf("{\nadmin off\npersist_config off\ngrace_period 30s\nlog {\noutput discard\n}\nstorage file_system %s\n%s\n}\n", t.TempDir(), options)
 	for host, site := range sites {
 		config += fmt.Sprintf("http://%s:0 {\nbind 127.0.0.1\n%s\n}\n", host, site)
 	}
