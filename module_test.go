@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -20,160 +18,20 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// One Caddy runs in a process, so these tests run one after the other.
-
-func TestMain(m *testing.M) {
-	if os.Getenv(runCommand) != "" {
-		caddycmd.Main() // see command_run_test.go
-		return
-	}
-	dir, err := os.MkdirTemp("", "filewallball")
-	if err != nil {
-		panic(err)
-	}
-	// nothing of these tests lands among the user's own certificates
-	os.Setenv("XDG_DATA_HOME", dir)
-	os.Setenv("XDG_CONFIG_HOME", dir)
-	goleak.VerifyTestMain(m,
-		// Caddy's own, which outlive a configuration
-		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
-		goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"),
-		goleak.Cleanup(func(code int) {
-			os.RemoveAll(dir)
-			os.Exit(code)
-		}))
-}
-
-// site is a running Caddy: where its pages and its admin API are.
-type site struct{ page, admin string }
-
-// serve runs Caddy with the global option's content and the site's content.
-func serve(t *testing.T, option, routes string) site {
-	t.Helper()
-	s := site{page: freeAddr(t), admin: freeAddr(t)}
-	s.load(t, option, routes)
-	t.Cleanup(func() {
-		require.NoError(t, caddy.Stop())
-		http.DefaultClient.CloseIdleConnections()
-	})
-	return s
-}
-
-func (s site) config(option, routes string) string {
-	return fmt.Sprintf(`{
-		admin %s
-		persist_config off
-		grace_period 2s
-		log {
-			output discard
-		}
-		%s
-	}
-	http://%s {
-		%s
-	}`, s.admin, option, s.page, routes)
-}
-
-func (s site) load(t *testing.T, option, routes string) {
-	t.Helper()
-	config, err := adapt(s.config(option, routes))
-	require.NoError(t, err)
-	require.NoError(t, caddy.Load(config, true))
-}
-
-func adapt(config string) ([]byte, error) {
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
-	return adapted, err
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// answer is a response that has been read.
-type answer struct {
-	Status int
-	Header http.Header
-	Body   string
-}
-
-func request(t *testing.T, method, url, body string, headers ...string) answer {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	require.NoError(t, err)
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	require.NoError(t, err)
-	return answer{resp.StatusCode, resp.Header, string(content)}
-}
-
-func (s site) get(t *testing.T, path string, headers ...string) answer {
-	t.Helper()
-	return request(t, http.MethodGet, "http://"+s.page+path, "", headers...)
-}
-
-func (s site) api(t *testing.T, method, path, body string) answer {
-	t.Helper()
-	return request(t, method, "http://"+s.admin+"/filewallball/"+path, body)
-}
-
-func (s site) stats(t *testing.T) (stats struct {
-	Store    string
-	Hits     int
-	Misses   int
-	Families map[string]struct{ Hits, Misses, Absent int }
-	Routes   map[string]struct {
-		Family string
-		Hits   int
-	}
-	Sources map[string]struct{ Requests, Errors, Coalesced int }
-	Pool    *struct{ Size, Total int }
-	Redis   *struct{ Version string }
-},
-) {
-	t.Helper()
-	a := s.api(t, http.MethodGet, "stats", "")
-	require.Equal(t, http.StatusOK, a.Status)
-	require.NoError(t, json.Unmarshal([]byte(a.Body), &stats))
-	return stats
-}
-
-func files(t *testing.T, contents map[string]string) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	for name, content := range contents {
-		name = filepath.Join(dir, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		require.NoError(t, os.WriteFile(name, []byte(content), 0o644))
-	}
-	return dir
-}
+func TestMain(m *testing.M) { sitetest.Main(m) }
 
 const sessionCookie = "session=s3cret"
 
 func TestSessionGatesFilesWithRedis(t *testing.T) {
 	server := redistest.Start(t)
-	dir := files(t, map[string]string{"report.txt": "secret report"})
-	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", `
+	dir := sitetest.Files(t, map[string]string{"report.txt": "secret report"})
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\n}", `
 		root `+dir+`
 		session_lookup {cookie.session}
 		file_metadata {
@@ -181,29 +39,29 @@ func TestSessionGatesFilesWithRedis(t *testing.T) {
 		}
 		file_server`)
 
-	require.Equal(t, http.StatusUnauthorized, s.get(t, "/report.txt").Status)
-	require.Equal(t, http.StatusUnauthorized, s.get(t, "/report.txt", "Cookie", sessionCookie).Status)
+	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/report.txt").Status)
+	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/report.txt", "Cookie", sessionCookie).Status)
 
 	redis := server.Client()
 	require.NoError(t, redis.Set(t.Context(), "session:user:s3cret", `{"user_id": 123}`, time.Hour).Err())
-	a := s.get(t, "/report.txt", "Cookie", sessionCookie)
+	a := s.Get(t, "/report.txt", "Cookie", sessionCookie)
 	require.Equal(t, http.StatusOK, a.Status)
 	require.Equal(t, "secret report", a.Body)
 	require.Contains(t, a.Header.Values("Cache-Status")[0], "session_lookup; hit; ttl=")
 	require.Contains(t, a.Header.Values("Cache-Status")[0], "detail=redis")
 	require.Equal(t, "file_metadata; fwd=miss; stored", a.Header.Values("Cache-Status")[1])
 
-	again := s.get(t, "/report.txt", "Cookie", sessionCookie, "If-None-Match", a.Header.Get("Etag"))
+	again := s.Get(t, "/report.txt", "Cookie", sessionCookie, "If-None-Match", a.Header.Get("Etag"))
 	require.Equal(t, http.StatusNotModified, again.Status)
-	require.Equal(t, http.StatusNotFound, s.get(t, "/none.txt", "Cookie", sessionCookie).Status)
-	require.Contains(t, s.get(t, "/none.txt", "Cookie", sessionCookie).Header.Values("Cache-Status")[1], "; hit; ")
+	require.Equal(t, http.StatusNotFound, s.Get(t, "/none.txt", "Cookie", sessionCookie).Status)
+	require.Contains(t, s.Get(t, "/none.txt", "Cookie", sessionCookie).Header.Values("Cache-Status")[1], "; hit; ")
 
 	require.NoError(t, redis.Del(t.Context(), "session:user:s3cret").Err())
 	require.Eventually(t, func() bool {
-		return s.get(t, "/report.txt", "Cookie", sessionCookie).Status == http.StatusUnauthorized
+		return s.Get(t, "/report.txt", "Cookie", sessionCookie).Status == http.StatusUnauthorized
 	}, time.Second, time.Millisecond, "revoked, yet let in")
 
-	stats := s.stats(t)
+	stats := s.Stats(t)
 	require.Equal(t, "redis", stats.Store)
 	require.NotNil(t, stats.Pool)
 	require.NotEmpty(t, stats.Redis.Version)
@@ -212,19 +70,19 @@ func TestSessionGatesFilesWithRedis(t *testing.T) {
 
 func TestSessionDeletedWithoutNearCopiesIsRefusedAtTheNextRequest(t *testing.T) {
 	server := redistest.Start(t)
-	s := serve(t, "filewallball {\nredis "+server.Addr()+"\nnear_cache off\n}", "session_lookup {header.X-Token}\nrespond hi")
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\nnear_cache off\n}", "session_lookup {header.X-Token}\nrespond hi")
 	redis := server.Client()
 	for range 50 {
 		require.NoError(t, redis.Set(t.Context(), "session:user:abc", "{}", time.Hour).Err())
-		require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "abc").Status)
+		require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", "abc").Status)
 		require.NoError(t, redis.Del(t.Context(), "session:user:abc").Err())
-		require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "abc").Status)
+		require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "abc").Status)
 	}
 }
 
 func TestNearCopiesAnswerWithoutRedisAndFollowIt(t *testing.T) {
 	server := redistest.Start(t)
-	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond {http.session.v}")
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond {http.session.v}")
 	redis := server.Client()
 	near := func() (n struct {
 		Near struct {
@@ -232,42 +90,19 @@ func TestNearCopiesAnswerWithoutRedisAndFollowIt(t *testing.T) {
 			Hits     int
 		}
 	}) {
-		require.NoError(t, json.Unmarshal([]byte(s.api(t, http.MethodGet, "stats", "").Body), &n))
+		require.NoError(t, json.Unmarshal([]byte(s.API(t, http.MethodGet, "stats", "").Body), &n))
 		return n
 	}
 	require.Eventually(t, func() bool { return near().Near.Coherent }, 10*time.Second, 10*time.Millisecond)
 	for version := range 20 {
 		require.NoError(t, redis.Set(t.Context(), "session:user:abc", fmt.Sprintf(`{"v": %d}`, version), time.Hour).Err())
 		require.Eventually(t, func() bool {
-			return s.get(t, "/", "X-Token", "abc").Body == fmt.Sprint(version)
+			return s.Get(t, "/", "X-Token", "abc").Body == fmt.Sprint(version)
 		}, time.Second, time.Millisecond)
-		require.Contains(t, s.get(t, "/", "X-Token", "abc").Header.Get("Cache-Status"), "session_lookup; hit; ttl=")
+		require.Contains(t, s.Get(t, "/", "X-Token", "abc").Header.Get("Cache-Status"), "session_lookup; hit; ttl=")
 	}
-	require.Contains(t, s.get(t, "/", "X-Token", "abc").Header.Get("Cache-Status"), "detail=near")
+	require.Contains(t, s.Get(t, "/", "X-Token", "abc").Header.Get("Cache-Status"), "detail=near")
 	require.Positive(t, near().Near.Hits)
-}
-
-// application answers sessions and knows how often it was asked.
-type application struct {
-	*httptest.Server
-	asked   atomic.Int32
-	refused atomic.Bool
-}
-
-func newApplication(t *testing.T) *application {
-	t.Helper()
-	app := new(application)
-	app.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		app.asked.Add(1)
-		token := r.Header.Get("X-Token")
-		if app.refused.Load() || token == "" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		fmt.Fprintf(w, `{"user_id": %q}`, strings.TrimRight(token, "0123456789"))
-	}))
-	t.Cleanup(app.Close)
-	return app
 }
 
 func TestLoggingAUserOutDropsAllItsSessionsOnEveryNode(t *testing.T) {
@@ -276,8 +111,8 @@ func TestLoggingAUserOutDropsAllItsSessionsOnEveryNode(t *testing.T) {
 		"redis":  func(t *testing.T) string { return "filewallball {\nredis " + redistest.Start(t).Addr() + "\n}" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			app := newApplication(t)
-			s := serve(t, option(t), `
+			app := sitetest.NewApplication(t)
+			s := sitetest.Serve(t, option(t), `
 				session_lookup {header.X-Token} {
 					source http `+app.URL+`
 					tag user:{http.session.user_id}
@@ -297,28 +132,28 @@ func TestLoggingAUserOutDropsAllItsSessionsOnEveryNode(t *testing.T) {
 				respond {http.session.user_id}`)
 			for _, token := range []string{"ada1", "ada2", "bob1"} {
 				for range 3 {
-					require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", token).Status)
+					require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", token).Status)
 				}
 			}
-			require.EqualValues(t, 3, app.asked.Load(), "asked more than once for a session")
-			require.Equal(t, http.StatusInternalServerError, s.get(t, "/fails", "X-Token", "ada1").Status)
-			app.refused.Store(true)
-			require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "ada2").Status, "dropped though the handler failed")
+			require.EqualValues(t, 3, app.Asked.Load(), "asked more than once for a session")
+			require.Equal(t, http.StatusInternalServerError, s.Get(t, "/fails", "X-Token", "ada1").Status)
+			app.Refuses.Store(true)
+			require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", "ada2").Status, "dropped though the handler failed")
 
-			require.Equal(t, "bye", s.get(t, "/logout", "X-Token", "ada1").Body)
-			require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "ada1").Status)
-			require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "ada2").Status)
-			require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "bob1").Status)
+			require.Equal(t, "bye", s.Get(t, "/logout", "X-Token", "ada1").Body)
+			require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "ada1").Status)
+			require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "ada2").Status)
+			require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", "bob1").Status)
 
-			a := s.api(t, http.MethodPost, "purge", `{"tag": "user:bob"}`)
+			a := s.API(t, http.MethodPost, "purge", `{"tag": "user:bob"}`)
 			require.JSONEq(t, `{"purged": 1}`, a.Body)
-			require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "bob1").Status)
+			require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "bob1").Status)
 		})
 	}
 }
 
 func TestInvalidatedKeysAreGoneBeforeTheClientHasItsAnswer(t *testing.T) {
-	s := serve(t, "filewallball {\nredis "+redistest.Start(t).Addr()+"\nkey_prefix app:\n}", `
+	s := sitetest.Serve(t, "filewallball {\nredis "+redistest.Start(t).Addr()+"\nkey_prefix app:\n}", `
 		route {
 			lookup_invalidate /delete/* file:meta:{path.1}
 			file_metadata {header.X-File} {
@@ -328,17 +163,17 @@ func TestInvalidatedKeysAreGoneBeforeTheClientHasItsAnswer(t *testing.T) {
 		}`)
 	for i := range 20 {
 		name := fmt.Sprint("file", i)
-		require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/app:file:meta:"+name, `{"name": "x"}`).Status)
-		require.Equal(t, "ok", s.get(t, "/", "X-File", name).Body)
-		require.Equal(t, "ok", s.get(t, "/", "X-File", name).Body)
-		require.Equal(t, "ok", s.get(t, "/delete/"+name).Body)
-		require.Equal(t, http.StatusGone, s.get(t, "/", "X-File", name).Status)
+		require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, "keys/app:file:meta:"+name, `{"name": "x"}`).Status)
+		require.Equal(t, "ok", s.Get(t, "/", "X-File", name).Body)
+		require.Equal(t, "ok", s.Get(t, "/", "X-File", name).Body)
+		require.Equal(t, "ok", s.Get(t, "/delete/"+name).Body)
+		require.Equal(t, http.StatusGone, s.Get(t, "/", "X-File", name).Status)
 	}
 }
 
 func TestStaleMetadataServesWhileNobodyCanTell(t *testing.T) {
 	server := redistest.Start(t)
-	s := serve(t, "filewallball {\nredis "+server.Addr()+"\nlookup_timeout 200ms\n}", `
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\nlookup_timeout 200ms\n}", `
 		session_lookup /private {header.X-Token}
 		file_metadata {header.X-File} {
 			on_error 503
@@ -348,35 +183,35 @@ func TestStaleMetadataServesWhileNobodyCanTell(t *testing.T) {
 	require.NoError(t, redis.Set(t.Context(), "file:meta:a", `{"name": "a.pdf"}`, time.Hour).Err())
 	require.NoError(t, redis.Set(t.Context(), "session:user:ada", `{}`, time.Hour).Err())
 	require.Eventually(t, func() bool {
-		return strings.Contains(s.get(t, "/", "X-File", "a").Header.Get("Cache-Status"), "detail=near") &&
-			strings.Contains(s.get(t, "/private", "X-Token", "ada").Header.Get("Cache-Status"), "detail=near")
+		return strings.Contains(s.Get(t, "/", "X-File", "a").Header.Get("Cache-Status"), "detail=near") &&
+			strings.Contains(s.Get(t, "/private", "X-Token", "ada").Header.Get("Cache-Status"), "detail=near")
 	}, 10*time.Second, 10*time.Millisecond)
 	server.Kill()
 	require.Eventually(t, func() bool {
-		return s.get(t, "/", "X-File", "a").Body == "a.pdf stale"
+		return s.Get(t, "/", "X-File", "a").Body == "a.pdf stale"
 	}, 10*time.Second, 10*time.Millisecond)
-	require.Contains(t, s.get(t, "/", "X-File", "a").Header.Get("Cache-Status"), "detail=stale")
-	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/private", "X-Token", "ada").Status, "sessions are never stale by default")
-	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/", "X-File", "other").Status)
+	require.Contains(t, s.Get(t, "/", "X-File", "a").Header.Get("Cache-Status"), "detail=stale")
+	require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/private", "X-Token", "ada").Status, "sessions are never stale by default")
+	require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/", "X-File", "other").Status)
 	server.Restart()
 	require.Eventually(t, func() bool {
-		return s.get(t, "/private", "X-Token", "ada").Status == http.StatusUnauthorized
+		return s.Get(t, "/private", "X-Token", "ada").Status == http.StatusUnauthorized
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestEverythingWorksWithoutConfiguration(t *testing.T) {
-	s := serve(t, "", "session_lookup {header.X-Token}\nrespond \"hello {http.session.name}\"")
-	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc?ttl=1m", `{"name": "Ada"}`).Status)
-	require.Equal(t, "hello Ada", s.get(t, "/", "X-Token", "abc").Body)
-	require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "other").Status)
+	s := sitetest.Serve(t, "", "session_lookup {header.X-Token}\nrespond \"hello {http.session.name}\"")
+	require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, "keys/session:user:abc?ttl=1m", `{"name": "Ada"}`).Status)
+	require.Equal(t, "hello Ada", s.Get(t, "/", "X-Token", "abc").Body)
+	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "other").Status)
 
-	stats := s.stats(t)
+	stats := s.Stats(t)
 	require.Equal(t, "memory", stats.Store)
 	require.Nil(t, stats.Pool)
 	require.Nil(t, stats.Redis)
 	require.Equal(t, 1, stats.Hits)
 	require.Equal(t, 1, stats.Misses)
-	require.Equal(t, http.StatusOK, s.api(t, http.MethodGet, "health", "").Status)
+	require.Equal(t, http.StatusOK, s.API(t, http.MethodGet, "health", "").Status)
 }
 
 func TestReloadKeepsRecordsConnectionsAndCounters(t *testing.T) {
@@ -386,14 +221,14 @@ func TestReloadKeepsRecordsConnectionsAndCounters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			option := option(t)
-			s := serve(t, option, "session_lookup {header.X-Token}\nrespond before")
-			require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc", `{}`).Status)
-			require.Equal(t, "before", s.get(t, "/", "X-Token", "abc").Body)
-			pool := s.stats(t).Pool
+			s := sitetest.Serve(t, option, "session_lookup {header.X-Token}\nrespond before")
+			require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, "keys/session:user:abc", `{}`).Status)
+			require.Equal(t, "before", s.Get(t, "/", "X-Token", "abc").Body)
+			pool := s.Stats(t).Pool
 
-			s.load(t, option, "session_lookup {header.X-Token}\nrespond after")
-			require.Equal(t, "after", s.get(t, "/", "X-Token", "abc").Body)
-			stats := s.stats(t)
+			s.Load(t, option, "session_lookup {header.X-Token}\nrespond after")
+			require.Equal(t, "after", s.Get(t, "/", "X-Token", "abc").Body)
+			stats := s.Stats(t)
 			require.Equal(t, 2, stats.Hits)
 			if pool != nil {
 				require.Equal(t, pool.Total, stats.Pool.Total, "connections were made anew")
@@ -408,7 +243,7 @@ func TestRequestsSurviveReloadsAndAChangeOfStore(t *testing.T) {
 		return fmt.Sprintf("filewallball {\nredis %s {\npool_size %d\n}\nnear_cache off\n}", server.Addr(), poolSize)
 	}
 	routes := "session_lookup {header.X-Token}\nrespond hi"
-	s := serve(t, option(1), routes)
+	s := sitetest.Serve(t, option(1), routes)
 	require.NoError(t, server.Client().Set(t.Context(), "session:user:abc", "{}", time.Hour).Err())
 	stop := make(chan struct{})
 	var group sync.WaitGroup
@@ -421,7 +256,7 @@ func TestRequestsSurviveReloadsAndAChangeOfStore(t *testing.T) {
 					return
 				default:
 				}
-				req, err := http.NewRequest(http.MethodGet, "http://"+s.page+"/", nil)
+				req, err := http.NewRequest(http.MethodGet, "http://"+s.Page+"/", nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -441,7 +276,7 @@ func TestRequestsSurviveReloadsAndAChangeOfStore(t *testing.T) {
 		})
 	}
 	for i := range 8 {
-		s.load(t, option(2+i), routes)
+		s.Load(t, option(2+i), routes)
 	}
 	close(stop)
 	group.Wait()
@@ -453,26 +288,26 @@ func TestRecordLargerThanTheLimitIsAnError(t *testing.T) {
 		fmt.Fprintf(w, `{"user_id": 1, "filler": %q}`, strings.Repeat("x", 2000))
 	}))
 	t.Cleanup(app.Close)
-	s := serve(t, "filewallball {\nmax_value_size 1kB\n}", "session_lookup {header.X-Token} {\nsource http "+app.URL+"\n}\nrespond hi")
-	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/", "X-Token", "abc").Status)
+	s := sitetest.Serve(t, "filewallball {\nmax_value_size 1kB\n}", "session_lookup {header.X-Token} {\nsource http "+app.URL+"\n}\nrespond hi")
+	require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/", "X-Token", "abc").Status)
 }
 
 func TestCountersOutliveAChangeOfStore(t *testing.T) {
-	s := serve(t, "filewallball {\nmemory {\nmax_size 1MB\n}\n}", "session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
-	require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "abc").Status)
-	s.load(t, "filewallball {\nmemory {\nmax_size 2MB\n}\n}", "respond hi")
-	require.Equal(t, 1, s.stats(t).Families["session"].Misses)
-	require.NotContains(t, s.stats(t).Routes, "door")
+	s := sitetest.Serve(t, "filewallball {\nmemory {\nmax_size 1MB\n}\n}", "session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
+	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "abc").Status)
+	s.Load(t, "filewallball {\nmemory {\nmax_size 2MB\n}\n}", "respond hi")
+	require.Equal(t, 1, s.Stats(t).Families["session"].Misses)
+	require.NotContains(t, s.Stats(t).Routes, "door")
 }
 
 func TestFailedReloadLeavesTheRunningConfigurationAlone(t *testing.T) {
-	s := serve(t, "filewallball", "session_lookup {header.X-Token}\nrespond hi")
-	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:abc", `{}`).Status)
-	bad, err := adapt(s.config("filewallball {\nkey_prefix {env.NO_SUCH_{x}}\n}", "session_lookup {header.X-Token} {\nkey nothing\n}\nrespond hi"))
+	s := sitetest.Serve(t, "filewallball", "session_lookup {header.X-Token}\nrespond hi")
+	require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, "keys/session:user:abc", `{}`).Status)
+	bad, err := sitetest.Adapt(s.Config("filewallball {\nkey_prefix {env.NO_SUCH_{x}}\n}", "session_lookup {header.X-Token} {\nkey nothing\n}\nrespond hi"))
 	require.NoError(t, err)
 	for range 3 {
 		require.Error(t, caddy.Load(bad, true))
-		require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "abc").Status)
+		require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", "abc").Status)
 	}
 }
 
@@ -480,24 +315,24 @@ func TestCaddyStartsValidatesAndRecoversWhileRedisIsDown(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
 	option := "filewallball {\nredis " + server.Addr() + "\n}"
-	s := site{page: freeAddr(t), admin: freeAddr(t)}
-	config, err := adapt(s.config(option, "session_lookup {header.X-Token}\nrespond hi"))
+	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	config, err := sitetest.Adapt(s.Config(option, "session_lookup {header.X-Token}\nrespond hi"))
 	require.NoError(t, err)
 	var parsed caddy.Config
 	require.NoError(t, json.Unmarshal(config, &parsed))
 	require.NoError(t, caddy.Validate(&parsed))
 
-	s = serve(t, option, "session_lookup {header.X-Token}\nrespond hi")
-	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/", "X-Token", "abc").Status, "fail closed")
-	require.Equal(t, http.StatusServiceUnavailable, s.api(t, http.MethodGet, "health", "").Status)
-	require.Equal(t, http.StatusOK, s.api(t, http.MethodGet, "stats", "").Status)
+	s = sitetest.Serve(t, option, "session_lookup {header.X-Token}\nrespond hi")
+	require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/", "X-Token", "abc").Status, "fail closed")
+	require.Equal(t, http.StatusServiceUnavailable, s.API(t, http.MethodGet, "health", "").Status)
+	require.Equal(t, http.StatusOK, s.API(t, http.MethodGet, "stats", "").Status)
 
 	server.Restart()
 	require.NoError(t, server.Client().Set(t.Context(), "session:user:abc", "{}", time.Hour).Err())
 	require.Eventually(t, func() bool {
-		return s.get(t, "/", "X-Token", "abc").Status == http.StatusOK
+		return s.Get(t, "/", "X-Token", "abc").Status == http.StatusOK
 	}, 10*time.Second, 50*time.Millisecond)
-	require.Equal(t, http.StatusOK, s.api(t, http.MethodGet, "health", "").Status)
+	require.Equal(t, http.StatusOK, s.API(t, http.MethodGet, "health", "").Status)
 }
 
 func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
@@ -526,12 +361,12 @@ func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
 			if c.option == "" {
 				option = "filewallball x"
 			}
-			_, err := adapt("{\n" + option + "\n}\n")
+			_, err := sitetest.Adapt("{\n" + option + "\n}\n")
 			require.ErrorContains(t, err, c.want)
 			require.Regexp(t, `Caddyfile:\d+`, err.Error(), "the line is named")
 		})
 	}
-	_, err := adapt("{\nfilewallball\nfilewallball\n}\n")
+	_, err := sitetest.Adapt("{\nfilewallball\nfilewallball\n}\n")
 	require.ErrorContains(t, err, "given twice")
 }
 
@@ -545,7 +380,7 @@ func TestDirectiveErrorsSayWhatWouldBeRight(t *testing.T) {
 		"stale twice":               {"session_lookup {cookie.a} {\nstale_if_error 0\nstale_if_error 1s\n}", "stale_if_error is given twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := adapt("http://localhost {\n" + c.routes + "\n}")
+			_, err := sitetest.Adapt("http://localhost {\n" + c.routes + "\n}")
 			require.ErrorContains(t, err, c.want)
 		})
 	}
@@ -558,7 +393,7 @@ func TestDirectiveErrorsSayWhatWouldBeRight(t *testing.T) {
 		"files as sessions":       {"session_lookup {cookie.a} {\nsource file_system\n}", "finds files and no sessions"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config, err := adapt("http://localhost {\n" + c.routes + "\n}")
+			config, err := sitetest.Adapt("http://localhost {\n" + c.routes + "\n}")
 			require.NoError(t, err)
 			var parsed caddy.Config
 			require.NoError(t, json.Unmarshal(config, &parsed))
@@ -574,7 +409,7 @@ func TestNearCacheOptionErrors(t *testing.T) {
 		"near_cache {\nsize 1MB\n}":    "unknown option 'size': near_cache takes off, or a block with max_size and ttl",
 		"near_cache {\nmax_size -1\n}": "max_size: '-1' is not a size",
 	} {
-		_, err := adapt("{\nfilewallball {\n" + option + "\n}\n}\n")
+		_, err := sitetest.Adapt("{\nfilewallball {\n" + option + "\n}\n}\n")
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -588,7 +423,7 @@ func TestReadmeCaddyfilesAreValid(t *testing.T) {
 	require.NotEmpty(t, blocks)
 	for i, block := range blocks {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			config, err := adapt(string(block[1]))
+			config, err := sitetest.Adapt(string(block[1]))
 			require.NoError(t, err, "%s", block[1])
 			var parsed caddy.Config
 			require.NoError(t, json.Unmarshal(config, &parsed))
@@ -610,25 +445,25 @@ func python(t *testing.T, script string) string {
 
 func TestPythonClientSharesRecords(t *testing.T) {
 	server := redistest.Start(t)
-	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}",
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\n}",
 		"session_lookup {header.X-Token}\nrespond \"{http.session.user_id} {http.session.permissions}\"")
 	host, port, err := net.SplitHostPort(server.Addr())
 	require.NoError(t, err)
 	connect := fmt.Sprintf("import json, redis\nr = redis.Redis(host=%q, port=%s)\n", host, port)
 
 	python(t, connect+`r.set("session:user:123", json.dumps({"user_id": 123, "permissions": ["read", "write"], "name": "김"}), ex=86400)`)
-	a := s.get(t, "/", "X-Token", "123")
+	a := s.Get(t, "/", "X-Token", "123")
 	require.Equal(t, `123 ["read", "write"]`, a.Body)
 	require.Regexp(t, `ttl=8(6400|639\d);`, a.Header.Get("Cache-Status"))
 
-	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/file:meta:test-123?ttl=1h", `{"name": "document.pdf", "size": 1024000}`).Status)
+	require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, "keys/file:meta:test-123?ttl=1h", `{"name": "document.pdf", "size": 1024000}`).Status)
 	require.Equal(t, "document.pdf 1024000 True",
 		python(t, connect+`m = json.loads(r.get("file:meta:test-123")); print(m["name"], m["size"], 3590 < r.ttl("file:meta:test-123") <= 3600)`))
 }
 
 func TestRedisCLISharesRecords(t *testing.T) {
 	server := redistest.Start(t)
-	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond ok")
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond ok")
 	_, port, err := net.SplitHostPort(server.Addr())
 	require.NoError(t, err)
 	cli := func(args ...string) string {
@@ -637,8 +472,52 @@ func TestRedisCLISharesRecords(t *testing.T) {
 		return strings.TrimSpace(string(out))
 	}
 	cli("SET", "session:user:x", `{"user_id": 1}`, "EX", "60")
-	require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", "x").Status)
-	require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, "keys/session:user:y?ttl=1h", `{"user_id":2}`).Status)
+	require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", "x").Status)
+	require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, "keys/session:user:y?ttl=1h", `{"user_id":2}`).Status)
 	require.Equal(t, `{"user_id":2}`, cli("GET", "session:user:y"))
 	require.Regexp(t, `^3(600|59\d)$`, cli("TTL", "session:user:y"))
+}
+
+func TestWarmedAndRestoredFilesAreHits(t *testing.T) {
+	server := redistest.Start(t)
+	root := sitetest.Files(t, map[string]string{"a.txt": "a", "sub/b b.txt": "b", "Caddyfile": "secret"})
+	option := "filewallball {\nredis " + server.Addr() + "\nkey_prefix app:\n}"
+	s := sitetest.Serve(t, option, "root "+root+"\nfile_metadata {\nname files\nsource file_system\n}\nfile_server")
+	hit := func() {
+		t.Helper()
+		for _, path := range []string{"/a.txt", "/sub/b%20b.txt"} {
+			a := s.Get(t, path)
+			require.Equal(t, http.StatusOK, a.Status)
+			require.Contains(t, a.Header.Get("Cache-Status"), "file_metadata; hit", path)
+		}
+	}
+
+	a := s.API(t, http.MethodPost, "warm", `{"route": "files"}`)
+	require.Equal(t, http.StatusBadRequest, a.Status)
+	require.Contains(t, a.Body, "say root")
+	a = s.API(t, http.MethodPost, "warm", `{"route": "files", "root": "`+root+`"}`)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	var last struct {
+		Loaded   int
+		Finished bool
+	}
+	lines := strings.Split(strings.TrimSpace(a.Body), "\n")
+	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &last))
+	require.True(t, last.Finished)
+	require.Equal(t, 3, last.Loaded)
+	require.Zero(t, s.Stats(t).Misses)
+	hit()
+	require.Zero(t, s.Stats(t).Misses)
+
+	backup := s.API(t, http.MethodGet, "backup", "").Body
+	require.NoError(t, server.Client().FlushAll(t.Context()).Err())
+	a = s.API(t, http.MethodPost, "restore", backup)
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+	require.Contains(t, a.Body, `"restored":3,`)
+	hit()
+
+	s.Load(t, option, "respond ok")
+	http.DefaultClient.CloseIdleConnections() // they are of the old admin server
+	a = s.API(t, http.MethodPost, "warm", `{"route": "files", "root": "`+root+`"}`)
+	require.Equal(t, http.StatusNotFound, a.Status, "routes are those of the running configuration")
 }

@@ -1,6 +1,6 @@
 // The commands of long jobs: warm, backup, restore, bench.
 
-package filewallball
+package command_test
 
 import (
 	"encoding/json"
@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // recordsOf has each key of a prefix with its record.
@@ -143,7 +144,7 @@ func TestCommandRestoreNamesBadLinesAndFails(t *testing.T) {
 func TestCommandRestoreOfADamagedFileFails(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
 	for i := range 200 {
-		require.Equal(t, http.StatusNoContent, s.api(t, http.MethodPut, fmt.Sprint("keys/file:meta:", i), `{}`).Status)
+		require.Equal(t, http.StatusNoContent, s.API(t, http.MethodPut, fmt.Sprint("keys/file:meta:", i), `{}`).Status)
 	}
 	file := filepath.Join(t.TempDir(), "cache.gz")
 	require.Zero(t, s.command(t, "backup", "-o", file).status)
@@ -284,7 +285,7 @@ func TestCommandWarmsWhatItIsToldTo(t *testing.T) {
 }
 
 func TestCommandWarmsAllFiles(t *testing.T) {
-	dir := files(t, map[string]string{"a.txt": "a", "sub/b.txt": "b"})
+	dir := sitetest.Files(t, map[string]string{"a.txt": "a", "sub/b.txt": "b"})
 	s := serve(t, "filewallball", "root "+dir+"\nfile_metadata {\nname files\nsource file_system\n}\nfile_server")
 	r := s.command(t, "warm", "files", "--root", dir)
 	require.Zero(t, r.status, r.err)

@@ -1,6 +1,6 @@
 // The command line as a user meets it: the real command against a real Caddy.
 
-package filewallball
+package command_test
 
 import (
 	"encoding/json"
@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 func TestCommandEndsWithAStatus(t *testing.T) {
@@ -32,9 +33,9 @@ func TestCommandShowsStatsHealthAndInfo(t *testing.T) {
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\nalert {\nclients_above 1\n}\n}",
 		"session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
 	for range 3 {
-		require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "abc").Status)
+		require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "abc").Status)
 	}
-	version := s.stats(t).Redis.Version
+	version := s.Stats(t).Redis.Version
 
 	stats := lines(s.good(t, "stats"))
 	require.Contains(t, stats[0], "store redis "+version+", standalone, ")
@@ -126,11 +127,11 @@ func TestCommandNamesKeysWhateverIsInThem(t *testing.T) {
 }
 
 func TestCommandPurges(t *testing.T) {
-	app := newApplication(t)
+	app := sitetest.NewApplication(t)
 	s := serve(t, "filewallball", "session_lookup {header.X-Token} {\nsource http "+app.URL+"\nhash_id off\ntag user:{http.session.user_id}\n}\nrespond hi")
 	fill := func() {
 		for _, token := range []string{"ada1", "ada2", "bob1"} {
-			require.Equal(t, http.StatusOK, s.get(t, "/", "X-Token", token).Status)
+			require.Equal(t, http.StatusOK, s.Get(t, "/", "X-Token", token).Status)
 		}
 	}
 	fill()
@@ -146,7 +147,7 @@ func TestCommandPurges(t *testing.T) {
 }
 
 func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
-	s := site{admin: freeAddr(t)} // nobody is asked
+	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}} // nobody is asked
 	for line, want := range map[string]string{
 		"stat":                              `there is no command "stat": did you mean stats or set?`,
 		"stats now":                         "want no arguments",
@@ -169,7 +170,7 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"backup -o " + os.TempDir():         "is no regular file",
 		"restore":                           "want one file, or - for standard input",
 		"restore -":                         "pass --yes",
-		"restore README.md":                 "nobody can be asked whether to go on: pass --yes",
+		"restore command_test.go":           "nobody can be asked whether to go on: pass --yes",
 		"bench --count many":                `invalid argument "many"`,
 		"stats --address localhost":         `address "localhost" is not right: want host:port or unix//path`,
 		"stats --address localhost:1-9":     "want host:port or unix//path",
@@ -196,12 +197,12 @@ func TestCommandHelps(t *testing.T) {
 }
 
 func TestCommandSaysWhereNoCaddyIs(t *testing.T) {
-	s := site{admin: freeAddr(t)}
+	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}}
 	r := s.command(t, "stats")
 	require.Equal(t, 1, r.status)
-	require.Contains(t, r.err, "no Caddy can be reached at "+s.admin+": connect: connection refused")
+	require.Contains(t, r.err, "no Caddy can be reached at "+s.Admin+": connect: connection refused")
 	require.Contains(t, r.err, "--address takes the host:port of its admin API, or unix//path")
-	r = site{admin: "unix//nowhere/admin.sock"}.command(t, "stats")
+	r = site{sitetest.Site{Admin: "unix//nowhere/admin.sock"}}.command(t, "stats")
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.err, "no Caddy can be reached at unix//nowhere/admin.sock: connect: no such file")
 }
@@ -219,24 +220,24 @@ func TestCommandFindsCaddyLikeCaddysOwnCommands(t *testing.T) {
 	dir, err := os.MkdirTemp("", "fwb") // a socket's path is short
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := site{page: freeAddr(t), admin: "unix/" + dir + "/admin.sock"}
-	s.load(t, "filewallball", "respond hi")
+	s := site{sitetest.Site{Page: sitetest.FreeAddr(t), Admin: "unix/" + dir + "/admin.sock"}}
+	s.Load(t, "filewallball", "respond hi")
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
 	require.Contains(t, s.good(t, "stats"), "memory")
 	s.good(t, "set", "session:user:a", "{}")
 	require.Equal(t, "{}\n", s.command(t, "get", "session:user:a").out)
 
-	withPermissions := site{admin: s.admin + "|0200"}
+	withPermissions := site{sitetest.Site{Admin: s.Admin + "|0200"}}
 	require.Contains(t, withPermissions.good(t, "stats"), "memory")
 
 	config := filepath.Join(dir, "Caddyfile")
-	require.NoError(t, os.WriteFile(config, []byte(s.config("filewallball", "respond hi")), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte(s.Config("filewallball", "respond hi")), 0o600))
 	r := execute(t, "", "filewallball", "stats", "--config", config)
 	require.Zero(t, r.status, r.err)
 	require.Contains(t, r.out, "memory")
 
 	cmd := commandProcess(t, "filewallball", "stats")
-	cmd.Env = append(cmd.Env, "CADDY_ADMIN="+s.admin)
+	cmd.Env = append(cmd.Env, "CADDY_ADMIN="+s.Admin)
 	r = run(t, cmd)
 	require.Zero(t, r.status, r.err)
 	require.Contains(t, r.out, "memory")
@@ -247,7 +248,7 @@ func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
 	s.good(t, "set", "session:user:ada", "{}")
 	s.good(t, "set", "session:user:bob", "{}")
 	complete := func(args ...string) []string {
-		r := execute(t, "", append([]string{"__complete", "filewallball", "--address", s.admin}, args...)...)
+		r := execute(t, "", append([]string{"__complete", "filewallball", "--address", s.Admin}, args...)...)
 		require.Zero(t, r.status, r.err)
 		return lines(r.out)
 	}

@@ -1,7 +1,7 @@
 // The command line where somebody sits at a terminal, which here is a
 // pseudo-terminal.
 
-package filewallball
+package command_test
 
 import (
 	"compress/gzip"
@@ -82,7 +82,7 @@ func TestCommandReadsFromATerminal(t *testing.T) {
 func TestCommandWatchesStatsOnATerminal(t *testing.T) {
 	s := serve(t, "filewallball", "session_lookup {header.X-Token}\nrespond hi")
 	term := s.atTerminal(t, "stats", "--watch", "1ms")
-	require.Equal(t, http.StatusUnauthorized, s.get(t, "/", "X-Token", "a").Status)
+	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "a").Status)
 	term.answer("1: 0 hits, 1 misses", "\x03")
 	status, screen := term.end()
 	require.Zero(t, status)
@@ -125,7 +125,7 @@ func TestCommandAsksBeforeItRestores(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.NoError(t, os.WriteFile(file, []byte(zipped.String()), 0o600))
-	question := "into the cache of the Caddy at " + s.admin + ", and replaces those that are there. Go on? [y/N] "
+	question := "into the cache of the Caddy at " + s.Admin + ", and replaces those that are there. Go on? [y/N] "
 
 	term := s.atTerminal(t, "restore", "--overwrite", file)
 	term.answer(question, "n\n")

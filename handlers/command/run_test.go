@@ -1,6 +1,6 @@
 // How the tests of the command line run it.
 
-package filewallball
+package command_test
 
 import (
 	"bytes"
@@ -13,15 +13,34 @@ import (
 	"testing"
 	"time"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/creack/pty"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	_ "github.com/filewallball/caddy-filewallball"
 	"github.com/filewallball/caddy-filewallball/handlers/command"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // runCommand makes this test's executable the caddy command: see TestMain.
 const runCommand = "FILEWALLBALL_TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runCommand) != "" {
+		caddycmd.Main()
+		return
+	}
+	sitetest.Main(m)
+}
+
+// site is a running Caddy that commands can be run for.
+type site struct{ sitetest.Site }
+
+func serve(t *testing.T, options, directives string) site {
+	t.Helper()
+	return site{sitetest.Serve(t, options, directives)}
+}
 
 // ran is what a command left.
 type ran struct {
@@ -38,7 +57,7 @@ func (s site) command(t *testing.T, args ...string) ran {
 
 func (s site) commandReading(t *testing.T, stdin string, args ...string) ran {
 	t.Helper()
-	return execute(t, stdin, append([]string{"filewallball", "--address", s.admin}, args...)...)
+	return execute(t, stdin, append([]string{"filewallball", "--address", s.Admin}, args...)...)
 }
 
 func execute(t *testing.T, stdin string, args ...string) ran {
@@ -78,7 +97,7 @@ func commandProcess(t *testing.T, args ...string) *exec.Cmd {
 // commandProcess is `caddy filewallball …` for the Caddy of this site.
 func (s site) commandProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	return commandProcess(t, append([]string{"filewallball", "--address", s.admin}, args...)...)
+	return commandProcess(t, append([]string{"filewallball", "--address", s.Admin}, args...)...)
 }
 
 // good is the output of a command that goes well and has nothing to complain of.

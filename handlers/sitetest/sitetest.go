@@ -1,0 +1,171 @@
+// Package sitetest runs a real Caddy with a site and its admin API in the
+// process of a test. The test imports the modules that the site needs.
+//
+// One Caddy runs in a process, so tests of a site run one after the other.
+package sitetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// Main runs the tests of a package, for its TestMain, and fails where they
+// leave a goroutine behind.
+func Main(m *testing.M) {
+	dir, err := os.MkdirTemp("", "filewallball")
+	if err != nil {
+		panic(err)
+	}
+	// nothing of these tests lands among the user's own certificates
+	os.Setenv("XDG_DATA_HOME", dir)
+	os.Setenv("XDG_CONFIG_HOME", dir)
+	goleak.VerifyTestMain(m,
+		// Caddy's own, which outlive a configuration
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"),
+		goleak.Cleanup(func(code int) {
+			os.RemoveAll(dir)
+			os.Exit(code)
+		}))
+}
+
+// Site is a running Caddy: the addresses of its pages and of its admin API.
+type Site struct{ Page, Admin string }
+
+// Serve runs Caddy with these global options and these directives of a site,
+// until the test ends.
+func Serve(t *testing.T, options, directives string) Site {
+	t.Helper()
+	s := Site{Page: FreeAddr(t), Admin: FreeAddr(t)}
+	s.Load(t, options, directives)
+	t.Cleanup(func() {
+		require.NoError(t, caddy.Stop())
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return s
+}
+
+// Config is the Caddyfile of the site with these options and directives.
+func (s Site) Config(options, directives string) string {
+	return fmt.Sprintf(`{
+		admin %s
+		persist_config off
+		grace_period 2s
+		log {
+			output discard
+		}
+		%s
+	}
+	http://%s {
+		%s
+	}`, s.Admin, options, s.Page, directives)
+}
+
+// Load replaces the configuration that runs.
+func (s Site) Load(t *testing.T, options, directives string) {
+	t.Helper()
+	config, err := Adapt(s.Config(options, directives))
+	require.NoError(t, err)
+	require.NoError(t, caddy.Load(config, true))
+}
+
+// Adapt makes JSON of a Caddyfile.
+func Adapt(caddyfile string) ([]byte, error) {
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	return config, err
+}
+
+// FreeAddr is a loopback address that nobody listened at a moment ago.
+func FreeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Answer is a response that has been read.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Request sends a request with headers, each a name and a value, and reads
+// the answer. It follows no redirects.
+func Request(t *testing.T, method, url, body string, headers ...string) Answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return Answer{resp.StatusCode, resp.Header, string(content)}
+}
+
+// Get asks for a path of the site.
+func (s Site) Get(t *testing.T, path string, headers ...string) Answer {
+	t.Helper()
+	return Request(t, http.MethodGet, "http://"+s.Page+path, "", headers...)
+}
+
+// API sends a request to an endpoint of the plugin's admin API.
+func (s Site) API(t *testing.T, method, endpoint, body string) Answer {
+	t.Helper()
+	return Request(t, method, "http://"+s.Admin+"/filewallball/"+endpoint, body)
+}
+
+// Stats are what the tests want to know of the statistics.
+type Stats struct {
+	Store    string
+	Hits     int
+	Misses   int
+	Families map[string]struct{ Hits, Misses, Absent int }
+	Routes   map[string]struct {
+		Family string
+		Hits   int
+	}
+	Sources map[string]struct{ Requests, Errors, Coalesced int }
+	Pool    *struct{ Size, Total int }
+	Redis   *struct{ Version string }
+}
+
+// Stats asks the admin API for them.
+func (s Site) Stats(t *testing.T) (stats Stats) {
+	t.Helper()
+	a := s.API(t, http.MethodGet, "stats", "")
+	require.Equal(t, http.StatusOK, a.Status)
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &stats))
+	return stats
+}
+
+// Files makes a directory of files, by their names and contents.
+func Files(t *testing.T, contents map[string]string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, content := range contents {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, []byte(content), 0o644))
+	}
+	return dir
+}
