@@ -59,8 +59,8 @@ func (s *FileSystem) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[s
 			return
 		}
 		w := &walk{
-			FileSystem: s, ctx: ctx, repl: repl, root: s.root.Expand(repl, "."), fsys: fsys,
-			stat: s.statter(fsys, scope), yield: yield,
+			ctx: ctx, repl: repl, root: s.root.Expand(repl, "."), hidden: s.hidden,
+			fsys: fsys, stat: s.statter(fsys, scope), yield: yield,
 		}
 		w.dir("", nil)
 	}
@@ -68,13 +68,13 @@ func (s *FileSystem) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[s
 
 // walk goes through a file system.
 type walk struct {
-	*FileSystem
-	ctx   context.Context
-	repl  *caddy.Replacer
-	root  string // replaces that of the source, a template
-	fsys  fs.FS
-	stat  func(string) (fs.FileInfo, error)
-	yield func(string, error) bool
+	ctx    context.Context
+	repl   *caddy.Replacer
+	root   string
+	hidden hideList
+	fsys   fs.FS
+	stat   func(string) (fs.FileInfo, error)
+	yield  func(string, error) bool
 }
 
 // dir goes through a directory, unless it is one of those above it. It tells
