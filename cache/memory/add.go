@@ -11,10 +11,10 @@ import (
 
 // AddMany writes the records whose keys have neither a record nor a lease, or
 // none of them where one is in error.
-func (s *Store) AddMany(_ context.Context, items []cache.Item) (added int, err error) {
+func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err error) {
 	entries := make([]cache.Entry, len(items))
 	for i, item := range items {
-		if entries[i], err = s.entry(item.Record, item.TTL); err != nil {
+		if entries[i], err = s.entry(ctx, item.Record, item.TTL); err != nil {
 			return 0, fmt.Errorf("item %d: %w", i, err)
 		}
 	}
@@ -27,5 +27,6 @@ func (s *Store) AddMany(_ context.Context, items []cache.Item) (added int, err e
 			return entries[i], otter.WriteOp
 		})
 	}
+	s.keeper.changed.Store(true)
 	return added, s.open()
 }

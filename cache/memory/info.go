@@ -8,27 +8,27 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Ping tells whether the store is open.
-func (s *Store) Ping(context.Context) error { return s.open() }
+// Ping tells whether the store is open. It waits until its file is read.
+func (s *Store) Ping(ctx context.Context) error { return s.await(ctx) }
 
 // Pool is nil: there are no connections.
 func (s *Store) Pool() *cache.PoolStats { return nil }
 
 // Info describes the store as if it were a server of its own. The memory is
 // that of the entries, as [Options].MaxSize counts it.
-func (s *Store) Info(context.Context) (cache.ServerInfo, error) {
-	if err := s.open(); err != nil {
+func (s *Store) Info(ctx context.Context) (cache.ServerInfo, error) {
+	if err := s.await(ctx); err != nil {
 		return cache.ServerInfo{}, err
 	}
 	s.records.CleanUp() // what is written a moment ago is not counted yet
-	used := int64(s.records.WeightedSize())
+	used, most := int64(s.records.WeightedSize()), s.options.Load().MaxSize
 	return cache.ServerInfo{
 		Mode:              "memory",
 		UptimeSeconds:     int64(time.Since(s.started).Seconds()),
 		UsedMemory:        used,
 		UsedMemoryHuman:   human(used),
-		MaxMemory:         s.options.MaxSize,
-		MemoryUsedPercent: 100 * float64(used) / float64(s.options.MaxSize),
+		MaxMemory:         most,
+		MemoryUsedPercent: 100 * float64(used) / float64(most),
 		Keys:              int64(s.records.EstimatedSize()),
 		ExpiredKeys:       s.expired.Load(),
 		EvictedKeys:       s.evicted.Load(),

@@ -1,10 +1,15 @@
 // Package memory is the embedded store: records in this process's memory, for
-// a site of one node that needs no Redis. What it holds ends with the process.
+// a site of one node that needs no Redis. What it holds ends with the process,
+// unless it has a file that it keeps them in.
+//
+// persist.go has when the file is read and written, codec.go what stands in
+// it, and replace.go how it is written so that a crash leaves it whole.
 package memory
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"sync/atomic"
 	"time"
@@ -21,6 +26,8 @@ const (
 	// bytes: the record, otter's node and its share of the hash table, as
 	// measured.
 	EntryOverhead = 200
+	// DefaultSaveInterval is between two saves where nothing else is configured.
+	DefaultSaveInterval = time.Minute
 )
 
 // Options of a store.
@@ -32,18 +39,52 @@ type Options struct {
 	// MaxValueSize is the largest record in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
 	MaxValueSize int
+	// File keeps records, their tags and their expiry over a restart. It is
+	// read at the store's first use, and written by Close and while the store
+	// is used. A relative name is one in the working directory. Default: none.
+	File string
+	// SaveInterval is how long a change may stay unwritten: a crash forgets
+	// what it made. Each save writes all records. Default 1m.
+	SaveInterval time.Duration
+	// Logger is told what becomes of the file. Default: nobody is.
+	Logger *slog.Logger
 }
 
-// Store is a [cache.Store] in memory. It needs no context: no call waits for
-// anything but short locks, and a [Store.Peek] not even for those.
+// complete checks options and puts defaults where nothing is set.
+func (o *Options) complete() error {
+	if o.MaxSize < 0 || o.MaxValueSize < 0 {
+		return fmt.Errorf("sizes cannot be negative: max size %d, max value size %d", o.MaxSize, o.MaxValueSize)
+	}
+	if o.SaveInterval < 0 {
+		return fmt.Errorf("save interval cannot be negative: %s", o.SaveInterval)
+	}
+	if o.MaxSize == 0 {
+		o.MaxSize = DefaultMaxSize
+	}
+	if o.MaxValueSize == 0 {
+		o.MaxValueSize = cache.DefaultMaxValueSize
+	}
+	if o.SaveInterval == 0 {
+		o.SaveInterval = DefaultSaveInterval
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Store is a [cache.Store] in memory. No call waits for anything but short
+// locks, and a [Store.Peek] not even for those; only while the file of the
+// store is read do calls wait for that, as long as their context lets them.
 type Store struct {
-	options Options
+	options atomic.Pointer[Options]
 	records *otter.Cache[string, cache.Entry]
 	leases  leases
 	tags    tags
 	upkeep  upkeep
+	keeper  *keeper
 	started time.Time
-	closed  atomic.Bool
+	state   atomic.Int32
 
 	// linger is how long records are kept after they expired, for those who
 	// rather have an old answer than none.
@@ -52,19 +93,24 @@ type Store struct {
 	expired, evicted atomic.Int64
 }
 
-// New returns an empty store, to be closed when it is not needed any more.
+// The states of a store, in their order.
+const (
+	unread int32 = iota // it has a file that is still to be read
+	opened
+	closed
+)
+
+// New returns a store, to be closed when it is not needed any more. It touches
+// no file before it is used.
 func New(options Options) (*Store, error) {
-	if options.MaxSize == 0 {
-		options.MaxSize = DefaultMaxSize
+	if err := options.complete(); err != nil {
+		return nil, err
 	}
-	if options.MaxValueSize == 0 {
-		options.MaxValueSize = cache.DefaultMaxValueSize
+	s := &Store{started: time.Now(), keeper: newKeeper()}
+	s.options.Store(&options)
+	if options.File == "" {
+		s.state.Store(opened)
 	}
-	if options.MaxSize < 0 || options.MaxValueSize < 0 {
-		return nil, fmt.Errorf("sizes cannot be negative: max size %d, max value size %d",
-			options.MaxSize, options.MaxValueSize)
-	}
-	s := &Store{options: options, started: time.Now()}
 	var err error
 	s.records, err = otter.New(&otter.Options[string, cache.Entry]{
 		MaximumWeight:    uint64(options.MaxSize),
@@ -78,6 +124,29 @@ func New(options Options) (*Store, error) {
 		return nil, fmt.Errorf("making the embedded store: %w", err)
 	}
 	return s, nil
+}
+
+// Adjust gives a store other options while it is used. Records stay, but for
+// those that a lower limit leaves no room for. A store in use knows better than
+// any file: one that it is told to use from now on is written and not read, and
+// what stands there is set aside.
+func (s *Store) Adjust(options Options) error {
+	if err := options.complete(); err != nil {
+		return err
+	}
+	old := s.options.Swap(&options)
+	if options.MaxSize != old.MaxSize {
+		s.records.SetMaximum(uint64(options.MaxSize))
+	}
+	if options.MaxValueSize < old.MaxValueSize {
+		for key, entry := range s.records.All() {
+			if entry.Record.Size() > options.MaxValueSize {
+				s.remove(key)
+			}
+		}
+	}
+	s.adjustKeeper()
+	return nil
 }
 
 func weigh(key string, entry cache.Entry) uint32 {
@@ -110,7 +179,7 @@ func (s *Store) KeepStale(d time.Duration) {
 // Stale finds a record that expired at most maxAge ago.
 func (s *Store) Stale(key string, maxAge time.Duration) (cache.Entry, bool) {
 	entry, ok := s.records.GetIfPresent(key)
-	return entry, ok && !s.closed.Load() && time.Now().UnixNano()-entry.Expires <= int64(maxAge)
+	return entry, ok && s.state.Load() == opened && time.Now().UnixNano()-entry.Expires <= int64(maxAge)
 }
 
 func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
@@ -122,16 +191,18 @@ func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
 	}
 }
 
-// Close ends the upkeep of the store. Nothing that it started is left.
+// Close saves what the store knows, where it has a file, and ends its upkeep.
+// Nothing that it started is left. A store that was never used is not saved.
 func (s *Store) Close() error {
-	s.closed.Store(true)
+	s.state.Store(closed)
+	s.keeper.stop()
 	s.records.StopAllGoroutines()
 	s.upkeep.close()
 	return nil
 }
 
 func (s *Store) open() error {
-	if s.closed.Load() {
+	if s.state.Load() == closed {
 		return cache.ErrClosed
 	}
 	return nil
@@ -140,9 +211,10 @@ func (s *Store) open() error {
 // Name is "memory".
 func (s *Store) Name() string { return "memory" }
 
-// Peek is Get without a context. It takes no lock and allocates nothing.
+// Peek is Get without a context. It takes no lock and allocates nothing. It
+// finds nothing until the store's file is read.
 func (s *Store) Peek(key string, now time.Time) (cache.Entry, bool) {
-	if s.closed.Load() {
+	if s.state.Load() != opened {
 		return cache.Entry{}, false
 	}
 	entry, ok := s.records.GetIfPresent(key)
@@ -153,13 +225,19 @@ func (s *Store) Peek(key string, now time.Time) (cache.Entry, bool) {
 }
 
 // Get reads a record and when it expires.
-func (s *Store) Get(_ context.Context, key string) (cache.Entry, error) {
+func (s *Store) Get(ctx context.Context, key string) (cache.Entry, error) {
+	if err := s.await(ctx); err != nil {
+		return cache.Entry{}, err
+	}
 	entry, _ := s.Peek(key, time.Now())
 	return entry, s.open()
 }
 
 // GetMany is Get for each of the keys.
-func (s *Store) GetMany(_ context.Context, keys []string) ([]cache.Got, error) {
+func (s *Store) GetMany(ctx context.Context, keys []string) ([]cache.Got, error) {
+	if err := s.await(ctx); err != nil {
+		return nil, err
+	}
 	got := make([]cache.Got, len(keys))
 	now := time.Now()
 	for i, key := range keys {
@@ -169,8 +247,8 @@ func (s *Store) GetMany(_ context.Context, keys []string) ([]cache.Got, error) {
 }
 
 // Set writes a record and ends the key's lease.
-func (s *Store) Set(_ context.Context, key string, record *cache.Record, ttl time.Duration) error {
-	entry, err := s.entry(record, ttl)
+func (s *Store) Set(ctx context.Context, key string, record *cache.Record, ttl time.Duration) error {
+	entry, err := s.entry(ctx, record, ttl)
 	if err != nil {
 		return err
 	}
@@ -180,11 +258,11 @@ func (s *Store) Set(_ context.Context, key string, record *cache.Record, ttl tim
 
 // SetMany is Set for each of the items, or for none of them where one is in
 // error.
-func (s *Store) SetMany(_ context.Context, items []cache.Item) error {
+func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 	entries := make([]cache.Entry, len(items))
 	for i, item := range items {
 		var err error
-		if entries[i], err = s.entry(item.Record, item.TTL); err != nil {
+		if entries[i], err = s.entry(ctx, item.Record, item.TTL); err != nil {
 			return fmt.Errorf("item %d: %w", i, err)
 		}
 	}
@@ -205,29 +283,33 @@ func (s *Store) write(key string, entry cache.Entry) {
 		s.leases.end(key)
 		return entry, otter.WriteOp
 	})
+	s.keeper.changed.Store(true)
 }
 
 // entry checks what is to be written.
-func (s *Store) entry(record *cache.Record, ttl time.Duration) (cache.Entry, error) {
-	if record.Size() > s.options.MaxValueSize {
-		return cache.Entry{}, fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, s.options.MaxValueSize)
+func (s *Store) entry(ctx context.Context, record *cache.Record, ttl time.Duration) (cache.Entry, error) {
+	if most := s.options.Load().MaxValueSize; record.Size() > most {
+		return cache.Entry{}, fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, most)
 	}
-	expires, err := s.expires(ttl)
+	expires, err := s.expires(ctx, ttl)
 	return cache.Entry{Record: record, Expires: expires}, err
 }
 
 // expires is the time at which a TTL ends that begins now.
-func (s *Store) expires(ttl time.Duration) (int64, error) {
+func (s *Store) expires(ctx context.Context, ttl time.Duration) (int64, error) {
 	if ttl < cache.MinTTL {
 		return 0, fmt.Errorf("ttl is %s, want at least %s", ttl, cache.MinTTL)
 	}
+	if err := s.await(ctx); err != nil {
+		return 0, err
+	}
 	now := time.Now().UnixNano()
-	return now + min(int64(ttl), math.MaxInt64-now), s.open()
+	return now + min(int64(ttl), math.MaxInt64-now), nil
 }
 
 // Touch gives a record that is there a new TTL.
-func (s *Store) Touch(_ context.Context, key string, ttl time.Duration) (bool, error) {
-	expires, err := s.expires(ttl)
+func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	expires, err := s.expires(ctx, ttl)
 	if err != nil {
 		return false, err
 	}
@@ -238,30 +320,39 @@ func (s *Store) Touch(_ context.Context, key string, ttl time.Duration) (bool, e
 		}
 		return cache.Entry{Record: current.Record, Expires: expires}, otter.WriteOp
 	})
+	s.keeper.changed.Store(true)
 	return touched, nil
 }
 
 // Delete drops records and ends the keys' leases.
-func (s *Store) Delete(_ context.Context, keys ...string) (int, error) {
-	deleted := 0
-	if err := s.open(); err != nil {
-		return deleted, err
+func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
+	if err := s.await(ctx); err != nil {
+		return 0, err
 	}
+	deleted := 0
 	for _, key := range keys {
-		s.records.Compute(key, func(current cache.Entry, _ bool) (none cache.Entry, op otter.ComputeOp) {
-			s.leases.end(key)
-			if live(current) {
-				deleted++
-			}
-			return none, otter.InvalidateOp
-		})
+		if s.remove(key) {
+			deleted++
+		}
 	}
 	return deleted, nil
 }
 
+func (s *Store) remove(key string) (removed bool) {
+	s.records.Compute(key, func(current cache.Entry, _ bool) (none cache.Entry, op otter.ComputeOp) {
+		s.leases.end(key)
+		removed = live(current)
+		return none, otter.InvalidateOp
+	})
+	if removed {
+		s.keeper.changed.Store(true)
+	}
+	return removed
+}
+
 // Acquire takes the key's lease where the store has nothing newer than old.
-func (s *Store) Acquire(_ context.Context, key string, old *cache.Record, ttl time.Duration) (token string, now cache.Entry, err error) {
-	if _, err := s.expires(ttl); err != nil {
+func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (token string, now cache.Entry, err error) {
+	if _, err := s.expires(ctx, ttl); err != nil {
 		return "", cache.Entry{}, err
 	}
 	s.records.Compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
@@ -276,8 +367,8 @@ func (s *Store) Acquire(_ context.Context, key string, old *cache.Record, ttl ti
 }
 
 // Fill writes a record under a lease where the store has nothing newer than old.
-func (s *Store) Fill(_ context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
-	entry, err := s.entry(record, ttl)
+func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
+	entry, err := s.entry(ctx, record, ttl)
 	if err != nil {
 		return false, err
 	}
@@ -289,6 +380,7 @@ func (s *Store) Fill(_ context.Context, key, token string, old, record *cache.Re
 		filled = true
 		return entry, otter.WriteOp
 	})
+	s.keeper.changed.Store(true)
 	return filled, nil
 }
 

@@ -3,6 +3,7 @@ package memory_test
 import (
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,7 +18,12 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(saverEnv); file != "" {
+		saveForever(file)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

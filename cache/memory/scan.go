@@ -16,6 +16,9 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	if prefix == "" {
 		return 0, errors.New("deleting by prefix: the prefix is empty")
 	}
+	if err := s.await(ctx); err != nil {
+		return 0, err
+	}
 	// leases first: a fill is then either refused or done early enough to be
 	// among the keys
 	s.leases.endPrefix(prefix)
@@ -30,7 +33,10 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 
 // Scan lists keys in ascending order; the cursor is the last key of the page
 // before. Each page looks at all keys of the store, but keeps only its own.
-func (s *Store) Scan(_ context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
+func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
+	if err := s.await(ctx); err != nil {
+		return nil, "", err
+	}
 	limit = max(1, limit)
 	for key, entry := range s.records.All() {
 		if !live(entry) || !strings.HasPrefix(key, prefix) || cursor != "" && key <= cursor {
@@ -55,6 +61,10 @@ func (s *Store) Scan(_ context.Context, prefix, cursor string, limit int) (keys 
 // Records lists records one by one, each once.
 func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.Listed, error] {
 	return func(yield func(cache.Listed, error) bool) {
+		if err := s.await(ctx); err != nil {
+			yield(cache.Listed{}, err)
+			return
+		}
 		for key, entry := range s.records.All() {
 			if err := errors.Join(s.open(), ctx.Err()); err != nil {
 				yield(cache.Listed{}, err)

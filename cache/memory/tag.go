@@ -18,6 +18,8 @@ type tags struct {
 	bearers map[string]map[string]time.Time // tag, key: until when
 	dropped map[string]time.Time            // tag: when
 	pruneAt int                             // number of tags at which to look for what has expired
+	// saving has the tags of each key while the store is saved, else nil.
+	saving map[string][]savedTag
 }
 
 // add notes that a key bears a tag, and tells when the tag was last dropped.
@@ -34,7 +36,40 @@ func (t *tags) add(tag, key string, until, now time.Time) (dropped time.Time) {
 		removeBefore(keys, now)
 	}
 	keys[key] = until
+	if t.saving != nil {
+		t.saving[key] = append(t.saving[key], savedTag{[]byte(tag), until.UnixNano()})
+	}
 	return t.dropped[tag]
+}
+
+// beginSave notes which tags each key bears, until endSave. A key has its tags
+// before it has its record, so what is seen among the records from now on has
+// all its tags here.
+func (t *tags) beginSave() {
+	t.mu.Lock()
+	t.saving = make(map[string][]savedTag)
+	t.mu.Unlock()
+	for _, tag := range t.names() {
+		name := []byte(tag)
+		t.mu.Lock()
+		for key, until := range t.bearers[tag] {
+			t.saving[key] = append(t.saving[key], savedTag{name, until.UnixNano()})
+		}
+		t.mu.Unlock()
+	}
+}
+
+// saved are the tags of a key between beginSave and endSave.
+func (t *tags) saved(key string) []savedTag {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.saving[key]
+}
+
+func (t *tags) endSave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.saving = nil
 }
 
 // drop takes the keys of a tag, and remembers when.
@@ -78,8 +113,8 @@ func removeBefore(times map[string]time.Time, limit time.Time) {
 }
 
 // Tag notes that a key bears tags.
-func (s *Store) Tag(_ context.Context, key string, tags []string, ttl, since time.Duration) (bool, error) {
-	if _, err := s.expires(ttl); err != nil {
+func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl, since time.Duration) (bool, error) {
+	if _, err := s.expires(ctx, ttl); err != nil {
 		return false, err
 	}
 	now := time.Now()
@@ -88,6 +123,7 @@ func (s *Store) Tag(_ context.Context, key string, tags []string, ttl, since tim
 			return false, nil
 		}
 	}
+	s.keeper.changed.Store(true)
 	return since < cache.TagMemory, nil
 }
 
@@ -96,12 +132,19 @@ func (s *Store) DeleteTag(ctx context.Context, tag string) (int, error) {
 	if tag == "" {
 		return 0, errors.New("deleting by tag: the tag is empty")
 	}
+	if err := s.await(ctx); err != nil {
+		return 0, err
+	}
 	return s.Delete(ctx, s.tags.drop(tag, time.Now())...)
 }
 
 // Tags lists the keys that bear tags, a tag at a time.
-func (s *Store) Tags(context.Context) iter.Seq2[cache.Tagged, error] {
+func (s *Store) Tags(ctx context.Context) iter.Seq2[cache.Tagged, error] {
 	return func(yield func(cache.Tagged, error) bool) {
+		if err := s.await(ctx); err != nil {
+			yield(cache.Tagged{}, err)
+			return
+		}
 		for _, tag := range s.tags.names() {
 			for key, until := range s.tags.of(tag) {
 				if !until.After(time.Now()) {

@@ -1,0 +1,268 @@
+// What stands in the file of a store: a line of JSON for each record, with all
+// that belongs to it, between a first line that names the format and a last
+// one that counts the records. In front of each line stands a checksum
+// (CRC-32C, in hex) of all lines up to it. So a line counts only if it and all
+// before it are as they were written, and a file without its last line is not
+// whole. Keys and tags, which may be any bytes, are in base64.
+
+package memory
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const (
+	formatName    = "filewallball records"
+	formatVersion = 1
+	// sumLen is the length of a checksum and the space after it.
+	sumLen = 9
+	// lineRoom is what a line has room for beside the record's text.
+	lineRoom = 1 << 20
+)
+
+// errDamaged says that the file is not as it was written.
+var errDamaged = errors.New("file is damaged")
+
+// castagnoli is the polynomial that processors know.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type savedHeader struct {
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+	// Saved is when, in nanoseconds of Unix time; it makes the checksums of
+	// each save different ones.
+	Saved int64 `json:"saved"`
+}
+
+type savedRecord struct {
+	Key []byte `json:"key,omitempty"`
+	// Expires is in nanoseconds of Unix time.
+	Expires int64      `json:"expires,omitempty"`
+	Tags    []savedTag `json:"tags,omitempty"`
+	// Value is the record's text.
+	Value string `json:"value,omitempty"`
+}
+
+type savedTag struct {
+	Tag []byte `json:"tag"`
+	// Until is when the record ceases to bear it, in nanoseconds of Unix time.
+	Until int64 `json:"until"`
+}
+
+type savedEnd struct {
+	// Records is how many lines there are between the first and this one.
+	Records *int64 `json:"end,omitempty"`
+}
+
+// writeFile puts the store's records in place of what the file holds.
+func (s *Store) writeFile(ctx context.Context, path string) error {
+	s.tags.beginSave()
+	defer s.tags.endSave()
+	return replace(path, func(w io.Writer) error { return s.writeRecords(ctx, w) })
+}
+
+func (s *Store) writeRecords(ctx context.Context, w io.Writer) error {
+	e := newEncoder(w)
+	if err := e.put(savedHeader{formatName, formatVersion, time.Now().UnixNano()}); err != nil {
+		return err
+	}
+	n := int64(0)
+	for key, entry := range s.records.All() { // holds no lock while a record is written
+		if !live(entry) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		record := savedRecord{[]byte(key), entry.Expires, s.tags.saved(key), entry.Record.Text()}
+		if err := e.put(record); err != nil {
+			return err
+		}
+		n++
+	}
+	return e.put(savedEnd{&n})
+}
+
+// encoder writes lines.
+type encoder struct {
+	w    io.Writer
+	line bytes.Buffer
+	json *json.Encoder
+	sum  uint32
+}
+
+func newEncoder(w io.Writer) *encoder {
+	e := &encoder{w: w}
+	e.json = json.NewEncoder(&e.line)
+	e.json.SetEscapeHTML(false)
+	return e
+}
+
+func (e *encoder) put(v any) error {
+	e.line.Reset()
+	if err := e.json.Encode(v); err != nil {
+		return fmt.Errorf("encoding a record: %w", err)
+	}
+	e.sum = crc32.Update(e.sum, castagnoli, e.line.Bytes())
+	if _, err := fmt.Fprintf(e.w, "%08x ", e.sum); err != nil {
+		return err
+	}
+	_, err := e.w.Write(e.line.Bytes())
+	return err
+}
+
+// counts are what became of the records of a file.
+type counts struct {
+	kept    int64
+	expired int64
+	dropped int64 // larger than the store takes
+}
+
+// readFile puts the file's records into the store, up to where it is damaged.
+func (s *Store) readFile(ctx context.Context, path string) (n counts, err error) {
+	if err := regular(path); err != nil {
+		return n, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return n, err
+	}
+	defer f.Close()
+	return s.readRecords(ctx, f)
+}
+
+func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err error) {
+	d := decoder{r: bufio.NewReaderSize(r, 64<<10)}
+	var header savedHeader
+	line, err := d.next(ctx, lineRoom)
+	if err != nil {
+		return n, fmt.Errorf("reading the first line: %w", err)
+	}
+	if json.Unmarshal(line, &header) != nil || header.Format != formatName {
+		return n, fmt.Errorf("%w: it does not begin as a file of records does", errDamaged)
+	}
+	if header.Version != formatVersion {
+		return n, fmt.Errorf("format version %d is not known, want %d", header.Version, formatVersion)
+	}
+	for lines := int64(0); ; lines++ {
+		limit := lineLimit(s.options.Load().MaxValueSize)
+		line, err := d.next(ctx, limit)
+		if err != nil {
+			return n, fmt.Errorf("reading line %d: %w", lines+2, err)
+		}
+		if line == nil {
+			n.dropped++
+			continue
+		}
+		var saved struct {
+			savedRecord
+			savedEnd
+		}
+		if json.Unmarshal(line, &saved) != nil {
+			return n, fmt.Errorf("%w: line %d is not as it is written", errDamaged, lines+2)
+		}
+		if saved.Records != nil {
+			return n, d.end(*saved.Records, lines)
+		}
+		s.restore(&saved.savedRecord, &n)
+	}
+}
+
+// lineLimit is the longest line that can hold a record of up to the size:
+// encoded as JSON once more, it can take six bytes where it took one.
+func lineLimit(maxValueSize int) int { return lineRoom + 6*min(maxValueSize, 1<<28) }
+
+// restore puts one record into the store.
+func (s *Store) restore(saved *savedRecord, n *counts) {
+	now := time.Now()
+	if saved.Expires <= now.UnixNano() {
+		n.expired++
+		return
+	}
+	record, err := cache.Decode(saved.Value, s.options.Load().MaxValueSize)
+	if err != nil {
+		n.dropped++
+		return
+	}
+	key := string(saved.Key)
+	for _, tag := range saved.Tags {
+		if until := time.Unix(0, tag.Until); until.After(now) {
+			s.tags.add(string(tag.Tag), key, until, now)
+		}
+	}
+	s.records.Set(key, cache.Entry{Record: record, Expires: saved.Expires})
+	n.kept++
+}
+
+// decoder reads lines.
+type decoder struct {
+	r    *bufio.Reader
+	line []byte
+	sum  uint32
+}
+
+// next reads a line, which is valid until the next call; it is nil where the
+// line is sound but longer than the limit.
+func (d *decoder) next(ctx context.Context, limit int) ([]byte, error) {
+	var head [sumLen]byte
+	if _, err := io.ReadFull(d.r, head[:]); err != nil {
+		return nil, early(err)
+	}
+	d.line = d.line[:0]
+	fits := true
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		part, err := d.r.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return nil, early(err)
+		}
+		more = err != nil
+		d.sum = crc32.Update(d.sum, castagnoli, part)
+		if fits = fits && len(d.line)+len(part) <= limit; fits {
+			d.line = append(d.line, part...)
+		}
+	}
+	sum, err := strconv.ParseUint(string(head[:sumLen-1]), 16, 32)
+	switch {
+	case err != nil || head[sumLen-1] != ' ' || uint32(sum) != d.sum:
+		return nil, fmt.Errorf("%w: its checksum is wrong", errDamaged)
+	case !fits:
+		return nil, nil
+	}
+	return d.line, nil
+}
+
+// end checks what comes with the last line and after it.
+func (d *decoder) end(claimed, lines int64) error {
+	if claimed != lines {
+		return fmt.Errorf("%w: it has %d records and should have %d", errDamaged, lines, claimed)
+	}
+	if _, err := d.r.ReadByte(); err == nil {
+		return fmt.Errorf("%w: it goes on after its last line", errDamaged)
+	} else if err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// early is the error of a file that ends within a line or without its last.
+func early(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fmt.Errorf("%w: it ends early", errDamaged)
+	}
+	return err
+}

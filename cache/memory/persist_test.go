@@ -1,0 +1,529 @@
+package memory_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
+)
+
+func TestConformanceWithAFile(t *testing.T) {
+	t.Parallel()
+	cachetest.Run(t, func(t *testing.T) cache.Store {
+		return open(t, memory.Options{File: filepath.Join(t.TempDir(), "records"), SaveInterval: time.Millisecond})
+	})
+}
+
+// logs are the lines of a log, without their times.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *logs) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), part)
+}
+
+func set(t testing.TB, s *memory.Store, key, text string, tags ...string) {
+	t.Helper()
+	ok, err := s.Tag(t.Context(), key, tags, time.Hour, 0)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.NoError(t, s.Set(t.Context(), key, decode(t, text), time.Hour))
+}
+
+func text(t testing.TB, s *memory.Store, key string) string {
+	t.Helper()
+	entry, err := s.Get(t.Context(), key)
+	require.NoError(t, err)
+	if entry.Record == nil {
+		return ""
+	}
+	return entry.Record.Text()
+}
+
+// restart closes the store and opens another with the options.
+func restart(t testing.TB, s *memory.Store, options memory.Options) *memory.Store {
+	t.Helper()
+	require.NoError(t, s.Close())
+	return open(t, options)
+}
+
+// beside are the files beside a file, with what follows its name.
+func beside(t testing.TB, file string) (found []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(file))
+	require.NoError(t, err)
+	for _, entry := range entries {
+		if more, ok := strings.CutPrefix(entry.Name(), filepath.Base(file)); ok && more != "" {
+			found = append(found, entry.Name())
+		}
+	}
+	return found
+}
+
+func TestRecordsOutliveARestart(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "state", "records")
+	options := memory.Options{File: file}
+	s := open(t, options)
+	values := map[string]string{
+		"session:user:ada":         `{"user_id": 1}`,
+		"spaces and\nlines":        "{\n\t\"a\" : \"<b>\\u0000é\u2028\" }\r\n",
+		"known to be absent":       "null",
+		"known to be denied":       `{"denied": 403}`,
+		"no UTF-8 \xff\xfe":        `{"a":1.000000000000000000001}`,
+		strings.Repeat("k", 1<<16): `{"a":"` + strings.Repeat(`\"`, 1<<18) + `"}`,
+		"":                         `{"empty":"key"}`,
+	}
+	expires := make(map[string]int64)
+	for key, value := range values {
+		set(t, s, key, value)
+		entry, _ := s.Peek(key, time.Now())
+		expires[key] = entry.Expires
+	}
+	for range 3 {
+		s = restart(t, s, options)
+		for key, value := range values {
+			require.Equal(t, value, text(t, s, key))
+			entry, ok := s.Peek(key, time.Now())
+			require.True(t, ok)
+			require.Equal(t, expires[key], entry.Expires)
+		}
+		set(t, s, "one more", "{}")
+	}
+	n, err := s.Delete(t.Context(), "session:user:ada")
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	s = restart(t, s, options)
+	require.Empty(t, text(t, s, "session:user:ada"), "what was deleted stays so")
+
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+	info, err = os.Stat(filepath.Dir(file))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+	require.Empty(t, beside(t, file))
+}
+
+func TestTagsOutliveARestart(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
+	s := open(t, options)
+	set(t, s, "ada1", `{}`, "user:ada", "all", "no UTF-8 \xff")
+	set(t, s, "ada2", `{}`, "user:ada", "all")
+	set(t, s, "bob1", `{}`, "user:bob", "all")
+	s = restart(t, s, options)
+	n, err := s.DeleteTag(t.Context(), "user:ada")
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	require.Empty(t, text(t, s, "ada1"))
+	s = restart(t, s, options)
+	require.Equal(t, "{}", text(t, s, "bob1"))
+	set(t, s, "eve1", `{}`, "all")
+	n, err = s.DeleteTag(t.Context(), "all")
+	require.NoError(t, err)
+	require.Equal(t, 2, n, "bob1 and eve1")
+}
+
+func TestLeasesEndWithTheProcess(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
+	s := open(t, options)
+	token, _, err := s.Acquire(t.Context(), "a", nil, time.Hour)
+	require.NoError(t, err)
+	set(t, s, "b", `{}`)
+	s = restart(t, s, options)
+	filled, err := s.Fill(t.Context(), "a", token, nil, decode(t, `{}`), time.Hour)
+	require.NoError(t, err)
+	require.False(t, filled)
+	again, _, err := s.Acquire(t.Context(), "a", nil, time.Hour)
+	require.NoError(t, err)
+	require.NotEmpty(t, again)
+}
+
+func TestRecordsExpireWhileNobodyRuns(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
+	s := open(t, options)
+	set(t, s, "long", `{}`)
+	require.NoError(t, s.Set(t.Context(), "short", decode(t, `{}`), 300*time.Millisecond))
+	over := time.Now().Add(300 * time.Millisecond)
+	require.NoError(t, s.Close())
+	require.Eventually(t, func() bool { return time.Now().After(over) }, 5*time.Second, time.Millisecond)
+	s = open(t, options)
+	require.Empty(t, text(t, s, "short"))
+	require.Equal(t, "{}", text(t, s, "long"))
+}
+
+// caddy validate makes stores and does not use them.
+func TestStoreThatIsNotUsedTouchesNoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	damaged := filepath.Join(dir, "damaged")
+	require.NoError(t, os.WriteFile(damaged, []byte("not records"), 0o644))
+	for _, file := range []string{damaged, filepath.Join(dir, "none", "records")} {
+		var l logs
+		s := open(t, memory.Options{File: file, SaveInterval: time.Millisecond, Logger: l.logger()})
+		require.NoError(t, s.Adjust(memory.Options{File: file, MaxSize: 1 << 20, Logger: l.logger()}))
+		require.NoError(t, s.Close())
+		require.Zero(t, l.count("\n"))
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	content, err := os.ReadFile(damaged)
+	require.NoError(t, err)
+	require.Equal(t, "not records", string(content))
+}
+
+func TestChangesAreSavedWhileTheStoreIsUsed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "records")
+	s := open(t, memory.Options{File: file, SaveInterval: 5 * time.Millisecond})
+	has := func(want string) func() bool {
+		return func() bool {
+			other, err := memory.New(memory.Options{File: file})
+			require.NoError(t, err)
+			defer other.Close()
+			return text(t, other, "a") == want
+		}
+	}
+	change := map[string]func(){
+		`{"n":1}`: func() { set(t, s, "a", `{"n":1}`) },
+		`{"n":2}`: func() {
+			_, err := s.Delete(t.Context(), "a")
+			require.NoError(t, err)
+			token, _, err := s.Acquire(t.Context(), "a", nil, time.Hour)
+			require.NoError(t, err)
+			_, err = s.Fill(t.Context(), "a", token, nil, decode(t, `{"n":2}`), time.Hour)
+			require.NoError(t, err)
+		},
+		"": func() { _, err := s.DeletePrefix(t.Context(), "a"); require.NoError(t, err) },
+	}
+	for want, do := range change {
+		do()
+		require.Eventually(t, has(want), 10*time.Second, 5*time.Millisecond)
+	}
+}
+
+func TestFileIsWrittenOnlyWhereSomethingChanged(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
+	s := open(t, options)
+	set(t, s, "a", `{}`)
+	require.NoError(t, s.Close())
+	before, err := os.Stat(options.File)
+	require.NoError(t, err)
+	s = open(t, options)
+	require.Equal(t, "{}", text(t, s, "a"))
+	_, err = s.Delete(t.Context(), "not there")
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	after, err := os.Stat(options.File)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after), "written though nothing changed")
+}
+
+func TestDamagedFileIsSetAsideAndItsSoundPartKept(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "records")
+	options := memory.Options{File: file}
+	s := open(t, options)
+	for i := range 100 {
+		set(t, s, fmt.Sprint(i), `{}`)
+	}
+	require.NoError(t, s.Close())
+	whole, err := os.ReadFile(file)
+	require.NoError(t, err)
+	damaged := whole[:len(whole)/2]
+	require.NoError(t, os.WriteFile(file, damaged, 0o600))
+
+	var l logs
+	options.Logger = l.logger()
+	s = open(t, options)
+	info, err := s.Info(t.Context())
+	require.NoError(t, err)
+	require.Greater(t, info.Keys, int64(40))
+	require.Less(t, info.Keys, int64(60))
+	require.Equal(t, 1, l.count("level=WARN msg=\"memory: the file of records is damaged"))
+	require.NoError(t, s.Close())
+
+	aside := beside(t, file)
+	require.Len(t, aside, 1)
+	require.Contains(t, aside[0], "records.damaged-2")
+	kept, err := os.ReadFile(filepath.Join(filepath.Dir(file), aside[0]))
+	require.NoError(t, err)
+	require.Equal(t, damaged, kept)
+	s = open(t, options)
+	again, err := s.Info(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, info.Keys, again.Keys, "the sound part is in the new file")
+	require.Len(t, beside(t, file), 1)
+}
+
+func TestWhereNothingCanBeReadOrSavedTheStoreWorksAndSaysSoOnce(t *testing.T) {
+	t.Parallel()
+	for name, block := range map[string]func(file string) error{
+		"a directory":            func(file string) error { return os.Mkdir(file, 0o700) },
+		"a link to itself":       func(file string) error { return os.Symlink(file, file) },
+		"the directory's a file": func(file string) error { return os.WriteFile(filepath.Dir(file), nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "records")
+			obstacle := file
+			if name == "the directory's a file" {
+				obstacle, file = file, filepath.Join(file, "records")
+			}
+			require.NoError(t, block(file))
+			var l logs
+			s := open(t, memory.Options{File: file, SaveInterval: time.Millisecond, Logger: l.logger()})
+			set(t, s, "a", `{}`)
+			require.Eventually(t, func() bool {
+				set(t, s, "b", `{}`)
+				return l.count("level=WARN") >= 2
+			}, 10*time.Second, time.Millisecond)
+			require.Equal(t, "{}", text(t, s, "a"))
+			require.NoError(t, os.Remove(obstacle))
+			require.Eventually(t, func() bool {
+				set(t, s, "b", `{}`)
+				return l.count("records are saved again") == 1
+			}, 10*time.Second, time.Millisecond)
+			require.Equal(t, 2, l.count("level=WARN"), "not at every attempt: %s", l.text.String())
+			require.NoError(t, s.Close())
+			require.Equal(t, "{}", text(t, open(t, memory.Options{File: file}), "a"))
+		})
+	}
+}
+
+func TestSymbolicLinkToTheFileStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	s := open(t, memory.Options{File: target})
+	set(t, s, "a", `{}`)
+	require.NoError(t, s.Close())
+	require.NoError(t, os.Symlink(target, link))
+	s = open(t, memory.Options{File: link})
+	set(t, s, "b", `{}`)
+	s = restart(t, s, memory.Options{File: target})
+	require.Equal(t, "{}{}", text(t, s, "a")+text(t, s, "b"))
+	_, err := os.Readlink(link)
+	require.NoError(t, err)
+}
+
+func TestSavesOfTheDeadAreCleanedUp(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "records")
+	dead, alive := file+".saving-dead", file+".saving-alive"
+	for _, name := range []string{dead, alive} {
+		require.NoError(t, os.WriteFile(name, nil, 0o600))
+	}
+	long := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(dead, long, long))
+	s := open(t, memory.Options{File: file})
+	set(t, s, "a", `{}`)
+	require.NoError(t, s.Close())
+	require.NoFileExists(t, dead)
+	require.FileExists(t, alive)
+}
+
+func TestTheSizeHoldsForWhatIsRead(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
+	s := open(t, options)
+	for i := range 3000 {
+		set(t, s, fmt.Sprint(i), `{"a":"`+strings.Repeat("x", 1000)+`"}`)
+	}
+	options.MaxSize = 1 << 20
+	s = restart(t, s, options)
+	info, err := s.Info(t.Context())
+	require.NoError(t, err)
+	require.LessOrEqual(t, info.UsedMemory, int64(1<<20))
+	require.Greater(t, info.Keys, int64(500))
+}
+
+func TestAdjustedStoreKeepsItsRecords(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	s := open(t, memory.Options{})
+	set(t, s, "a", `{"n":1}`)
+	set(t, s, "large", `{"a":"`+strings.Repeat("x", 1000)+`"}`)
+
+	var l logs
+	options := memory.Options{File: one, Logger: l.logger()}
+	require.NoError(t, s.Adjust(options))
+	saved := func(file string) func() bool {
+		return func() bool { _, err := os.Stat(file); return err == nil }
+	}
+	require.Eventually(t, saved(one), 10*time.Second, time.Millisecond, "saved at once")
+	was, err := os.ReadFile(one)
+	require.NoError(t, err)
+
+	require.NoError(t, os.WriteFile(two, []byte("somebody's letters"), 0o600))
+	options.File, options.MaxValueSize = two, 100
+	require.NoError(t, s.Adjust(options))
+	require.Eventually(t, func() bool { return len(beside(t, two)) == 1 && saved(two)() }, 10*time.Second, time.Millisecond)
+	letters, err := os.ReadFile(filepath.Join(dir, beside(t, two)[0]))
+	require.NoError(t, err)
+	require.Equal(t, "somebody's letters", string(letters))
+	require.Equal(t, 1, l.count("a file stood in the way"))
+	require.Equal(t, `{"n":1}`, text(t, s, "a"))
+	require.Empty(t, text(t, s, "large"), "larger than records may be now")
+
+	options.MaxSize = 1
+	require.NoError(t, s.Adjust(options))
+	info, err := s.Info(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 1, info.MaxMemory)
+	require.Zero(t, info.Keys)
+	options.MaxSize = 0
+	require.NoError(t, s.Adjust(options))
+	set(t, s, "b", `{"n":2}`)
+	s = restart(t, s, options)
+	require.Equal(t, `{"n":2}`, text(t, s, "b"))
+	still, err := os.ReadFile(one)
+	require.NoError(t, err)
+	require.Equal(t, was, still, "the former file is left alone")
+
+	set(t, s, "c", `{"n":3}`)
+	require.NoError(t, s.Adjust(memory.Options{}))
+	require.NoError(t, s.Close())
+	require.Error(t, s.Adjust(memory.Options{MaxSize: -1}))
+}
+
+// A store that is closed before it has read everything must not take what it
+// has read for all there is.
+func TestClosingWhileTheFileIsReadLosesNothing(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records"), SaveInterval: time.Millisecond}
+	s := open(t, options)
+	for i := range 5000 {
+		set(t, s, fmt.Sprint(i), `{}`)
+	}
+	require.NoError(t, s.Close())
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		s, err := memory.New(options)
+		require.NoError(t, err)
+		var group sync.WaitGroup
+		group.Go(func() { _ = s.Ping(over) })
+		group.Go(func() { assert.NoError(t, s.Close()) })
+		group.Wait()
+	}
+	info, err := open(t, options).Info(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 5000, info.Keys)
+}
+
+func TestStoresThatShareAFileDoNotDamageIt(t *testing.T) {
+	t.Parallel()
+	var l logs
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records"), SaveInterval: time.Millisecond, Logger: l.logger()}
+	var group sync.WaitGroup
+	for worker := range 3 {
+		group.Go(func() {
+			for range 10 {
+				s, err := memory.New(options)
+				if !assert.NoError(t, err) {
+					return
+				}
+				for i := range 50 {
+					assert.NoError(t, s.Set(t.Context(), fmt.Sprint(worker, "-", i), cache.AbsentRecord(), time.Hour))
+				}
+				assert.NoError(t, s.Close())
+			}
+		})
+	}
+	group.Wait()
+	info, err := open(t, options).Info(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, info.Keys, int64(50))
+	require.Zero(t, l.count("WARN"), "%s", l.text.String())
+	require.Empty(t, beside(t, options.File))
+}
+
+// saverEnv makes the test binary a process that saves until it is killed.
+const saverEnv = "FILEWALLBALL_TEST_SAVES_TO"
+
+const generation = 300 // records of each
+
+func saveForever(file string) {
+	s, err := memory.New(memory.Options{File: file, SaveInterval: time.Microsecond})
+	if err != nil {
+		panic(err)
+	}
+	for n := 0; ; n++ {
+		for i := range generation {
+			r, err := cache.Encode(map[string]int{"n": n}, cache.DefaultMaxValueSize)
+			if err == nil {
+				err = s.Set(context.Background(), fmt.Sprint("key", i), r, time.Hour)
+			}
+			if err != nil {
+				panic(err)
+			}
+		}
+		fmt.Println(n)
+	}
+}
+
+func TestProcessKilledInTheMiddleOfASaveLeavesAWholeFile(t *testing.T) {
+	t.Parallel()
+	var l logs
+	file := filepath.Join(t.TempDir(), "records")
+	before := int64(0)
+	for round := range 12 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), saverEnv+"="+file)
+		out, err := child.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, child.Start())
+		lines := bufio.NewScanner(out)
+		for seen := 0; lines.Scan(); seen++ {
+			if _, err := os.Stat(file); err == nil && seen > 3*round {
+				break
+			}
+		}
+		require.NoError(t, child.Process.Kill())
+		require.ErrorContains(t, child.Wait(), "killed")
+
+		s := open(t, memory.Options{File: file, Logger: l.logger()})
+		info, err := s.Info(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, info.Keys)
+		require.GreaterOrEqual(t, info.Keys, before)
+		before = info.Keys
+		require.Zero(t, l.count("WARN"), "%s", l.text.String())
+		require.NoError(t, s.Close())
+	}
+	require.NotEmpty(t, beside(t, file), "no process was killed in the middle of a save")
+}
