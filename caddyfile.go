@@ -41,6 +41,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		} | near_cache off
 //		memory {
 //			max_size <size>
+//			persist <file> [<interval>]
 //		}
 //		alert {
 //			hit_rate_below <percent>
@@ -153,13 +154,33 @@ func (c *NearCache) unmarshal(d *caddyfile.Dispenser) error {
 }
 
 func (m *Memory) unmarshal(d *caddyfile.Dispenser) error {
-	return block(d, "memory takes max_size", func(name string) (known bool, err error) {
-		if name != "max_size" {
+	return block(d, "memory takes max_size and persist", func(name string) (known bool, err error) {
+		switch name {
+		case "max_size":
+			m.MaxSize, err = directive.Size(d)
+		case "persist":
+			err = m.unmarshalPersist(d)
+		default:
 			return false, nil
 		}
-		m.MaxSize, err = directive.Size(d)
 		return true, err
 	})
+}
+
+func (m *Memory) unmarshalPersist(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 || args[0] == "" {
+		return d.Err("persist takes a file, and maybe how often it is saved, like /var/lib/caddy/records 1m")
+	}
+	m.Persist = args[0]
+	if len(args) == 2 {
+		interval, err := caddy.ParseDuration(args[1])
+		if err != nil || interval < minPersistInterval {
+			return d.Errf("persist: '%s' is not a duration of at least %s, like 1m", args[1], minPersistInterval)
+		}
+		m.PersistInterval = caddy.Duration(interval)
+	}
+	return nil
 }
 
 func (c *Alert) unmarshal(d *caddyfile.Dispenser) error {

@@ -8,9 +8,12 @@
 package filewallball
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -91,6 +94,7 @@ type App struct {
 	CacheStatus *bool `json:"cache_status,omitempty"`
 
 	policy  handlers.Policy
+	memory  memory.Options
 	process *process
 	shared  *shared
 
@@ -195,6 +199,14 @@ func (a *App) Validate() error {
 	if a.Redis != nil && a.Memory != nil {
 		return fmt.Errorf("both redis and memory are configured: memory is the store only where there is no redis")
 	}
+	if m := a.Memory; m != nil && m.PersistInterval != 0 {
+		if m.Persist == "" {
+			return fmt.Errorf("memory: persist_interval is given without persist, the file that it is for")
+		}
+		if time.Duration(m.PersistInterval) < minPersistInterval {
+			return fmt.Errorf("memory: persist_interval is %s: want at least %s", time.Duration(m.PersistInterval), minPersistInterval)
+		}
+	}
 	if a.LookupTimeout < 0 || a.MaxValueSize < 0 {
 		return fmt.Errorf("lookup_timeout and max_value_size cannot be negative")
 	}
@@ -206,11 +218,20 @@ func (a *App) Validate() error {
 	return nil
 }
 
-// Start makes this app the one that the admin API speaks of.
+// Start makes this app the one that the admin API speaks of, and waits a while
+// for the embedded store to read its file. Requests wait for it too.
 func (a *App) Start() error {
 	a.process.started(a)
+	if store, ok := a.shared.store.(*memory.Store); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = store.Ping(ctx)
+	}
 	return nil
 }
+
+// patience is how long a start waits for the embedded store's file.
+const patience = 10 * time.Second
 
 // Stop does nothing: requests in flight still use the cache; see Cleanup.
 func (a *App) Stop() error { return nil }
@@ -263,10 +284,38 @@ func (n *routeNames) take(wanted, directive string) string {
 	return wanted
 }
 
-// Memory limits the embedded store.
+// Memory limits the embedded store, and keeps it over a restart.
 type Memory struct {
 	// Bytes of records and keys. Default 256MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
+	// The file that keeps the records over a restart; a relative name is one in
+	// the working directory. Default: they end with the process.
+	Persist string `json:"persist,omitempty"`
+	// How often changes are saved, beside the save at the end. Default 1m.
+	PersistInterval caddy.Duration `json:"persist_interval,omitempty"`
+}
+
+// minPersistInterval is the least time between saves: each writes everything.
+const minPersistInterval = time.Second
+
+// options puts environment and the like into what is configured.
+func (m *Memory) options(maxValueSize int, logger *slog.Logger) (o memory.Options, err error) {
+	o = memory.Options{MaxValueSize: maxValueSize, Logger: logger}
+	if m == nil {
+		return o, nil
+	}
+	o.MaxSize, o.SaveInterval = m.MaxSize, time.Duration(m.PersistInterval)
+	if m.Persist == "" {
+		return o, nil
+	}
+	if o.File, err = replaced("memory persist", m.Persist); err != nil {
+		return o, err
+	}
+	if o.File == "" {
+		return o, errors.New("memory persist: the name of the file is empty once placeholders are replaced")
+	}
+	o.File, err = filepath.Abs(o.File)
+	return o, err
 }
 
 // NearCache limits the copies of shared records in this process, which answer
@@ -397,13 +446,18 @@ type text struct {
 // storeOpener says how the configured store is made.
 func (a *App) storeOpener(ctx caddy.Context) (opener, error) {
 	if a.Redis == nil {
-		options := memory.Options{MaxValueSize: a.policy.MaxValueSize}
-		if a.Memory != nil {
-			options.MaxSize = a.Memory.MaxSize
+		var err error
+		if a.memory, err = a.Memory.options(a.policy.MaxValueSize, ctx.Slogger()); err != nil {
+			return opener{}, err
+		}
+		if err := a.memory.Validate(); err != nil {
+			return opener{}, fmt.Errorf("memory: %w", err)
 		}
 		return opener{
-			fingerprint: fmt.Sprintf("memory %+v", options),
-			open:        func(*cache.Stats) (cache.Store, error) { return memory.New(options) },
+			// one store whatever the options, which it can change while it is
+			// used: so it loses nothing, and no two ever have the same file
+			fingerprint: "memory",
+			open:        func(*cache.Stats) (cache.Store, error) { return memory.New(a.memory) },
 		}, nil
 	}
 	options, err := a.Redis.options()
@@ -443,8 +497,15 @@ type process struct {
 	mu    sync.Mutex
 	apps  []*App // that have started and not ended, the newest last
 	// lingering are caches that no configuration uses any more, but requests
-	// that began under the last one may.
-	lingering map[*cache.Cache]*time.Timer
+	// that began under the last one may, by their keys in the pool.
+	lingering map[string]*lingering
+}
+
+// lingering is a cache that is to be closed.
+type lingering struct {
+	*shared
+	timer  *time.Timer
+	closed chan struct{}
 }
 
 // linger is how long a request may take from its arrival to its last lookup
@@ -456,9 +517,11 @@ func (p *process) Destruct() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for c, timer := range p.lingering {
-		if timer.Stop() {
-			errs = append(errs, c.Close())
+	for _, l := range p.lingering {
+		if l.timer.Stop() {
+			errs = append(errs, l.cache.Close())
+		} else {
+			<-l.closed
 		}
 	}
 	return errors.Join(errs...)
@@ -466,24 +529,47 @@ func (p *process) Destruct() error {
 
 // retire closes a cache: at once where everything ends, or after a while
 // where another configuration runs already.
-func (p *process) retire(c *cache.Cache) error {
+func (p *process) retire(s *shared) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.apps) == 0 {
-		return c.Close()
+		return s.cache.Close()
 	}
-	p.lingering[c] = time.AfterFunc(linger, func() {
+	l := &lingering{shared: s, closed: make(chan struct{})}
+	l.timer = time.AfterFunc(linger, func() {
+		_ = l.cache.Close()
+		close(l.closed)
 		p.mu.Lock()
-		delete(p.lingering, c)
-		p.mu.Unlock()
-		_ = c.Close()
+		defer p.mu.Unlock()
+		if p.lingering[s.key] == l {
+			delete(p.lingering, s.key)
+		}
 	})
+	p.lingering[s.key] = l
 	return nil
+}
+
+// revive gives a cache that lingers to a configuration that wants one like it,
+// if there is one. One that is closing is waited for: the embedded store saves
+// its records then, which are what the next one reads.
+func (p *process) revive(key string) (*shared, bool) {
+	p.mu.Lock()
+	l, ok := p.lingering[key]
+	delete(p.lingering, key)
+	p.mu.Unlock()
+	if !ok {
+		return nil, false
+	}
+	if l.timer.Stop() {
+		return l.shared, true
+	}
+	<-l.closed
+	return nil, false
 }
 
 func acquireProcess() *process {
 	v, _, _ := usage.LoadOrNew(processKey, func() (caddy.Destructor, error) {
-		return &process{stats: cache.NewStats(), lingering: make(map[*cache.Cache]*time.Timer)}, nil
+		return &process{stats: cache.NewStats(), lingering: make(map[string]*lingering)}, nil
 	})
 	return v.(*process)
 }
@@ -494,6 +580,7 @@ func (p *process) started(a *App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.apps = append(p.apps, a)
+	p.adjust()
 	p.stats.KeepRoutes(a.names.taken)
 }
 
@@ -501,6 +588,19 @@ func (p *process) ended(a *App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.apps = slices.DeleteFunc(p.apps, func(b *App) bool { return a == b })
+	p.adjust()
+}
+
+// adjust gives the embedded store the options of the newest app, which is the
+// former one again where a new one has failed to start.
+func (p *process) adjust() {
+	if len(p.apps) == 0 {
+		return
+	}
+	newest := p.apps[len(p.apps)-1]
+	if store, ok := newest.shared.store.(*memory.Store); ok {
+		_ = store.Adjust(newest.memory) // which Provision has found right
+	}
 }
 
 // runningApp is the app that started last. The admin API is made before any
@@ -525,6 +625,7 @@ func runningApp() (handlers.App, bool) {
 // shared is a cache with the key it has in the usage pool.
 type shared struct {
 	key     string
+	store   cache.Store
 	cache   *cache.Cache
 	process *process
 }
@@ -537,11 +638,14 @@ type opener struct {
 }
 
 // Destruct is called by the pool when the last user has let go of the cache.
-func (s *shared) Destruct() error { return s.process.retire(s.cache) }
+func (s *shared) Destruct() error { return s.process.retire(s) }
 
 // acquireShared is the only door to the pool of caches.
 func acquireShared(o opener, p *process) (*shared, error) {
 	v, _, err := usage.LoadOrNew(o.fingerprint, func() (caddy.Destructor, error) {
+		if s, ok := p.revive(o.fingerprint); ok {
+			return s, nil
+		}
 		store, err := o.open(p.stats)
 		if err != nil {
 			return nil, err
@@ -550,7 +654,7 @@ func acquireShared(o opener, p *process) (*shared, error) {
 		if o.near != nil {
 			c.KeepNear(*o.near)
 		}
-		return &shared{key: o.fingerprint, cache: c, process: p}, nil
+		return &shared{key: o.fingerprint, store: store, cache: c, process: p}, nil
 	})
 	if err != nil {
 		return nil, err

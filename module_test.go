@@ -303,7 +303,7 @@ func TestRecordLargerThanTheLimitIsAnError(t *testing.T) {
 func TestCountersOutliveAChangeOfStore(t *testing.T) {
 	s := sitetest.Serve(t, "filewallball {\nmemory {\nmax_size 1MB\n}\n}", "session_lookup {header.X-Token} {\nname door\n}\nrespond hi")
 	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "abc").Status)
-	s.Load(t, "filewallball {\nmemory {\nmax_size 2MB\n}\n}", "respond hi")
+	s.Load(t, "filewallball {\nredis "+redistest.Start(t).Addr()+"\n}", "respond hi")
 	require.Equal(t, 1, s.Stats(t).Families["session"].Misses)
 	require.NotContains(t, s.Stats(t).Routes, "door")
 }
@@ -358,6 +358,10 @@ func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
 		"bad db":               {"redis {\ndb -1\n}", "db: '-1' is not a whole number of at least 0"},
 		"bad backoff":          {"redis {\nretry_backoff 2s 1s\n}", "the shortest pause 2s is longer than the longest 1s"},
 		"bad percentage":       {"alert {\nhit_rate_below 180\n}", "hit_rate_below: '180' is not a percentage"},
+		"persist without file": {"memory {\npersist\n}", "persist takes a file, and maybe how often it is saved"},
+		"persist with more":    {"memory {\npersist a 1m b\n}", "persist takes a file, and maybe how often it is saved"},
+		"persist too often":    {"memory {\npersist a 1ms\n}", "persist: '1ms' is not a duration of at least 1s"},
+		"unknown in memory":    {"memory {\nfile a\n}", "unknown option 'file': memory takes max_size and persist"},
 		"both stores":          {"redis\nmemory", "redis and memory are both given"},
 		"tls without key":      {"redis {\ntls {\ncert a.pem\n}\n}", "cert takes the PEM files of a certificate and of its key"},
 		"bad breaker":          {"redis {\nbreaker 5\n}", "breaker takes off, or how many failures open it and for how long"},

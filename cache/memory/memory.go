@@ -50,6 +50,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Validate tells what is wrong with the options, if anything.
+func (o Options) Validate() error { return o.complete() }
+
 // complete checks options and puts defaults where nothing is set.
 func (o *Options) complete() error {
 	if o.MaxSize < 0 || o.MaxValueSize < 0 {

@@ -128,13 +128,7 @@ func (s *Store) keep(ctx context.Context) {
 		s.save(ctx, f) // what could be read of a damaged file
 	}
 	for {
-		o := s.options.Load()
-		if o.File != f.path {
-			*f = file{path: o.File}
-			s.keeper.changed.Store(true)
-			s.save(ctx, f)
-		}
-		timer := time.NewTimer(o.SaveInterval)
+		timer := time.NewTimer(s.options.Load().SaveInterval)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -142,6 +136,9 @@ func (s *Store) keep(ctx context.Context) {
 			return
 		case <-s.keeper.adjusted:
 			timer.Stop()
+			if s.options.Load().File != f.path {
+				s.save(ctx, f)
+			}
 		case <-timer.C:
 			s.save(ctx, f)
 		}
@@ -199,6 +196,10 @@ func (s *Store) claim(f *file, why string) bool {
 // save writes the file if there is something new. What fails is tried again at
 // the next save.
 func (s *Store) save(ctx context.Context, f *file) {
+	if path := s.options.Load().File; path != f.path {
+		*f = file{path: path}
+		s.keeper.changed.Store(true)
+	}
 	if f.path == "" || !s.keeper.changed.Swap(false) {
 		return
 	}

@@ -420,6 +420,21 @@ func TestAdjustedStoreKeepsItsRecords(t *testing.T) {
 	require.Error(t, s.Adjust(memory.Options{MaxSize: -1}))
 }
 
+func TestTheLastSaveGoesToTheFileOfTheLastOptions(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i := range 30 {
+		options := memory.Options{File: filepath.Join(dir, fmt.Sprint("from", i))}
+		s := open(t, options)
+		set(t, s, "a", `{}`)
+		options.File = filepath.Join(dir, fmt.Sprint("to", i))
+		require.NoError(t, s.Adjust(options))
+		s = restart(t, s, options)
+		require.Equal(t, "{}", text(t, s, "a"))
+		require.NoError(t, s.Close())
+	}
+}
+
 // A store that is closed before it has read everything must not take what it
 // has read for all there is.
 func TestClosingWhileTheFileIsReadLosesNothing(t *testing.T) {
