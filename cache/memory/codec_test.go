@@ -82,7 +82,7 @@ func TestRecordsThatExpiredOrAreTooLargeAreNotRestored(t *testing.T) {
 // the damage.
 func TestDamageIsFoundWhereverItIs(t *testing.T) {
 	t.Parallel()
-	records := some(5)
+	records := some(3)
 	file := saved(t, records...)
 	check := func(what string, damaged []byte) {
 		s := newStore(t, Options{})
@@ -107,8 +107,8 @@ func TestDamageIsFoundWhereverItIs(t *testing.T) {
 		}
 		check(fmt.Sprint("wrong at ", i), flipped)
 	}
-	check("a line is missing", bytes.Join([][]byte{lines[0], lines[1], lines[3], lines[4], lines[5], lines[6]}, nil))
-	check("two lines are swapped", bytes.Join([][]byte{lines[0], lines[2], lines[1], lines[3], lines[4], lines[5], lines[6]}, nil))
+	check("a line is missing", bytes.Join([][]byte{lines[0], lines[1], lines[3], lines[4]}, nil))
+	check("two lines are swapped", bytes.Join([][]byte{lines[0], lines[2], lines[1], lines[3], lines[4]}, nil))
 	check("goes on", append(bytes.Clone(file), '\n'))
 	check("twice", append(bytes.Clone(file), file...))
 	check("zeros", make([]byte, 1<<20))
@@ -117,7 +117,7 @@ func TestDamageIsFoundWhereverItIs(t *testing.T) {
 	s := newStore(t, Options{})
 	n, err := s.readRecords(t.Context(), bytes.NewReader(file))
 	require.NoError(t, err)
-	require.Equal(t, counts{kept: 5}, n)
+	require.Equal(t, counts{kept: 3}, n)
 }
 
 func TestFileOfAnotherVersionIsNotRead(t *testing.T) {

@@ -81,7 +81,7 @@ func (s *Store) await(ctx context.Context) error {
 	case closed:
 		return cache.ErrClosed
 	}
-	if !s.keeper.start(s.keep) {
+	if !s.keeper.start(s.readAndKeep) {
 		return cache.ErrClosed
 	}
 	select {
@@ -114,19 +114,23 @@ type file struct {
 	failing bool
 }
 
-// keep is the goroutine.
-func (s *Store) keep(ctx context.Context) {
-	f := new(file)
-	if s.state.Load() == unread {
-		f.path = s.options.Load().File
-		complete := s.load(ctx, f)
-		s.state.CompareAndSwap(unread, opened)
-		close(s.keeper.read)
-		if !complete {
-			return // what was not read must not be replaced by what was
-		}
-		s.save(ctx, f) // what could be read of a damaged file
+// readAndKeep is the goroutine of a store that begins with its file.
+func (s *Store) readAndKeep(ctx context.Context) {
+	f := &file{path: s.options.Load().File}
+	complete := s.load(ctx, f)
+	s.state.CompareAndSwap(unread, opened)
+	close(s.keeper.read)
+	if !complete {
+		return // what was not read must not be replaced by what was
 	}
+	s.save(ctx, f) // what could be read of a damaged file
+	s.keepSaving(ctx, f)
+}
+
+// keep is the goroutine of a store that is given a file while it is used.
+func (s *Store) keep(ctx context.Context) { s.keepSaving(ctx, new(file)) }
+
+func (s *Store) keepSaving(ctx context.Context, f *file) {
 	for {
 		timer := time.NewTimer(s.options.Load().SaveInterval)
 		select {

@@ -516,7 +516,7 @@ func TestProcessKilledInTheMiddleOfASaveLeavesAWholeFile(t *testing.T) {
 	var l logs
 	file := filepath.Join(t.TempDir(), "records")
 	before := int64(0)
-	for round := range 12 {
+	for round := range 8 {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), saverEnv+"="+file)
 		out, err := child.StdoutPipe()
