@@ -98,7 +98,7 @@ func TestRecordsOutliveARestart(t *testing.T) {
 		"known to be absent":       "null",
 		"known to be denied":       `{"denied": 403}`,
 		"no UTF-8 \xff\xfe":        `{"a":1.000000000000000000001}`,
-		strings.Repeat("k", 1<<16): `{"a":"` + strings.Repeat(`\"`, 1<<18) + `"}`,
+		strings.Repeat("k", 1<<16): `{"a":"` + strings.Repeat(`\"`, 1<<15) + `"}`,
 		"":                         `{"empty":"key"}`,
 	}
 	expires := make(map[string]int64)
