@@ -59,10 +59,7 @@ func (b *breakers) of(addr string) *breaker {
 		Timeout:      b.options.BreakerCoolDown,
 		ReadyToTrip:  func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= b.options.BreakerFailures },
 		IsSuccessful: isAnswer,
-		// who gives up by himself, or closes, says nothing about the node
-		IsExcluded: func(err error) bool {
-			return errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed)
-		},
+		IsExcluded:   isOwn,
 		OnStateChange: func(addr string, from, to gobreaker.State) {
 			switch {
 			case to == gobreaker.StateClosed:
@@ -133,6 +130,9 @@ func (n *breaker) allow(ctx context.Context) (context.Context, func(error), erro
 	if ctx.Value(probing{}) == n {
 		return ctx, func(error) {}, nil
 	}
+	if err := ctx.Err(); err != nil {
+		return ctx, nil, err // it came too late to ask anybody
+	}
 	n.asked.Store(time.Now().UnixNano())
 	done, err := n.steps.Allow()
 	if err != nil {
@@ -142,6 +142,14 @@ func (n *breaker) allow(ctx context.Context) (context.Context, func(error), erro
 		ctx = context.WithValue(ctx, probing{}, n)
 	}
 	return ctx, done, nil
+}
+
+// isOwn tells whether the failure is this side's alone and says nothing about
+// the node: the caller has left, the client is closed, or all its connections
+// are taken.
+func isOwn(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
+		errors.Is(err, goredis.ErrPoolExhausted) || errors.Is(err, goredis.ErrPoolTimeout)
 }
 
 // isAnswer tells whether the node has answered, be it with a refusal. One that
