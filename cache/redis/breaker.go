@@ -122,12 +122,14 @@ func (n *breaker) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.
 	}
 }
 
-// probing marks the context of the command that is let through to see how the
-// node is. It may need a new connection, whose handshake passes here as well.
-type probing struct{}
+// passed marks the context of a command that has been let through. It may need
+// a new connection, whose handshake passes here as well. That must neither be
+// refused, where the command is a probe, nor count: a server that lets
+// everybody log in and then answers nothing would never fail twice in a row.
+type passed struct{}
 
 func (n *breaker) allow(ctx context.Context) (context.Context, func(error), error) {
-	if ctx.Value(probing{}) == n {
+	if ctx.Value(passed{}) == n {
 		return ctx, func(error) {}, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -138,10 +140,7 @@ func (n *breaker) allow(ctx context.Context) (context.Context, func(error), erro
 	if err != nil {
 		return ctx, nil, errBreakerOpen
 	}
-	if n.steps.State() == gobreaker.StateHalfOpen {
-		ctx = context.WithValue(ctx, probing{}, n)
-	}
-	return ctx, done, nil
+	return context.WithValue(ctx, passed{}, n), done, nil
 }
 
 // isOwn tells whether the failure is this side's alone and says nothing about

@@ -1,8 +1,13 @@
 package redis
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +53,72 @@ func TestFullPoolDoesNotOpenTheBreaker(t *testing.T) {
 			require.NoError(t, get(s, "k"))
 		})
 	}
+}
+
+// porter is a proxy that lets everybody log in, and then never answers.
+func porter(t *testing.T) (addr string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	t.Cleanup(group.Wait)
+	t.Cleanup(func() { l.Close() })
+	group.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			group.Go(func() {
+				defer conn.Close()
+				r := bufio.NewReader(conn)
+				for {
+					command, err := readCommand(r)
+					switch {
+					case err != nil:
+						return
+					case command == "HELLO":
+						_, _ = io.WriteString(conn, "-ERR unknown command 'HELLO'\r\n")
+					case command == "AUTH", command == "SELECT":
+						_, _ = io.WriteString(conn, "+OK\r\n")
+					}
+				}
+			})
+		}
+	})
+	return l.Addr().String()
+}
+
+func readCommand(r *bufio.Reader) (name string, err error) {
+	var words, length int
+	if _, err := fmt.Fscanf(r, "*%d\r\n", &words); err != nil {
+		return "", err
+	}
+	for i := range words {
+		if _, err := fmt.Fscanf(r, "$%d\r\n", &length); err != nil {
+			return "", err
+		}
+		word := make([]byte, length+2)
+		if _, err := io.ReadFull(r, word); err != nil {
+			return "", err
+		}
+		if i == 0 {
+			name = strings.ToUpper(string(word[:length]))
+		}
+	}
+	return name, nil
+}
+
+// Who only lets in, and answers nothing, is as dead as who does not listen.
+func TestLoggingInIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{Addresses: []string{porter(t)}, Password: "secret", BreakerFailures: 3, BreakerCoolDown: time.Hour, MaxRetries: -1})
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err := s.Get(ctx, "k")
+		cancel()
+		require.ErrorIs(t, err, cache.ErrUnavailable)
+	}
+	require.ErrorIs(t, get(s, "k"), errBreakerOpen)
 }
 
 func TestCallsThatComeTooLateSayNothingAboutTheNode(t *testing.T) {
