@@ -23,6 +23,10 @@ const (
 	// breakerForgotten is how long a breaker that nobody asks counts for the
 	// state of the store: nodes of a cluster come and go.
 	breakerForgotten = 10 * time.Second
+	// probeTimeout is the longest that the command which shows how a node is
+	// may take, with its retries, whatever its caller waits: all others are
+	// refused meanwhile, also when the node is back.
+	probeTimeout = time.Second
 )
 
 // errBreakerOpen is the failure of a command that was not sent.
@@ -140,7 +144,12 @@ func (n *breaker) allow(ctx context.Context) (context.Context, func(error), erro
 	if err != nil {
 		return ctx, nil, errBreakerOpen
 	}
-	return context.WithValue(ctx, passed{}, n), done, nil
+	ctx = context.WithValue(ctx, passed{}, n)
+	if n.steps.State() != gobreaker.StateHalfOpen {
+		return ctx, done, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	return ctx, func(err error) { cancel(); done(err) }, nil
 }
 
 // isOwn tells whether the failure is this side's alone and says nothing about

@@ -121,6 +121,17 @@ func TestLoggingInIsNoAnswer(t *testing.T) {
 	require.ErrorIs(t, get(s, "k"), errBreakerOpen)
 }
 
+// breakerOf is the only breaker of a store.
+func breakerOf(t *testing.T, s *Store) *breaker {
+	s.nodeBreakers.mu.Lock()
+	defer s.nodeBreakers.mu.Unlock()
+	require.Len(t, s.nodeBreakers.nodes, 1)
+	for _, n := range s.nodeBreakers.nodes {
+		return n
+	}
+	return nil
+}
+
 func TestCallsThatComeTooLateSayNothingAboutTheNode(t *testing.T) {
 	t.Parallel()
 	s := open(t, Options{Addresses: []string{redistest.Start(t).Addr()}, BreakerFailures: 1, BreakerCoolDown: time.Hour})
@@ -131,4 +142,47 @@ func TestCallsThatComeTooLateSayNothingAboutTheNode(t *testing.T) {
 		require.ErrorIs(t, err, cache.ErrUnavailable)
 	}
 	require.NoError(t, get(s, "k"))
+}
+
+// Long work has no deadline, but while it is the one that shows how the node
+// is, everybody depends on it.
+func TestProbeEndsSoonWhateverItsCallerWaits(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, Options{
+		Addresses: []string{server.Addr()}, BreakerFailures: 1, BreakerCoolDown: time.Millisecond,
+		DialTimeout: time.Hour, ReadTimeout: time.Hour, WriteTimeout: time.Hour,
+	})
+	require.NoError(t, get(s, "k"))
+	server.Pause()
+	require.ErrorIs(t, get(s, "k"), cache.ErrUnavailable)
+	for range 3 { // a call without a deadline is the one that is let through
+		require.Eventually(t, func() bool {
+			err := s.primary.Ping(t.Context()).Err()
+			return err != nil && !errors.Is(err, errBreakerOpen)
+		}, patience, time.Millisecond)
+	}
+	server.Continue()
+	require.Eventually(t, func() bool { return get(s, "k") == nil }, patience, time.Millisecond)
+}
+
+// A caller that leaves neither heals nor harms, and does not block the next.
+func TestProbeWhoseCallerLeavesMakesRoomForTheNext(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, Options{Addresses: []string{server.Addr()}, BreakerFailures: 1, BreakerCoolDown: time.Millisecond})
+	n := breakerOf(t, s)
+	_, done, err := n.allow(t.Context())
+	require.NoError(t, err)
+	done(context.DeadlineExceeded)
+	for range 5 {
+		require.Eventually(t, func() bool {
+			var err error
+			_, done, err = n.allow(t.Context())
+			return err == nil
+		}, patience, time.Millisecond)
+		done(context.Canceled)
+	}
+	require.Eventually(t, func() bool { return get(s, "k") == nil }, patience, time.Millisecond)
+	require.Equal(t, "closed", s.Pool().Breaker)
 }
