@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -20,9 +19,6 @@ import (
 const (
 	logBreakerOpen   = "redis fails: it is left alone for a while"
 	logBreakerClosed = "redis answers again"
-	// breakerForgotten is how long a breaker that nobody asks counts for the
-	// state of the store: nodes of a cluster come and go.
-	breakerForgotten = 10 * time.Second
 	// probeTimeout is the longest that the command which shows how a node is
 	// may take, with its retries, whatever its caller waits: all others are
 	// refused meanwhile, also when the node is back.
@@ -38,26 +34,29 @@ type breakers struct {
 	logger  *slog.Logger
 	mu      sync.Mutex
 	nodes   map[string]*breaker // by address
+	opened  chan struct{}       // one of them, maybe
 }
 
 func newBreakers(o *Options, logger *slog.Logger) *breakers {
-	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker)}
+	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker), opened: make(chan struct{}, 1)}
 }
 
 // guard puts a breaker before a client of one node.
-func (b *breakers) guard(client interface{ AddHook(goredis.Hook) }, addr string) {
+func (b *breakers) guard(client guarded, addr string, r role) {
 	if !b.options.BreakerOff {
-		client.AddHook(b.of(addr))
+		client.AddHook(b.of(client, addr, r))
 	}
 }
 
-func (b *breakers) of(addr string) *breaker {
+func (b *breakers) of(client guarded, addr string, r role) *breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n, ok := b.nodes[addr]; ok {
+		n.clients[r] = client
 		return n
 	}
-	n := new(breaker)
+	n := &breaker{addr: addr}
+	n.clients[r] = client
 	n.steps = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Name:         addr,
 		Timeout:      b.options.BreakerCoolDown,
@@ -70,6 +69,10 @@ func (b *breakers) of(addr string) *breaker {
 				b.logger.Info(logBreakerClosed, slog.String("server", addr))
 			case from == gobreaker.StateClosed:
 				b.logger.Warn(logBreakerOpen, slog.String("server", addr))
+				select {
+				case b.opened <- struct{}{}:
+				default:
+				}
 			}
 		},
 	})
@@ -83,17 +86,16 @@ func (b *breakers) state() string {
 	defer b.mu.Unlock()
 	worst := gobreaker.StateClosed
 	for _, n := range b.nodes {
-		if time.Since(time.Unix(0, n.asked.Load())) < breakerForgotten {
-			worst = max(worst, n.steps.State()) // in this order
-		}
+		worst = max(worst, n.steps.State()) // in this order
 	}
 	return worst.String()
 }
 
 // breaker is the hook that stands before one node.
 type breaker struct {
-	steps *gobreaker.TwoStepCircuitBreaker[any]
-	asked atomic.Int64 // when, in nanoseconds of Unix time
+	addr    string
+	steps   *gobreaker.TwoStepCircuitBreaker[any]
+	clients [roles]guarded // under the lock of all breakers
 }
 
 func (n *breaker) DialHook(next goredis.DialHook) goredis.DialHook { return next }
@@ -139,7 +141,6 @@ func (n *breaker) allow(ctx context.Context) (context.Context, func(error), erro
 	if err := ctx.Err(); err != nil {
 		return ctx, nil, err // it came too late to ask anybody
 	}
-	n.asked.Store(time.Now().UnixNano())
 	done, err := n.steps.Allow()
 	if err != nil {
 		return ctx, nil, errBreakerOpen

@@ -186,3 +186,70 @@ func TestProbeWhoseCallerLeavesMakesRoomForTheNext(t *testing.T) {
 	require.Eventually(t, func() bool { return get(s, "k") == nil }, patience, time.Millisecond)
 	require.Equal(t, "closed", s.Pool().Breaker)
 }
+
+// Nobody looks anything up: the state is found out all the same, so that the
+// first who come afterwards are not refused because one of them has to try.
+func TestBreakerFindsOutWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]func(t *testing.T) (Options, []*redistest.Server){
+		"simple": func(t *testing.T) (Options, []*redistest.Server) {
+			server := redistest.Start(t)
+			return at(server), []*redistest.Server{server}
+		},
+		"cluster": func(t *testing.T) (Options, []*redistest.Server) {
+			cluster := redistest.StartCluster(t, 3, 0)
+			return Options{Addresses: cluster.Addrs(), ClientType: Cluster}, cluster.Nodes()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			options, servers := o(t)
+			options.BreakerCoolDown, options.HealthCheckInterval = 100*time.Millisecond, time.Hour
+			s := open(t, options)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			for i := range 60 {
+				_, err := s.Get(ctx, fmt.Sprint("k", i))
+				require.NoError(t, err)
+			}
+			servers[0].Kill()
+			require.Eventually(t, func() bool {
+				for i := range 60 {
+					_ = get(s, fmt.Sprint("k", i))
+				}
+				return s.Pool().Breaker == "open"
+			}, patience, time.Millisecond)
+			servers[0].Restart()
+			require.Eventually(t, func() bool {
+				for _, server := range servers {
+					info, err := server.Client().ClusterInfo(t.Context()).Result()
+					if err == nil && !strings.Contains(info, "cluster_state:ok") {
+						return false // the others do not know yet that it is back
+					}
+				}
+				return s.Pool().Breaker == "closed"
+			}, patience, time.Millisecond)
+			var group sync.WaitGroup
+			for i := range 20 {
+				group.Go(func() {
+					if _, err := s.Get(ctx, fmt.Sprint("k", i)); errors.Is(err, errBreakerOpen) {
+						t.Error("refused though the node is back")
+					}
+				})
+			}
+			group.Wait()
+		})
+	}
+}
+
+func TestBreakersOfNodesThatAreGoneDoNotCount(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{Addresses: []string{redistest.Start(t).Addr()}, BreakerCoolDown: time.Millisecond, BreakerFailures: 1})
+	gone := goredis.NewClient(&goredis.Options{Addr: closedAddr(t), MaxRetries: -1})
+	s.nodeBreakers.guard(gone, "gone", writes)
+	require.Error(t, gone.Ping(t.Context()).Err())
+	require.NotEqual(t, "closed", s.Pool().Breaker)
+	require.NoError(t, gone.Close()) // as go-redis does with a node that has left the cluster
+	require.Eventually(t, func() bool { return s.Pool().Breaker == "closed" }, patience, time.Millisecond)
+	breakerOf(t, s)
+}

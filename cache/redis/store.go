@@ -66,20 +66,21 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	s.reader = newReader(&s.options, watched, s.sentinels)
 	s.primary.AddHook(hook{s, &s.answered})
 	if cluster, ok := s.primary.(*goredis.ClusterClient); ok {
-		cluster.OnNewNode(func(node *goredis.Client) { s.nodeBreakers.guard(node, node.Options().Addr) })
+		cluster.OnNewNode(func(node *goredis.Client) { s.nodeBreakers.guard(node, node.Options().Addr, writes) })
 	} else {
-		s.nodeBreakers.guard(s.primary, options.Addresses[0])
+		s.nodeBreakers.guard(s.primary, options.Addresses[0], writes)
 	}
 	if s.reader != nil {
 		s.reader.cluster.OnNewNode(func(node *goredis.Client) {
 			node.AddHook(hook{s, &s.reader.answered})
-			s.nodeBreakers.guard(node, node.Options().Addr)
+			s.nodeBreakers.guard(node, node.Options().Addr, reads)
 		})
 	}
 	if options.ClientType != Cluster && s.reader == nil {
 		s.gatherer = &gatherer{read: s.read}
 	}
 	s.running.Go(func() { s.watch(ctx) })
+	s.running.Go(func() { s.mend(ctx) })
 	return s, nil
 }
 
