@@ -152,6 +152,37 @@ func TestTagsOutliveARestart(t *testing.T) {
 	require.Equal(t, 2, n, "bob1 and eve1")
 }
 
+func TestListingsAreThatOfTheFileWhereTheyAreTheFirstUse(t *testing.T) {
+	t.Parallel()
+	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
+	s := open(t, options)
+	added, err := s.AddMany(t.Context(), []cache.Item{{Key: "a", Record: cache.AbsentRecord(), TTL: time.Hour}})
+	require.NoError(t, err)
+	require.Equal(t, 1, added)
+	s = restart(t, s, options)
+	for listed, err := range s.Records(t.Context(), "") {
+		require.NoError(t, err)
+		require.Equal(t, "a", listed.Key)
+		added--
+	}
+	require.Zero(t, added, "what was added is not there")
+
+	set(t, s, "b", "{}", "tag")
+	s = restart(t, s, options)
+	tags := 0
+	for tagged, err := range s.Tags(t.Context()) {
+		require.NoError(t, err)
+		require.Equal(t, "tag", tagged.Tag)
+		require.Equal(t, "b", tagged.Key)
+		tags++
+	}
+	require.Equal(t, 1, tags)
+	s = restart(t, s, options)
+	keys, _, err := s.Scan(t.Context(), "", "", 10)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, keys)
+}
+
 func TestLeasesEndWithTheProcess(t *testing.T) {
 	t.Parallel()
 	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
