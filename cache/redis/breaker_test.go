@@ -58,6 +58,7 @@ func TestOpenBreakerCostsNoNetwork(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, Options{Addresses: []string{server.Addr()}, BreakerFailures: 1, BreakerCoolDown: time.Hour})
+	require.Eventually(t, s.Up, 10*time.Second, time.Millisecond) // else its first ping is still being tried
 	server.Kill()
 	require.Error(t, get(s, "k"))
 	require.Eventually(t, func() bool { return errors.Is(get(s, "k"), errBreakerOpen) }, 10*time.Second, time.Millisecond)
