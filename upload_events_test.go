@@ -146,6 +146,22 @@ func TestEventsResumeAfterAReloadOfTheConfiguration(t *testing.T) {
 	require.NotEqual(t, last.ID, next(t, resumed).ID)
 }
 
+func TestListenersDoNotHoldUpAShutdown(t *testing.T) {
+	server := redistest.Start(t)
+	require.NoError(t, server.Client().Set(t.Context(), "temp:upload:progress:a", `{"status": "uploading"}`, time.Hour).Err())
+	node, _ := startNode(t, redisOption(server), uploadRoutes)
+	events, _ := node.listen(t, "a")
+	next(t, events)
+	request(t, http.MethodPost, "http://"+node.admin+"/stop", "")
+	select {
+	case _, more := <-events:
+		require.False(t, more)
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "the stream has not ended")
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 func TestEventIsNotRepeatedToWhoHasSeenIt(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, redisOption(server), uploadRoutes)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -175,12 +176,11 @@ func TestUploadIsToldWhileItRunsWhateverTheProtocol(t *testing.T) {
 	t.Cleanup(h2.CloseIdleConnections)
 	h3 := &http3.Transport{TLSClientConfig: insecure.Clone()}
 	t.Cleanup(func() { require.NoError(t, h3.Close()) })
-	require.Eventually(t, func() bool { // Caddy makes its certificate in the background
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // Caddy makes its certificate in the background
 		resp, err := (&http.Client{Transport: h2}).Get("https://" + secure)
-		if err == nil {
-			err = resp.Body.Close()
+		if assert.NoError(c, err) {
+			assert.NoError(c, resp.Body.Close())
 		}
-		return err == nil
 	}, 10*time.Second, 10*time.Millisecond)
 	for name, c := range map[string]struct {
 		client *http.Client
@@ -318,12 +318,14 @@ func runNode(file string) error {
 func startNode(t *testing.T, option, routes string) (node site, kill func()) {
 	t.Helper()
 	node = site{page: freeAddr(t), admin: freeAddr(t)}
-	config, err := adapt(node.config(option, routes))
+	// a node that shuts down waits for its requests
+	config, err := adapt(strings.Replace(node.config(option, routes), "grace_period 2s", "grace_period 1h", 1))
 	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "config.json")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.json")
 	require.NoError(t, os.WriteFile(file, config, 0o600))
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), nodeEnv+"="+file)
+	cmd.Env = append(os.Environ(), nodeEnv+"="+file, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()

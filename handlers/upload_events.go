@@ -61,14 +61,15 @@ func (h *UploadProgressReport) stream(w http.ResponseWriter, r *http.Request, ke
 	w.WriteHeader(http.StatusOK)
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
 	err = out.send("retry: %d\n\n", reconnectAfter.Milliseconds())
+	sent := "" // the text of the last record
 	alive := time.NewTicker(heartbeat)
 	defer alive.Stop()
 	for err == nil {
 		if !h.mayTell(news.record, owner) {
 			return nil // it has expired, or another upload has the identity now
 		}
-		if id := eventIDOf(news.record); id.after(seen) {
-			seen = id
+		if id := eventIDOf(news.record); id.after(seen) && news.record.Text() != sent {
+			seen, sent = id, news.record.Text()
 			err = out.send("id: %s\ndata: %s\n\n", id, tellable(news.record))
 			alive.Reset(heartbeat)
 		}

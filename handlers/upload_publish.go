@@ -66,7 +66,7 @@ func (p *publisher) finish() {
 	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
 	defer cancel()
 	final := p.upload.finalRecord(p.endedAt, p.failure)
-	for pause := 10 * time.Millisecond; p.write(ctx, final) == publishSkipped; pause *= 2 {
+	for pause := 5 * time.Millisecond; p.write(ctx, final) == publishSkipped; pause = min(2*pause, 100*time.Millisecond) {
 		select {
 		case <-ctx.Done():
 			return
