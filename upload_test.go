@@ -1,17 +1,14 @@
 package filewallball
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -297,24 +294,8 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 	})
 }
 
-// A node is a Caddy in a process of its own: this test's program, which runs
-// the configuration in the file that nodeEnv names until its input ends.
-const nodeEnv = "FILEWALLBALL_TEST_NODE"
-
-func runNode(file string) error {
-	config, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if err := caddy.Load(config, true); err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	return caddy.Stop()
-}
-
-// startNode runs another node, until the test ends or kill is called.
+// startNode runs another node, a Caddy in a process of its own, until the test
+// ends or kill is called.
 func startNode(t *testing.T, option, routes string) (node site, kill func()) {
 	t.Helper()
 	node = site{page: freeAddr(t), admin: freeAddr(t)}
@@ -324,26 +305,21 @@ func startNode(t *testing.T, option, routes string) (node site, kill func()) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config.json")
 	require.NoError(t, os.WriteFile(file, config, 0o600))
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), nodeEnv+"="+file, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	stdin, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
+	cmd := commandProcess(t, "run", "--config", file)
+	cmd.Env = append(cmd.Env, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir) // killed, it leaves locks
 	require.NoError(t, cmd.Start())
 	kill = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		kill()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(t, err, "%s", &stderr)
-	require.Equal(t, "ready\n", line)
+	t.Cleanup(kill)
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", node.page)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
 	return node, kill
 }
 
