@@ -1,15 +1,12 @@
-package filewallball
+package uploadtest
 
 import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // progress is a record as the report tells it.
@@ -51,7 +49,7 @@ func redisOption(server *redistest.Server) string {
 // report asks for an upload; ok is false where it is not known.
 func (s site) report(t *testing.T, id string, headers ...string) (p progress, ok bool) {
 	t.Helper()
-	a := s.get(t, "/progress/"+id, headers...)
+	a := s.Get(t, "/progress/"+id, headers...)
 	if a.Status == http.StatusNotFound {
 		return progress{}, false
 	}
@@ -158,9 +156,9 @@ func (app *uploadApp) route() string { return "reverse_proxy " + app.Listener.Ad
 
 func TestUploadIsToldWhileItRunsWhateverTheProtocol(t *testing.T) {
 	app := newUploadApp(t)
-	s := site{page: freeAddr(t), admin: freeAddr(t)}
-	secure := freeAddr(t)
-	config, err := adapt(s.config("skip_install_trust\n"+redisOption(redistest.Start(t)), uploadRoutes+app.route()) +
+	s := site{sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}}
+	secure := sitetest.FreeAddr(t)
+	config, err := sitetest.Adapt(s.Config("skip_install_trust\n"+redisOption(redistest.Start(t)), uploadRoutes+app.route()) +
 		"\nhttps://" + secure + " {\ntls internal\n" + uploadRoutes + app.route() + "\n}")
 	require.NoError(t, err)
 	require.NoError(t, caddy.Load(config, true))
@@ -184,8 +182,8 @@ func TestUploadIsToldWhileItRunsWhateverTheProtocol(t *testing.T) {
 		url    string
 		size   int64
 	}{
-		"HTTP/1.1":           {http.DefaultClient, "http://" + s.page, 1000},
-		"HTTP/1.1 chunked":   {http.DefaultClient, "http://" + s.page, -1},
+		"HTTP/1.1":           {http.DefaultClient, "http://" + s.Page, 1000},
+		"HTTP/1.1 chunked":   {http.DefaultClient, "http://" + s.Page, -1},
 		"HTTP/2":             {&http.Client{Transport: h2}, "https://" + secure, 1000},
 		"HTTP/2 of any size": {&http.Client{Transport: h2}, "https://" + secure, -1},
 		"HTTP/3":             {&http.Client{Transport: h3}, "https://" + secure, 1000},
@@ -230,9 +228,9 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 		`+uploadRoutes+`
 		respond /upload/unread 204
 		error /upload/refused 403
-		reverse_proxy /upload/gone `+freeAddr(t)+`
+		reverse_proxy /upload/gone `+sitetest.FreeAddr(t)+`
 		`+app.route())
-	url := "http://" + s.page + "/upload/"
+	url := "http://" + s.Page + "/upload/"
 	for path, c := range map[string]struct {
 		status   string
 		http     int
@@ -278,49 +276,20 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 		require.Equal(t, 499, s.await(t, "impatient", hasStatus("error")).HTTPStatus)
 	})
 	t.Run("nothing to send", func(t *testing.T) {
-		require.Equal(t, http.StatusOK, request(t, http.MethodPut, url+"empty", "").Status)
+		require.Equal(t, http.StatusOK, s.put(t, "empty", ""))
 		p := s.await(t, "empty", hasStatus("done"))
 		require.Equal(t, progress{Progress: 100, Status: "done", Timestamp: p.Timestamp, Started: p.Started}, p)
 	})
 	t.Run("a download is none", func(t *testing.T) {
-		require.Equal(t, http.StatusOK, s.get(t, "/upload/download").Status)
+		require.Equal(t, http.StatusOK, s.Get(t, "/upload/download").Status)
 		_, ok := s.report(t, "download")
 		require.False(t, ok)
 	})
 	t.Run("there is no identity", func(t *testing.T) {
-		require.Equal(t, http.StatusOK, request(t, http.MethodPut, url, "abc").Status)
-		require.Equal(t, http.StatusNotFound, s.get(t, "/progress/").Status)
-		require.Equal(t, http.StatusNotFound, s.get(t, "/progress/a%0ab").Status, "malformed")
+		require.Equal(t, http.StatusOK, s.put(t, "", "abc"))
+		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/").Status)
+		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/a%0ab").Status, "malformed")
 	})
-}
-
-// startNode runs another node, a Caddy in a process of its own, until the test
-// ends or kill is called.
-func startNode(t *testing.T, option, routes string) (node site, kill func()) {
-	t.Helper()
-	node = site{page: freeAddr(t), admin: freeAddr(t)}
-	// a node that shuts down waits for its requests
-	config, err := adapt(strings.Replace(node.config(option, routes), "grace_period 2s", "grace_period 1h", 1))
-	require.NoError(t, err)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "config.json")
-	require.NoError(t, os.WriteFile(file, config, 0o600))
-	cmd := commandProcess(t, "run", "--config", file)
-	cmd.Env = append(cmd.Env, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir) // killed, it leaves locks
-	require.NoError(t, cmd.Start())
-	kill = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
-	t.Cleanup(kill)
-	require.Eventually(t, func() bool {
-		conn, err := net.Dial("tcp", node.page)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 10*time.Millisecond)
-	return node, kill
 }
 
 func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
@@ -330,7 +299,7 @@ func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
 	other, kill := startNode(t, option, uploadRoutes+app.route())
 	s := serve(t, option, uploadRoutes+app.route())
 
-	u := startUpload(t, http.DefaultClient, "http://"+other.page+"/upload/a", 1000)
+	u := startUpload(t, http.DefaultClient, "http://"+other.Page+"/upload/a", 1000)
 	u.send(t, 250)
 	p := s.await(t, "a", func(p progress) bool { return p.Received == 250 })
 	require.Equal(t, 25, p.Progress)
@@ -353,7 +322,7 @@ func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
 	require.LessOrEqual(t, ttl, 10*time.Minute)
 
 	// the upload is begun again, here
-	again := startUpload(t, http.DefaultClient, "http://"+s.page+"/upload/a", 1000)
+	again := startUpload(t, http.DefaultClient, "http://"+s.Page+"/upload/a", 1000)
 	again.send(t, 1000)
 	require.NoError(t, again.Close())
 	require.Equal(t, http.StatusOK, <-again.status)
@@ -367,10 +336,10 @@ func TestSecondUploadOfAnIdentityTakesOver(t *testing.T) {
 	s := serve(t, option, uploadRoutes+app.route())
 	for name, second := range map[string]site{"on the same node": s, "on another node": other} {
 		t.Run(name, func(t *testing.T) {
-			first := startUpload(t, http.DefaultClient, "http://"+s.page+"/upload/a", 1000)
+			first := startUpload(t, http.DefaultClient, "http://"+s.Page+"/upload/a", 1000)
 			first.send(t, 100)
 			before := s.await(t, "a", func(p progress) bool { return p.Received == 100 })
-			u := startUpload(t, http.DefaultClient, "http://"+second.page+"/upload/a", 2000)
+			u := startUpload(t, http.DefaultClient, "http://"+second.Page+"/upload/a", 2000)
 			u.send(t, 200)
 			p := s.await(t, "a", func(p progress) bool { return p.Received == 200 })
 			require.Greater(t, p.Started, before.Started)
@@ -411,7 +380,7 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	for _, user := range []string{"ada", "eve"} {
 		require.NoError(t, redis.Set(t.Context(), "session:user:"+user, `{"user_id": "`+user+`"}`, time.Hour).Err())
 	}
-	url := "http://" + s.page + "/upload/a"
+	url := "http://" + s.Page + "/upload/a"
 	ada, eve := []string{"X-Token", "ada"}, []string{"X-Token", "eve"}
 	awaitAda := func(n int64) {
 		t.Helper()
@@ -423,12 +392,12 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	u := startUpload(t, http.DefaultClient, url, 1000, ada...)
 	u.send(t, 100)
 	awaitAda(100)
-	require.NotContains(t, s.get(t, "/progress/a", ada...).Body, "ada", "the owner is told")
+	require.NotContains(t, s.Get(t, "/progress/a", ada...).Body, "ada", "the owner is told")
 	for who, headers := range map[string][]string{"another": eve, "nobody": nil} {
-		require.Equal(t, http.StatusNotFound, s.get(t, "/progress/a", headers...).Status, who)
-		require.Equal(t, http.StatusNotFound, s.get(t, "/progress/a", append(headers, "Accept", "text/event-stream")...).Status, who)
+		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/a", headers...).Status, who)
+		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/a", append(headers, "Accept", "text/event-stream")...).Status, who)
 		// their uploads work, and leave no trace
-		require.Equal(t, http.StatusOK, request(t, http.MethodPut, url, "12345", headers...).Status, who)
+		require.Equal(t, http.StatusOK, s.put(t, "a", "12345", headers...), who)
 	}
 	u.send(t, 100)
 	awaitAda(200)
@@ -442,7 +411,7 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 		p, _ := s.report(t, "a", ada...)
 		return p.Status == "done"
 	}, 10*time.Second, 5*time.Millisecond)
-	require.Equal(t, http.StatusOK, request(t, http.MethodPut, url, "12345", eve...).Status)
+	require.Equal(t, http.StatusOK, s.put(t, "a", "12345", eve...))
 	require.Eventually(t, func() bool {
 		p, ok := s.report(t, "a", eve...)
 		return ok && p.Status == "done" && p.Received == 5
@@ -450,7 +419,7 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	_, ok := s.report(t, "a", ada...)
 	require.False(t, ok)
 	// an upload without an owner is nobody's
-	require.Equal(t, http.StatusOK, request(t, http.MethodPut, "http://"+s.page+"/upload/b", "1").Status)
+	require.Equal(t, http.StatusOK, s.put(t, "b", "1"))
 	require.Eventually(t, func() bool {
 		return redis.Exists(t.Context(), "temp:upload:progress:b").Val() == 1
 	}, 10*time.Second, 5*time.Millisecond)
@@ -465,12 +434,12 @@ func TestRedisThatHangsDoesNotSlowUploads(t *testing.T) {
 	app := newUploadApp(t)
 	// whoever waited for Redis would wait as long as this test may take
 	s := serve(t, "filewallball {\nlookup_timeout 1h\nredis "+server.Addr()+" {\nread_timeout 1h\nwrite_timeout 1h\n}\n}", uploadRoutes+app.route())
-	require.Equal(t, http.StatusOK, request(t, http.MethodPut, "http://"+s.page+"/upload/before", "abc").Status)
+	require.Equal(t, http.StatusOK, s.put(t, "before", "abc"))
 	s.await(t, "before", hasStatus("done"))
 	server.Pause()
 	for range 20 {
 		body := strings.Repeat("x", 1<<20)
-		require.Equal(t, http.StatusOK, request(t, http.MethodPut, "http://"+s.page+"/upload/meanwhile", body).Status)
+		require.Equal(t, http.StatusOK, s.put(t, "meanwhile", body))
 	}
 	server.Continue()
 	require.EqualValues(t, 1<<20, s.await(t, "meanwhile", hasStatus("done")).Received)
@@ -481,12 +450,12 @@ func TestUploadsGoOnWithoutRedis(t *testing.T) {
 	app := newUploadApp(t)
 	s := serve(t, redisOption(server), uploadRoutes+app.route())
 	server.Kill()
-	require.Equal(t, http.StatusOK, request(t, http.MethodPut, "http://"+s.page+"/upload/a", "abc").Status)
-	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/progress/a").Status)
-	require.Equal(t, http.StatusServiceUnavailable, s.get(t, "/progress/a", "Accept", "text/event-stream").Status)
+	require.Equal(t, http.StatusOK, s.put(t, "a", "abc"))
+	require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/progress/a").Status)
+	require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/progress/a", "Accept", "text/event-stream").Status)
 	server.Restart()
 	require.Eventually(t, func() bool {
-		require.Equal(t, http.StatusOK, request(t, http.MethodPut, "http://"+s.page+"/upload/a", "abc").Status)
-		return s.get(t, "/progress/a").Status == http.StatusOK
+		require.Equal(t, http.StatusOK, s.put(t, "a", "abc"))
+		return s.Get(t, "/progress/a").Status == http.StatusOK
 	}, 10*time.Second, 50*time.Millisecond)
 }

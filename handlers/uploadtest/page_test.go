@@ -1,10 +1,9 @@
-// Package browsertest has the pages of this module as a browser meets them. It
-// is a package of its own, so that its tests run beside all others.
-package browsertest
+// The page of the README, in a browser.
+
+package uploadtest
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,14 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	_ "github.com/filewallball/caddy-filewallball"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -51,41 +45,11 @@ var htmlBlock = regexp.MustCompile("(?s)```html\n(.*?)```")
 // readmePage is the page in the README, as it stands there.
 func readmePage(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	blocks := htmlBlock.FindAllSubmatch(readme, -1)
 	require.Len(t, blocks, 1)
 	return string(blocks[0][1])
-}
-
-// serve runs Caddy with a site and returns its URL.
-func serve(t *testing.T, options, site string) string {
-	t.Helper()
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(fmt.Appendf(nil, `{
-	admin off
-	persist_config off
-	grace_period 2s
-	storage file_system %s
-	log {
-		output discard
-	}
-	%s
-}
-http://127.0.0.1:0 {
-	bind 127.0.0.1
-	%s
-}
-`, t.TempDir(), options, site), nil)
-	require.NoError(t, err)
-	require.NoError(t, caddy.Load(config, true))
-	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
-	app, err := caddy.ActiveContext().App("http")
-	require.NoError(t, err)
-	for _, server := range app.(*caddyhttp.App).Servers {
-		return "http://" + server.Listeners()[0].Addr().String()
-	}
-	require.Fail(t, "there is no server")
-	return ""
 }
 
 func TestPageOfTheReadmeShowsHowFarAnUploadIs(t *testing.T) {
@@ -111,7 +75,7 @@ func TestPageOfTheReadmeShowsHowFarAnUploadIs(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, make([]byte, size), 0o600))
 	server := redistest.Start(t)
 	require.NoError(t, server.Client().Set(t.Context(), "session:user:s3cret", `{"user_id": 42}`, time.Hour).Err())
-	at := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", `
+	s := serve(t, redisOption(server), `
 	root `+dir+`
 	session_lookup s3cret
 	upload_progress /upload/* {path.1} {
@@ -132,7 +96,7 @@ func TestPageOfTheReadmeShowsHowFarAnUploadIs(t *testing.T) {
 			require.NoError(t, err, "%s, but it shows %s", condition, state)
 		}
 	}
-	require.NoError(t, chromedp.Do(browser, chromedp.Navigate(at), chromedp.SetUploadFiles("#file", []string{file})))
+	require.NoError(t, chromedp.Do(browser, chromedp.Navigate("http://"+s.Page), chromedp.SetUploadFiles("#file", []string{file})))
 	shown(browser, `bar.value >= 50 && bar.value < 100 && text.value == "uploading"`)
 	address, err := chromedp.Run(browser, chromedp.Location())
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-package filewallball
+package uploadtest
 
 import (
 	"bufio"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // event is a server-sent event.
@@ -26,7 +27,7 @@ type event struct {
 // listen asks for events; each is sent to the channel, which ends with the stream.
 func (s site) listen(t *testing.T, id string, headers ...string) (events <-chan event, status int) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.page+"/progress/"+id, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Page+"/progress/"+id, nil)
 	require.NoError(t, err)
 	req.Header.Set("Accept", "text/event-stream")
 	for i := 0; i < len(headers); i += 2 {
@@ -90,7 +91,7 @@ func TestEventsFollowAnUploadToItsEnd(t *testing.T) {
 	s := serve(t, redisOption(redistest.Start(t)), "encode gzip {\nminimum_length 1\n}\n"+uploadRoutes+app.route())
 	_, status := s.listen(t, "a")
 	require.Equal(t, http.StatusNotFound, status)
-	u := startUpload(t, http.DefaultClient, "http://"+s.page+"/upload/a", 1000)
+	u := startUpload(t, http.DefaultClient, "http://"+s.Page+"/upload/a", 1000)
 	u.send(t, 100)
 	s.await(t, "a", func(p progress) bool { return p.Received == 100 })
 
@@ -132,12 +133,12 @@ func TestEventsResumeAfterAReloadOfTheConfiguration(t *testing.T) {
 	app := newUploadApp(t)
 	other, _ := startNode(t, option, uploadRoutes+app.route())
 	s := serve(t, option, uploadRoutes+app.route())
-	u := startUpload(t, http.DefaultClient, "http://"+other.page+"/upload/a", 1000)
+	u := startUpload(t, http.DefaultClient, "http://"+other.Page+"/upload/a", 1000)
 	u.send(t, 100)
 	s.await(t, "a", func(p progress) bool { return p.Received == 100 })
 	events, _ := s.listen(t, "a")
 	next(t, events)
-	s.load(t, option, uploadRoutes+"header X-New config\n"+app.route())
+	s.Load(t, option, uploadRoutes+"header X-New config\n"+app.route())
 	var last event
 	for e := range events { // ends with the configuration
 		last = e
@@ -152,7 +153,7 @@ func TestListenersDoNotHoldUpAShutdown(t *testing.T) {
 	node, _ := startNode(t, redisOption(server), uploadRoutes)
 	events, _ := node.listen(t, "a")
 	next(t, events)
-	request(t, http.MethodPost, "http://"+node.admin+"/stop", "")
+	sitetest.Request(t, http.MethodPost, "http://"+node.Admin+"/stop", "")
 	select {
 	case _, more := <-events:
 		require.False(t, more)
@@ -206,7 +207,7 @@ func TestOneReadPerIntervalHoweverManyListen(t *testing.T) {
 		require.NoError(t, redis.Set(t.Context(), "temp:upload:progress:a", text, time.Hour).Err())
 	}
 	set(0, "uploading")
-	s.get(t, "/progress/a")
+	s.Get(t, "/progress/a")
 	before, began := count(), time.Now()
 	const listeners = 60
 	streams := make([]<-chan event, listeners)
