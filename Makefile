@@ -5,8 +5,8 @@ RACE ?= $(shell command -v cc >/dev/null 2>&1 && echo -race)
 run: ## start Caddy with this plugin and the example configuration
 	.ci/xcaddy -- run --config example.Caddyfile
 
-test: ## run all tests against real servers
-	.ci/install redis-server
+test: ## run all tests against real servers and a browser
+	.ci/install redis-server chromium
 	go test $(RACE) ./...
 
 soak: ## the tests of coherence, leaks and memory at length, for half an hour or so

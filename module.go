@@ -39,6 +39,8 @@ func init() {
 	caddy.RegisterModule(handlers.SessionLookup{})
 	caddy.RegisterModule(handlers.FileMetadata{})
 	caddy.RegisterModule(handlers.LookupInvalidate{})
+	caddy.RegisterModule(handlers.UploadProgress{})
+	caddy.RegisterModule(handlers.UploadProgressReport{})
 	caddy.RegisterModule(source.HTTP{})
 	caddy.RegisterModule(source.FileSystem{})
 	caddy.RegisterModule(new(lookupfs.LookupCache))
@@ -48,12 +50,18 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("session_lookup", handlers.ParseSessionLookup)
 	httpcaddyfile.RegisterHandlerDirective("file_metadata", handlers.ParseFileMetadata)
 	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", handlers.ParseLookupInvalidate)
+	httpcaddyfile.RegisterHandlerDirective("upload_progress", handlers.ParseUploadProgress)
+	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", handlers.ParseUploadProgressReport)
 	// after every other way to log in, and before what may use the session
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
 	// after session_lookup, whose placeholders it may use
 	httpcaddyfile.RegisterDirectiveOrder("lookup_invalidate", httpcaddyfile.Before, "request_header")
 	// inside encode, so that what is answered here is as encode would have it
 	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
+	// after session_lookup and request_body, before all that reads a body
+	httpcaddyfile.RegisterDirectiveOrder("upload_progress", httpcaddyfile.Before, "invoke")
+	// among those that answer, so that handle and route come first
+	httpcaddyfile.RegisterDirectiveOrder("upload_progress_report", httpcaddyfile.Before, "respond")
 
 	caddycmd.RegisterCommand(command.New())
 

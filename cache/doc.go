@@ -5,8 +5,9 @@
 // # Rooms
 //
 //   - cache.go has the way of a lookup and nothing else, flight.go the loads
-//     under way in this process, batch.go what is done to records by hand, and
-//     warm.go what is loaded before anybody asks.
+//     under way in this process, batch.go what is done to records by hand,
+//     replace.go what is written only over what is known, and warm.go what is
+//     loaded before anybody asks.
 //   - record.go says what a record is, family.go what a key is.
 //   - store.go and source.go are what a lookup needs of others. The stores are
 //     in the packages memory and redis; package cachetest is the suite that

@@ -33,12 +33,18 @@ func TestMain(m *testing.M) {
 	caddy.RegisterModule(new(testApp))
 	caddy.RegisterModule(SessionLookup{})
 	caddy.RegisterModule(FileMetadata{})
+	caddy.RegisterModule(UploadProgress{})
+	caddy.RegisterModule(UploadProgressReport{})
 	caddy.RegisterModule(source.HTTP{})
 	caddy.RegisterModule(source.FileSystem{})
 	httpcaddyfile.RegisterHandlerDirective("session_lookup", ParseSessionLookup)
 	httpcaddyfile.RegisterHandlerDirective("file_metadata", ParseFileMetadata)
+	httpcaddyfile.RegisterHandlerDirective("upload_progress", ParseUploadProgress)
+	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", ParseUploadProgressReport)
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
 	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
+	httpcaddyfile.RegisterDirectiveOrder("upload_progress", httpcaddyfile.Before, "invoke")
+	httpcaddyfile.RegisterDirectiveOrder("upload_progress_report", httpcaddyfile.Before, "respond")
 	// certmagic lets go of its storage in its own time
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }

@@ -1,0 +1,24 @@
+package cache
+
+import (
+	"context"
+	"time"
+)
+
+// replaceLease is how long a Replace that died half-way keeps others from the key.
+const replaceLease = time.Second
+
+// Replace writes a record if the store still has old, or nothing: so it never
+// overwrites what somebody else has written since old was read. Otherwise done
+// is false, and now is what the store has; without a record, somebody else was
+// about to write, and the caller may try again. old is nil where nothing is
+// known to be there. Records are the same if their texts are.
+func (c *Cache) Replace(ctx context.Context, key string, old, record *Record, ttl time.Duration) (now Entry, done bool, err error) {
+	token, now, err := c.store.Acquire(ctx, key, old, replaceLease)
+	if err != nil || token == "" {
+		return now, false, err
+	}
+	defer c.changed(key)
+	done, err = c.store.Fill(ctx, key, token, old, record, ttl)
+	return Entry{}, done, err
+}

@@ -1,0 +1,148 @@
+// The goroutine that writes the record of an upload, for as long as it runs.
+
+package handlers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// lastWrite is how long the final record of an upload may take to be written.
+const lastWrite = 5 * time.Second
+
+// publisher writes the record of one upload: at once, then every interval and
+// when it has ended. What the store is too slow for is left out and not made
+// up for: the next write says all that is to be said.
+//
+// Each write replaces only what the publisher knows to be there, so that of
+// several uploads under one identity, on whichever nodes, one is published: the
+// latest of its owner. The others give up.
+type publisher struct {
+	ctx      context.Context // that does not end with the request
+	upload   *upload
+	cache    *cache.Cache
+	logger   *zap.Logger
+	ttl      time.Duration
+	interval time.Duration
+	timeout  time.Duration // of one write
+	maxSize  int
+
+	ended   chan struct{} // closed after failure is set
+	failure int
+	endedAt time.Time
+
+	last *cache.Record // what is in the store, as far as we know
+	own  bool          // we have written
+}
+
+// end tells the publisher how the upload ended; 0 is well.
+func (p *publisher) end(failure int) {
+	p.failure, p.endedAt = failure, time.Now()
+	close(p.ended)
+}
+
+// run publishes until the upload has ended, and for at most [lastWrite] after.
+func (p *publisher) run() {
+	ticker := time.NewTicker(p.interval)
+	defer ticker.Stop()
+	for p.write(p.ctx, p.upload.record(time.Now())) != publishLost {
+		select {
+		case <-p.ended:
+			p.finish()
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// finish writes the final record, which is worth another try.
+func (p *publisher) finish() {
+	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
+	defer cancel()
+	final := p.upload.finalRecord(p.endedAt, p.failure)
+	for pause := 5 * time.Millisecond; p.write(ctx, final) == publishSkipped; pause = min(2*pause, 100*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// published is what came of a write.
+type published int
+
+const (
+	publishDone    published = iota
+	publishSkipped           // the store was too slow, or somebody else was writing
+	publishLost              // another upload has the identity, or there is no store any more
+)
+
+// Messages of the log. None has the upload's identity, which is client input.
+const (
+	logUploadNotPublished = "upload progress not published"
+	logUploadGivenUp      = "upload progress given up: another upload has its identity"
+)
+
+func (p *publisher) write(ctx context.Context, r uploadRecord) published {
+	record, err := cache.Encode(r, p.maxSize)
+	if err != nil {
+		p.debug(logUploadNotPublished, err)
+		return publishLost
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	for range 3 { // the first may find another record, the second a lease
+		found, done, err := p.cache.Replace(ctx, p.upload.key, p.last, record, p.ttl)
+		switch {
+		case errors.Is(err, cache.ErrClosed):
+			return publishLost
+		case err != nil:
+			p.debug(logUploadNotPublished, err)
+			return publishSkipped
+		case done:
+			p.last, p.own = record, true
+			return publishDone
+		case found.Record == nil:
+			return publishSkipped
+		case !p.mayReplace(found.Record):
+			p.debug(logUploadGivenUp, nil)
+			return publishLost
+		}
+		p.last = found.Record
+	}
+	return publishSkipped
+}
+
+// mayReplace tells whether this upload's record may take the place of one that
+// was found: not while that is of another owner's upload that runs, and not if
+// that upload began later, unless it was over before we wrote anything.
+func (p *publisher) mayReplace(found *cache.Record) bool {
+	running := isRunning(found)
+	owner, _ := found.Field("owner")
+	if running && owner.Text() != p.upload.owner {
+		return false
+	}
+	started, _ := found.Field("started")
+	at, ok := started.Time()
+	later := ok && at.Sub(p.upload.started) > time.Microsecond // which is how exactly it is written
+	return !later || !running && !p.own
+}
+
+// isRunning tells whether an upload's record is of one that has not ended.
+func isRunning(r *cache.Record) bool {
+	status, _ := r.Field("status")
+	return status.Text() == uploading || status.Text() == uploadProcessing
+}
+
+func (p *publisher) debug(message string, err error) {
+	if c := p.logger.Check(zapcore.DebugLevel, message); c != nil {
+		c.Write(zap.Error(err))
+	}
+}

@@ -1,0 +1,77 @@
+// Package uploadtest has uploads as a user meets them: over real connections,
+// on two nodes, with a real Redis and in a real browser. It is a package of its
+// own, so that its tests run beside the others of handlers.
+package uploadtest
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/stretchr/testify/require"
+
+	_ "github.com/filewallball/caddy-filewallball"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
+)
+
+// nodeEnv makes this test's executable the caddy command.
+const nodeEnv = "FILEWALLBALL_TEST_NODE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(nodeEnv) != "" {
+		caddycmd.Main()
+		return
+	}
+	sitetest.Main(m)
+}
+
+// site is a running Caddy that takes uploads.
+type site struct{ sitetest.Site }
+
+func serve(t *testing.T, options, directives string) site {
+	t.Helper()
+	return site{sitetest.Serve(t, options, directives)}
+}
+
+// startNode runs another node, a Caddy in a process of its own, until the test
+// ends or kill is called.
+func startNode(t *testing.T, options, directives string) (node site, kill func()) {
+	t.Helper()
+	node.Site = sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	// a node that shuts down waits for its requests
+	config, err := sitetest.Adapt(strings.Replace(node.Config(options, directives), "grace_period 2s", "grace_period 1h", 1))
+	require.NoError(t, err)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.json")
+	require.NoError(t, os.WriteFile(file, config, 0o600))
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, "run", "--config", file)
+	cmd.Env = append(os.Environ(), nodeEnv+"=1", "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir) // killed, it leaves locks
+	require.NoError(t, cmd.Start())
+	kill = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	t.Cleanup(kill)
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", node.Page)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
+	return node, kill
+}
+
+// put sends an upload whole.
+func (s site) put(t *testing.T, id, body string, headers ...string) (status int) {
+	t.Helper()
+	return sitetest.Request(t, http.MethodPut, "http://"+s.Page+"/upload/"+id, body, headers...).Status
+}
