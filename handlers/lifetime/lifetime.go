@@ -1,0 +1,202 @@
+// Package lifetime has what outlives a configuration: caches with their
+// connections and records, the counters, and which configuration is the newest.
+package lifetime
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+	"github.com/filewallball/caddy-filewallball/handlers"
+)
+
+// App is one configuration's.
+type App interface {
+	handlers.App
+	// Lead is called whenever the app is the newest: to set what all
+	// configurations share as this one wants it.
+	Lead(*cache.Stats)
+}
+
+// usage has what outlives a configuration: under processKey the process, and
+// a shared cache under each fingerprint of the options it was made with.
+var usage = caddy.NewUsagePool()
+
+const processKey = "process"
+
+// Process is what all configurations of this process have in common.
+type Process struct {
+	stats *cache.Stats
+	mu    sync.Mutex
+	apps  []App // that have started and not ended, the newest last
+	// lingering are caches that no configuration uses any more, but requests
+	// that began under the last one may, by their keys in the pool.
+	lingering map[string]*lingering
+}
+
+// lingering is a cache that is to be closed.
+type lingering struct {
+	*Shared
+	timer  *time.Timer
+	closed chan struct{}
+}
+
+// linger is how long a request may take from its arrival to its last lookup
+// when the store that it uses is replaced by a new configuration.
+const linger = 5 * time.Second
+
+// Destruct is called by the pool when no configuration uses the plugin.
+func (p *Process) Destruct() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, l := range p.lingering {
+		if l.timer.Stop() {
+			errs = append(errs, l.Cache.Close())
+		} else {
+			<-l.closed
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// retire closes a cache: at once where everything ends, or after a while
+// where another configuration runs already.
+func (p *Process) retire(s *Shared) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.apps) == 0 {
+		return s.Cache.Close()
+	}
+	l := &lingering{Shared: s, closed: make(chan struct{})}
+	l.timer = time.AfterFunc(linger, func() {
+		_ = l.Cache.Close()
+		close(l.closed)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.lingering[s.key] == l {
+			delete(p.lingering, s.key)
+		}
+	})
+	p.lingering[s.key] = l
+	return nil
+}
+
+// revive gives a cache that lingers to a configuration that wants one like it,
+// if there is one. One that is closing is waited for: the embedded store saves
+// its records then, which are what the next one reads.
+func (p *Process) revive(key string) (*Shared, bool) {
+	p.mu.Lock()
+	l, ok := p.lingering[key]
+	delete(p.lingering, key)
+	p.mu.Unlock()
+	if !ok {
+		return nil, false
+	}
+	if l.timer.Stop() {
+		return l.Shared, true
+	}
+	<-l.closed
+	return nil, false
+}
+
+// Join makes a configuration one of those that use the process's caches.
+func Join() *Process {
+	v, _, _ := usage.LoadOrNew(processKey, func() (caddy.Destructor, error) {
+		return &Process{stats: cache.NewStats(), lingering: make(map[string]*lingering)}, nil
+	})
+	return v.(*Process)
+}
+
+// Leave ends what Join began.
+func (p *Process) Leave() { _, _ = usage.Delete(processKey) }
+
+// Started makes an app the newest of those that run.
+func (p *Process) Started(a App) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.apps = append(p.apps, a)
+	a.Lead(p.stats)
+}
+
+// Ended is the end of an app that may have started. The newest one is then the
+// former again, where a new one has failed to start.
+func (p *Process) Ended(a App) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.apps = slices.DeleteFunc(p.apps, func(b App) bool { return a == b })
+	if len(p.apps) > 0 {
+		p.apps[len(p.apps)-1].Lead(p.stats)
+	}
+}
+
+// Running is the app that started last. The admin API is made before any
+// app is and outlives none, so it asks anew each time.
+func Running() (handlers.App, bool) {
+	var newest App
+	usage.Range(func(key, value any) bool {
+		p, ok := value.(*Process)
+		if !ok {
+			return true
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if len(p.apps) > 0 {
+			newest = p.apps[len(p.apps)-1]
+		}
+		return false
+	})
+	return newest, newest != nil
+}
+
+// Shared is a cache with the key it has in the usage pool.
+type Shared struct {
+	*cache.Cache
+	key     string
+	process *Process
+}
+
+// Opener makes a store; the fingerprint is equal for options that make equal ones.
+type Opener struct {
+	Fingerprint string
+	Open        func(*cache.Stats) (cache.Store, error)
+	Near        *near.Options // nil: no copies
+}
+
+// Destruct is called by the pool when the last user has let go of the cache.
+func (s *Shared) Destruct() error { return s.process.retire(s) }
+
+// Acquire makes a cache, or finds the one that has the same fingerprint. It is
+// the only door to the pool of caches.
+func (p *Process) Acquire(o Opener) (*Shared, error) {
+	v, _, err := usage.LoadOrNew(o.Fingerprint, func() (caddy.Destructor, error) {
+		if s, ok := p.revive(o.Fingerprint); ok {
+			return s, nil
+		}
+		store, err := o.Open(p.stats)
+		if err != nil {
+			return nil, err
+		}
+		c := cache.New(store, p.stats)
+		if o.Near != nil {
+			c.KeepNear(*o.Near)
+		}
+		return &Shared{Cache: c, key: o.Fingerprint, process: p}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*Shared), nil
+}
+
+// Release ends what Acquire began. The cache closes with its last user, and
+// lingers before that for as long as requests may use it.
+func (s *Shared) Release() error {
+	_, err := usage.Delete(s.key)
+	return err
+}
