@@ -389,7 +389,7 @@ func (rt *Route) tag(ctx context.Context, req Request, record *Record, ttl time.
 	if len(tags) == 0 {
 		return true, nil
 	}
-	return rt.cache.store.Tag(ctx, req.Key, tags, ttl, time.Since(started))
+	return rt.cache.store.Tag(ctx, req.Key, tags, ttl, started)
 }
 
 // release lets others load at once instead of when the lease expires.

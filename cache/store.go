@@ -132,10 +132,10 @@ type Store interface {
 	Release(ctx context.Context, key, token string) error
 
 	// Tag notes that a key, which is about to be filled, bears tags for at
-	// most ttl. It tells false where one of the tags was dropped less than
-	// since ago: then what was loaded meanwhile may be of the time before,
-	// and must not be filled.
-	Tag(ctx context.Context, key string, tags []string, ttl, since time.Duration) (bool, error)
+	// most ttl. It tells false where one of the tags was dropped after the
+	// load began: then what was loaded may be of the time before, and must
+	// not be filled.
+	Tag(ctx context.Context, key string, tags []string, ttl time.Duration, began time.Time) (bool, error)
 	// DeleteTag drops every record that bears the tag, ends the leases of
 	// such keys, and tells how many records it dropped.
 	DeleteTag(ctx context.Context, tag string) (int, error)

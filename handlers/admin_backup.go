@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -102,7 +103,7 @@ func (b *backupWriter) records(r *http.Request, store cache.Store) error {
 			return err
 		case b.policy.isOwn(listed.Key):
 			continue
-		case listed.Err != nil:
+		case listed.Err != nil, !utf8.ValidString(listed.Key): // which JSON cannot tell
 			b.skipped++
 			continue
 		}
@@ -138,6 +139,10 @@ func (b *backupWriter) tags(r *http.Request, store cache.Store) error {
 		}
 		ttl, ok := backupTTL(tagged.Expires)
 		if !ok || !strings.HasPrefix(tagged.Key, b.prefix) {
+			continue
+		}
+		if !utf8.ValidString(tagged.Key) || !utf8.ValidString(tagged.Tag) {
+			b.skipped++
 			continue
 		}
 		tag, err := json.Marshal(tagged.Tag)

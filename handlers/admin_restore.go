@@ -178,7 +178,7 @@ func (b *restorer) write(ctx context.Context) error {
 func (b *restorer) tag(ctx context.Context, line backupLine) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	ok, err := b.app.Cache().Store().Tag(ctx, line.item.Key, []string{line.tag}, line.item.TTL, 0)
+	ok, err := b.app.Cache().Store().Tag(ctx, line.item.Key, []string{line.tag}, line.item.TTL, time.Now())
 	switch {
 	case err != nil:
 		b.report.Line = b.report.Lines

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
@@ -46,7 +47,8 @@ func TestMain(m *testing.M) {
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress", httpcaddyfile.Before, "invoke")
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress_report", httpcaddyfile.Before, "respond")
 	// certmagic lets go of its storage in its own time
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
+	goleak.VerifyTestMain(m, redistest.IgnoreLateDials(),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
 }
 
 // testApp is an [App] with a store of its own.

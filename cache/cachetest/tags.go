@@ -23,9 +23,10 @@ func tagTests() map[string]func(*testing.T, *fixture) {
 	}
 }
 
+// tag files a key whose load began so long ago.
 func (f *fixture) tag(t *testing.T, key string, since time.Duration, tags ...string) bool {
 	t.Helper()
-	ok, err := f.Tag(f.ctx, key, tags, ttl, since)
+	ok, err := f.Tag(f.ctx, key, tags, ttl, time.Now().Add(-since))
 	require.NoError(t, err)
 	return ok
 }
@@ -117,7 +118,7 @@ func testTagList(t *testing.T, f *fixture) {
 			}
 		}
 	}
-	ok, err := f.Tag(f.ctx, f.key("brief"), []string{names[0]}, short, 0)
+	ok, err := f.Tag(f.ctx, f.key("brief"), []string{names[0]}, short, time.Now())
 	require.NoError(t, err)
 	require.True(t, ok)
 	eventually(t, func() bool { return len(f.listTags(t)[f.key("brief")]) == 0 }, "what has expired is listed")

@@ -135,7 +135,7 @@ func TestLookupsAndWritesDoNotWaitForASave(t *testing.T) {
 	s := newStore(t, Options{})
 	ctx := t.Context()
 	write := func(key string) {
-		_, err := s.Tag(ctx, key, []string{"tag of " + key}, time.Hour, 0)
+		_, err := s.Tag(ctx, key, []string{"tag of " + key}, time.Hour, time.Now())
 		require.NoError(t, err)
 		require.NoError(t, s.Set(ctx, key, record(t, `{"a":1}`), time.Hour))
 	}

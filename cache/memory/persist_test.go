@@ -51,7 +51,7 @@ func (l *logs) count(part string) int {
 
 func set(t testing.TB, s *memory.Store, key, text string, tags ...string) {
 	t.Helper()
-	ok, err := s.Tag(t.Context(), key, tags, time.Hour, 0)
+	ok, err := s.Tag(t.Context(), key, tags, time.Hour, time.Now())
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, s.Set(t.Context(), key, decode(t, text), time.Hour))

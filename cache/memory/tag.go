@@ -113,18 +113,18 @@ func removeBefore(times map[string]time.Time, limit time.Time) {
 }
 
 // Tag notes that a key bears tags.
-func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl, since time.Duration) (bool, error) {
+func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl time.Duration, began time.Time) (bool, error) {
 	if _, err := s.expires(ctx, ttl); err != nil {
 		return false, err
 	}
 	now := time.Now()
 	for _, tag := range tags {
-		if dropped := s.tags.add(tag, key, now.Add(ttl), now); now.Sub(dropped) <= since {
+		if dropped := s.tags.add(tag, key, now.Add(ttl), now); !dropped.Before(began) {
 			return false, nil
 		}
 	}
 	s.keeper.changed.Store(true)
-	return since < cache.TagMemory, nil
+	return time.Since(began) < cache.TagMemory, nil
 }
 
 // DeleteTag drops the records that bear a tag.

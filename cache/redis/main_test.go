@@ -18,9 +18,7 @@ var logged atomic.Int64
 
 func TestMain(m *testing.M) {
 	LogTo(func(string) { logged.Add(1) })
-	goleak.VerifyTestMain(m,
-		// go-redis' own, which sees up to a second late that its pool is closed
-		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+	goleak.VerifyTestMain(m, redistest.IgnoreLateDials())
 }
 
 const (

@@ -202,6 +202,8 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 		switch err := errors.Join(r.text.Err(), r.ttl.Err()); {
 		case isWrongType(err):
 			got[i] = cache.Got{Err: errWrongType}
+		case goredis.IsPermissionError(r.text.Err()), goredis.IsPermissionError(r.ttl.Err()):
+			got[i] = cache.Got{Err: s.failed("reading a record", err)} // the others may be read
 		case err != nil:
 			return s.failed("reading records", err)
 		default:

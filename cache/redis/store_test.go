@@ -58,3 +58,15 @@ func tlsOptions(server *redistest.Server) Options {
 func sentinelOptions(s *redistest.Sentinel) Options {
 	return Options{Addresses: s.Addrs(), MasterName: s.MasterName}
 }
+
+func TestAKeyThatMayNotBeReadIsNoErrorOfOthers(t *testing.T) {
+	t.Parallel()
+	o := at(redistest.StartWith(t, redistest.Options{Users: []string{"web on >secret ~session:* -@all +getrange +pttl +set +unlink +ping +info +hello"}}))
+	o.Username, o.Password = "web", "secret"
+	s := open(t, o)
+	got, err := s.GetMany(t.Context(), []string{"session:a", "file:a", "session:b"})
+	require.NoError(t, err)
+	require.NoError(t, got[0].Err)
+	require.ErrorIs(t, got[1].Err, cache.ErrUnavailable)
+	require.NoError(t, got[2].Err)
+}

@@ -27,12 +27,9 @@ if left < 0 then return -1 end
 return ARGV[3] - left`)
 
 // Tag notes that a key bears tags.
-func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl, since time.Duration) (bool, error) {
+func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl time.Duration, began time.Time) (bool, error) {
 	if err := checkTTL(ttl); err != nil {
 		return false, err
-	}
-	if since >= cache.TagMemory {
-		return false, nil
 	}
 	for _, tag := range tags {
 		bearers, dropped := s.leases.ofTag(tag)
@@ -41,12 +38,15 @@ func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl, since t
 		if err != nil {
 			return false, s.failed("tagging a key", err)
 		}
-		// a millisecond more, for either side is rounded
-		if age >= 0 && age <= since.Milliseconds()+1 {
+		// The clocks of two machines are compared by how long ago each event
+		// was: began is that long ago when the answer is here, the drop was
+		// when it was made. So a drop shortly before may count as one after,
+		// never the other way round. A millisecond more, for both are rounded.
+		if age >= 0 && age <= time.Since(began).Milliseconds()+1 {
 			return false, nil
 		}
 	}
-	return true, nil
+	return time.Since(began) < cache.TagMemory, nil
 }
 
 // DeleteTag drops the records that bear a tag. Where it fails, some may be

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -260,6 +261,25 @@ func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
 	require.Equal(t, []string{"file:meta: file_meta", ":6"}, complete("purge", "--prefix", "f"))
 	require.Equal(t, []string{"door session", ":4"}, complete("warm", ""))
 	require.Equal(t, []string{":0"}, complete("restore", ""), "files")
+}
+
+// Bash expands the words that it is offered as if they had been typed.
+func TestCommandOffersNoKeyThatAShellWouldRun(t *testing.T) {
+	s := serve(t, "filewallball", "session_lookup {header.X-Token}\nrespond hi")
+	pwned := filepath.Join(t.TempDir(), "pwned")
+	for _, id := range []string{
+		"ada", "$(touch " + pwned + ")", "`touch " + pwned + "`", "${x[$(touch " + pwned + ")]}", "a;touch " + pwned, "a b", "{a,b}",
+		"'", `"`, `\`, "~", "*", "?", "!!", "<", ">", "|", "&", "#", "^", "[a]", "é",
+	} {
+		s.good(t, "set", "session:user:"+id, "{}")
+	}
+	r := execute(t, "", "__complete", "filewallball", "--address", s.Admin, "get", "session:user:")
+	require.Zero(t, r.status)
+	offered := strings.Fields(r.out)
+	require.Equal(t, []string{"session:user:ada", ":4"}, offered)
+	compgen := exec.CommandContext(t.Context(), "bash", "-c", `compgen -W "$1"`, "bash", r.out)
+	require.NoError(t, compgen.Run())
+	require.NoFileExists(t, pwned)
 }
 
 func TestCommandStopsWhenInterrupted(t *testing.T) {

@@ -30,12 +30,19 @@ func completeKeys(cmd *cobra.Command, args []string, word string) ([]cobra.Compl
 	}
 	askToComplete(cmd, "keys?"+url.Values{"prefix": {word}}.Encode(), &answer)
 	keys := slices.DeleteFunc(answer.Keys, func(key string) bool {
-		return key != printable(key) || slices.Contains(args, key)
+		return !harmless(key) || slices.Contains(args, key)
 	})
 	if len(keys) == 0 {
 		return completePrefixes(cmd, args, word)
 	}
 	return keys, cobra.ShellCompDirectiveNoFileComp
+}
+
+// harmless tells whether a shell takes a word for nothing but itself. The
+// script that bash has from Caddy expands what it is offered as if it had been
+// typed, and keys are made of what strangers have sent.
+func harmless(word string) bool {
+	return word != "" && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:._/@%+,=-") == ""
 }
 
 // completePrefixes offers what the default keys of the families begin with.

@@ -204,7 +204,7 @@ func completeRoutes(cmd *cobra.Command, _ []string, word string) ([]cobra.Comple
 	askToComplete(cmd, "stats", &stats)
 	var names []cobra.Completion
 	for name, route := range stats.Routes {
-		if strings.HasPrefix(name, word) && name == printable(name) {
+		if strings.HasPrefix(name, word) && harmless(name) {
 			names = append(names, cobra.CompletionWithDesc(name, route.Family))
 		}
 	}

@@ -20,6 +20,8 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
 // Main runs the tests of a package, for its TestMain, and fails where they
@@ -32,7 +34,7 @@ func Main(m *testing.M) {
 	// nothing of these tests lands among the user's own certificates
 	os.Setenv("XDG_DATA_HOME", dir)
 	os.Setenv("XDG_CONFIG_HOME", dir)
-	goleak.VerifyTestMain(m,
+	goleak.VerifyTestMain(m, redistest.IgnoreLateDials(),
 		// Caddy's own, which outlive a configuration
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2.replaceLocalAdminServer.func2"),

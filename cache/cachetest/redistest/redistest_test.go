@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	logging.Disable()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, redistest.IgnoreLateDials())
 }
 
 func TestServerAnswersUntilItIsStopped(t *testing.T) {
