@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"net/http"
 	"sync"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // sized stands for a file of which only the size is known. Nothing is read
@@ -42,28 +45,55 @@ func (m *inMemory) next(n int64) []byte {
 	return rest
 }
 
-// shortBody is up to how many bytes a body is short.
-const shortBody = 64 << 10
+// pieceSize is how many bytes of a file are written at a time, which is what
+// Caddy's own timeouts make of larger ones.
+const pieceSize = 64 << 10
 
-// shortBodies has buffers for short bodies.
-var shortBodies = sync.Pool{New: func() any { return new([shortBody]byte) }}
+// pieces has buffers for them.
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-// short tells whether a body is a short file. Of what else a body may come
-// from, the beginning may be wanted before the end is there.
-func short(body *io.LimitedReader) bool {
+// isFile tells whether a body is from a file. Of what else it may come from,
+// the beginning may be wanted before the end is there.
+func isFile(body *io.LimitedReader) bool {
 	_, ok := body.R.(fs.File)
-	return ok && 0 < body.N && body.N <= shortBody
+	return ok
 }
 
-// copyShort writes a short body in one piece, through a buffer that others
-// have used before.
-func copyShort(w io.Writer, body *io.LimitedReader) (int64, error) {
-	buf := shortBodies.Get().(*[shortBody]byte)
-	defer shortBodies.Put(buf)
-	n, err := io.ReadFull(body, buf[:body.N])
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return 0, err
+// sendsFiles tells whether w may hand a file to the system to send it: not
+// where Caddy's idle timeout is in between, as it is by default.
+func sendsFiles(w http.ResponseWriter) bool {
+	for {
+		switch v := w.(type) {
+		case *caddyhttp.IdleTimeoutWriter:
+			return false
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return true
+		}
 	}
-	n, err = w.Write(buf[:n])
-	return int64(n), err
+}
+
+// copyFile writes a body in large pieces, the first together with the header,
+// through a buffer that others have used before.
+func copyFile(w io.Writer, body *io.LimitedReader) (written int64, err error) {
+	buf := pieces.Get().(*[pieceSize]byte)
+	defer pieces.Put(buf)
+	for body.N > 0 {
+		n, err := io.ReadFull(body, buf[:min(body.N, pieceSize)])
+		if n > 0 {
+			n, writeErr := w.Write(buf[:n])
+			written += int64(n)
+			if writeErr != nil {
+				return written, writeErr
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break // the file has become shorter, which who promised its length sees
+		}
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }

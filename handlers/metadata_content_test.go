@@ -66,6 +66,21 @@ func TestSmallFilesAreAnsweredFromMemory(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status, "a file that is too large was kept")
 }
 
+// As archives and rsync do it, which give files the dates they had elsewhere.
+func TestReplacedFilesInMemoryAreSeenToBeOthers(t *testing.T) {
+	dir, url := memorySite(t, "1MiB", "revalidate 50ms")
+	date := time.Now().Add(-time.Hour)
+	for _, content := range []string{"v1", "v2", "v3"} {
+		next := put(t, dir, "next", content)
+		require.NoError(t, os.Chtimes(next, date, date))
+		require.NoError(t, os.Rename(next, filepath.Join(dir, "a.txt")))
+		require.Eventually(t, func() bool {
+			_, _, body := fetch(t, http.MethodGet, url, "/with/a.txt")
+			return body == content
+		}, 5*time.Second, 5*time.Millisecond)
+	}
+}
+
 func TestFilesInMemoryChangeWithinRevalidate(t *testing.T) {
 	dir, url := memorySite(t, "1MiB", "revalidate 50ms")
 	get := func() string {

@@ -199,9 +199,9 @@ func (d *describer) Write(p []byte) (int, error) {
 	return d.ResponseWriter.Write(p)
 }
 
-// ReadFrom implements [io.ReaderFrom]. What is short goes out together with
-// the header, in one write and without a new buffer; of what is long, sendfile
-// stays possible.
+// ReadFrom implements [io.ReaderFrom]. A file goes out without a new buffer, its
+// beginning together with the header; where sendfile is possible, it stays so
+// for all that is long.
 func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 	d.ensureHeader()
 	limited, ok := r.(*io.LimitedReader) // as http.ServeContent has it
@@ -210,8 +210,8 @@ func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 	case d.content != nil && limited.R == io.Reader(d.content):
 		n, err := d.ResponseWriter.Write(d.content.next(limited.N))
 		return int64(n), err
-	case short(limited):
-		return copyShort(d.ResponseWriter, limited)
+	case isFile(limited) && (limited.N <= pieceSize || !sendsFiles(d.ResponseWriter)):
+		return copyFile(d.ResponseWriter, limited)
 	}
 	return d.ResponseWriterWrapper.ReadFrom(r)
 }

@@ -24,6 +24,7 @@ type contents struct {
 // content is a file as it was when it had a size and a date.
 type content struct {
 	size, modified int64
+	version        fileVersion
 	data           []byte
 }
 
@@ -76,7 +77,9 @@ func (s *FileSystem) Content(ctx context.Context, req cache.Request, record *cac
 }
 
 // of tells whether the content is that of a file as it was looked at.
-func (c *content) of(l look) bool { return c.size == l.size && c.modified == l.modified }
+func (c *content) of(l look) bool {
+	return c.size == l.size && c.modified == l.modified && c.version == l.version
+}
 
 // errUnsettled says that a file is too new for its date to tell of the next
 // change.
@@ -95,7 +98,7 @@ func (s *FileSystem) read(req cache.Request, l look) (*content, error) {
 		return nil, errChanged
 	}
 	defer file.Close()
-	c := &content{size: l.size, modified: l.modified, data: make([]byte, l.size)}
+	c := &content{size: l.size, modified: l.modified, version: l.version, data: make([]byte, l.size)}
 	if !c.of(now) {
 		return nil, errChanged
 	}

@@ -23,6 +23,9 @@ type look struct {
 	size     int64
 	modified int64  // nanoseconds of Unix time
 	codings  string // of the precompressed files beside it, space-separated
+	// version tells a file from one with the same size and date, where the
+	// system knows.
+	version fileVersion
 }
 
 type kind uint8
@@ -106,7 +109,7 @@ func (s *FileSystem) open(scope, name string) (fs.File, look, error) {
 }
 
 func lookOf(info fs.FileInfo) look {
-	return look{kind: regular, size: info.Size(), modified: info.ModTime().UnixNano()}
+	return look{kind: regular, size: info.Size(), modified: info.ModTime().UnixNano(), version: versionOf(info)}
 }
 
 // failedLook says what file_server makes of an error. What is an answer for
