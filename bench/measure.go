@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// connections are as many as a busy browser farm keeps open to one server.
+const connections = 64
+
+// bench measures servers.
+type bench struct {
+	*servers
+	wrk      *wrk // nil where it is not installed
+	strace   bool
+	smoke    bool
+	rounds   int
+	duration time.Duration
+	profiles string // a directory, or empty
+	say      func(format string, args ...any)
+
+	visitors *sessions       // that everybody knows
+	warmed   map[string]bool // the sites that have seen all visitors
+	sets     int             // of sessions that were made
+}
+
+// violation is a count that is not what it must be, whatever the time it took.
+type violation struct{ text string }
+
+func (v violation) Error() string { return v.text }
+
+// sample is what one load did at one site.
+type sample struct {
+	answers
+	cpu         time.Duration // of the site's server
+	application int64         // calls that reached it
+	redis       int64         // round trips that reached it
+}
+
+// cpuPer10k is in seconds.
+func (s sample) cpuPer10k() float64 { return s.cpu.Seconds() / float64(s.count) * 10_000 }
+
+// measure sends a load and counts what it causes.
+func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err error) {
+	l.addr = at.addr
+	before, err := b.count(ctx, at)
+	if err != nil {
+		return sample{}, err
+	}
+	if b.wrk.can(l) {
+		s.answers, err = b.wrk.run(ctx, l)
+	} else {
+		s.answers, err = runClient(ctx, l)
+	}
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := b.count(ctx, at)
+	if err != nil {
+		return sample{}, err
+	}
+	s.cpu = after.cpu - before.cpu
+	s.application = after.application - before.application
+	// the question before is an own read, and counted as a command only later
+	s.redis = after.redis - before.redis
+	return s, nil
+}
+
+// count reads all counters of a site. They do not stand still, but what moves
+// them beside the load is small.
+func (b *bench) count(ctx context.Context, at site) (s sample, err error) {
+	if s.cpu, err = cpuTime(at.process.pid()); err != nil {
+		return s, fmt.Errorf("reading the CPU time of %s: %w", at.process.name, err)
+	}
+	if s.redis, err = b.redis.roundTrips(ctx); err != nil {
+		return s, err
+	}
+	s.application, err = b.applicationCalls(ctx)
+	return s, err
+}
+
+func (b *bench) applicationCalls(ctx context.Context) (int64, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.application.addr+"/asked", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, fmt.Errorf("asking the application what it counted: %w", err)
+	}
+	defer answer.Body.Close()
+	var calls int64
+	if err := json.NewDecoder(answer.Body).Decode(&calls); err != nil {
+		return 0, fmt.Errorf("asking the application what it counted: %w", err)
+	}
+	return calls, nil
+}
+
+// newVisitors are sessions that the application knows, and no server yet.
+func (b *bench) newVisitors(ctx context.Context, n int) (*sessions, error) {
+	b.sets++
+	s := newSessions(fmt.Sprint("set", b.sets), n)
+	return s, b.redis.logIn(ctx, s.ids)
+}
+
+// warm lets a site that looks sessions up see all visitors, and then the
+// variant's own request.
+func (b *bench) warm(ctx context.Context, v variant) error {
+	at := b.sites[v.site]
+	if !b.warmed[v.site] && v.cold != (traffic{never, never}) {
+		l := load{addr: at.addr, ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
+		if _, err := runClient(ctx, l); err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+		b.warmed[v.site] = true
+	}
+	_, err := runClient(ctx, load{addr: at.addr, ask: v.ask, sessions: b.visitors, connections: 1, visits: []int{0, 0}})
+	return err
+}
+
+// everyone visits once.
+func everyone(s *sessions) []int {
+	visits := make([]int, len(s.ids))
+	for i := range visits {
+		visits[i] = i
+	}
+	return visits
+}
+
+// check compares the traffic of a counted load with what it must be.
+func (v variant) check(phase string, s sample, sessions int, want traffic) error {
+	for _, c := range []struct {
+		name string
+		got  int64
+		want often
+	}{{"calls of the application", s.application, want.application}, {"round trips to Redis", s.redis, want.redis}} {
+		var exactly int64
+		switch c.want {
+		case anyNumber:
+			continue
+		case perSession:
+			exactly = int64(sessions)
+		case perRequest:
+			exactly = int64(s.count)
+		}
+		if c.got != exactly {
+			return violation{fmt.Sprintf("%s, %s: %d requests of %d sessions cause %d %s, not %d",
+				v.site, phase, s.count, sessions, c.got, c.name, exactly)}
+		}
+	}
+	return nil
+}
+
+// etag asks for the ETag of the small file.
+func (b *bench) etag(ctx context.Context) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+b.sites[bareFiles].addr+small, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", fmt.Errorf("asking for the ETag: %w", err)
+	}
+	return answer.Header.Get("ETag"), answer.Body.Close()
+}
