@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os/exec"
 	"strconv"
@@ -133,7 +134,7 @@ func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
 // openCache is a cache over the Redis that runs, as a Go program uses it.
 func (b *bench) openCache() (*cache.Cache, error) {
 	stats := cache.NewStats()
-	store, err := redis.New(redis.Options{Addresses: []string{b.redis.addr}}, stats, nil)
+	store, err := redis.New(redis.Options{Addresses: []string{b.redis.addr}}, stats, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -109,16 +109,42 @@ func (b *bench) newVisitors(ctx context.Context, n int) (*sessions, error) {
 // warm lets a site that looks sessions up see all visitors, and then the
 // variant's own request.
 func (b *bench) warm(ctx context.Context, v variant) error {
-	at := b.sites[v.site]
+	own := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: []int{0}}
 	if !b.warmed[v.site] && v.cold != (traffic{never, never}) {
-		l := load{addr: at.addr, ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
-		if _, err := runClient(ctx, l); err != nil {
-			return fmt.Errorf("warming up: %w", err)
+		all := load{ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
+		if err := b.settle(ctx, v, all); err != nil {
+			return err
 		}
 		b.warmed[v.site] = true
 	}
-	_, err := runClient(ctx, load{addr: at.addr, ask: v.ask, sessions: b.visitors, connections: 1, visits: []int{0, 0}})
-	return err
+	return b.settle(ctx, v, own)
+}
+
+// settle repeats a load until it causes no more than it must. A near copy is
+// dropped once more when Redis tells of the write that it was made from, so
+// the first time is not enough.
+func (b *bench) settle(ctx context.Context, v variant, l load) error {
+	const tries, inARow = 50, 2
+	settled := 0
+	for range tries {
+		s, err := b.measure(ctx, b.sites[v.site], l)
+		if err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+		settled++
+		if err = v.check("", s, len(l.sessions.ids), v.warm); err != nil {
+			settled = 0
+		}
+		if settled == inARow || v.warm.application != never || v.warm.redis != never {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond): // pushes come within 10ms
+		}
+	}
+	return violation{v.site + " goes on asking for what it knows"}
 }
 
 // everyone visits once.
