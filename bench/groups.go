@@ -21,6 +21,14 @@ type variant struct {
 	cold, warm traffic
 }
 
+// connections are fewer where those that wait at the end would be a large part.
+func (v variant) connections() int {
+	if v.ask.path == large {
+		return 4
+	}
+	return connections
+}
+
 // traffic is how often a site asks others.
 type traffic struct{ application, redis often }
 
@@ -105,15 +113,18 @@ func groups(etag string) []group {
 			{"HEAD / `respond`", 0.85, over(metadataFiles, respond200)},
 			{"HEAD / `respond` with the same headers", 0, over(metadataFiles, respondHeaders)},
 			{"HEAD / bare file_server", 2, over(metadataFiles, bareFiles)},
+			{"for comparison, `respond` / bare file_server", 0, over(respond200, bareFiles)},
 		}},
 		{name: "304", variants: bySite(unchanged, bareFiles, respond304, metadataFiles, cachedFS), bars: []bar{
 			{"304 / `respond`", 0.85, over(metadataFiles, respond304)},
 			{"304 / bare file_server", 2, over(metadataFiles, bareFiles)},
+			{"for comparison, `respond` / bare file_server", 0, over(respond304, bareFiles)},
 			{"304, file_server over lookup_cache / bare file_server", 1.4, over(cachedFS, bareFiles)},
 		}},
 		{name: "404", variants: bySite(missing, bareFiles, respond404, metadataFiles), bars: []bar{
 			{"remembered 404 / `respond`", 0.85, over(metadataFiles, respond404)},
 			{"remembered 404 / bare file_server", 2, over(metadataFiles, bareFiles)},
+			{"for comparison, `respond` / bare file_server", 0, over(respond404, bareFiles)},
 		}},
 		{
 			name: "asking an application", variants: bySite(get(small), bareFiles, sourceFiles, forwardAuthFiles, nginxFiles, nginxAuthFiles),

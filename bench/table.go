@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -46,11 +46,11 @@ func (b *bench) tables(r results) string {
 
 // conditions say what was measured, where and how.
 func (b *bench) conditions() string {
-	versions := []string{runtime.Version(), "Caddy " + moduleVersion("github.com/caddyserver/caddy/v2")}
-	for _, tool := range [][]string{{"redis-server", "--version"}, {"nginx", "-v"}, {"wrk", "-v"}} {
+	versions := []string{runtime.Version()}
+	for _, tool := range [][]string{{b.caddy, "version"}, {"redis-server", "--version"}, {"nginx", "-v"}, {"wrk", "-v"}} {
 		out, _ := exec.Command(tool[0], tool[1:]...).CombinedOutput() // wrk's status is 1
 		if line, _, _ := strings.Cut(string(out), "\n"); line != "" {
-			versions = append(versions, toolVersion(line))
+			versions = append(versions, toolVersion(tool[0], line))
 		}
 	}
 	return fmt.Sprintf("%s, %s/%s, %d CPUs: %s. Each server has %d of its workers and threads; %d connections; "+
@@ -60,27 +60,18 @@ func (b *bench) conditions() string {
 }
 
 // toolVersion shortens what tools say of themselves to name and version.
-func toolVersion(line string) string {
-	line = strings.TrimPrefix(line, "nginx version: ")
-	switch fields := strings.Fields(line); {
-	case strings.HasPrefix(line, "Redis server ") && len(fields) > 2:
+func toolVersion(tool, line string) string {
+	fields := append(strings.Fields(line), "", "", "")
+	switch filepath.Base(tool) {
+	case "caddy":
+		return "Caddy " + fields[0]
+	case "redis-server": // Redis server v=7.0.15 sha=…
 		return "Redis " + strings.TrimPrefix(fields[2], "v=")
-	case strings.HasPrefix(line, "wrk ") && len(fields) > 1:
-		return "wrk " + fields[1]
-	default:
-		return line
+	case "nginx": // nginx version: nginx/1.22.1
+		return strings.Replace(fields[2], "/", " ", 1)
+	default: // wrk 4.1.0 [epoll] …
+		return "wrk " + strings.TrimPrefix(fields[1], "debian/")
 	}
-}
-
-func moduleVersion(path string) string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, module := range info.Deps {
-			if module.Path == path {
-				return module.Version
-			}
-		}
-	}
-	return "?"
 }
 
 func requestsPerSecond(s sample) float64 { return s.perSecond() }
