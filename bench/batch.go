@@ -33,7 +33,12 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 	if b.smoke {
 		n = 2000
 	}
-	c, err := b.openCache()
+	server, err := b.startRedis(ctx) // one with no other keys in it
+	if err != nil {
+		return err
+	}
+	defer server.end()
+	c, err := server.openCache()
 	if err != nil {
 		return err
 	}
@@ -63,7 +68,7 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 			if path == "" {
 				continue
 			}
-			rate, err := b.redisBenchmark(ctx, path, n, work.command)
+			rate, err := server.benchmark(ctx, path, n, work.command)
 			if err != nil {
 				return err
 			}
@@ -131,19 +136,19 @@ func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
 	}, nil
 }
 
-// openCache is a cache over the Redis that runs, as a Go program uses it.
-func (b *bench) openCache() (*cache.Cache, error) {
+// openCache is a cache over this Redis, as a Go program uses it.
+func (r *redisServer) openCache() (*cache.Cache, error) {
 	stats := cache.NewStats()
-	store, err := redis.New(redis.Options{Addresses: []string{b.redis.addr}}, stats, slog.New(slog.DiscardHandler))
+	store, err := redis.New(redis.Options{Addresses: []string{r.addr}}, stats, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
 	return cache.New(store, stats), nil
 }
 
-// redisBenchmark tells how many of these commands are done per second.
-func (b *bench) redisBenchmark(ctx context.Context, path string, n int, command []string) (float64, error) {
-	host, port, err := net.SplitHostPort(b.redis.addr)
+// benchmark tells how many of these commands are done per second.
+func (r *redisServer) benchmark(ctx context.Context, path string, n int, command []string) (float64, error) {
+	host, port, err := net.SplitHostPort(r.addr)
 	if err != nil {
 		return 0, err
 	}

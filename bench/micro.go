@@ -38,7 +38,7 @@ func (b *bench) hits(ctx context.Context, r *results) error {
 const nearKeys = 1024
 
 func (b *bench) nearHits(ctx context.Context, r *results) error {
-	c, err := b.openCache()
+	c, err := b.redis.openCache()
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,12 @@ func (s *servers) startRedis(ctx context.Context) (*redisServer, error) {
 	})}, nil
 }
 
+// end ends the server and what connects to it.
+func (r *redisServer) end() {
+	_ = r.client.Close()
+	r.process.end()
+}
+
 // logIn stores sessions as an application does that writes them itself.
 func (r *redisServer) logIn(ctx context.Context, ids []string) error {
 	const batch = 1000
