@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +20,32 @@ import (
 type process struct {
 	name   string
 	cmd    *exec.Cmd
-	output *bytes.Buffer // to be read once done is closed
+	output *tail
 	done   chan struct{}
+}
+
+// tail is the end of what a process says.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// tailSize is how many bytes of it are kept.
+const tailSize = 4 << 10
+
+// Write implements [io.Writer].
+func (t *tail) Write(text []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, text...)
+	t.text = t.text[max(0, len(t.text)-tailSize):]
+	return len(text), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
 }
 
 // nursery starts processes and ends them all.
@@ -36,7 +59,7 @@ type nursery struct {
 
 // start starts a process and waits until it listens on addr.
 func (n *nursery) start(ctx context.Context, name, addr, path string, args ...string) (*process, error) {
-	p := &process{name: name, cmd: exec.Command(path, args...), output: new(bytes.Buffer), done: make(chan struct{})}
+	p := &process{name: name, cmd: exec.Command(path, args...), output: new(tail), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = n.dir, p.output, p.output
 	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(n.workers), "XDG_DATA_HOME="+n.dir, "XDG_CONFIG_HOME="+n.dir)
 	endWithParent(p.cmd)

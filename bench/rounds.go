@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // outcome is what a group came to.
@@ -25,7 +26,7 @@ func (b *bench) run(ctx context.Context, g group) (o outcome, err error) {
 	o = outcome{group: g, calls: make(map[string]float64)}
 	for _, v := range g.variants {
 		if err := b.countOne(ctx, v, o.calls); err != nil {
-			return o, fmt.Errorf("%s: %w", v.site, err)
+			return o, b.told(v.site, err)
 		}
 	}
 	for round := range b.rounds {
@@ -53,12 +54,20 @@ func (b *bench) round(ctx context.Context, g group, round int, into *[]map[strin
 		v := g.variants[(i+round)%len(g.variants)]
 		s, err := one(ctx, v)
 		if err != nil {
-			return fmt.Errorf("%s: %w", v.site, err)
+			return b.told(v.site, err)
 		}
 		samples[v.site] = s
 	}
 	*into = append(*into, samples)
 	return nil
+}
+
+// told adds what the server of a site said last.
+func (b *bench) told(name string, err error) error {
+	if said := b.sites[name].process.output.String(); said != "" {
+		return fmt.Errorf("%s: %w\n%s said last:\n%s", name, err, b.sites[name].process.name, said)
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 func (b *bench) warmOne(ctx context.Context, v variant) (sample, error) {
@@ -89,7 +98,8 @@ func (b *bench) coldOne(ctx context.Context, v variant) (s sample, err error) {
 }
 
 // confirmed tries again what counts wrong: on a machine that is too busy, a
-// server may lose sight of Redis for a moment, and drops its copies then.
+// server may lose sight of Redis for a moment, and then drops its copies or
+// refuses sessions that it cannot tell. What is wrong by itself stays wrong.
 func (b *bench) confirmed(count func() error) error {
 	const tries = 3
 	for try := 1; ; try++ {
@@ -99,6 +109,7 @@ func (b *bench) confirmed(count func() error) error {
 			return err
 		}
 		b.say("once more: %v", err)
+		time.Sleep(time.Second) // longer than a breaker stays open
 		clear(b.warmed)
 	}
 }
