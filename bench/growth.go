@@ -112,7 +112,7 @@ func (b *bench) growKeys(ctx context.Context) (growth, error) {
 // copyAll fills the near cache with all sessions. Redis tells of their writes
 // meanwhile, which drops some again.
 func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
-	return b.confirmed(func() error {
+	return b.confirmed(metadataFiles, func() error {
 		l := load{ask: get(small), sessions: visitors, connections: connections, visits: everyone(visitors)}
 		if _, err := b.measure(ctx, b.sites[metadataFiles], l); err != nil {
 			return err

@@ -78,7 +78,7 @@ func (b *bench) warmOne(ctx context.Context, v variant) (sample, error) {
 
 // coldOne asks once for each of as many sessions as there are visitors.
 func (b *bench) coldOne(ctx context.Context, v variant) (s sample, err error) {
-	return s, b.confirmed(func() error {
+	return s, b.confirmed(v.site, func() error {
 		strangers, err := b.newVisitors(ctx, len(b.visitors.ids))
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func (b *bench) coldOne(ctx context.Context, v variant) (s sample, err error) {
 // confirmed tries again what counts wrong: on a machine that is too busy, a
 // server may lose sight of Redis for a moment, and then drops its copies or
 // refuses sessions that it cannot tell. What is wrong by itself stays wrong.
-func (b *bench) confirmed(count func() error) error {
+func (b *bench) confirmed(site string, count func() error) error {
 	const tries = 3
 	for try := 1; ; try++ {
 		err := count()
@@ -108,7 +108,7 @@ func (b *bench) confirmed(count func() error) error {
 		if !errors.As(err, &wrong) || try == tries {
 			return err
 		}
-		b.say("once more: %v", err)
+		b.say("once more: %v", b.told(site, err))
 		time.Sleep(time.Second) // longer than a breaker stays open
 		clear(b.warmed)
 	}
@@ -121,7 +121,7 @@ func (b *bench) countOne(ctx context.Context, v variant, calls map[string]float6
 	if v.ask.path == large {
 		l.visits = l.visits[:20]
 	}
-	if err := b.confirmed(func() error {
+	if err := b.confirmed(v.site, func() error {
 		if err := b.warm(ctx, v); err != nil {
 			return err
 		}
