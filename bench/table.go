@@ -54,9 +54,9 @@ func (b *bench) conditions() string {
 		}
 	}
 	return fmt.Sprintf("%s, %s/%s, %d CPUs: %s. Each server has %d of its workers and threads; %d connections; "+
-		"medians of %d rounds of %s, in parentheses the least and the most.\n",
+		"for files of 10 MiB and those 5 ms away %d; medians of %d rounds of %s, in parentheses the least and the most.\n",
 		time.Now().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), strings.Join(versions, ", "),
-		b.workers, connections, b.rounds, b.duration)
+		b.workers, connections, few, b.rounds, b.duration)
 }
 
 // toolVersion shortens what tools say of themselves to name and version.
