@@ -75,7 +75,7 @@ func caddyBlock(addr, directives string) string {
 
 // startCaddies starts all configurations of Caddy. Those without the plugin
 // are the same program, which then uses nothing of it.
-func (s *servers) startCaddies(ctx context.Context, say func(string, ...any)) error {
+func (s *servers) startCaddies(ctx context.Context) error {
 	files := "\troot " + s.files
 	application := "http://" + s.application.addr + "/auth"
 	forwardAuth := "\tforward_auth " + s.application.addr + " {\n\t\turi /auth\n\t\tcopy_headers X-User-Id\n\t}"
@@ -94,12 +94,12 @@ func (s *servers) startCaddies(ctx context.Context, say func(string, ...any)) er
 	}); err != nil {
 		return err
 	}
-	if err := s.startCaddy(ctx, "near copies", s.nearOption(), s.left(ctx, say, []route{
+	if err := s.startCaddy(ctx, "near copies", s.nearOption(), []route{
 		{sessionFiles, lines(files, session, "\tfile_server")},
 		{metadataFiles, lines(files, session, metadata, "\tfile_server")},
 		{memoryFiles, lines(files, session, inMemory, "\tfile_server")},
 		{sourceFiles, lines(files, fromSource, "\tfile_server")},
-	})); err != nil {
+	}); err != nil {
 		return err
 	}
 	off := "\tfilewallball {\n\t\tredis " + s.redis.addr + "\n\t\tnear_cache off\n\t}"
@@ -107,10 +107,6 @@ func (s *servers) startCaddies(ctx context.Context, say func(string, ...any)) er
 		{nearOffFiles, lines(files, session, "\tfile_server")},
 	}); err != nil {
 		return err
-	}
-	if !s.knows(ctx, "\tfilesystem cached lookup_cache", "") {
-		say("not built: lookup_cache")
-		return nil
 	}
 	fileSystems := lines("\tfilesystem cached lookup_cache", "\tfilesystem slow slow 5ms",
 		"\tfilesystem slow_cached lookup_cache {\n\t\tfs slow 5ms\n\t}")

@@ -125,8 +125,8 @@ func groups(etag string) []group {
 			{"file_server over lookup_cache / bare file_server", 1.4, over(cachedFS, bareFiles)},
 		}},
 		{name: "404", variants: bySite(missing, bareFiles, respond404, metadataFiles), bars: []bar{
-			{"remembered / `respond`", 0.85, over(metadataFiles, respond404)},
-			{"remembered / bare file_server", 2, over(metadataFiles, bareFiles)},
+			{"session_lookup + file_metadata (remembered) / `respond`", 0.85, over(metadataFiles, respond404)},
+			{"session_lookup + file_metadata (remembered) / bare file_server", 2, over(metadataFiles, bareFiles)},
 			{"for comparison, `respond` / bare file_server", 0, over(respond404, bareFiles)},
 		}},
 		{

@@ -73,7 +73,7 @@ func (s *servers) startAll(ctx context.Context, say func(format string, args ...
 	if s.redis, err = s.startRedis(ctx); err != nil {
 		return err
 	}
-	if err := s.startCaddies(ctx, say); err != nil {
+	if err := s.startCaddies(ctx); err != nil {
 		return err
 	}
 	if _, err := exec.LookPath("nginx"); err != nil {
