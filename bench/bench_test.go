@@ -62,11 +62,13 @@ func TestAnswersAreReadWithTheirBodies(t *testing.T) {
 
 func TestRoundTripsAreReadsButForHousekeeping(t *testing.T) {
 	t.Parallel()
-	n, err := parseRoundTrips("# Stats\r\ntotal_reads_processed:100\r\n# Commandstats\r\n" +
-		"cmdstat_getrange:calls=40,usec=1\r\ncmdstat_ping:calls=30,usec=1\r\ncmdstat_client|tracking:calls=2,usec=1\r\ncmdstat_info:calls=7,usec=1\r\n")
+	got, err := parseTraffic("# Stats\r\ntotal_reads_processed:100\r\n# Commandstats\r\n" +
+		"cmdstat_getrange:calls=40,usec=1\r\ncmdstat_get:calls=3,usec=1\r\ncmdstat_pttl:calls=40,usec=1\r\n" +
+		"cmdstat_ping:calls=30,usec=1\r\ncmdstat_client|tracking:calls=2,usec=1\r\ncmdstat_info:calls=7,usec=1\r\n")
 	require.NoError(t, err)
-	require.EqualValues(t, 100-1-30-2-7, n) // the question itself is the 1
-	_, err = parseRoundTrips("redis_version:5.0.0\r\n")
+	// the question itself is the 1
+	require.Equal(t, redisTraffic{roundTrips: 100 - 1 - 30 - 2 - 7, lookups: 43}, got)
+	_, err = parseTraffic("redis_version:5.0.0\r\n")
 	require.ErrorContains(t, err, "version 6 or newer")
 }
 
@@ -119,9 +121,15 @@ func TestFewVisitorsComeOften(t *testing.T) {
 func TestTrafficIsComparedWithWhatItMustBe(t *testing.T) {
 	t.Parallel()
 	v := variant{site: "a site"}
-	s := sample{answers: answers{count: 400}, application: 200, redis: 400}
-	require.NoError(t, v.check("", s, 200, traffic{perSession, perRequest}))
-	require.NoError(t, v.check("", s, 200, traffic{perSession, anyNumber}))
-	require.ErrorAs(t, v.check("", s, 200, traffic{never, perRequest}), new(violation))
-	require.ErrorAs(t, v.check("", s, 200, traffic{perSession, perSession}), new(violation))
+	l := load{sessions: newSessions("test", 200), connections: 8}
+	s := sample{answers: answers{count: 400}, application: 200, redis: redisTraffic{roundTrips: 100, lookups: 400}}
+	require.NoError(t, v.check("", l, s, traffic{perSession, perRequest}), "lookups may share round trips")
+	require.NoError(t, v.check("", l, s, traffic{perSession, anyNumber}))
+	require.ErrorAs(t, v.check("", l, s, traffic{never, perRequest}), new(violation))
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perSession}), new(violation))
+	l.connections = 1
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "nobody to share with")
+	s.redis.roundTrips = 500
+	l.connections = 8
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "more than one each")
 }

@@ -61,7 +61,7 @@ type nursery struct {
 func (n *nursery) start(ctx context.Context, name, addr, path string, args ...string) (*process, error) {
 	p := &process{name: name, cmd: exec.Command(path, args...), output: new(tail), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = n.dir, p.output, p.output
-	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(n.workers), "XDG_DATA_HOME="+n.dir, "XDG_CONFIG_HOME="+n.dir)
+	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(n.workers), "XDG_DATA_HOME="+n.dir+"/data", "XDG_CONFIG_HOME="+n.dir+"/data")
 	endWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)

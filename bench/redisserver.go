@@ -67,42 +67,52 @@ var housekeeping = map[string]bool{
 	"info": true, "ping": true, "hello": true, "client": true, "subscribe": true, "config": true, "command": true, "select": true,
 }
 
-// roundTrips is how often somebody asked for records since Redis started: how
-// often it read from a connection, which a pipeline of a lookup needs once.
-func (r *redisServer) roundTrips(ctx context.Context) (int64, error) {
-	info, err := r.client.Info(ctx, "stats", "commandstats").Result()
-	if err != nil {
-		return 0, fmt.Errorf("asking Redis what it did: %w", err)
-	}
-	return parseRoundTrips(info)
+// redisTraffic is what Redis was asked since it started.
+type redisTraffic struct {
+	roundTrips int64 // reads from a connection; a pipeline of lookups needs one
+	lookups    int64 // commands that read a record
 }
 
-// parseRoundTrips reads the answer to INFO. The question itself is among the
+func (r *redisServer) traffic(ctx context.Context) (redisTraffic, error) {
+	info, err := r.client.Info(ctx, "stats", "commandstats").Result()
+	if err != nil {
+		return redisTraffic{}, fmt.Errorf("asking Redis what it did: %w", err)
+	}
+	return parseTraffic(info)
+}
+
+// parseTraffic reads the answer to INFO. The question itself is among the
 // reads but not yet among the commands.
-func parseRoundTrips(info string) (int64, error) {
-	reads, found := int64(-1), false
+func parseTraffic(info string) (t redisTraffic, err error) {
+	t.roundTrips = -1
+	found := false
 	for scanner := bufio.NewScanner(strings.NewReader(info)); scanner.Scan(); {
 		name, value, _ := strings.Cut(scanner.Text(), ":")
 		command, isCommand := strings.CutPrefix(name, "cmdstat_")
+		command, _, _ = strings.Cut(command, "|")
+		reads := isCommand && (command == "get" || command == "getrange")
 		switch {
 		case name == "total_reads_processed":
 			found = true
-		case isCommand && housekeeping[strings.Split(command, "|")[0]]:
+		case reads, isCommand && housekeeping[command]:
 			value, _, _ = strings.Cut(strings.TrimPrefix(value, "calls="), ",")
 		default:
 			continue
 		}
 		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading %q: %w", name, err)
+		switch {
+		case err != nil:
+			return t, fmt.Errorf("reading %q: %w", name, err)
+		case reads:
+			t.lookups += n
+		case isCommand:
+			t.roundTrips -= n
+		default:
+			t.roundTrips += n
 		}
-		if isCommand {
-			n = -n
-		}
-		reads += n
 	}
 	if !found {
-		return 0, fmt.Errorf("this Redis does not tell how often it reads: version 6 or newer is needed")
+		return t, fmt.Errorf("this Redis does not tell how often it reads: version 6 or newer is needed")
 	}
-	return reads, nil
+	return t, nil
 }

@@ -160,14 +160,14 @@ func detail(out *strings.Builder, name, site string, rounds []map[string]sample,
 		}
 		return spreadOf(values).median
 	}
-	perRequest := func(n int64, s sample) float64 { return float64(n) / float64(s.count) }
+	each := func(n int64, s sample) float64 { return float64(n) / float64(s.count) }
 	fmt.Fprintf(out, "| %s | %s | %.0f | %.2f ms | %.2f ms | %.2f | %.2f | %.2f | %s |\n", name, site,
 		median(requestsPerSecond),
 		median(func(s sample) float64 { return float64(s.p50.Microseconds()) / 1000 }),
 		median(func(s sample) float64 { return float64(s.p99.Microseconds()) / 1000 }),
 		median(sample.cpuPer10k),
-		median(func(s sample) float64 { return perRequest(s.application, s) }),
-		median(func(s sample) float64 { return perRequest(s.redis, s) }), calls)
+		median(func(s sample) float64 { return each(s.application, s) }),
+		median(func(s sample) float64 { return each(s.redis.roundTrips, s) }), calls)
 }
 
 // growthTable compares the CPU time of a request to that at the least size.
