@@ -27,7 +27,7 @@ func (b *bench) profile(ctx context.Context, v variant) error {
 		})
 		loaded <- err
 	}()
-	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(v.ask.method + v.ask.path + " " + v.site)
+	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(fmt.Sprint(v.ask.method, v.ask.path, " ", v.ask.want, " ", v.site))
 	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", at.admin, max(1, int(b.duration.Seconds())))
 	if err := download(ctx, url, filepath.Join(b.profiles, name+".pprof")); err != nil {
 		return fmt.Errorf("profiling: %w", err)
