@@ -13,7 +13,7 @@ soak: ## the tests of coherence, leaks and memory at length, for half an hour or
 	.ci/install redis-server
 	FILEWALLBALL_SOAK=1 go test -timeout 2h -v -run 'Coherence|Leaks|RandomIdentities' ./cache/redis
 
-bench: ## compare side by side with file_server, forward_auth and nginx; some 20 minutes
+bench: ## compare side by side with file_server, forward_auth and nginx; some 15 minutes
 	.ci/install redis-server
 	for tool in wrk nginx libnginx-mod-http-lua strace; do .ci/install $$tool || true; done
 	go run ./bench $(BENCH)

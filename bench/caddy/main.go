@@ -11,6 +11,7 @@ import (
 	_ "github.com/filewallball/caddy-filewallball"
 )
 
-func init() { caddy.RegisterModule(SlowFS{}) }
-
-func main() { caddycmd.Main() }
+func main() {
+	caddy.RegisterModule(SlowFS{})
+	caddycmd.Main()
+}
