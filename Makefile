@@ -1,6 +1,6 @@
 RACE ?= $(shell command -v cc >/dev/null 2>&1 && echo -race)
 
-.PHONY: run test soak bench lint fuzz
+.PHONY: run test soak bench microbench lint fuzz
 
 run: ## start Caddy with this plugin and the example configuration
 	.ci/xcaddy -- run --config example.Caddyfile
@@ -13,7 +13,12 @@ soak: ## the tests of coherence, leaks and memory at length, for half an hour or
 	.ci/install redis-server
 	FILEWALLBALL_SOAK=1 go test -timeout 2h -v -run 'Coherence|Leaks|RandomIdentities' ./cache/redis
 
-bench: ## run the microbenchmarks
+bench: ## compare side by side with file_server, forward_auth and nginx; some 15 minutes
+	.ci/install redis-server
+	for tool in wrk nginx libnginx-mod-http-lua strace; do .ci/install $$tool || true; done
+	go run ./bench $(BENCH)
+
+microbench: ## run the microbenchmarks
 	.ci/install redis-server
 	go test -run '^$$' -bench . -benchmem ./...
 

@@ -1,0 +1,52 @@
+// The application that knows the sessions. It runs as a process of its own:
+// this program again, with -application.
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+)
+
+// application answers who a session belongs to, and counts how often it was
+// asked.
+type application struct{ calls atomic.Int64 }
+
+// serveApplication runs until the process is ended.
+func serveApplication(addr string) error {
+	a := new(application)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/auth", a.auth)
+	mux.HandleFunc("/asked", a.asked)
+	if err := http.ListenAndServe(addr, mux); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the application: %w", err)
+	}
+	return nil
+}
+
+func (a *application) auth(w http.ResponseWriter, r *http.Request) {
+	a.calls.Add(1)
+	cookie, err := r.Cookie("session")
+	if err != nil {
+		http.Error(w, "log in first", http.StatusUnauthorized)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-User-Id", cookie.Value)
+	_, _ = w.Write([]byte(sessionRecord(cookie.Value)))
+}
+
+func (a *application) asked(w http.ResponseWriter, _ *http.Request) {
+	_ = json.NewEncoder(w).Encode(a.calls.Load())
+}
+
+// sessionRecord is what the application knows of a session.
+func sessionRecord(id string) string {
+	text, _ := json.Marshal(map[string]any{
+		"user_id": "u-" + id, "name": "Ada Lovelace", "roles": []string{"reader", "editor"}, "expires_at": 4102444800,
+	})
+	return string(text)
+}

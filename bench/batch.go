@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/redis"
+)
+
+// batchPrefix is of the keys that are written, read and purged.
+const batchPrefix = "batch:"
+
+// batchWork is what is done to many keys at once, and how redis-benchmark does
+// the like.
+type batchWork struct {
+	name    string
+	do      func(ctx context.Context) (int, error)
+	command []string
+}
+
+// batches does to many keys through package cache what redis-benchmark does
+// with a hundred commands at a time.
+func (b *bench) batches(ctx context.Context, r *results) error {
+	n := 100_000
+	if b.smoke {
+		n = 2000
+	}
+	server, err := b.startRedis(ctx) // one with no other keys in it
+	if err != nil {
+		return err
+	}
+	defer server.end()
+	c, err := server.openCache()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	works, err := batchWorks(c, n)
+	if err != nil {
+		return err
+	}
+	path, err := exec.LookPath("redis-benchmark")
+	if err != nil {
+		b.say("missing: redis-benchmark (Debian: redis-tools); batches are done, but beside nothing")
+	}
+	ours, theirs := make([][]float64, len(works)), make([][]float64, len(works))
+	for range b.rounds {
+		for i, work := range works {
+			start := time.Now()
+			got, err := work.do(ctx)
+			if err != nil {
+				return fmt.Errorf("%s: %w", work.name, err)
+			}
+			if got != n {
+				return violation{fmt.Sprintf("%s: %d of %d keys", work.name, got, n)}
+			}
+			ours[i] = append(ours[i], float64(n)/time.Since(start).Seconds())
+		}
+		for i, work := range works {
+			if path == "" {
+				continue
+			}
+			rate, err := server.benchmark(ctx, path, n, work.command)
+			if err != nil {
+				return err
+			}
+			theirs[i] = append(theirs[i], rate)
+		}
+	}
+	for i, work := range works {
+		if path != "" {
+			r.findings = append(r.findings, compareRates(work.name, ours[i], theirs[i]))
+		}
+	}
+	return nil
+}
+
+func compareRates(name string, ours, theirs []float64) finding {
+	ratios := make([]float64, len(ours))
+	for i := range ours {
+		ratios[i] = ours[i] / theirs[i]
+	}
+	s := spreadOf(ratios)
+	return finding{
+		work: name + " / `redis-benchmark -P 100`", bar: "≥ 0.5", reached: s.median >= 0.5,
+		result: fmt.Sprintf("%s: %.0f against %.0f keys/s", s, spreadOf(ours).median, spreadOf(theirs).median),
+	}
+}
+
+// batchWorks are done in this order, each to the same n keys.
+func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
+	keys, items := make([]string, n), make([]cache.Item, n)
+	text := sessionRecord("0123456789abcdef0123456789abcdef")
+	for i := range keys {
+		record, err := cache.Decode(text, cache.DefaultMaxValueSize)
+		if err != nil {
+			return nil, err
+		}
+		// as redis-benchmark names its keys
+		keys[i] = fmt.Sprintf("%s%012d", batchPrefix, i)
+		items[i] = cache.Item{Key: keys[i], Record: record, TTL: time.Hour}
+	}
+	key := batchPrefix + "__rand_int__"
+	return []batchWork{
+		{
+			name:    fmt.Sprintf("cache.SetMany of %d records", n),
+			command: []string{"SET", key, text, "EX", "3600"},
+			do:      func(ctx context.Context) (int, error) { return n, c.SetMany(ctx, items) },
+		},
+		{
+			name:    fmt.Sprintf("cache.GetMany of %d records", n),
+			command: []string{"GET", key},
+			do: func(ctx context.Context) (found int, err error) {
+				got, err := c.GetMany(ctx, keys)
+				for _, g := range got {
+					if g.Entry.Record != nil {
+						found++
+					}
+				}
+				return found, err
+			},
+		},
+		{
+			name:    fmt.Sprintf("cache.DeletePrefix of %d keys", n),
+			command: []string{"UNLINK", key},
+			do:      func(ctx context.Context) (int, error) { return c.DeletePrefix(ctx, batchPrefix) },
+		},
+	}, nil
+}
+
+// openCache is a cache over this Redis, as a Go program uses it.
+func (r *redisServer) openCache() (*cache.Cache, error) {
+	stats := cache.NewStats()
+	store, err := redis.New(redis.Options{Addresses: []string{r.addr}}, stats, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return cache.New(store, stats), nil
+}
+
+// benchmark tells how many of these commands are done per second.
+func (r *redisServer) benchmark(ctx context.Context, path string, n int, command []string) (float64, error) {
+	host, port, err := net.SplitHostPort(r.addr)
+	if err != nil {
+		return 0, err
+	}
+	count := strconv.Itoa(n)
+	args := append([]string{"-h", host, "-p", port, "-P", "100", "-n", count, "-r", count, "--csv"}, command...)
+	out, err := exec.CommandContext(ctx, path, args...).Output()
+	if err != nil {
+		return 0, fmt.Errorf("running redis-benchmark: %w", err)
+	}
+	return parseRedisBenchmark(string(out))
+}
+
+// parseRedisBenchmark reads the last line of its CSV: the command, in which
+// there may be commas, and its rate, all in quotes.
+func parseRedisBenchmark(out string) (float64, error) {
+	last := ""
+	for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
+		if strings.TrimSpace(lines.Text()) != "" {
+			last = lines.Text()
+		}
+	}
+	_, rest, found := strings.Cut(strings.TrimPrefix(last, `"`), `","`)
+	for found {
+		text, more, again := strings.Cut(strings.TrimRight(rest, "\"\r"), `","`)
+		if rate, err := strconv.ParseFloat(text, 64); err == nil {
+			return rate, nil
+		}
+		rest, found = more, again
+	}
+	return 0, fmt.Errorf("redis-benchmark tells no rate: %q", out)
+}

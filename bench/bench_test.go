@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestOfWrkOnlyWholeAnswersOfTheRightStatusCount(t *testing.T) {
+	t.Parallel()
+	out := `Running 1s test @ http://127.0.0.1:1/
+counted {"requests": 1000, "microseconds": 500000, "p50": 1500, "p99": 9000, "broken": %broken, "refused": %refused}
+`
+	for name, c := range map[string]struct {
+		broken, refused string
+		want            int
+		ok              bool
+	}{
+		"all found":             {"0", "0", 200, true},
+		"some refused":          {"0", "1", 200, false},
+		"some broken":           {"1", "0", 200, false},
+		"all are as they must":  {"0", "1000", 404, true},
+		"some should be absent": {"0", "999", 404, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, err := parseWrk(strings.NewReplacer("%broken", c.broken, "%refused", c.refused).Replace(out), asking{want: c.want})
+			if !c.ok {
+				require.ErrorAs(t, err, new(violation))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, answers{1000, 500 * time.Millisecond, 1500 * time.Microsecond, 9 * time.Millisecond}, a)
+			require.InDelta(t, 2000, a.perSecond(), 0)
+		})
+	}
+	_, err := parseWrk("unable to connect", asking{})
+	require.ErrorContains(t, err, "unable to connect")
+}
+
+func TestAnswersAreReadWithTheirBodies(t *testing.T) {
+	t.Parallel()
+	r := bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nX: y\r\n\r\nbody" +
+		"HTTP/1.1 304 Not Modified\r\nEtag: x\r\n\r\n" +
+		"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + // to HEAD
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	for _, want := range []int{200, 304} {
+		status, err := readAnswer(r, false)
+		require.NoError(t, err)
+		require.Equal(t, want, status)
+	}
+	status, err := readAnswer(r, true)
+	require.NoError(t, err)
+	require.Equal(t, 200, status)
+	_, err = readAnswer(r, false)
+	require.ErrorContains(t, err, "does not tell its length")
+}
+
+func TestRoundTripsAreReadsButForHousekeeping(t *testing.T) {
+	t.Parallel()
+	got, err := parseTraffic("# Stats\r\ntotal_reads_processed:100\r\n# Commandstats\r\n" +
+		"cmdstat_getrange:calls=40,usec=1\r\ncmdstat_get:calls=3,usec=1\r\ncmdstat_pttl:calls=40,usec=1\r\n" +
+		"cmdstat_ping:calls=30,usec=1\r\ncmdstat_client|tracking:calls=2,usec=1\r\ncmdstat_info:calls=7,usec=1\r\n")
+	require.NoError(t, err)
+	// the question itself is the 1
+	require.Equal(t, redisTraffic{roundTrips: 100 - 1 - 30 - 2 - 7, lookups: 43}, got)
+	_, err = parseTraffic("redis_version:5.0.0\r\n")
+	require.ErrorContains(t, err, "version 6 or newer")
+}
+
+func TestRedisBenchmarkTellsItsRateLast(t *testing.T) {
+	t.Parallel()
+	for _, out := range []string{
+		"\"test\",\"rps\",\"avg_latency_ms\"\n\"SET key {\"a\": 1, \"b\":2} EX 3600\",\"250000.50\",\"0.3\"\n",
+		"\"GET x\",\"250000.50\"\r\n\r\n",
+	} {
+		rate, err := parseRedisBenchmark(out)
+		require.NoError(t, err)
+		require.InDelta(t, 250000.5, rate, 0)
+	}
+	_, err := parseRedisBenchmark("ERR unknown\n")
+	require.Error(t, err)
+}
+
+func TestStraceTellsItsTotal(t *testing.T) {
+	t.Parallel()
+	n, err := parseStrace("% time     seconds  usecs/call     calls    errors syscall\n" +
+		" 90.00    0.000900           1       800       100 read\n" +
+		"------ ----------- ----------- --------- --------- ----------------\n" +
+		"100.00    0.001000           1      1234       100 total\n")
+	require.NoError(t, err)
+	require.Equal(t, 1234, n)
+	_, err = parseStrace("strace: attach: Operation not permitted\n")
+	require.ErrorContains(t, err, "not permitted")
+}
+
+func TestSpreadIsMedianLeastAndMost(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, spread{2, 1, 9}, spreadOf([]float64{9, 1, 2}))
+	require.Equal(t, spread{2.5, 1, 9}, spreadOf([]float64{9, 1, 2, 3}))
+	require.Equal(t, spread{}, spreadOf(nil))
+}
+
+func TestFewVisitorsComeOften(t *testing.T) {
+	t.Parallel()
+	s := newSessions("test", 10_000)
+	times := make([]int, len(s.ids))
+	for _, i := range s.visits {
+		times[i]++
+	}
+	require.Greater(t, times[0], times[9], "the first comes oftener than the tenth")
+	require.Greater(t, times[9], times[999])
+	require.Equal(t, s.visits, newSessions("other", 10_000).visits, "the order is that of the last time")
+	require.Less(t, slices.Max(s.evenly().visits), 10_000)
+}
+
+func TestTrafficIsComparedWithWhatItMustBe(t *testing.T) {
+	t.Parallel()
+	v := variant{site: "a site"}
+	l := load{sessions: newSessions("test", 200), connections: 8}
+	s := sample{answers: answers{count: 400}, application: 200, redis: redisTraffic{roundTrips: 100, lookups: 400}}
+	require.NoError(t, v.check("", l, s, traffic{perSession, perRequest}), "lookups may share round trips")
+	require.NoError(t, v.check("", l, s, traffic{perSession, anyNumber}))
+	require.ErrorAs(t, v.check("", l, s, traffic{never, perRequest}), new(violation))
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perSession}), new(violation))
+	l.connections = 1
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "nobody to share with")
+	s.redis.roundTrips = 500
+	l.connections = 8
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "more than one each")
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// growth is what requests cost while something grows.
+type growth struct {
+	what  string
+	sites []string // the first one is bare Caddy, to which the others are compared
+	rows  []growthRow
+}
+
+type growthRow struct {
+	label   string
+	samples map[string][]sample // by site, one in each round
+}
+
+// cell is a site at one size.
+type cell struct {
+	site string
+	at   site
+	load load
+}
+
+// grow measures with more connections, more keys and more routes.
+func (b *bench) grow(ctx context.Context, r *results) error {
+	for _, grow := range []func(context.Context) (growth, error){b.growConnections, b.growKeys, b.growRoutes} {
+		g, err := grow(ctx)
+		if err != nil {
+			return err
+		}
+		r.growth = append(r.growth, g)
+	}
+	return nil
+}
+
+// measureRow gives each cell its turn, round by round. A smoke test only looks
+// whether each answers.
+func (b *bench) measureRow(ctx context.Context, label string, cells []cell) (growthRow, error) {
+	row := growthRow{label, make(map[string][]sample)}
+	for range b.rounds {
+		for _, c := range cells {
+			c.load.duration = b.duration
+			if b.smoke {
+				c.load.visits = c.load.sessions.visits[:countedVisits]
+			}
+			s, err := b.measure(ctx, c.at, c.load)
+			if err != nil {
+				return row, fmt.Errorf("%s, %s: %w", label, c.site, err)
+			}
+			row.samples[c.site] = append(row.samples[c.site], s)
+		}
+	}
+	return row, nil
+}
+
+func (b *bench) growConnections(ctx context.Context) (growth, error) {
+	g := growth{what: "connections", sites: []string{bareFiles, metadataFiles, nearOffFiles}}
+	for _, v := range bySite(get(small), g.sites...) {
+		if err := b.warm(ctx, v); err != nil {
+			return g, err
+		}
+	}
+	for _, n := range []int{1, 8, 64} {
+		var cells []cell
+		for _, name := range g.sites {
+			cells = append(cells, cell{name, b.sites[name], load{ask: get(small), sessions: b.visitors, connections: n}})
+		}
+		row, err := b.measureRow(ctx, fmt.Sprint(n), cells)
+		if err != nil {
+			return g, err
+		}
+		g.rows = append(g.rows, row)
+	}
+	return g, nil
+}
+
+// growKeys has ever more sessions, all of which Redis and the near cache know,
+// and which come equally often.
+func (b *bench) growKeys(ctx context.Context) (growth, error) {
+	g := growth{what: "keys", sites: []string{bareFiles, metadataFiles, nearOffFiles}}
+	counts := []int{1000, 10_000, 100_000, 1_000_000}
+	if b.smoke {
+		counts = []int{1000}
+	}
+	for _, n := range counts {
+		b.say("growth: %d keys", n)
+		visitors, err := b.newVisitors(ctx, n)
+		if err != nil {
+			return g, err
+		}
+		visitors.evenly()
+		if err := b.copyAll(ctx, visitors); err != nil {
+			return g, err
+		}
+		var cells []cell
+		for _, name := range g.sites {
+			cells = append(cells, cell{name, b.sites[name], load{ask: get(small), sessions: visitors, connections: connections}})
+		}
+		row, err := b.measureRow(ctx, fmt.Sprint(n), cells)
+		if err != nil {
+			return g, err
+		}
+		g.rows = append(g.rows, row)
+	}
+	return g, nil
+}
+
+// copyAll fills the near cache with all sessions. Redis tells of their writes
+// meanwhile, which drops some again.
+func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
+	return b.confirmed(metadataFiles, func() error {
+		l := load{ask: get(small), sessions: visitors, connections: connections, visits: everyone(visitors)}
+		if _, err := b.measure(ctx, b.sites[metadataFiles], l); err != nil {
+			return err
+		}
+		l.visits = visitors.visits[:countedVisits]
+		s, err := b.measure(ctx, b.sites[metadataFiles], l)
+		if err != nil {
+			return err
+		}
+		return variant{site: metadataFiles}.check("known sessions", l, s, traffic{never, never})
+	})
+}
+
+// growRoutes has a lookup in each of ever more routes. The last of them is
+// found by Caddy, which tries their matchers in turn, with the plugin or
+// without.
+func (b *bench) growRoutes(ctx context.Context) (growth, error) {
+	g := growth{what: "routes", sites: []string{"routes", "routes with session_lookup"}}
+	for _, n := range []int{1, 1000} {
+		row, last, err := b.routes(ctx, g.sites, n)
+		if err != nil {
+			return g, err
+		}
+		g.rows = append(g.rows, row)
+		if n > 1 {
+			g.rows = append(g.rows, last)
+		}
+	}
+	return g, nil
+}
+
+// routes measures the first and the last one of n routes.
+func (b *bench) routes(ctx context.Context, names []string, n int) (first, last growthRow, err error) {
+	s := &servers{nursery: nursery{dir: b.dir, workers: b.workers}, caddy: b.caddy, sites: make(map[string]site)}
+	defer s.endAll()
+	for i, lookup := range []string{"", "session_lookup {cookie.session}"} {
+		options := ""
+		if lookup != "" {
+			options = b.nearOption()
+		}
+		if err := s.startCaddy(ctx, fmt.Sprint(names[i], " ", n), options, []route{{names[i], handles(n, b.files, lookup)}}); err != nil {
+			return first, last, err
+		}
+	}
+	cells := func(route int) []cell {
+		var cells []cell
+		for _, name := range names {
+			ask := get(fmt.Sprintf("/r%d%s", route, small))
+			cells = append(cells, cell{name, s.sites[name], load{ask: ask, sessions: b.visitors, connections: connections}})
+		}
+		return cells
+	}
+	for _, c := range cells(0) {
+		c.load.addr, c.load.visits = c.at.addr, everyone(b.visitors)
+		if _, err := runClient(ctx, c.load); err != nil {
+			return first, last, fmt.Errorf("warming up: %w", err)
+		}
+	}
+	if first, err = b.measureRow(ctx, fmt.Sprintf("%d, the first is asked for", n), cells(0)); err != nil || n == 1 {
+		return first, last, err
+	}
+	last, err = b.measureRow(ctx, fmt.Sprintf("%d, the last is asked for", n), cells(n-1))
+	return first, last, err
+}
+
+// handles are n routes, each with its own lookup.
+func handles(n int, files, lookup string) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "\thandle_path /r%d/* {\n\t\troot %s\n\t\t%s\n\t\tfile_server\n\t}\n", i, files, lookup)
+	}
+	return text.String()
+}

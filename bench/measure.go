@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// connections are as many as a busy browser farm keeps open to one server.
+const connections = 64
+
+// bench measures servers.
+type bench struct {
+	*servers
+	wrk      *wrk // nil where it is not installed
+	strace   bool
+	smoke    bool
+	rounds   int
+	duration time.Duration
+	profiles string // a directory, or empty
+	say      func(format string, args ...any)
+
+	visitors *sessions       // that everybody knows
+	warmed   map[string]bool // the sites that have seen all visitors
+	sets     int             // of sessions that were made
+}
+
+// violation is a count that is not what it must be, whatever the time it took.
+type violation struct{ text string }
+
+func (v violation) Error() string { return v.text }
+
+// sample is what one load did at one site.
+type sample struct {
+	answers
+	cpu         time.Duration // of the site's server
+	application int64         // calls that reached it
+	redis       redisTraffic
+}
+
+// cpuPer10k is in seconds.
+func (s sample) cpuPer10k() float64 { return s.cpu.Seconds() / float64(s.count) * 10_000 }
+
+// measure sends a load and counts what it causes.
+func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err error) {
+	l.addr = at.addr
+	before, err := b.count(ctx, at)
+	if err != nil {
+		return sample{}, err
+	}
+	if b.wrk.can(l) {
+		s.answers, err = b.wrk.run(ctx, l)
+	} else {
+		s.answers, err = runClient(ctx, l)
+	}
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := b.count(ctx, at)
+	if err != nil {
+		return sample{}, err
+	}
+	s.cpu = after.cpu - before.cpu
+	s.application = after.application - before.application
+	s.redis.roundTrips = after.redis.roundTrips - before.redis.roundTrips
+	s.redis.lookups = after.redis.lookups - before.redis.lookups
+	return s, nil
+}
+
+// count reads all counters of a site. They do not stand still, but what moves
+// them beside the load is small.
+func (b *bench) count(ctx context.Context, at site) (s sample, err error) {
+	if s.cpu, err = cpuTime(at.process.pid()); err != nil {
+		return s, fmt.Errorf("reading the CPU time of %s: %w", at.process.name, err)
+	}
+	if s.redis, err = b.redis.traffic(ctx); err != nil {
+		return s, err
+	}
+	s.application, err = b.applicationCalls(ctx)
+	return s, err
+}
+
+func (b *bench) applicationCalls(ctx context.Context) (int64, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.application.addr+"/asked", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, fmt.Errorf("asking the application what it counted: %w", err)
+	}
+	defer answer.Body.Close()
+	var calls int64
+	if err := json.NewDecoder(answer.Body).Decode(&calls); err != nil {
+		return 0, fmt.Errorf("asking the application what it counted: %w", err)
+	}
+	return calls, nil
+}
+
+// newVisitors are sessions that the application knows, and no server yet.
+func (b *bench) newVisitors(ctx context.Context, n int) (*sessions, error) {
+	b.sets++
+	s := newSessions(fmt.Sprint("set", b.sets), n)
+	return s, b.redis.logIn(ctx, s.ids)
+}
+
+// warm lets a site that looks sessions up see all visitors, and then the
+// variant's own request.
+func (b *bench) warm(ctx context.Context, v variant) error {
+	own := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
+	if !b.warmed[v.site] && v.cold != (traffic{never, never}) {
+		all := load{ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
+		if err := b.settle(ctx, v, all); err != nil {
+			return err
+		}
+		b.warmed[v.site] = true
+	}
+	return b.settle(ctx, v, own)
+}
+
+// settle repeats a load until it causes no more than it must. A near copy is
+// dropped once more when Redis tells of the write that it was made from, so
+// the first time is not enough.
+func (b *bench) settle(ctx context.Context, v variant, l load) error {
+	const tries, inARow = 50, 2
+	settled := 0
+	for range tries {
+		s, err := b.measure(ctx, b.sites[v.site], l)
+		if err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+		settled++
+		if err = v.check("warming up", l, s, v.warm); err != nil {
+			settled = 0
+		}
+		if settled == inARow || v.warm.application != never || v.warm.redis != never {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond): // pushes come within 10ms
+		}
+	}
+	return violation{v.site + " goes on asking for what it knows"}
+}
+
+// everyone visits once.
+func everyone(s *sessions) []int {
+	visits := make([]int, len(s.ids))
+	for i := range visits {
+		visits[i] = i
+	}
+	return visits
+}
+
+// check compares the traffic of a counted load with what it must be.
+func (v variant) check(phase string, l load, s sample, want traffic) error {
+	wrong := func(got int64, what string, much string, exactly int64) error {
+		return violation{fmt.Sprintf("%s, %s: %d requests of %d sessions cause %d %s, not %s%d",
+			v.site, phase, s.count, len(l.sessions.ids), got, what, much, exactly)}
+	}
+	if n, ok := want.application.of(l, s); ok && s.application != n {
+		return wrong(s.application, "calls of the application", "", n)
+	}
+	n, ok := want.redis.of(l, s)
+	switch {
+	case !ok:
+		return nil
+	case s.redis.lookups != n:
+		return wrong(s.redis.lookups, "lookups in Redis", "", n)
+	case l.connections == 1 && s.redis.roundTrips != n:
+		return wrong(s.redis.roundTrips, "round trips to Redis", "", n)
+	case s.redis.roundTrips > n: // lookups at the same time may share some
+		return wrong(s.redis.roundTrips, "round trips to Redis", "at most ", n)
+	}
+	return nil
+}
+
+// of is how often that is for a load. ok is false where it is not checked.
+func (o often) of(l load, s sample) (n int64, ok bool) {
+	switch o {
+	case never:
+		return 0, true
+	case perSession:
+		return int64(len(l.sessions.ids)), true
+	case perRequest:
+		return int64(s.count), true
+	}
+	return 0, false
+}
+
+// etag asks for the ETag of the small file.
+func (b *bench) etag(ctx context.Context) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+b.sites[bareFiles].addr+small, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", fmt.Errorf("asking for the ETag: %w", err)
+	}
+	return answer.Header.Get("ETag"), answer.Body.Close()
+}

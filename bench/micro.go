@@ -1,0 +1,202 @@
+// What a hit costs in this process, past HTTP and past Redis.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+// hits measures near hits: of package cache, of the handlers, and in memory.
+func (b *bench) hits(ctx context.Context, r *results) error {
+	if err := b.nearHits(ctx, r); err != nil {
+		return err
+	}
+	if b.smoke {
+		return nil
+	}
+	if err := b.handlerHits(ctx, r); err != nil {
+		return err
+	}
+	return b.nearMemory(r)
+}
+
+// nearKeys are as many as are looked up in turn.
+const nearKeys = 1024
+
+func (b *bench) nearHits(ctx context.Context, r *results) error {
+	c, err := b.redis.openCache()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.KeepNear(near.Options{TTL: time.Hour})
+	route, err := c.Route(cache.RouteOptions{
+		Name: "hits", Family: "session", KeyPrefix: "hit:", TTL: time.Hour, Strict: true, ExpiresAt: true,
+	})
+	if err != nil {
+		return err
+	}
+	bare := otter.Must(&otter.Options[string, *cache.Record]{
+		MaximumSize: 1 << 20, ExpiryCalculator: otter.ExpiryWriting[string, *cache.Record](time.Hour),
+	})
+	defer bare.StopAllGoroutines()
+	requests, err := fillNear(ctx, c, route, bare)
+	if err != nil {
+		return err
+	}
+	at := 0
+	lookUp := func() {
+		route.Lookup(ctx, requests[at%nearKeys])
+		at++
+	}
+	allocations := testing.AllocsPerRun(1000, lookUp)
+	if allocations != 0 {
+		return violation{fmt.Sprintf("a near hit makes %.1f allocations, not 0", allocations)}
+	}
+	if b.smoke {
+		return nil
+	}
+	var ours, ratios []float64
+	for range b.rounds {
+		one := nanoseconds(lookUp)
+		ours = append(ours, one)
+		ratios = append(ratios, one/nanoseconds(func() {
+			bare.GetIfPresent(requests[at%nearKeys].Key)
+			at++
+		}))
+	}
+	hit, beside := spreadOf(ours), spreadOf(ratios)
+	r.findings = append(r.findings,
+		finding{"`cache` near hit", "≤ 150 ns, 0 allocations", hit.median <= 150, fmt.Sprintf("%.0f ns (%.0f–%.0f), 0 allocations", hit.median, hit.low, hit.high)},
+		finding{"the same / bare otter read", "≤ 3", beside.median <= 3, beside.String()})
+	return nil
+}
+
+// fillNear makes copies of records, and waits until each is used.
+func fillNear(ctx context.Context, c *cache.Cache, route *cache.Route, bare *otter.Cache[string, *cache.Record]) ([]cache.Request, error) {
+	requests := make([]cache.Request, nearKeys)
+	for i := range requests {
+		requests[i].Key = fmt.Sprintf("hit:%064d", i)
+		record, err := cache.Decode(sessionRecord(strconv.Itoa(i)), cache.DefaultMaxValueSize)
+		if err != nil {
+			return nil, err
+		}
+		bare.Set(requests[i].Key, record)
+		if err := c.Set(ctx, requests[i].Key, record, time.Hour); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for near := 0; near < nearKeys; {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("no near copies are used: %w", ctx.Err())
+		}
+		near = 0
+		for _, request := range requests {
+			if result := route.Lookup(ctx, request); result.From == "near" {
+				near++
+			}
+		}
+	}
+	return requests, nil
+}
+
+func nanoseconds(f func()) float64 {
+	result := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			f()
+		}
+	})
+	return float64(result.T.Nanoseconds()) / float64(result.N)
+}
+
+// handlerBenchmark is a line of go test -bench.
+var handlerBenchmark = regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op.*?\s(\d+) allocs/op`)
+
+// bareRequest is the benchmark of what Caddy itself needs for a request.
+const bareRequest = "SessionHit/BareRequest"
+
+// handlerHits runs the benchmarks that stand beside the handlers.
+func (b *bench) handlerHits(ctx context.Context, r *results) error {
+	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Hit", "-benchmem",
+		"github.com/filewallball/caddy-filewallball/handlers").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("running the benchmarks of the handlers: %w\n%s", err, out)
+	}
+	found := handlerBenchmark.FindAllStringSubmatch(string(out), -1)
+	bare := [2]float64{}
+	measured := make(map[string][2]float64)
+	for _, match := range found {
+		ns, err := strconv.ParseFloat(match[2], 64)
+		allocations, err2 := strconv.ParseFloat(match[3], 64)
+		if err := errors.Join(err, err2); err != nil {
+			return err
+		}
+		measured[match[1]] = [2]float64{ns, allocations}
+		if match[1] == bareRequest {
+			bare = measured[match[1]]
+		}
+	}
+	for _, match := range found {
+		if strings.HasSuffix(match[1], "/BareRequest") {
+			continue
+		}
+		ns, allocations := measured[match[1]][0]-bare[0], measured[match[1]][1]-bare[1]
+		r.findings = append(r.findings, finding{
+			"handler alone, " + match[1], "≤ 2 µs", ns <= 2000,
+			fmt.Sprintf("%.2f µs and %.0f allocations above the %.2f µs of Caddy's own preparation", ns/1000, allocations, bare[0]/1000),
+		})
+	}
+	return nil
+}
+
+// nearMemory tells what a million near copies take of the heap.
+func (b *bench) nearMemory(r *results) error {
+	const n = 1_000_000
+	copies := near.New[*cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})
+	copies.SetTrust(near.Coherent)
+	defer copies.SetTrust(near.None)
+	before, now, bytes := heap(), time.Now(), 0
+	for i := range n {
+		text := sessionRecord(strconv.Itoa(n + i))
+		record, err := cache.Decode(text, cache.DefaultMaxValueSize)
+		if err != nil {
+			return err
+		}
+		bytes += len(text)
+		copies.Begin("session:user:"+strconv.Itoa(n+i), true).Keep(near.Copy[*cache.Record]{Record: record}, now)
+	}
+	taken, json := float64(heap()-before)/n, float64(bytes)/n
+	if entries := copies.Stats().Entries; entries < n {
+		return violation{fmt.Sprintf("of %d near copies there are %d", n, entries)}
+	}
+	limit := 2*json + 200
+	r.findings = append(r.findings, finding{
+		"memory of a near entry, of a million with their keys", "≤ 2 × JSON + 200 bytes", taken <= limit,
+		fmt.Sprintf("%.0f bytes each; the JSON has %.0f, the bar is at %.0f", taken, json, limit),
+	})
+	return nil
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// profile keeps a CPU profile of a Caddy under the load of a variant, for
+// `go tool pprof`.
+func (b *bench) profile(ctx context.Context, v variant) error {
+	at := b.sites[v.site]
+	if at.admin == "" {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := b.measure(ctx, at, load{
+			ask: v.ask, sessions: b.visitors, connections: connections, duration: b.duration + time.Second,
+		})
+		loaded <- err
+	}()
+	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(fmt.Sprint(v.ask.method, v.ask.path, " ", v.ask.want, " ", v.site))
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", at.admin, max(1, int(b.duration.Seconds())))
+	if err := download(ctx, url, filepath.Join(b.profiles, name+".pprof")); err != nil {
+		return fmt.Errorf("profiling: %w", err)
+	}
+	return <-loaded
+}
+
+func download(ctx context.Context, url, path string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, answer.Status)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(file, answer.Body)
+	return err
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// The sites that are measured, by name.
+const (
+	bareFiles        = "file_server"
+	respond200       = "respond 200"
+	respond304       = "respond 304"
+	respond404       = "respond 404"
+	respondHeaders   = "respond 200 with the same headers"
+	forwardAuthFiles = "forward_auth + file_server"
+	sessionFiles     = "session_lookup + file_server"
+	metadataFiles    = "session_lookup + file_metadata + file_server"
+	memoryFiles      = "the same with memory 64KiB"
+	sourceFiles      = "session_lookup with source http + file_server"
+	nearOffFiles     = "session_lookup, near_cache off + file_server"
+	cachedFS         = "file_server over lookup_cache"
+	slowFS           = "file_server, 5 ms away"
+	slowCachedFS     = "file_server over lookup_cache, 5 ms away"
+	nginxFiles       = "nginx, unprotected"
+	nginxAuthFiles   = "nginx auth_request + proxy_cache"
+	nginxLuaFiles    = "nginx + Lua + Redis"
+)
+
+// The files that are asked for.
+const (
+	small  = "/2KiB.bin"
+	medium = "/100KiB.bin"
+	large  = "/10MiB.bin"
+	absent = "/absent.bin"
+)
+
+// servers are all that is measured. A site that is missing could not be
+// started here.
+type servers struct {
+	nursery
+	caddy       string // the program
+	files       string // the directory
+	application site
+	redis       *redisServer
+	sites       map[string]site
+}
+
+// startServers starts everything that can be, and says what cannot.
+func startServers(ctx context.Context, dir string, workers int, say func(format string, args ...any)) (*servers, error) {
+	s := &servers{nursery: nursery{dir: dir, workers: workers}, sites: make(map[string]site)}
+	if err := s.startAll(ctx, say); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *servers) startAll(ctx context.Context, say func(format string, args ...any)) (err error) {
+	if s.files, err = writeFiles(s.dir); err != nil {
+		return err
+	}
+	say("building Caddy with the plugin")
+	if s.caddy, err = buildCaddy(ctx, s.dir); err != nil {
+		return err
+	}
+	if err := s.startApplication(ctx); err != nil {
+		return err
+	}
+	if s.redis, err = s.startRedis(ctx); err != nil {
+		return err
+	}
+	if err := s.startCaddies(ctx); err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("nginx"); err != nil {
+		say("missing: nginx; what is compared with it is left out")
+		return nil
+	}
+	return s.startNginx(ctx, say)
+}
+
+// startApplication runs this program again, as the application.
+func (s *servers) startApplication(ctx context.Context) error {
+	addr, err := freeAddr()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	p, err := s.start(ctx, "the application", addr, self, "-application", addr)
+	s.application = site{process: p, addr: addr}
+	return err
+}
+
+// end ends all servers.
+func (s *servers) end() {
+	if s.redis != nil {
+		_ = s.redis.client.Close()
+	}
+	s.endAll()
+}
+
+// writeFiles makes the files that are asked for, and tells where they are.
+func writeFiles(dir string) (string, error) {
+	root := filepath.Join(dir, "files")
+	err := os.Mkdir(root, 0o755)
+	for name, size := range map[string]int{small: 2 << 10, medium: 100 << 10, large: 10 << 20} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(root, name), make([]byte, size), 0o644))
+	}
+	if err != nil {
+		return "", fmt.Errorf("making files: %w", err)
+	}
+	return root, nil
+}
