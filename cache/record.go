@@ -80,11 +80,21 @@ func Decode(text string, max int) (*Record, error) {
 		return &Record{text: text, state: Absent}, nil
 	}
 	r := &Record{text: text}
-	if denied, ok := r.Field("denied"); ok {
-		r.state, r.status = deniedState(denied)
+	if r.mayHave("denied") {
+		if denied, ok := r.Field("denied"); ok {
+			r.state, r.status = deniedState(denied)
+		}
 	}
-	r.expires = expiresAt(r)
+	if r.mayHave("expires_at") {
+		r.expires = expiresAt(r)
+	}
 	return r, nil
+}
+
+// mayHave is false only where the text has no field of that name, however it is
+// written.
+func (r *Record) mayHave(field string) bool {
+	return strings.Contains(r.text, field) || strings.Contains(r.text, `\`)
 }
 
 // deniedState fails closed: only false and null leave a record with a

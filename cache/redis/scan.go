@@ -182,12 +182,7 @@ func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wante
 			return unlinked, err
 		}
 		pipe := s.primary.Pipeline()
-		var cmds []*goredis.IntCmd
-		for _, key := range keys {
-			if wanted(key) {
-				cmds = append(cmds, pipe.Unlink(ctx, key))
-			}
-		}
+		cmds := s.unlink(ctx, pipe, slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) }))
 		if len(cmds) > 0 {
 			_, err = pipe.Exec(ctx)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -122,6 +123,8 @@ const (
 	pipelineKeys = 500
 	// and at most that many bytes of records, unless one is larger
 	pipelineBytes = 4 << 20
+	// so many pipelines of one batch are under way at a time
+	parallelPipelines = 3
 )
 
 // Get reads a record and when it expires.
@@ -168,14 +171,18 @@ func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, g
 	if s.closed.Load() {
 		return s.failed("reading records", goredis.ErrClosed)
 	}
+	if len(keys) <= pipelineKeys {
+		return s.readPipeline(ctx, client, keys, got)
+	}
+	var group errgroup.Group // so that this side works while the server does
+	group.SetLimit(parallelPipelines)
 	for len(keys) > 0 {
 		n := min(len(keys), pipelineKeys)
-		if err := s.readPipeline(ctx, client, keys[:n], got[:n]); err != nil {
-			return err
-		}
+		part, into := keys[:n], got[:n]
+		group.Go(func() error { return s.readPipeline(ctx, client, part, into) })
 		keys, got = keys[n:], got[n:]
 	}
-	return nil
+	return group.Wait()
 }
 
 // reading is a read of one key. No more is read of its text than tells that
@@ -278,14 +285,36 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 			return err
 		}
 	}
-	for len(items) > 0 {
+	if n := fitting(items); n == len(items) {
+		return s.writePipeline(ctx, items)
+	}
+	var group errgroup.Group // so that this side works while the server does
+	group.SetLimit(parallelPipelines)
+	for items := lastOfEach(items); len(items) > 0; {
 		n := fitting(items)
-		if err := s.writePipeline(ctx, items[:n]); err != nil {
-			return err
-		}
+		part := items[:n]
+		group.Go(func() error { return s.writePipeline(ctx, part) })
 		items = items[n:]
 	}
-	return nil
+	return group.Wait()
+}
+
+// lastOfEach leaves out items that a later one would overwrite.
+func lastOfEach(items []cache.Item) []cache.Item {
+	last := make(map[string]int, len(items))
+	for i, item := range items {
+		last[item.Key] = i
+	}
+	if len(last) == len(items) {
+		return items
+	}
+	var kept []cache.Item
+	for i, item := range items {
+		if last[item.Key] == i {
+			kept = append(kept, item)
+		}
+	}
+	return kept
 }
 
 // fitting tells how many of the items, which are some, go into one pipeline.
@@ -298,8 +327,12 @@ func fitting(items []cache.Item) (n int) {
 
 func (s *Store) writePipeline(ctx context.Context, items []cache.Item) error {
 	pipe := s.primary.Pipeline()
+	leases := make([]string, len(items))
+	for i, item := range items {
+		leases[i] = s.leases.of(item.Key)
+	}
+	s.unlink(ctx, pipe, leases)
 	for _, item := range items {
-		pipe.Unlink(ctx, s.leases.of(item.Key))
 		_ = pipe.Process(ctx, goredis.NewStatusCmd(ctx, "set", item.Key, item.Record.Text(), "px", item.TTL.Milliseconds()))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -345,11 +378,12 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 	for len(keys) > 0 {
 		n := min(len(keys), pipelineKeys)
 		pipe := s.primary.Pipeline()
-		unlinked := make([]*goredis.IntCmd, n)
+		leases := make([]string, n)
 		for i, key := range keys[:n] {
-			pipe.Unlink(ctx, s.leases.of(key))
-			unlinked[i] = pipe.Unlink(ctx, key)
+			leases[i] = s.leases.of(key)
 		}
+		s.unlink(ctx, pipe, leases)
+		unlinked := s.unlink(ctx, pipe, keys[:n])
 		_, err := pipe.Exec(ctx)
 		for _, cmd := range unlinked {
 			deleted += int(cmd.Val())
@@ -360,6 +394,18 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 		keys = keys[n:]
 	}
 	return deleted, nil
+}
+
+// unlink adds to a pipeline what drops keys: one command, where they are all
+// on one server.
+func (s *Store) unlink(ctx context.Context, pipe goredis.Pipeliner, keys []string) (cmds []*goredis.IntCmd) {
+	if s.options.ClientType != Cluster && len(keys) > 0 {
+		return append(cmds, pipe.Unlink(ctx, keys...))
+	}
+	for _, key := range keys {
+		cmds = append(cmds, pipe.Unlink(ctx, key))
+	}
+	return cmds
 }
 
 // Interface guards

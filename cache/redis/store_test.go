@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -69,4 +70,19 @@ func TestAKeyThatMayNotBeReadIsNoErrorOfOthers(t *testing.T) {
 	require.NoError(t, got[0].Err)
 	require.ErrorIs(t, got[1].Err, cache.ErrUnavailable)
 	require.NoError(t, got[2].Err)
+}
+
+func TestOfTwoItemsWithOneKeyTheLastCounts(t *testing.T) {
+	t.Parallel()
+	s := open(t, at(redistest.Start(t)))
+	var items []cache.Item
+	for i := range 3 * pipelineKeys {
+		items = append(items, cache.Item{Key: fmt.Sprint("key", i%(pipelineKeys/2)), Record: record(t, fmt.Sprintf(`{"n":%d}`, i)), TTL: ttl})
+	}
+	require.NoError(t, s.SetMany(t.Context(), items))
+	for i := range pipelineKeys / 2 {
+		got, err := s.Get(t.Context(), fmt.Sprint("key", i))
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf(`{"n":%d}`, 3*pipelineKeys-pipelineKeys/2+i), got.Record.Text())
+	}
 }
