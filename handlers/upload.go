@@ -29,7 +29,8 @@ type UploadProgress struct {
 	// family, 10m.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// The time between two writes. Default 500ms.
+	// The time between two writes. Default 500ms. While nothing comes, it is a
+	// third of the TTL, at most 10s, where that is longer.
 	Interval caddy.Duration `json:"interval,omitempty"`
 
 	// Whose upload it is, with placeholders. While an upload runs, those of

@@ -13,11 +13,17 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// lastWrite is how long the final record of an upload may take to be written.
-const lastWrite = 5 * time.Second
+const (
+	// lastWrite is how long the final record of an upload may take to be written.
+	lastWrite = 5 * time.Second
+	// mostKeepAlive is the longest between two writes of an upload that is
+	// idle, but for longer intervals.
+	mostKeepAlive = 10 * time.Second
+)
 
-// publisher writes the record of one upload: at once, then every interval and
-// when it has ended. What the store is too slow for is left out and not made
+// publisher writes the record of one upload: at once, then every interval in
+// which something came, now and then where nothing comes, so that an idle upload
+// is told from one whose node died, and when it has ended. What the store is too slow for is left out and not made
 // up for: the next write says all that is to be said.
 //
 // Each write replaces only what the publisher knows to be there, so that of
@@ -39,6 +45,9 @@ type publisher struct {
 
 	last *cache.Record // what is in the store, as far as we know
 	own  bool          // we have written
+
+	told   uploadRecord // what we have written
+	toldAt time.Time    // zero before the first
 }
 
 // end tells the publisher how the upload ended; 0 is well.
@@ -51,7 +60,7 @@ func (p *publisher) end(failure int) {
 func (p *publisher) run() {
 	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
-	for p.write(p.ctx, p.upload.record(time.Now())) != publishLost {
+	for p.progress(time.Now()) != publishLost {
 		select {
 		case <-p.ended:
 			p.finish()
@@ -59,6 +68,32 @@ func (p *publisher) run() {
 		case <-ticker.C:
 		}
 	}
+}
+
+// progress writes how far the upload is, where that is due.
+func (p *publisher) progress(now time.Time) published {
+	r := p.upload.record(now)
+	if !p.due(r, now) {
+		return publishDone
+	}
+	result := p.write(p.ctx, r)
+	if result == publishDone {
+		p.told, p.toldAt = r, now
+	}
+	return result
+}
+
+// due tells whether a record says something new, or it is time to show that
+// somebody is there to say it.
+func (p *publisher) due(r uploadRecord, now time.Time) bool {
+	// half an interval early, rather than half of one late
+	return p.toldAt.IsZero() || r.Received != p.told.Received || r.Status != p.told.Status ||
+		now.Sub(p.toldAt) >= p.keepAlive()-p.interval/2
+}
+
+// keepAlive is the time between two writes of an upload that is idle.
+func (p *publisher) keepAlive() time.Duration {
+	return max(p.interval, min(p.ttl/3, mostKeepAlive))
 }
 
 // finish writes the final record, which is worth another try.
