@@ -19,6 +19,9 @@ const (
 	// mostKeepAlive is the longest between two writes of an upload that is
 	// idle, but for longer intervals.
 	mostKeepAlive = 10 * time.Second
+	// maxFinishing is how many publishers of a handler may try again to write
+	// the final record: while the store is down, each keeps a goroutine.
+	maxFinishing = 1000
 )
 
 // publisher writes the record of one upload: at once, then every interval in
@@ -38,6 +41,8 @@ type publisher struct {
 	interval time.Duration
 	timeout  time.Duration // of one write
 	maxSize  int
+	// finishing has room for those of the handler that try the last write again.
+	finishing chan struct{}
 
 	ended   chan struct{} // closed after failure is set
 	failure int
@@ -96,27 +101,49 @@ func (p *publisher) keepAlive() time.Duration {
 	return max(p.interval, min(p.ttl/3, mostKeepAlive))
 }
 
-// finish writes the final record, which is worth another try.
+// finish writes the final record, which is worth other tries, as long as not
+// too many others are at that: less and less often where the store is out of
+// reach, soon where somebody else was writing.
 func (p *publisher) finish() {
 	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
 	defer cancel()
 	final := p.upload.finalRecord(p.endedAt, p.failure)
-	for pause := 5 * time.Millisecond; p.write(ctx, final) == publishSkipped; pause = min(2*pause, 100*time.Millisecond) {
+	result := p.write(ctx, final)
+	if result == publishDone || result == publishLost {
+		return
+	}
+	select {
+	case p.finishing <- struct{}{}:
+		defer func() { <-p.finishing }()
+	default:
+		p.debug(logUploadNotPublished, errTooManyFinishing)
+		return
+	}
+	for pause := 5 * time.Millisecond; result == publishSkipped || result == publishUnavailable; pause *= 2 {
+		most := 100 * time.Millisecond
+		if result == publishUnavailable {
+			most = time.Second
+		}
+		pause = min(pause, most)
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
+		result = p.write(ctx, final)
 	}
 }
+
+var errTooManyFinishing = errors.New("too many uploads wait for the store")
 
 // published is what came of a write.
 type published int
 
 const (
-	publishDone    published = iota
-	publishSkipped           // the store was too slow, or somebody else was writing
-	publishLost              // another upload has the identity, or there is no store any more
+	publishDone        published = iota
+	publishSkipped               // somebody else was writing, or it was refused
+	publishUnavailable           // the store was out of reach or too slow
+	publishLost                  // another upload has the identity, or there is no store any more
 )
 
 // Messages of the log. None has the upload's identity, which is client input.
@@ -138,6 +165,9 @@ func (p *publisher) write(ctx context.Context, r uploadRecord) published {
 		switch {
 		case errors.Is(err, cache.ErrClosed):
 			return publishLost
+		case errors.Is(err, cache.ErrUnavailable):
+			p.debug(logUploadNotPublished, err)
+			return publishUnavailable
 		case err != nil:
 			p.debug(logUploadNotPublished, err)
 			return publishSkipped

@@ -3,12 +3,14 @@ package handlers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -17,14 +19,18 @@ import (
 // starts nothing of its own, and so runs in a bubble of synctest.
 type uploadStore struct {
 	cache.Store
-	err     error
+	err     error // of all, or
+	busy    bool  // somebody else is writing
 	tries   int
 	written []uploadRecord
 }
 
 func (s *uploadStore) Acquire(context.Context, string, *cache.Record, time.Duration) (string, cache.Entry, error) {
 	s.tries++
-	return "token", cache.Entry{}, s.err
+	if s.err != nil || s.busy {
+		return "", cache.Entry{}, s.err
+	}
+	return "token", cache.Entry{}, nil
 }
 
 func (s *uploadStore) Fill(_ context.Context, _, _ string, _, record *cache.Record, _ time.Duration) (bool, error) {
@@ -41,7 +47,7 @@ func publisherTo(store cache.Store, ttl, interval time.Duration) *publisher {
 		ctx: context.Background(), upload: &upload{size: 1000, started: time.Now()},
 		cache: cache.New(store, cache.NewStats()), logger: zap.NewNop(),
 		ttl: ttl, interval: interval, timeout: time.Second, maxSize: cache.DefaultMaxValueSize,
-		ended: make(chan struct{}),
+		finishing: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
 
@@ -114,4 +120,93 @@ func TestUploadIsWrittenWithTheNextIntervalWhenSomethingComes(t *testing.T) {
 		require.Len(t, store.written, 4)
 		p.end(0)
 	})
+}
+
+func TestFinalRecordIsTriedAgainLessAndLessOftenWhileTheStoreIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		store uploadStore
+		least int
+		most  int
+	}{
+		"out of reach":             {uploadStore{err: cache.ErrUnavailable}, 10, 15},
+		"somebody else is writing": {uploadStore{busy: true}, 40, 60},
+		"any other error":          {uploadStore{err: errors.New("no")}, 40, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := publisherTo(&c.store, time.Minute, time.Second)
+				began := time.Now()
+				p.end(0)
+				p.finish()
+				require.Equal(t, lastWrite, time.Since(began))
+				require.GreaterOrEqual(t, c.store.tries, c.least)
+				require.LessOrEqual(t, c.store.tries, c.most)
+				require.Empty(t, c.store.written)
+				require.Empty(t, p.finishing, "somebody else may wait now")
+			})
+		})
+	}
+}
+
+func TestFinalRecordIsWrittenWhenTheStoreComesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &uploadStore{err: cache.ErrUnavailable}
+		p := publisherTo(store, time.Minute, time.Second)
+		go p.run()
+		p.end(0)
+		time.Sleep(3 * time.Second) // of the bubble's clock
+		synctest.Wait()
+		require.Empty(t, store.written)
+		store.err = nil
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Len(t, store.written, 1)
+		require.Equal(t, uploadDone, store.written[0].Status)
+	})
+}
+
+func TestOnlySoManyWaitToWriteTheirFinalRecords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		down := &uploadStore{err: cache.ErrUnavailable}
+		waiting := publisherTo(down, time.Minute, time.Second)
+		waiting.end(0)
+		go waiting.finish()
+		synctest.Wait()
+
+		store := &uploadStore{err: cache.ErrUnavailable}
+		log, logged := observer.New(zap.DebugLevel)
+		p := publisherTo(store, time.Minute, time.Second)
+		p.finishing, p.logger = waiting.finishing, zap.New(log)
+		p.end(0)
+		began := time.Now()
+		p.finish()
+		require.Zero(t, time.Since(began))
+		require.Equal(t, 1, store.tries)
+		require.Equal(t, 1, logged.Filter(func(e observer.LoggedEntry) bool {
+			return e.ContextMap()["error"] == errTooManyFinishing.Error()
+		}).Len())
+
+		store.err = nil // what needs no other try is written all the same
+		p.finish()
+		require.Len(t, store.written, 1)
+		time.Sleep(lastWrite)
+		synctest.Wait()
+		require.Empty(t, p.finishing)
+	})
+}
+
+func TestUploadsOfAHandlerShareTheRoomToWait(t *testing.T) {
+	t.Parallel()
+	ctx, _ := newTestApp(t, `{}`)
+	h, err := newHandler(ctx, uploadDirective, `{"id": "a"}`)
+	require.NoError(t, err)
+	one := h.(*UploadProgress).publisher(t.Context(), &upload{})
+	other := h.(*UploadProgress).publisher(t.Context(), &upload{})
+	require.Equal(t, maxFinishing, cap(one.finishing))
+	one.finishing <- struct{}{}
+	require.Len(t, other.finishing, 1)
 }
