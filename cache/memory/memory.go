@@ -41,7 +41,9 @@ type Options struct {
 	MaxValueSize int
 	// File keeps records, their tags and their expiry over a restart. It is
 	// read at the store's first use, and written by Close and while the store
-	// is used. A relative name is one in the working directory. Default: none.
+	// is used. A relative name is one in the working directory. A symbolic
+	// link, or a file in a directory that everybody may write to, is neither
+	// read nor written: the log says so. Default: none.
 	File string
 	// SaveInterval is how long a change may stay unwritten: a crash forgets
 	// what it made. Each save writes all records. Default 1m.
