@@ -439,6 +439,38 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	}
 }
 
+func TestIdentityWithItsOwnerIsNotOccupiedByOthers(t *testing.T) {
+	server := redistest.Start(t)
+	app := newUploadApp(t)
+	s := serve(t, redisOption(server), `
+		session_lookup {header.X-Token}
+		upload_progress /upload/* {http.session.user_id}:{path.1} {
+			interval 10ms
+			owner {http.session.user_id}
+		}
+		upload_progress_report /progress/* {http.session.user_id}:{path.1} {
+			interval 10ms
+			owner {http.session.user_id}
+		}
+		`+app.route())
+	for _, user := range []string{"ada", "eve"} {
+		require.NoError(t, server.Client().Set(t.Context(), "session:user:"+user, `{"user_id": "`+user+`"}`, time.Hour).Err())
+	}
+	told := func(user string, received int64) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			p, ok := s.report(t, "a", "X-Token", user)
+			return ok && p.Received == received
+		}, 10*time.Second, 5*time.Millisecond)
+	}
+	slow := startUpload(t, http.DefaultClient, "http://"+s.Page+"/upload/a", 1000, "X-Token", "eve")
+	slow.send(t, 1)
+	told("eve", 1)
+	require.Equal(t, http.StatusOK, s.put(t, "a", "12345", "X-Token", "ada"))
+	told("ada", 5)
+	told("eve", 1)
+}
+
 func TestRedisThatHangsDoesNotSlowUploads(t *testing.T) {
 	server := redistest.Start(t)
 	app := newUploadApp(t)
