@@ -34,7 +34,9 @@ const (
 type Options struct {
 	// MaxSize is the size of all entries together, in bytes: keys, the text
 	// of records, and [EntryOverhead] for each. Above it, the entries that
-	// are least likely to be used again are dropped. Default 256 MiB.
+	// are least likely to be used again are dropped. Tags are not counted;
+	// those that are read from a file take as much again at most, and records
+	// for whose tags that is too little are not read. Default 256 MiB.
 	MaxSize int64
 	// MaxValueSize is the largest record in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
