@@ -29,7 +29,8 @@ type UploadProgress struct {
 	// family, 10m.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// The time between two writes. Default 500ms.
+	// The time between two writes. Default 500ms. While nothing comes, it is a
+	// third of the TTL, at most 10s, where that is longer.
 	Interval caddy.Duration `json:"interval,omitempty"`
 
 	// Whose upload it is, with placeholders. While an upload runs, those of
@@ -40,10 +41,11 @@ type UploadProgress struct {
 	// and position.
 	Name string `json:"name,omitempty"`
 
-	keys   uploadKeys
-	cache  *cache.Cache
-	policy *Policy
-	logger *zap.Logger
+	keys      uploadKeys
+	cache     *cache.Cache
+	policy    *Policy
+	logger    *zap.Logger
+	finishing chan struct{} // has room for as many as may wait for the store
 }
 
 // CaddyModule returns the Caddy module information.
@@ -60,6 +62,7 @@ func (h *UploadProgress) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.cache, h.policy = app.Cache(), app.Policy()
+	h.finishing = make(chan struct{}, maxFinishing)
 	h.logger = ctx.Logger().With(zap.String("route", app.NameRoute(h.Name, uploadDirective)))
 	if h.Interval == 0 {
 		h.Interval = caddy.Duration(defaultUploadInterval)
@@ -147,7 +150,7 @@ func (h *UploadProgress) publisher(ctx context.Context, u *upload) *publisher {
 		ctx: context.WithoutCancel(ctx), upload: u, cache: h.cache, logger: h.logger,
 		ttl: time.Duration(h.TTL), interval: time.Duration(h.Interval),
 		timeout: h.policy.LookupTimeout, maxSize: h.policy.MaxValueSize,
-		ended: make(chan struct{}),
+		finishing: h.finishing, ended: make(chan struct{}),
 	}
 }
 

@@ -13,11 +13,20 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// lastWrite is how long the final record of an upload may take to be written.
-const lastWrite = 5 * time.Second
+const (
+	// lastWrite is how long the final record of an upload may take to be written.
+	lastWrite = 5 * time.Second
+	// mostKeepAlive is the longest between two writes of an upload that is
+	// idle, but for longer intervals.
+	mostKeepAlive = 10 * time.Second
+	// maxFinishing is how many publishers of a handler may try again to write
+	// the final record: while the store is down, each keeps a goroutine.
+	maxFinishing = 1000
+)
 
-// publisher writes the record of one upload: at once, then every interval and
-// when it has ended. What the store is too slow for is left out and not made
+// publisher writes the record of one upload: at once, then every interval in
+// which something came, now and then where nothing comes, so that an idle upload
+// is told from one whose node died, and when it has ended. What the store is too slow for is left out and not made
 // up for: the next write says all that is to be said.
 //
 // Each write replaces only what the publisher knows to be there, so that of
@@ -32,6 +41,8 @@ type publisher struct {
 	interval time.Duration
 	timeout  time.Duration // of one write
 	maxSize  int
+	// finishing has room for those of the handler that try the last write again.
+	finishing chan struct{}
 
 	ended   chan struct{} // closed after failure is set
 	failure int
@@ -39,6 +50,9 @@ type publisher struct {
 
 	last *cache.Record // what is in the store, as far as we know
 	own  bool          // we have written
+
+	told   uploadRecord // what we have written
+	toldAt time.Time    // zero before the first
 }
 
 // end tells the publisher how the upload ended; 0 is well.
@@ -51,7 +65,7 @@ func (p *publisher) end(failure int) {
 func (p *publisher) run() {
 	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
-	for p.write(p.ctx, p.upload.record(time.Now())) != publishLost {
+	for p.progress(time.Now()) != publishLost {
 		select {
 		case <-p.ended:
 			p.finish()
@@ -61,27 +75,75 @@ func (p *publisher) run() {
 	}
 }
 
-// finish writes the final record, which is worth another try.
+// progress writes how far the upload is, where that is due.
+func (p *publisher) progress(now time.Time) published {
+	r := p.upload.record(now)
+	if !p.due(r, now) {
+		return publishDone
+	}
+	result := p.write(p.ctx, r)
+	if result == publishDone {
+		p.told, p.toldAt = r, now
+	}
+	return result
+}
+
+// due tells whether a record says something new, or it is time to show that
+// somebody is there to say it.
+func (p *publisher) due(r uploadRecord, now time.Time) bool {
+	// half an interval early, rather than half of one late
+	return p.toldAt.IsZero() || r.Received != p.told.Received || r.Status != p.told.Status ||
+		now.Sub(p.toldAt) >= p.keepAlive()-p.interval/2
+}
+
+// keepAlive is the time between two writes of an upload that is idle.
+func (p *publisher) keepAlive() time.Duration {
+	return max(p.interval, min(p.ttl/3, mostKeepAlive))
+}
+
+// finish writes the final record, which is worth other tries, as long as not
+// too many others are at that: less and less often where the store is out of
+// reach, soon where somebody else was writing.
 func (p *publisher) finish() {
 	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
 	defer cancel()
 	final := p.upload.finalRecord(p.endedAt, p.failure)
-	for pause := 5 * time.Millisecond; p.write(ctx, final) == publishSkipped; pause = min(2*pause, 100*time.Millisecond) {
+	result := p.write(ctx, final)
+	if result == publishDone || result == publishLost {
+		return
+	}
+	select {
+	case p.finishing <- struct{}{}:
+		defer func() { <-p.finishing }()
+	default:
+		p.debug(logUploadNotPublished, errTooManyFinishing)
+		return
+	}
+	for pause := 5 * time.Millisecond; result == publishSkipped || result == publishUnavailable; pause *= 2 {
+		most := 100 * time.Millisecond
+		if result == publishUnavailable {
+			most = time.Second
+		}
+		pause = min(pause, most)
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
+		result = p.write(ctx, final)
 	}
 }
+
+var errTooManyFinishing = errors.New("too many uploads wait for the store")
 
 // published is what came of a write.
 type published int
 
 const (
-	publishDone    published = iota
-	publishSkipped           // the store was too slow, or somebody else was writing
-	publishLost              // another upload has the identity, or there is no store any more
+	publishDone        published = iota
+	publishSkipped               // somebody else was writing, or it was refused
+	publishUnavailable           // the store was out of reach or too slow
+	publishLost                  // another upload has the identity, or there is no store any more
 )
 
 // Messages of the log. None has the upload's identity, which is client input.
@@ -103,6 +165,9 @@ func (p *publisher) write(ctx context.Context, r uploadRecord) published {
 		switch {
 		case errors.Is(err, cache.ErrClosed):
 			return publishLost
+		case errors.Is(err, cache.ErrUnavailable):
+			p.debug(logUploadNotPublished, err)
+			return publishUnavailable
 		case err != nil:
 			p.debug(logUploadNotPublished, err)
 			return publishSkipped

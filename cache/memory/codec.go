@@ -17,6 +17,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -127,12 +128,12 @@ func (e *encoder) put(v any) error {
 type counts struct {
 	kept    int64
 	expired int64
-	dropped int64 // larger than the store takes
+	dropped int64 // larger than the store takes, or with more tags
 }
 
 // readFile puts the file's records into the store, up to where it is damaged.
 func (s *Store) readFile(ctx context.Context, path string) (n counts, err error) {
-	if err := regular(path); err != nil {
+	if err := trusted(path); err != nil {
 		return n, err
 	}
 	f, err := os.Open(path)
@@ -156,6 +157,7 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 	if header.Version != formatVersion {
 		return n, fmt.Errorf("format version %d is not known, want %d", header.Version, formatVersion)
 	}
+	room := s.options.Load().MaxSize // of all tags
 	for lines := int64(0); ; lines++ {
 		limit := lineLimit(s.options.Load().MaxValueSize)
 		line, err := d.next(ctx, limit)
@@ -176,7 +178,7 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 		if saved.Records != nil {
 			return n, d.end(*saved.Records, lines)
 		}
-		s.restore(&saved.savedRecord, &n)
+		s.restore(&saved.savedRecord, &room, &n)
 	}
 }
 
@@ -184,8 +186,9 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 // encoded as JSON once more, it can take six bytes where it took one.
 func lineLimit(maxValueSize int) int { return lineRoom + 6*min(maxValueSize, 1<<28) }
 
-// restore puts one record into the store.
-func (s *Store) restore(saved *savedRecord, n *counts) {
+// restore puts one record into the store, with its tags. One for whose tags
+// there is no room is left out: without them, it would outlive their drop.
+func (s *Store) restore(saved *savedRecord, room *int64, n *counts) {
 	now := time.Now()
 	if saved.Expires <= now.UnixNano() {
 		n.expired++
@@ -196,14 +199,33 @@ func (s *Store) restore(saved *savedRecord, n *counts) {
 		n.dropped++
 		return
 	}
-	key := string(saved.Key)
-	for _, tag := range saved.Tags {
-		if until := time.Unix(0, tag.Until); until.After(now) {
-			s.tags.add(string(tag.Tag), key, until, now)
-		}
+	if !s.restoreTags(saved, room, now) {
+		n.dropped++
+		return
 	}
-	s.records.Set(key, cache.Entry{Record: record, Expires: saved.Expires})
+	s.records.Set(string(saved.Key), cache.Entry{Record: record, Expires: saved.Expires})
 	n.kept++
+}
+
+// restoreTags notes all of a record's tags, if there is room for them.
+func (s *Store) restoreTags(saved *savedRecord, room *int64, now time.Time) bool {
+	live := slices.DeleteFunc(saved.Tags, func(t savedTag) bool { return !time.Unix(0, t.Until).After(now) })
+	if len(live) == 0 {
+		return true
+	}
+	weight := int64(len(saved.Key))
+	for _, tag := range live {
+		weight += s.tags.weigh(string(tag.Tag))
+	}
+	if weight > *room {
+		return false
+	}
+	*room -= weight
+	key := string(saved.Key)
+	for _, tag := range live {
+		s.tags.add(string(tag.Tag), key, time.Unix(0, tag.Until), now)
+	}
+	return true
 }
 
 // decoder reads lines.

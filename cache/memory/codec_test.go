@@ -78,6 +78,57 @@ func TestRecordsThatExpiredOrAreTooLargeAreNotRestored(t *testing.T) {
 	require.Equal(t, 1, s.records.EstimatedSize())
 }
 
+// Tags are beside what the size of the store limits, and a file may have any.
+func TestTagsThatAreReadTakeNoMoreThanTheStoreMay(t *testing.T) {
+	t.Parallel()
+	later := time.Now().Add(time.Hour).UnixNano()
+	tag := func(name string) savedTag { return savedTag{[]byte(name), later} }
+	var many, long []savedTag
+	for i := range 20_000 {
+		many = append(many, tag(fmt.Sprint("tag", i)))
+	}
+	long = append(long, tag(strings.Repeat("x", 1<<19)))
+	hostile := []savedRecord{
+		{Key: []byte("many"), Expires: later, Value: `{}`, Tags: many},
+		{Key: []byte("long"), Expires: later, Value: `{}`, Tags: long},
+		{Key: bytes.Repeat([]byte("k"), 1<<19), Expires: later, Value: `{}`, Tags: many[:1]},
+	}
+	for i := range 5000 {
+		hostile = append(hostile, savedRecord{Key: fmt.Append(nil, "a", i), Expires: later, Value: `{}`, Tags: many[i : i+1]})
+		hostile = append(hostile, savedRecord{Key: fmt.Append(nil, "b", i), Expires: later, Value: `{}`, Tags: many[:1]})
+	}
+	hostile = append(hostile, savedRecord{Key: []byte("no tags"), Expires: later, Value: `{}`})
+	const size = 1 << 16
+	s := newStore(t, Options{MaxSize: size})
+	n, err := s.readRecords(t.Context(), bytes.NewReader(saved(t, hostile...)))
+	require.NoError(t, err)
+	require.EqualValues(t, len(hostile), n.kept+n.dropped)
+	weight, bearers := 0, 0
+	for name, keys := range s.tags.bearers {
+		weight += len(name) + tagOverhead + (len(keys)-1)*bearerOverhead
+		bearers += len(keys)
+		for key := range keys {
+			weight += len(key)
+		}
+	}
+	require.LessOrEqual(t, weight, size)
+	require.Greater(t, weight, size-1000, "there was room for more")
+	require.EqualValues(t, bearers+1, n.kept, "a record was kept without its tags, or the other way round")
+	for key := range s.records.All() {
+		require.NotContains(t, []string{"many", "long"}, key)
+	}
+
+	// what has expired takes no room
+	over := savedTag{[]byte(strings.Repeat("x", 2*size)), time.Now().UnixNano()}
+	s = newStore(t, Options{MaxSize: size})
+	n, err = s.readRecords(t.Context(), bytes.NewReader(saved(t, savedRecord{
+		Key: []byte("a"), Expires: later, Value: `{}`, Tags: []savedTag{over, tag("sound")},
+	})))
+	require.NoError(t, err)
+	require.Equal(t, counts{kept: 1}, n)
+	require.Equal(t, []string{"sound"}, s.tags.names())
+}
+
 // Whatever byte is wrong or missing, what is read is what was written, up to
 // the damage.
 func TestDamageIsFoundWhereverItIs(t *testing.T) {

@@ -34,14 +34,18 @@ const (
 type Options struct {
 	// MaxSize is the size of all entries together, in bytes: keys, the text
 	// of records, and [EntryOverhead] for each. Above it, the entries that
-	// are least likely to be used again are dropped. Default 256 MiB.
+	// are least likely to be used again are dropped. Tags are not counted;
+	// those that are read from a file take as much again at most, and records
+	// for whose tags that is too little are not read. Default 256 MiB.
 	MaxSize int64
 	// MaxValueSize is the largest record in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
 	MaxValueSize int
 	// File keeps records, their tags and their expiry over a restart. It is
 	// read at the store's first use, and written by Close and while the store
-	// is used. A relative name is one in the working directory. Default: none.
+	// is used. A relative name is one in the working directory. A symbolic
+	// link, or a file in a directory that everybody may write to, is neither
+	// read nor written: the log says so. Default: none.
 	File string
 	// SaveInterval is how long a change may stay unwritten: a crash forgets
 	// what it made. Each save writes all records. Default 1m.

@@ -354,20 +354,82 @@ func TestWhereNothingCanBeReadOrSavedTheStoreWorksAndSaysSoOnce(t *testing.T) {
 	}
 }
 
-func TestSymbolicLinkToTheFileStays(t *testing.T) {
+func TestSymbolicLinkIsNeitherReadNorReplacedNorFollowed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	target, link := filepath.Join(dir, "target"), filepath.Join(t.TempDir(), "link")
 	s := open(t, memory.Options{File: target})
 	set(t, s, "a", `{}`)
 	require.NoError(t, s.Close())
-	require.NoError(t, os.Symlink(target, link))
-	s = open(t, memory.Options{File: link})
-	set(t, s, "b", `{}`)
-	s = restart(t, s, memory.Options{File: target})
-	require.Equal(t, "{}{}", text(t, s, "a")+text(t, s, "b"))
-	_, err := os.Readlink(link)
+	was, err := os.ReadFile(target)
 	require.NoError(t, err)
+	require.NoError(t, os.Symlink(target, link))
+
+	var l logs
+	s = open(t, memory.Options{File: link, Logger: l.logger()})
+	require.Empty(t, text(t, s, "a"))
+	set(t, s, "b", `{}`)
+	require.NoError(t, s.Close())
+	require.Equal(t, 2, l.count("is a symbolic link: want the name of the file itself"), l.text.String())
+	to, err := os.Readlink(link)
+	require.NoError(t, err)
+	require.Equal(t, target, to)
+	still, err := os.ReadFile(target)
+	require.NoError(t, err)
+	require.Equal(t, was, still)
+	require.Empty(t, beside(t, target))
+	require.Empty(t, beside(t, link))
+
+	dangling := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(filepath.Join(dir, "new"), dangling))
+	s = open(t, memory.Options{File: dangling})
+	set(t, s, "b", `{}`)
+	require.NoError(t, s.Close())
+	require.NoFileExists(t, filepath.Join(dir, "new"))
+}
+
+func TestLinkToTheDirectoryIsFollowed(t *testing.T) { // systemd has some
+	t.Parallel()
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(dir, link))
+	s := open(t, memory.Options{File: filepath.Join(link, "records")})
+	set(t, s, "a", `{}`)
+	s = restart(t, s, memory.Options{File: filepath.Join(dir, "records")})
+	require.Equal(t, "{}", text(t, s, "a"))
+}
+
+func TestFileInADirectoryThatEverybodyMayWriteToIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for name, mode := range map[string]os.FileMode{"open": 0o777, "sticky": 0o777 | os.ModeSticky} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "state")
+			file := filepath.Join(dir, "records")
+			s := open(t, memory.Options{File: file})
+			set(t, s, "session:user:forged", `{}`)
+			require.NoError(t, s.Close())
+			was, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NoError(t, os.Chmod(dir, mode))
+
+			var l logs
+			s = open(t, memory.Options{File: file, Logger: l.logger()})
+			require.Empty(t, text(t, s, "session:user:forged"))
+			set(t, s, "b", `{}`)
+			require.NoError(t, s.Close())
+			require.Equal(t, 2, l.count("everybody may write to "+dir), l.text.String())
+			still, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, was, still)
+			require.Empty(t, beside(t, file))
+
+			// a directory below it is made for Caddy alone
+			below := memory.Options{File: filepath.Join(dir, "caddy", "records")}
+			s = open(t, below)
+			set(t, s, "c", `{}`)
+			require.Equal(t, `{}`, text(t, restart(t, s, below), "c"))
+		})
+	}
 }
 
 func TestSavesOfTheDeadAreCleanedUp(t *testing.T) {

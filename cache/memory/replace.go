@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -27,8 +28,7 @@ const (
 // replace puts a new file in place of what is there. Only the user that the
 // process runs as can read it. Its directory is made if it is not there.
 func replace(path string, write func(io.Writer) error) (err error) {
-	path = resolved(path)
-	if err := regular(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := trusted(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	dir, name := filepath.Split(path)
@@ -95,8 +95,7 @@ func removeAbandoned(dir, prefix string) {
 
 // setAside renames what is at path, if anything, and tells to what.
 func setAside(path, why string) (to string, err error) {
-	path = resolved(path)
-	if err := regular(path); errors.Is(err, fs.ErrNotExist) {
+	if err := trusted(path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	} else if err != nil {
 		return "", err
@@ -108,20 +107,25 @@ func setAside(path, why string) (to string, err error) {
 	return to, nil
 }
 
-// resolved is the file that a symbolic link stands for: the link stays.
-func resolved(path string) string {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target
+// trusted refuses what is no ordinary file: opening a pipe waits for somebody
+// to write to it, a device is not to be replaced, and a symbolic link can make
+// us read and move whatever this process may. It also refuses a directory that
+// everybody may write to, sticky or not: a file of records that somebody else
+// has put there lets them in.
+func trusted(path string) error {
+	dir := filepath.Dir(path)
+	// modes of Windows do not tell who may write
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 && runtime.GOOS != "windows" {
+		return fmt.Errorf("everybody may write to %s: want a directory of its own", dir)
 	}
-	return path
-}
-
-// regular refuses what is no ordinary file: opening a pipe waits for somebody
-// to write to it, and a device is not to be replaced.
-func regular(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("%s is a symbolic link: want the name of the file itself", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", path)
 	}
-	return err
+	return nil
 }

@@ -42,6 +42,24 @@ func (t *tags) add(tag, key string, until, now time.Time) (dropped time.Time) {
 	return t.dropped[tag]
 }
 
+const (
+	// tagOverhead is what a tag costs beside its name, with the first key that
+	// bears it, and bearerOverhead what each further key does; in bytes, as
+	// measured.
+	tagOverhead    = 460
+	bearerOverhead = 80
+)
+
+// weigh tells what it costs to note that one more key bears a tag.
+func (t *tags) weigh(tag string) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bearers[tag] != nil {
+		return bearerOverhead
+	}
+	return int64(len(tag)) + tagOverhead
+}
+
 // beginSave notes which tags each key bears, until endSave. A key has its tags
 // before it has its record, so what is seen among the records from now on has
 // all its tags here.

@@ -78,10 +78,10 @@ func TestPageOfTheReadmeShowsHowFarAnUploadIs(t *testing.T) {
 	s := serve(t, redisOption(server), `
 	root `+dir+`
 	session_lookup s3cret
-	upload_progress /upload/* {path.1} {
+	upload_progress /upload/* {http.session.user_id}:{path.1} {
 		owner {http.session.user_id}
 	}
-	upload_progress_report /progress/* {path.1} {
+	upload_progress_report /progress/* {http.session.user_id}:{path.1} {
 		owner {http.session.user_id}
 	}
 	reverse_proxy /upload/* `+app.Listener.Addr().String()+`

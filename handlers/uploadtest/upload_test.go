@@ -296,7 +296,12 @@ func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
 	server := redistest.Start(t)
 	option := redisOption(server)
 	app := newUploadApp(t)
-	other, kill := startNode(t, option, uploadRoutes+app.route())
+	other, kill := startNode(t, option, uploadRoutes+`
+	upload_progress /idle/* {path.1} {
+		interval 10ms
+		ttl 3s
+	}
+	`+app.route())
 	s := serve(t, option, uploadRoutes+app.route())
 
 	u := startUpload(t, http.DefaultClient, "http://"+other.Page+"/upload/a", 1000)
@@ -306,8 +311,11 @@ func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
 	u.send(t, 500)
 	later := s.await(t, "a", func(p progress) bool { return p.Received == 750 })
 	require.Greater(t, later.Timestamp, p.Timestamp)
-	// nothing comes, but the node shows that it lives
-	s.await(t, "a", func(p progress) bool { return p.Timestamp > later.Timestamp })
+	// where nothing comes, the node shows that it lives
+	idle := startUpload(t, http.DefaultClient, "http://"+other.Page+"/idle/b", 1000)
+	idle.send(t, 1)
+	p = s.await(t, "b", func(p progress) bool { return p.Received == 1 })
+	s.await(t, "b", func(later progress) bool { return later.Timestamp > p.Timestamp })
 
 	kill()
 	var last progress
@@ -347,12 +355,14 @@ func TestSecondUploadOfAnIdentityTakesOver(t *testing.T) {
 			require.NoError(t, first.Close())
 			require.Equal(t, http.StatusOK, <-first.status, "the older upload itself goes on")
 			for range 5 { // writes later, it is still the second
-				at := p.Timestamp
-				p = s.await(t, "a", func(p progress) bool { return p.Timestamp > at })
-				require.EqualValues(t, 200, p.Received)
+				u.send(t, 100)
+				at := p
+				p = s.await(t, "a", func(p progress) bool { return p.Timestamp > at.Timestamp })
+				require.Equal(t, at.Started, p.Started)
+				require.EqualValues(t, at.Received+100, p.Received)
 				require.Equal(t, "uploading", p.Status)
 			}
-			u.send(t, 1800)
+			u.send(t, 1300)
 			require.NoError(t, u.Close())
 			require.Equal(t, http.StatusOK, <-u.status)
 			s.await(t, "a", hasStatus("done"))
@@ -427,6 +437,38 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 		_, ok := s.report(t, "b", headers...)
 		require.False(t, ok)
 	}
+}
+
+func TestIdentityWithItsOwnerIsNotOccupiedByOthers(t *testing.T) {
+	server := redistest.Start(t)
+	app := newUploadApp(t)
+	s := serve(t, redisOption(server), `
+		session_lookup {header.X-Token}
+		upload_progress /upload/* {http.session.user_id}:{path.1} {
+			interval 10ms
+			owner {http.session.user_id}
+		}
+		upload_progress_report /progress/* {http.session.user_id}:{path.1} {
+			interval 10ms
+			owner {http.session.user_id}
+		}
+		`+app.route())
+	for _, user := range []string{"ada", "eve"} {
+		require.NoError(t, server.Client().Set(t.Context(), "session:user:"+user, `{"user_id": "`+user+`"}`, time.Hour).Err())
+	}
+	told := func(user string, received int64) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			p, ok := s.report(t, "a", "X-Token", user)
+			return ok && p.Received == received
+		}, 10*time.Second, 5*time.Millisecond)
+	}
+	slow := startUpload(t, http.DefaultClient, "http://"+s.Page+"/upload/a", 1000, "X-Token", "eve")
+	slow.send(t, 1)
+	told("eve", 1)
+	require.Equal(t, http.StatusOK, s.put(t, "a", "12345", "X-Token", "ada"))
+	told("ada", 5)
+	told("eve", 1)
 }
 
 func TestRedisThatHangsDoesNotSlowUploads(t *testing.T) {
