@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,14 +21,17 @@ import (
 // starts nothing of its own, and so runs in a bubble of synctest.
 type uploadStore struct {
 	cache.Store
-	err     error // of all, or
-	busy    bool  // somebody else is writing
-	tries   int
-	written []uploadRecord
+	mu    sync.Mutex
+	err   error // of all, or
+	busy  bool  // somebody else is writing
+	tried int
+	wrote []uploadRecord
 }
 
 func (s *uploadStore) Acquire(context.Context, string, *cache.Record, time.Duration) (string, cache.Entry, error) {
-	s.tries++
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried++
 	if s.err != nil || s.busy {
 		return "", cache.Entry{}, s.err
 	}
@@ -38,8 +43,28 @@ func (s *uploadStore) Fill(_ context.Context, _, _ string, _, record *cache.Reco
 	if err := json.Unmarshal([]byte(record.Text()), &r); err != nil {
 		return false, err
 	}
-	s.written = append(s.written, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrote = append(s.wrote, r)
 	return true, nil
+}
+
+func (s *uploadStore) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *uploadStore) tries() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tried
+}
+
+func (s *uploadStore) written() []uploadRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.wrote)
 }
 
 func publisherTo(store cache.Store, ttl, interval time.Duration) *publisher {
@@ -72,14 +97,14 @@ func TestIdleUploadIsWrittenOnlyToShowThatItLives(t *testing.T) {
 				go p.run()
 				time.Sleep(time.Minute) // of the bubble's clock
 				synctest.Wait()
-				require.Len(t, store.written, c.writes)
-				for i, r := range store.written[1:] {
-					require.InDelta(t, c.age.Seconds(), r.Timestamp-store.written[i].Timestamp, 0.001)
+				require.Len(t, store.written(), c.writes)
+				for i, r := range store.written()[1:] {
+					require.InDelta(t, c.age.Seconds(), r.Timestamp-store.written()[i].Timestamp, 0.001)
 				}
 				p.end(0)
 				synctest.Wait()
-				require.Len(t, store.written, c.writes+1)
-				require.Equal(t, uploadDone, store.written[c.writes].Status)
+				require.Len(t, store.written(), c.writes+1)
+				require.Equal(t, uploadDone, store.written()[c.writes].Status)
 			})
 		})
 	}
@@ -94,30 +119,30 @@ func TestUploadIsWrittenWithTheNextIntervalWhenSomethingComes(t *testing.T) {
 		go p.run()
 		time.Sleep(3500 * time.Millisecond) // of the bubble's clock
 		synctest.Wait()
-		require.Len(t, store.written, 1)
+		require.Len(t, store.written(), 1)
 
 		p.upload.received.Store(10)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Len(t, store.written, 2)
-		require.EqualValues(t, 10, store.written[1].Received)
+		require.Len(t, store.written(), 2)
+		require.EqualValues(t, 10, store.written()[1].Received)
 
 		p.upload.eof.Store(true) // nothing came, but the state is another
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Len(t, store.written, 3)
-		require.Equal(t, uploadProcessing, store.written[2].Status)
+		require.Len(t, store.written(), 3)
+		require.Equal(t, uploadProcessing, store.written()[2].Status)
 
-		store.err = cache.ErrUnavailable // what could not be written stays due
+		store.fail(cache.ErrUnavailable) // what could not be written stays due
 		p.upload.received.Store(20)
-		tries := store.tries
+		tries := store.tries()
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		require.Equal(t, tries+3, store.tries)
-		store.err = nil
+		require.Equal(t, tries+3, store.tries())
+		store.fail(nil)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Len(t, store.written, 4)
+		require.Len(t, store.written(), 4)
 		p.end(0)
 	})
 }
@@ -125,25 +150,25 @@ func TestUploadIsWrittenWithTheNextIntervalWhenSomethingComes(t *testing.T) {
 func TestFinalRecordIsTriedAgainLessAndLessOftenWhileTheStoreIsOutOfReach(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		store uploadStore
+		store *uploadStore
 		least int
 		most  int
 	}{
-		"out of reach":             {uploadStore{err: cache.ErrUnavailable}, 10, 15},
-		"somebody else is writing": {uploadStore{busy: true}, 40, 60},
-		"any other error":          {uploadStore{err: errors.New("no")}, 40, 60},
+		"out of reach":             {&uploadStore{err: cache.ErrUnavailable}, 10, 15},
+		"somebody else is writing": {&uploadStore{busy: true}, 40, 60},
+		"any other error":          {&uploadStore{err: errors.New("no")}, 40, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := publisherTo(&c.store, time.Minute, time.Second)
+				p := publisherTo(c.store, time.Minute, time.Second)
 				began := time.Now()
 				p.end(0)
 				p.finish()
 				require.Equal(t, lastWrite, time.Since(began))
-				require.GreaterOrEqual(t, c.store.tries, c.least)
-				require.LessOrEqual(t, c.store.tries, c.most)
-				require.Empty(t, c.store.written)
+				require.GreaterOrEqual(t, c.store.tries(), c.least)
+				require.LessOrEqual(t, c.store.tries(), c.most)
+				require.Empty(t, c.store.written())
 				require.Empty(t, p.finishing, "somebody else may wait now")
 			})
 		})
@@ -159,12 +184,12 @@ func TestFinalRecordIsWrittenWhenTheStoreComesBack(t *testing.T) {
 		p.end(0)
 		time.Sleep(3 * time.Second) // of the bubble's clock
 		synctest.Wait()
-		require.Empty(t, store.written)
-		store.err = nil
+		require.Empty(t, store.written())
+		store.fail(nil)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Len(t, store.written, 1)
-		require.Equal(t, uploadDone, store.written[0].Status)
+		require.Len(t, store.written(), 1)
+		require.Equal(t, uploadDone, store.written()[0].Status)
 	})
 }
 
@@ -185,14 +210,14 @@ func TestOnlySoManyWaitToWriteTheirFinalRecords(t *testing.T) {
 		began := time.Now()
 		p.finish()
 		require.Zero(t, time.Since(began))
-		require.Equal(t, 1, store.tries)
+		require.Equal(t, 1, store.tries())
 		require.Equal(t, 1, logged.Filter(func(e observer.LoggedEntry) bool {
 			return e.ContextMap()["error"] == errTooManyFinishing.Error()
 		}).Len())
 
-		store.err = nil // what needs no other try is written all the same
+		store.fail(nil) // what needs no other try is written all the same
 		p.finish()
-		require.Len(t, store.written, 1)
+		require.Len(t, store.written(), 1)
 		time.Sleep(lastWrite)
 		synctest.Wait()
 		require.Empty(t, p.finishing)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,18 @@ type site struct{ sitetest.Site }
 
 func serve(t *testing.T, options, directives string) site {
 	t.Helper()
+	t.Cleanup(func() { // after Caddy has stopped
+		require.Eventually(t, func() bool { return !isPublishing() }, 10*time.Second, 10*time.Millisecond)
+	})
 	return site{sitetest.Serve(t, options, directives)}
+}
+
+// isPublishing tells whether an upload still waits to write its final record,
+// which it may for some seconds after Redis was gone.
+func isPublishing() bool {
+	var stacks strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
+	return strings.Contains(stacks.String(), "(*publisher).run")
 }
 
 // startNode runs another node, a Caddy in a process of its own, until the test
