@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +33,8 @@ func (t *tags) add(tag, key string, until, now time.Time) (dropped time.Time) {
 		keys = make(map[string]time.Time)
 		t.bearers[tag] = keys
 	}
-	if len(keys) >= minPrune {
+	// each time the number of keys has doubled, so that it costs little a key
+	if _, known := keys[key]; !known && len(keys) >= minPrune && bits.OnesCount(uint(len(keys))) == 1 {
 		removeBefore(keys, now)
 	}
 	keys[key] = until
