@@ -13,16 +13,19 @@
 //	client.go       the go-redis clients, and how they dial
 //	reader.go       reading from replicas
 //	sentinel.go     which replicas the sentinels know
-//	store.go        records, one and many
+//	store.go        records, one and many; add.go: without replacing any
+//	gather.go       reads under load share round trips
 //	lease.go        leases: three scripts
 //	leasekey.go     the key of a lease hashes to the slot of its record
-//	tag.go          records that are dropped together
+//	tag.go          records that are dropped together; tag_list.go lists them
 //	tracker.go      a connection on which a node tells of writes
 //	watch.go        trackers on all nodes, and what they are worth together
-//	scan.go         listing and deleting by prefix, over all masters
+//	scan.go         listing and deleting by prefix, over all masters; list.go:
+//	                with what the keys hold
 //	info.go         what the servers say of themselves
 //	pool.go         connections
 //	health.go       up or down, asked in the background
+//	breaker.go      leaves a node alone that fails; mend.go asks it meanwhile
 //	errors.go       what an error of Redis means to a caller
 //	log.go          go-redis' own log
 //
