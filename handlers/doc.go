@@ -4,8 +4,8 @@
 // # Rooms
 //
 //   - app.go is what the modules need of the app, lookup.go what the lookups
-//     have in common: identity, key, route and reactions. lookups.go finds them
-//     by the names of their routes.
+//     have in common: identity, key, route and reactions. routenames.go names the
+//     routes, lookups.go finds lookups by these names.
 //   - session*.go is session_lookup: its rules (session_require.go,
 //     session_verdict.go) and the request headers it fills.
 //   - metadata*.go is file_metadata: representation.go what a record says in

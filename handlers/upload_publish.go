@@ -25,9 +25,10 @@ const (
 )
 
 // publisher writes the record of one upload: at once, then every interval in
-// which something came, now and then where nothing comes, so that an idle upload
-// is told from one whose node died, and when it has ended. What the store is too slow for is left out and not made
-// up for: the next write says all that is to be said.
+// which something came, and when it has ended. Where nothing comes it writes now
+// and then, so that an idle upload is told from one whose node died. What the
+// store is too slow for is left out and not made up for: the next write says all
+// that is to be said.
 //
 // Each write replaces only what the publisher knows to be there, so that of
 // several uploads under one identity, on whichever nodes, one is published: the

@@ -36,7 +36,8 @@ type progress struct {
 	Error    string        `json:"error,omitempty"`
 }
 
-// warmFailure names an identity by its place in the list, never by itself.
+// warmFailure names an identity by its place in the list, never by itself; what
+// a source lists by itself has the place -1.
 type warmFailure struct {
 	Index int    `json:"index"`
 	Error string `json:"error"`
@@ -217,7 +218,7 @@ func (u *warmUp) fail(task warmTask, why string) {
 	defer u.mu.Unlock()
 	u.so.Done++
 	u.so.Errors++
-	if task.index >= 0 && len(u.so.Failed) < maxWarmFailures {
+	if len(u.so.Failed) < maxWarmFailures {
 		u.so.Failed = append(u.so.Failed, warmFailure{task.index, why})
 	}
 }

@@ -155,6 +155,7 @@ func TestCommandRestoreOfADamagedFileFails(t *testing.T) {
 	require.Equal(t, 1, r.status)
 	require.Empty(t, r.out)
 	require.Contains(t, r.err, "unexpected EOF")
+	require.Regexp(t, "^Error: reading the backup: it is cut short .*; what was restored by then stays", r.err, "it is not Caddy's fault")
 }
 
 func TestCommandBackupThatFailsLeavesTheOlderFile(t *testing.T) {

@@ -73,15 +73,42 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 	if overwrite {
 		path += "?overwrite=true"
 	}
-	// hides Close: the file is closed here, and no sooner
-	resp, err := c.send(c.ctx, http.MethodPost, path, struct{ io.Reader }{body})
+	resp, err := c.send(c.ctx, http.MethodPost, path, backupReader{body})
 	counted.end()
+	var unread *unreadError
+	if errors.As(err, &unread) {
+		return fmt.Errorf("%w; what was restored by then stays, and it can be run again", unread)
+	}
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	return c.showRestored(resp, asJSON)
 }
+
+// backupReader tells errors of the backup from those of the connection that it
+// is sent over. It hides Close: the file is closed here, and no sooner.
+type backupReader struct{ r io.Reader }
+
+func (b backupReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = &unreadError{err}
+	}
+	return n, err
+}
+
+// unreadError says that a backup cannot be read to its end.
+type unreadError struct{ err error }
+
+func (e *unreadError) Error() string {
+	if errors.Is(e.err, io.ErrUnexpectedEOF) {
+		return "reading the backup: it is cut short (unexpected EOF)"
+	}
+	return "reading the backup: " + e.err.Error()
+}
+
+func (e *unreadError) Unwrap() error { return e.err }
 
 // restored is what came of it, also where it had to stop.
 type restored struct {
