@@ -5,11 +5,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 func TestFileMetadataAdapts(t *testing.T) {
 	t.Parallel()
-	testAdapt(t, "metadata_*.caddyfiletest")
+	sitetest.TestAdapt(t, "metadata_*.caddyfiletest")
 }
 
 func FuzzFileMetadataCaddyfile(f *testing.F) {

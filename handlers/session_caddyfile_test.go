@@ -5,11 +5,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 func TestSessionLookupAdapts(t *testing.T) {
 	t.Parallel()
-	testAdapt(t, "session_*.caddyfiletest")
+	sitetest.TestAdapt(t, "session_*.caddyfiletest")
 }
 
 func FuzzSessionLookupCaddyfile(f *testing.F) {

@@ -7,11 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -215,32 +211,4 @@ http://127.0.0.1:0 {
 	v, err = caddy.ActiveContext().App(AppID)
 	require.NoError(t, err)
 	return url, v.(*testApp)
-}
-
-// testAdapt adapts each Caddyfile that matches the pattern and compares it
-// with what is under its line of dashes: the JSON of its handlers of that
-// name, or a part of the error.
-func testAdapt(t *testing.T, pattern string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", pattern))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			input, want, ok := strings.Cut(string(text), "----------\n")
-			require.True(t, ok, "no line of dashes")
-			got, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), nil)
-			if want = strings.TrimSpace(want); strings.HasPrefix(want, "{") {
-				require.NoError(t, err)
-				require.Empty(t, warnings, "not formatted?")
-				require.JSONEq(t, want, string(got))
-				return
-			}
-			require.ErrorContains(t, err, want)
-			require.Regexp(t, regexp.MustCompile(`Caddyfile:\d+`), err.Error(), "the line is not named")
-		})
-	}
 }

@@ -5,11 +5,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 func TestUploadDirectivesAdapt(t *testing.T) {
 	t.Parallel()
-	testAdapt(t, "upload_*.caddyfiletest")
+	sitetest.TestAdapt(t, "upload_*.caddyfiletest")
 }
 
 func FuzzUploadCaddyfile(f *testing.F) {

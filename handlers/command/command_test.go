@@ -237,7 +237,7 @@ func TestCommandFindsCaddyLikeCaddysOwnCommands(t *testing.T) {
 	require.Zero(t, r.status, r.err)
 	require.Contains(t, r.out, "memory")
 
-	cmd := commandProcess(t, "filewallball", "stats")
+	cmd := sitetest.Caddy(t, "filewallball", "stats")
 	cmd.Env = append(cmd.Env, "CADDY_ADMIN="+s.Admin)
 	r = run(t, cmd)
 	require.Zero(t, r.status, r.err)

@@ -103,7 +103,7 @@ func (s site) shell(t *testing.T, script string) (output string) {
 	require.NoError(t, err)
 	bin := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "caddy"), []byte("#!/bin/sh\nexec '"+self+"' \"$@\"\n"), 0o700))
-	cmd := commandProcess(t)
+	cmd := sitetest.Caddy(t)
 	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-eu", "-c", script}
 	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"), "CADDY_ADMIN="+s.Admin)
 	r := run(t, cmd)

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/creack/pty"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
@@ -23,16 +22,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// runCommand makes this test's executable the caddy command: see TestMain.
-const runCommand = "FILEWALLBALL_TEST_COMMAND"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(runCommand) != "" {
-		caddycmd.Main()
-		return
-	}
-	sitetest.Main(m)
-}
+func TestMain(m *testing.M) { sitetest.Main(m) }
 
 // site is a running Caddy that commands can be run for.
 type site struct{ sitetest.Site }
@@ -83,21 +73,10 @@ func execute(t *testing.T, stdin string, args ...string) ran {
 	return r
 }
 
-// commandProcess is `caddy …` in a process of its own.
-func commandProcess(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
-	// or else the race detector makes each wait for a second
-	cmd.Env = append(os.Environ(), runCommand+"=1", "GORACE=atexit_sleep_ms=0")
-	return cmd
-}
-
 // commandProcess is `caddy filewallball …` for the Caddy of this site.
 func (s site) commandProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	return commandProcess(t, append([]string{"filewallball", "--address", s.Admin}, args...)...)
+	return sitetest.Caddy(t, append([]string{"filewallball", "--address", s.Admin}, args...)...)
 }
 
 // good is the output of a command that goes well and has nothing to complain of.

@@ -1,43 +1,18 @@
 package lookupfs
 
 import (
-	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// Each file has a Caddyfile and, under its line of dashes, its JSON or a part
-// of the error.
 func TestLookupCacheAdapts(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob(filepath.Join("testdata", "*.caddyfiletest"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			input, want, ok := strings.Cut(string(text), "----------\n")
-			require.True(t, ok, "no line of dashes")
-			got, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), nil)
-			if want = strings.TrimSpace(want); strings.HasPrefix(want, "{") {
-				require.NoError(t, err)
-				require.Empty(t, warnings, "not formatted?")
-				require.JSONEq(t, want, string(got))
-				return
-			}
-			require.ErrorContains(t, err, want)
-			require.Regexp(t, regexp.MustCompile(`Caddyfile:\d+`), err.Error(), "the line is not named")
-		})
-	}
+	sitetest.TestAdapt(t, "*.caddyfiletest")
 }
 
 func TestJSONErrorsSayWhatIsWrong(t *testing.T) {

@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -24,9 +26,28 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
+// beCaddy in the environment makes a test's executable the caddy command.
+const beCaddy = "FILEWALLBALL_TEST_CADDY"
+
+// Caddy is the caddy command in a process of its own: this test's executable,
+// whose TestMain is [Main]. It ends with the test.
+func Caddy(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	// or else the race detector makes each wait for a second
+	cmd.Env = append(os.Environ(), beCaddy+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
 // Main runs the tests of a package, for its TestMain, and fails where they
 // leave a goroutine behind.
 func Main(m *testing.M) {
+	if os.Getenv(beCaddy) != "" {
+		caddycmd.Main()
+		return
+	}
 	dir, err := os.MkdirTemp("", "filewallball")
 	if err != nil {
 		panic(err)

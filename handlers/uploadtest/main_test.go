@@ -7,30 +7,19 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/stretchr/testify/require"
 
 	_ "github.com/filewallball/caddy-filewallball"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// nodeEnv makes this test's executable the caddy command.
-const nodeEnv = "FILEWALLBALL_TEST_NODE"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(nodeEnv) != "" {
-		caddycmd.Main()
-		return
-	}
-	sitetest.Main(m)
-}
+func TestMain(m *testing.M) { sitetest.Main(m) }
 
 // site is a running Caddy that takes uploads.
 type site struct{ sitetest.Site }
@@ -62,10 +51,8 @@ func startNode(t *testing.T, options, directives string) (node site, kill func()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "config.json")
 	require.NoError(t, os.WriteFile(file, config, 0o600))
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, "run", "--config", file)
-	cmd.Env = append(os.Environ(), nodeEnv+"=1", "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir) // killed, it leaves locks
+	cmd := sitetest.Caddy(t, "run", "--config", file)
+	cmd.Env = append(cmd.Env, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir) // killed, it leaves locks
 	require.NoError(t, cmd.Start())
 	kill = func() {
 		_ = cmd.Process.Kill()
