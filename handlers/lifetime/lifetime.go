@@ -69,10 +69,11 @@ func (p *Process) Destruct() error {
 // where another configuration runs already.
 func (p *Process) retire(s *Shared) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if len(p.apps) == 0 {
-		return s.Cache.Close()
+		p.mu.Unlock()
+		return s.Cache.Close() // which may write a file
 	}
+	defer p.mu.Unlock()
 	l := &lingering{Shared: s, closed: make(chan struct{})}
 	l.timer = time.AfterFunc(linger, func() {
 		_ = l.Cache.Close()
