@@ -11,7 +11,7 @@ import (
 )
 
 // addCacheStatus adds the lookup's member to the Cache-Status field.
-func (l *Lookup) addCacheStatus(h http.Header, directive string, r *cache.Result) {
+func (l *Lookup) addCacheStatus(h http.Header, f *findings, directive string, r *cache.Result) {
 	if !l.policy.CacheStatus {
 		return
 	}
@@ -43,5 +43,9 @@ func (l *Lookup) addCacheStatus(h http.Header, directive string, r *cache.Result
 		b = append(b, "; detail="...)
 		b = append(b, detail...)
 	}
-	h.Add("Cache-Status", string(b))
+	lines := h["Cache-Status"]
+	if lines == nil {
+		lines = f.statuses[:0]
+	}
+	h["Cache-Status"] = append(lines, string(b))
 }

@@ -29,7 +29,7 @@ func TestCacheStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := http.Header{"Cache-Status": {"earlier"}}
-			l.addCacheStatus(h, "x", &c.result)
+			l.addCacheStatus(h, new(findings), "x", &c.result)
 			require.Equal(t, []string{"earlier", c.want}, h["Cache-Status"])
 		})
 	}

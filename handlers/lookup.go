@@ -224,22 +224,23 @@ func (l *Lookup) keyBegins() string {
 type locator interface {
 	// Locate returns what stands for the identity in the key, and what the
 	// source will be asked. ok is false where this source has nothing to say
-	// about the request, whatever a cache knows.
-	Locate(repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool)
+	// about the request, whatever a cache knows. Without a request, r is nil.
+	Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool)
 }
 
 // errNotLocated says that a source has nothing to say about an identity.
 var errNotLocated = errors.New("the source has nothing to say about this identity")
 
-// request says what to look up for an identity that is not empty. The error
+// request says what to look up for an identity that is not empty; r is nil where
+// it is not asked by a request. The error
 // wraps [cache.ErrMalformedIdentity] or errNotLocated.
-func (l *Lookup) request(repl *caddy.Replacer, id string) (cache.Request, error) {
+func (l *Lookup) request(r *http.Request, repl *caddy.Replacer, id string) (cache.Request, error) {
 	if err := cache.CheckIdentity(id); err != nil {
 		return cache.Request{}, err
 	}
 	keyID, req := id, cache.Request{ID: id}
 	if loc, ok := l.source.(locator); ok {
-		if keyID, req, ok = loc.Locate(repl, id); !ok {
+		if keyID, req, ok = loc.Locate(r, repl, id); !ok {
 			return cache.Request{}, errNotLocated
 		}
 	}

@@ -24,7 +24,7 @@ func FuzzIdentityToKey(f *testing.F) {
 			l := Lookup{Key: template, HashID: &hash, policy: &Policy{KeyPrefix: "p:"}}
 			require.NoError(t, l.provisionKey(cache.Family{}, lookupKind{}))
 			keyOf := func(id string) string {
-				req, err := l.request(repl, id)
+				req, err := l.request(nil, repl, id)
 				if err != nil {
 					require.ErrorIs(t, err, cache.ErrMalformedIdentity)
 					require.Error(t, cache.CheckIdentity(id))

@@ -178,14 +178,15 @@ var (
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	id := m.identity.Expand(repl, "")
+	f := findingsOf(r, repl)
+	id := m.identity.Expand(r, repl, "")
 	var req cache.Request
 	var err error
 	if id != "" {
-		req, err = m.request(repl, id)
+		req, err = m.request(r, repl, id)
 	}
 	if id == "" || err != nil {
-		publish(r, repl, metadataPrefix, found{outcome: cache.OutcomeNone})
+		f.file = found{outcome: cache.OutcomeNone}
 		return next.ServeHTTP(w, r)
 	}
 
@@ -193,7 +194,7 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(statusClientClosed, context.Canceled)
 	}
-	m.tell(w, r, repl, id, &result)
+	m.tell(w.Header(), f, id, &result)
 	switch {
 	case result.Response != nil:
 		if response, ok := result.Response.(responder); ok {
@@ -219,13 +220,9 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 
 // tell says what a lookup came to: in placeholders, in the response and in
 // the debug log.
-func (m *FileMetadata) tell(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, id string, result *cache.Result) {
-	f := found{outcome: result.Outcome, id: id}
-	if result.OK() {
-		f.record = result.Record
-	}
-	publish(r, repl, metadataPrefix, f)
-	m.addCacheStatus(w.Header(), metadataDirective, result)
+func (m *FileMetadata) tell(h http.Header, f *findings, id string, result *cache.Result) {
+	f.file = foundBy(id, result)
+	m.addCacheStatus(h, f, metadataDirective, result)
 	if c := m.logger.Check(zapcore.DebugLevel, "looked up file metadata"); c != nil {
 		c.Write(zap.String("outcome", string(result.Outcome)), zap.Bool("hit", result.Hit),
 			zap.String("from", result.From), zap.Duration("ttl", result.TTL), zap.Error(result.Err))
@@ -272,7 +269,7 @@ func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *c
 	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
 	if m.content != nil && r.Method == http.MethodGet && !d.encoded {
 		if data, ok := m.content.Content(r.Context(), req, record); ok {
-			d.content = newInMemory(data)
+			d.content = data
 		}
 	}
 	if m.answers && !d.encoded && d.answer(r) {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,25 +16,43 @@ import (
 
 // describer is the response to one request for a file with a record.
 type describer struct {
-	caddyhttp.ResponseWriterWrapper
+	bodyWriter
 	rep *representation
 	// known are the record's validators, but for a tag that was set before.
 	known       validators
 	disposition string // Content-Disposition, where it is wanted
+	content     []byte // the file, where it is in memory
 	// encoded tells that the next handler may select another representation
 	// than the one which the record is about.
 	encoded bool
+	wrote   bool
 
-	// content is the file, where it is in memory.
-	content *inMemory
-
-	// preset are the headers that were set here.
-	preset []presetHeader
-	room   [4]presetHeader // for preset, nearly always
-	wrote  bool
+	preset [numFields]bool   // the fields that were set here
+	values [numFields]string // and what to
 }
 
-type presetHeader struct{ name, value string }
+// field is a header field that a describer may set.
+type field uint8
+
+const (
+	acceptRanges field = iota
+	cacheControl
+	contentDisposition
+	contentLength
+	contentType
+	etag
+	lastModified
+	vary
+	numFields
+)
+
+// fieldNames are the names of the fields as they stand in an [http.Header].
+var fieldNames = [numFields]string{
+	"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Length",
+	"Content-Type", "Etag", "Last-Modified", "Vary",
+}
+
+func (f field) in(h http.Header) string { return first(h, fieldNames[f]) }
 
 // answer answers what it can without opening the file, and tells whether it
 // did.
@@ -42,72 +61,97 @@ func (d *describer) answer(r *http.Request) bool {
 	if decision == proceed {
 		d.known.settle(r.Header)
 	}
-	var content io.ReadSeeker
-	switch {
-	case d.content != nil:
-		content = d.content
-	case r.Method == http.MethodHead && d.rep.size >= 0:
-		content = sized(d.rep.size)
-	}
-	if decision == undecided || decision == proceed && content == nil {
+	if decision == undecided || decision == proceed && d.content == nil &&
+		(r.Method != http.MethodHead || d.rep.size < 0) {
 		return false
 	}
 	h := d.Header()
-	h.Add("Vary", "Accept-Encoding") // file_server says so of every file
-	d.set("Etag", d.known.etag)
+	if values := h["Vary"]; values != nil {
+		h["Vary"] = append(values, "Accept-Encoding")
+	} else {
+		d.put(vary, "Accept-Encoding") // file_server says so of every file
+	}
+	d.set(etag, d.known.etag)
 	switch decision {
 	case notModified:
-		d.set("Cache-Control", d.rep.cacheControl)
-		if h.Get("Etag") == "" {
-			d.set("Last-Modified", d.rep.lastModified)
+		d.set(cacheControl, d.rep.cacheControl)
+		if etag.in(h) == "" {
+			d.set(lastModified, d.rep.lastModified)
 		}
-		h.Del("Content-Type")
-		d.WriteHeader(http.StatusNotModified)
+		delete(h, "Content-Type")
+		d.ResponseWriter.WriteHeader(http.StatusNotModified)
 	case failed:
-		d.set("Last-Modified", d.rep.lastModified)
+		d.set(lastModified, d.rep.lastModified)
 		d.setContentType()
-		d.WriteHeader(http.StatusPreconditionFailed)
+		d.ResponseWriter.WriteHeader(http.StatusPreconditionFailed)
 	default:
-		d.set("Cache-Control", d.rep.cacheControl)
-		d.set("Content-Disposition", d.disposition)
+		d.set(cacheControl, d.rep.cacheControl)
+		d.set(contentDisposition, d.disposition)
 		d.setContentType()
-		// the rest, ranges among it, is as file_server has it
-		http.ServeContent(d, r, "", d.known.modified, content)
+		d.answerWhole(r)
 	}
 	return true
+}
+
+// answerWhole answers with the file, or its size, as file_server has it.
+func (d *describer) answerWhole(r *http.Request) {
+	if d.Header()["Content-Encoding"] != nil || r.Header["Range"] != nil {
+		var content io.ReadSeeker = sized(d.rep.size)
+		if d.content != nil {
+			content = newInMemory(d.content)
+		}
+		http.ServeContent(d, r, "", d.known.modified, content)
+		return
+	}
+	length := d.rep.length
+	if d.content != nil && int64(len(d.content)) != d.rep.size {
+		length = strconv.Itoa(len(d.content))
+	}
+	d.put(acceptRanges, "bytes")
+	d.put(contentLength, length)
+	if d.rep.lastModified != "" {
+		d.put(lastModified, d.rep.lastModified)
+	}
+	d.ResponseWriter.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = d.ResponseWriter.Write(d.content) // a client that is gone needs no answer
+	}
 }
 
 // setContentType leaves it explicitly empty where it is not known, so that
 // nobody guesses.
 func (d *describer) setContentType() {
-	if h := d.Header(); h.Get("Content-Type") == "" {
+	if h := d.Header(); contentType.in(h) == "" {
 		h["Content-Type"] = nil
-		d.set("Content-Type", d.rep.contentType)
+		d.set(contentType, d.rep.contentType)
 	}
 }
 
 // set sets a response header that is known and not set yet.
-func (d *describer) set(name, value string) {
-	if h := d.Header(); value != "" && h.Get(name) == "" {
-		h.Set(name, value)
-		if d.preset == nil {
-			d.preset = d.room[:0]
-		}
-		d.preset = append(d.preset, presetHeader{name, value})
+func (d *describer) set(f field, value string) {
+	if value != "" && f.in(d.Header()) == "" {
+		d.put(f, value)
+		d.preset[f] = true
 	}
+}
+
+// put sets a response header whatever it was, in room of the describer's own.
+func (d *describer) put(f field, value string) {
+	d.values[f] = value
+	d.Header()[fieldNames[f]] = d.values[f : f+1 : f+1]
 }
 
 // serve lets the next handler serve the file, described by the record.
 func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
-	d.set("Cache-Control", d.rep.cacheControl)
-	d.set("Content-Disposition", d.disposition)
+	d.set(cacheControl, d.rep.cacheControl)
+	d.set(contentDisposition, d.disposition)
 	if !d.encoded {
-		d.set("Etag", d.known.etag)
+		d.set(etag, d.known.etag)
 	}
 	// what file_server finds out by itself need not be set before it knows
 	// that there is a file
 	if d.rep.contentType != mime.TypeByExtension(path.Ext(r.URL.Path)) {
-		d.set("Content-Type", d.rep.contentType)
+		d.set(contentType, d.rep.contentType)
 	}
 	err := next.ServeHTTP(d, r)
 	if err != nil && !d.wrote {
@@ -118,10 +162,11 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 
 // withdraw takes back what was set here.
 func (d *describer) withdraw() {
+	d.giveWay()
 	h := d.Header()
-	for _, p := range d.preset {
-		if h.Get(p.name) == p.value {
-			h.Del(p.name)
+	for f, name := range fieldNames {
+		if d.preset[f] && field(f).in(h) == d.values[f] {
+			delete(h, name)
 		}
 	}
 }
@@ -130,9 +175,13 @@ func (d *describer) withdraw() {
 // a reverse proxy does.
 func (d *describer) giveWay() {
 	h := d.Header()
-	for _, p := range d.preset {
-		if values := h[p.name]; len(values) > 1 && values[0] == p.value {
-			h[p.name] = values[1:]
+	for f, name := range fieldNames {
+		if !d.preset[f] {
+			continue
+		}
+		if values := h[name]; len(values) > 1 && values[0] == d.values[f] {
+			h[name] = values[1:]
+			d.preset[f] = false
 		}
 	}
 }
@@ -143,12 +192,12 @@ func (d *describer) describe(status int) {
 	switch status {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusPartialContent:
 		d.giveWay()
-		d.set("Content-Type", d.rep.contentType)
+		d.set(contentType, d.rep.contentType)
 		d.correctTag()
 	case http.StatusNotModified:
 		d.giveWay()
-		if h.Get("Content-Disposition") == d.disposition {
-			h.Del("Content-Disposition")
+		if contentDisposition.in(h) == d.disposition {
+			delete(h, "Content-Disposition")
 		}
 	case http.StatusPreconditionFailed:
 		d.giveWay()
@@ -157,8 +206,8 @@ func (d *describer) describe(status int) {
 		return
 	}
 	// the date of a file can differ from node to node, that of its record does not
-	if d.rep.lastModified != "" && h.Get("Last-Modified") != "" {
-		h.Set("Last-Modified", d.rep.lastModified)
+	if d.rep.lastModified != "" && lastModified.in(h) != "" {
+		d.put(lastModified, d.rep.lastModified)
 	}
 }
 
@@ -166,14 +215,14 @@ func (d *describer) describe(status int) {
 // representation that it is about.
 func (d *describer) correctTag() {
 	h := d.Header()
-	tag, encoded := h.Get("Etag"), h.Get("Content-Encoding") != ""
+	tag, encoded := etag.in(h), first(h, "Content-Encoding") != ""
 	switch {
 	case d.known.etag == "" || tag == "":
 	case d.encoded && !encoded:
-		h.Set("Etag", d.known.etag) // it was selected after all
+		d.put(etag, d.known.etag) // it was selected after all
 	case encoded && tag == d.known.etag && !strings.HasPrefix(tag, "W/"):
 		// a weak one may stand for all codings of the same content
-		h.Set("Etag", "W/"+tag)
+		d.put(etag, "W/"+tag)
 	}
 }
 
@@ -199,21 +248,16 @@ func (d *describer) Write(p []byte) (int, error) {
 	return d.ResponseWriter.Write(p)
 }
 
-// ReadFrom implements [io.ReaderFrom]. A file goes out without a new buffer, its
-// beginning together with the header; where sendfile is possible, it stays so
-// for all that is long.
+// ReadFrom implements [io.ReaderFrom].
 func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 	d.ensureHeader()
-	limited, ok := r.(*io.LimitedReader) // as http.ServeContent has it
-	switch {
-	case !ok:
-	case d.content != nil && limited.R == io.Reader(d.content):
-		n, err := d.ResponseWriter.Write(d.content.next(limited.N))
-		return int64(n), err
-	case isFile(limited) && (limited.N <= pieceSize || !sendsFiles(d.ResponseWriter)):
-		return copyFile(d.ResponseWriter, limited)
+	if body, ok := r.(*io.LimitedReader); ok {
+		if content, ok := body.R.(*inMemory); ok {
+			n, err := d.ResponseWriter.Write(content.next(body.N))
+			return int64(n), err
+		}
 	}
-	return d.ResponseWriterWrapper.ReadFrom(r)
+	return d.bodyWriter.ReadFrom(r)
 }
 
 // FlushError is what [http.ResponseController] calls.

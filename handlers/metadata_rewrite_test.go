@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 func TestMetadataRewritesTheRequest(t *testing.T) {
@@ -75,7 +77,7 @@ func FuzzURITemplate(f *testing.F) {
 		record := recordOf(t, string(text))
 		repl := caddy.NewReplacer()
 		r := caddyhttp.PrepareRequest(get("/before?q=1"), repl, nil, nil)
-		publish(r, repl, metadataPrefix, found{record: record})
+		findingsOf(r, repl).file = found{outcome: cache.OutcomeHit, record: record}
 		template := parseURITemplate("/files/{http.file_metadata.path}", metadataPrefix)
 		uri, err := template.expand(repl)
 		if err != nil {

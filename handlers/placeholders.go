@@ -1,4 +1,4 @@
-// What a lookup found, as placeholders for the handlers after it.
+// What lookups found, as placeholders for the handlers after them.
 
 package handlers
 
@@ -12,38 +12,96 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// found is what the last lookup of its kind in a request came to.
+// userPlaceholder is where Caddy's own authentication puts the user, too.
+const userPlaceholder = "http.auth.user.id"
+
+// findings are what the lookups of one request found, and the room for what
+// each request needs of them.
+type findings struct {
+	// of each kind, the last lookup's
+	session, file found
+	// user is whom the session belongs to, or "".
+	user string
+
+	body     bodyWriter
+	statuses [2]string // for the lines of Cache-Status
+}
+
+// found is what a lookup came to. The zero value is that there was none.
 type found struct {
 	outcome cache.Outcome
 	id      string
-	record  *cache.Record
+	record  *cache.Record // nil where it has no fields to tell
 }
 
-// publish makes a lookup's result readable under prefix ("http.session."):
-// its outcome, its id, and the fields of its record by their path. A later
-// lookup of the same kind in the same request replaces it.
-func publish(r *http.Request, repl *caddy.Replacer, prefix string, f found) {
-	if earlier, ok := caddyhttp.GetVar(r.Context(), prefix).(*found); ok {
-		*earlier = f
-		return
+// foundBy is what the lookup of an identity came to.
+func foundBy(id string, result *cache.Result) found {
+	f := found{outcome: result.Outcome, id: id}
+	if result.OK() {
+		f.record = result.Record
 	}
-	caddyhttp.SetVar(r.Context(), prefix, &f)
-	repl.Map(func(name string) (any, bool) {
-		path, ok := strings.CutPrefix(name, prefix)
-		if !ok {
-			return nil, false
-		}
-		switch path {
-		case "outcome":
-			return string(f.outcome), true
-		case "id":
-			return f.id, true
-		}
+	return f
+}
+
+// findingsVar is the variable of a request that has its findings.
+const findingsVar = "filewallball"
+
+// findingsOf returns the findings of a request, which are placeholders of it
+// from then on.
+func findingsOf(r *http.Request, repl *caddy.Replacer) *findings {
+	if f, ok := caddyhttp.GetVar(r.Context(), findingsVar).(*findings); ok {
+		return f
+	}
+	f := new(findings)
+	caddyhttp.SetVar(r.Context(), findingsVar, f)
+	repl.Map(f.placeholder)
+	return f
+}
+
+// writer returns a response to which files are written well.
+func (f *findings) writer(w http.ResponseWriter) http.ResponseWriter {
+	if f.body.ResponseWriter != nil {
+		return w // it is below w already, or was in use for another part of this request
+	}
+	f.body.ResponseWriter = w
+	return &f.body
+}
+
+// setUser says whom the session belongs to. Who says so last is right: what a
+// handler before this one has set, the replacer would prefer to the findings.
+func (f *findings) setUser(repl *caddy.Replacer, user string) {
+	f.user = ""
+	if _, ok := repl.Get(userPlaceholder); ok {
+		repl.Set(userPlaceholder, user)
+	}
+	f.user = user
+}
+
+func (f *findings) placeholder(name string) (any, bool) {
+	if path, ok := strings.CutPrefix(name, sessionPrefix); ok {
+		return f.session.placeholder(path)
+	}
+	if path, ok := strings.CutPrefix(name, metadataPrefix); ok {
+		return f.file.placeholder(path)
+	}
+	if name == userPlaceholder && f.user != "" {
+		return f.user, true
+	}
+	return nil, false
+}
+
+func (f *found) placeholder(path string) (any, bool) {
+	switch {
+	case f.outcome == "":
+		return nil, false
+	case path == "outcome":
+		return string(f.outcome), true
+	case path == "id":
+		return f.id, true
+	case f.record == nil:
 		// what there is not is empty, not left standing as {…} in the output
-		if f.record == nil {
-			return "", true
-		}
-		value, _ := f.record.Field(path)
-		return value.Text(), true
-	})
+		return "", true
+	}
+	value, _ := f.record.Field(path)
+	return value.Text(), true
 }

@@ -14,6 +14,8 @@ import (
 type validators struct {
 	etag     string    // "" where it is not known
 	modified time.Time // zero where it is not known
+	// lastModified is modified as it stands in a header, or "".
+	lastModified string
 }
 
 // decision is what the preconditions of a request come to.
@@ -41,7 +43,7 @@ func (v validators) check(h http.Header) decision {
 		case unknown:
 			return undecided
 		}
-	} else if at, ok := dateValue(h, "If-Unmodified-Since"); ok {
+	} else if at, ok := v.date(h, "If-Unmodified-Since"); ok {
 		if v.modified.IsZero() {
 			return undecided
 		}
@@ -56,7 +58,7 @@ func (v validators) check(h http.Header) decision {
 		case unknown:
 			return undecided
 		}
-	} else if at, ok := dateValue(h, "If-Modified-Since"); ok {
+	} else if at, ok := v.date(h, "If-Modified-Since"); ok {
 		if v.modified.IsZero() {
 			return undecided
 		}
@@ -73,17 +75,17 @@ func (v validators) check(h http.Header) decision {
 // together with the range that it makes void.
 func (v validators) settle(h http.Header) {
 	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since"} {
-		h.Del(name)
+		delete(h, name)
 	}
-	if h.Get("Range") == "" || h.Get("If-Range") == "" {
+	if first(h, "Range") == "" || first(h, "If-Range") == "" {
 		return
 	}
-	switch v.ifRange(h.Get("If-Range")) {
+	switch v.ifRange(first(h, "If-Range")) {
 	case yes:
-		h.Del("If-Range")
+		delete(h, "If-Range")
 	case no:
-		h.Del("If-Range")
-		h.Del("Range")
+		delete(h, "If-Range")
+		delete(h, "Range")
 	}
 }
 
@@ -106,7 +108,8 @@ func (v validators) named(h http.Header) bool {
 // the representation is: all representations of a file have its date. A
 // client that knows a tag would have named it (RFC 9111, section 4.3.1).
 func (v validators) decidedByDate(h http.Header) bool {
-	d := validators{modified: v.modified}.check(h)
+	v.etag = ""
+	d := v.check(h)
 	return d == notModified || d == failed
 }
 
@@ -173,12 +176,23 @@ func fieldValue(h http.Header, name string) string {
 	return strings.Join(values, ", ")
 }
 
-// dateValue reads a date; ok is false where there is none or it is invalid,
-// in which case the field is to be ignored.
-func dateValue(h http.Header, name string) (at time.Time, ok bool) {
-	value := h.Get(name)
-	if value == "" {
+// first is the first value of a field, by its name as it stands in h.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// date reads a date, which most clients give as they got it. ok is false where
+// there is none or it is invalid, in which case the field is to be ignored.
+func (v validators) date(h http.Header, name string) (at time.Time, ok bool) {
+	value := first(h, name)
+	switch value {
+	case "":
 		return at, false
+	case v.lastModified:
+		return v.modified, true
 	}
 	at, err := http.ParseTime(value)
 	return at, err == nil

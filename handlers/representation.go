@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,12 +21,12 @@ import (
 // header, is empty.
 type representation struct {
 	validators
-	lastModified string // modified, as it stands in the header
 	contentType  string
 	cacheControl string
 	// dispositionParams propose the name in Content-Disposition.
 	dispositionParams string
-	size              int64 // in bytes, or -1
+	size              int64  // in bytes, or -1
+	length            string // size, as it stands in the header
 	// encodings are the content codings in which the next handler has
 	// another representation of the same file.
 	encodings []string
@@ -57,7 +58,7 @@ func newRepresentation(record *cache.Record) *representation {
 	}
 	if v, ok := record.Field("size"); ok {
 		if size, ok := v.Int(); ok && size >= 0 {
-			rep.size = size
+			rep.size, rep.length = size, strconv.FormatInt(size, 10)
 		}
 	}
 	if v, ok := record.Field("encodings"); ok {

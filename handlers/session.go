@@ -117,21 +117,22 @@ type responder interface{ Serve(w http.ResponseWriter) }
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	f := findingsOf(r, repl)
 	// the identity may be in a header that the session replaces, so it is
 	// read before the client's headers go
-	id := s.identity.Expand(repl, "")
-	req, err := s.request(repl, id)
+	id := s.identity.Expand(r, repl, "")
+	req, err := s.request(r, repl, id)
 	if len(s.CopyHeaders) > 0 {
 		deleteCopies(r.Header, s.CopyHeaders)
 	}
 	switch {
 	case id == "":
-		publish(r, repl, sessionPrefix, found{outcome: cache.OutcomeNone})
+		f.session = found{outcome: cache.OutcomeNone}
 		return s.OnMissing.serve(w, r, repl, next, errNoIdentity)
 	case err != nil:
 		// a malformed identity is not even published: it could break a log or
 		// a header that it is put into
-		publish(r, repl, sessionPrefix, found{outcome: cache.OutcomeNone})
+		f.session = found{outcome: cache.OutcomeNone}
 		return caddyhttp.Error(http.StatusBadRequest, err)
 	}
 
@@ -145,7 +146,7 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 			result.Outcome = cache.OutcomeDenied
 		}
 	}
-	s.tell(w, r, repl, id, &result)
+	s.tell(w.Header(), f, id, &result)
 	switch {
 	case result.Response != nil:
 		if response, ok := result.Response.(responder); ok {
@@ -153,8 +154,8 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 			return nil
 		}
 	case result.OK():
-		s.admit(r, repl, id, v)
-		return next.ServeHTTP(w, r)
+		s.admit(r, repl, f, id, v)
+		return next.ServeHTTP(f.writer(w), r)
 	case result.Outcome == cache.OutcomeAbsent:
 		return s.OnMissing.serve(w, r, repl, next, errNoSession)
 	case result.Outcome == cache.OutcomeDenied && v != nil:
@@ -172,13 +173,9 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 // the debug log. Of a session that may not pass there are no fields: after
 // on_denied continue, whoever reads {http.session.user_id} must not take it
 // for that of a valid session.
-func (s *SessionLookup) tell(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, id string, result *cache.Result) {
-	f := found{outcome: result.Outcome, id: id}
-	if result.OK() {
-		f.record = result.Record
-	}
-	publish(r, repl, sessionPrefix, f)
-	s.addCacheStatus(w.Header(), sessionDirective, result)
+func (s *SessionLookup) tell(h http.Header, f *findings, id string, result *cache.Result) {
+	f.session = foundBy(id, result)
+	s.addCacheStatus(h, f, sessionDirective, result)
 	// never the identity or the key: they are credentials
 	if c := s.logger.Check(zapcore.DebugLevel, "looked up session"); c != nil {
 		c.Write(zap.String("outcome", string(result.Outcome)), zap.Bool("hit", result.Hit),
@@ -189,14 +186,14 @@ func (s *SessionLookup) tell(w http.ResponseWriter, r *http.Request, repl *caddy
 // admit tells the handlers that follow, and the access log, whose session it
 // is. A plain "id" may be that of the session itself, a credential that must
 // not get into logs.
-func (s *SessionLookup) admit(r *http.Request, repl *caddy.Replacer, id string, v *sessionVerdict) {
+func (s *SessionLookup) admit(r *http.Request, repl *caddy.Replacer, f *findings, id string, v *sessionVerdict) {
 	for i, value := range v.headers {
 		if value != "" {
 			r.Header[s.CopyHeaders[i].Header] = []string{value}
 		}
 	}
 	if v.user != "" && !(v.byID && v.user == id) {
-		repl.Set("http.auth.user.id", v.user)
+		f.setUser(repl, v.user)
 	}
 }
 

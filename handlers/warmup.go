@@ -163,7 +163,7 @@ func (u *warmUp) load(ctx context.Context, task warmTask) {
 	if ctx.Err() != nil {
 		return
 	}
-	req, err := task.lookup.request(u.repl, task.id)
+	req, err := task.lookup.request(nil, u.repl, task.id)
 	if task.id == "" {
 		err = errEmptyIdentity
 	}

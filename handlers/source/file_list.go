@@ -36,7 +36,7 @@ func (s *FileSystem) Placed(repl *caddy.Replacer) error {
 		}
 		return fmt.Errorf("only a request tells where the files are or which are hidden: '%s' has placeholders of one", setting)
 	}
-	if fsName := s.scope(repl); !s.known(fsName) {
+	if fsName := s.scope(nil, repl); !s.known(fsName) {
 		return errors.New("there is no such file system: say fs as the site does")
 	}
 	return nil
@@ -52,14 +52,14 @@ func (s *FileSystem) known(scope string) bool {
 // part at a time, so it takes memory by depth, not by size.
 func (s *FileSystem) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		scope := s.scope(repl)
+		scope := s.scope(nil, repl)
 		fsys, ok := s.fsmap.Get(scope)
 		if !ok {
 			yield("", errors.New("listing files: there is no such file system"))
 			return
 		}
 		w := &walk{
-			ctx: ctx, repl: repl, root: s.root.Expand(repl, "."), hidden: s.hidden,
+			ctx: ctx, repl: repl, root: s.root.Expand(nil, repl, "."), hidden: s.hidden,
 			fsys: fsys, stat: s.statter(fsys, scope), yield: yield,
 		}
 		w.dir("", nil)

@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"path"
 	"runtime"
 	"strings"
@@ -149,20 +150,19 @@ func (s *FileSystem) LoadTimeout() time.Duration {
 
 // Locate finds the file that file_server would look for at a path. ok is
 // false where it would not look for one, or hides it.
-func (s *FileSystem) Locate(repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool) {
+func (s *FileSystem) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool) {
 	if strings.HasSuffix(id, "/") {
 		return "", req, false // a directory, or a redirect to the file
 	}
 	// nor is a file served where a rewrite has only cut off the slash
-	if original, _ := repl.GetString("http.request.orig_uri.path"); strings.HasSuffix(original, "/") &&
-		path.Base(original) == path.Base(id) {
+	if original := template.OriginalPath(r, repl); strings.HasSuffix(original, "/") && path.Base(original) == path.Base(id) {
 		return "", req, false
 	}
 	if runtime.GOOS == "windows" && (strings.Contains(id, ":") || caddyhttp.HasWindowsShortName(id)) {
 		return "", req, false // other names of files, which hide does not know
 	}
-	root := s.root.Expand(repl, ".")
-	fsName := s.scope(repl)
+	root := s.root.Expand(r, repl, ".")
+	fsName := s.scope(r, repl)
 	at, known := s.places.GetIfPresent(id)
 	if !known || at.root != root || at.scope != fsName {
 		at = s.locate(repl, root, fsName, id)
@@ -193,8 +193,8 @@ func (s *FileSystem) locate(repl *caddy.Replacer, root, fsName, id string) *plac
 }
 
 // scope is the name of the file system, "" for the server's own.
-func (s *FileSystem) scope(repl *caddy.Replacer) string {
-	name := s.fs.Expand(repl, "")
+func (s *FileSystem) scope(r *http.Request, repl *caddy.Replacer) string {
+	name := s.fs.Expand(r, repl, "")
 	if name == "default" {
 		return ""
 	}

@@ -2,16 +2,19 @@
 package template
 
 import (
+	"net/http"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 )
 
 // Template is a text with placeholders. Most are nothing but one placeholder,
-// which is expanded without looking for it, and without a copy of its value.
+// which is expanded without looking for it, and without a copy of its value;
+// those of a request without asking all who may know it.
 type Template struct {
 	text string
-	only string // the name of the placeholder that is the whole text, or ""
+	only string                     // the name of the placeholder that is the whole text, or ""
+	read func(*http.Request) string // reads that placeholder, or nil
 }
 
 // New returns a template; any text is one.
@@ -20,20 +23,26 @@ func New(text string) Template {
 	if name, ok := strings.CutPrefix(text, "{"); ok {
 		name, ok = strings.CutSuffix(name, "}")
 		if ok && name != "" && !strings.ContainsAny(name, `{}\:`) && !strings.HasPrefix(name, "file.") {
-			t.only = name
+			t.only, t.read = name, reader(name)
 		}
 	}
 	return t
 }
 
 // Expand replaces the placeholders; those without a value, and unknown ones,
-// by empty.
-func (t Template) Expand(repl *caddy.Replacer, empty string) string {
-	if t.only == "" {
+// by empty. Where there is no request, r is nil, and repl tells all there is.
+func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) string {
+	var value string
+	switch {
+	case t.only == "":
 		return repl.ReplaceAll(t.text, empty)
+	case t.read != nil && r != nil:
+		value = t.read(r)
+	default:
+		value, _ = repl.GetString(t.only)
 	}
-	if value, _ := repl.GetString(t.only); value != "" {
-		return value
+	if value == "" {
+		return empty
 	}
-	return empty
+	return value
 }

@@ -26,7 +26,7 @@ func FuzzExpandIsWhatCaddyMakesOfIt(f *testing.F) {
 		f.Add(text, "-")
 	}
 	f.Fuzz(func(t *testing.T, text, empty string) {
-		require.Equal(t, newReplacer().ReplaceAll(text, empty), New(text).Expand(newReplacer(), empty))
+		require.Equal(t, newReplacer().ReplaceAll(text, empty), New(text).Expand(nil, newReplacer(), empty))
 	})
 }
 
@@ -36,7 +36,7 @@ func BenchmarkExpand(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				t.Expand(repl, "")
+				t.Expand(nil, repl, "")
 			}
 		})
 	}

@@ -1,0 +1,81 @@
+// Placeholders of a request, read from it as Caddy's replacer reads them.
+
+package template
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// reader returns what reads a placeholder from a request; nil leaves it to the
+// replacer.
+func reader(name string) func(*http.Request) string {
+	if name == "http.request.uri.path" {
+		return func(r *http.Request) string { return r.URL.Path }
+	}
+	if cookie, ok := strings.CutPrefix(name, "http.request.cookie."); ok {
+		return func(r *http.Request) string { return cookieValue(r.Header["Cookie"], cookie) }
+	}
+	if field, ok := strings.CutPrefix(name, "http.request.header."); ok {
+		field = textproto.CanonicalMIMEHeaderKey(field)
+		return func(r *http.Request) string { return strings.Join(r.Header[field], ",") }
+	}
+	if variable, ok := strings.CutPrefix(name, "http.vars."); ok {
+		return func(r *http.Request) string { return caddy.ToString(caddyhttp.GetVar(r.Context(), variable)) }
+	}
+	return nil
+}
+
+// OriginalPath is what the path of a request was before any rewrite.
+func OriginalPath(r *http.Request, repl *caddy.Replacer) string {
+	if r != nil {
+		if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+			return original.URL.Path
+		}
+	}
+	path, _ := repl.GetString("http.request.orig_uri.path")
+	return path
+}
+
+// maxCookies is how many cookies net/http reads at most: of more, none.
+const maxCookies = 3000
+
+// cookieValue is the value of the first cookie with that name, whatever its
+// case, as net/http reads cookies (RFC 6265, section 4.2), but without making
+// anything of the others.
+func cookieValue(lines []string, name string) string {
+	count := 0
+	for _, line := range lines {
+		count += strings.Count(line, ";") + 1
+	}
+	if count > maxCookies {
+		return ""
+	}
+	for _, line := range lines {
+		for pair := range strings.SplitSeq(line, ";") {
+			// what is around a whole pair belongs to neither part of it
+			key, value, _ := strings.Cut(textproto.TrimString(pair), "=")
+			key = textproto.TrimString(key)
+			if !strings.EqualFold(key, name) || !httpguts.ValidHeaderFieldName(key) {
+				continue
+			}
+			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			if !strings.ContainsFunc(value, notInCookie) {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// notInCookie tells whether a character makes a cookie's value invalid.
+func notInCookie(c rune) bool {
+	return c < ' ' || c >= 0x7f || c == '"' || c == ';' || c == '\\'
+}
