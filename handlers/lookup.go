@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
@@ -66,6 +68,7 @@ type Lookup struct {
 	Name string `json:"name,omitempty"`
 
 	app      App
+	debug    debugLog
 	policy   *Policy
 	route    *cache.Route
 	source   cache.Source
@@ -97,7 +100,7 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 	if err != nil {
 		return err
 	}
-	l.app, l.policy = app, app.Policy()
+	l.app, l.policy, l.debug = app, app.Policy(), newDebugLog(ctx)
 	if err := l.provisionSource(ctx); err != nil {
 		return err
 	}
@@ -218,6 +221,26 @@ func (l *Lookup) keyBegins() string {
 		fixed = fixed[:i]
 	}
 	return l.policy.KeyPrefix + fixed
+}
+
+// debugLog is the log that tells of each lookup where the level is DEBUG, which
+// no log becomes without a new configuration.
+type debugLog struct{ logger *zap.Logger } // nil where nobody would read it
+
+func newDebugLog(ctx caddy.Context) debugLog {
+	if logger := ctx.Logger(); logger.Core().Enabled(zapcore.DebugLevel) {
+		return debugLog{logger}
+	}
+	return debugLog{}
+}
+
+// log tells what a lookup came to; never its identity or key, which may be
+// credentials.
+func (d debugLog) log(message string, r *cache.Result) {
+	if d.logger != nil {
+		d.logger.Debug(message, zap.String("outcome", string(r.Outcome)), zap.Bool("hit", r.Hit),
+			zap.String("from", r.From), zap.Duration("ttl", r.TTL), zap.Error(r.Err))
+	}
 }
 
 // locator is a source that finds the record's place by more than the identity.

@@ -10,8 +10,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/template"
@@ -71,7 +69,6 @@ type FileMetadata struct {
 	rewrite *uriTemplate
 	answers bool
 	content contentSource // nil without memory
-	logger  *zap.Logger
 }
 
 // FileMemory limits which files are kept in memory, and how many.
@@ -103,7 +100,6 @@ func (FileMetadata) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves placeholders and defaults, and readies the lookup.
 func (m *FileMetadata) Provision(ctx caddy.Context) error {
-	m.logger = ctx.Logger()
 	m.answers = m.Answer == nil || *m.Answer
 	if m.Rewrite != "" {
 		m.rewrite = parseURITemplate(m.Rewrite, metadataPrefix)
@@ -223,10 +219,7 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 func (m *FileMetadata) tell(h http.Header, f *findings, id string, result *cache.Result) {
 	f.file = foundBy(id, result)
 	m.addCacheStatus(h, f, metadataDirective, result)
-	if c := m.logger.Check(zapcore.DebugLevel, "looked up file metadata"); c != nil {
-		c.Write(zap.String("outcome", string(result.Outcome)), zap.Bool("hit", result.Hit),
-			zap.String("from", result.From), zap.Duration("ttl", result.TTL), zap.Error(result.Err))
-	}
+	m.debug.log("looked up file metadata", result)
 }
 
 // serveFile answers from what is known of the file, or lets the next handler
@@ -251,14 +244,16 @@ func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *c
 		return next.ServeHTTP(w, r)
 	}
 
-	d := &describer{rep: rep, known: rep.validators}
+	d := &describer{rep: rep, known: &rep.validators}
 	d.ResponseWriter = w
 	if m.Disposition != "" && m.Disposition != "off" {
 		d.disposition = m.Disposition + rep.dispositionParams
 	}
 	// like file_server: who sets one knows what they are doing
-	if etag := w.Header().Get("Etag"); etag != "" {
-		d.known.etag = etag
+	if tag := etag.in(w.Header()); tag != "" {
+		known := rep.validators
+		known.etag = tag
+		d.known = &known
 	}
 	// One file can have several representations, each with a tag of its own,
 	// of which the next handler selects one. But a client that has the one

@@ -294,13 +294,13 @@ func (r oracleRequest) aboutFileItself(v oracleVariant) bool {
 	}) {
 		return false
 	}
-	byDate := validators{modified: r.file.modified}.check(r.header)
+	byDate := (&validators{modified: r.file.modified}).check(r.header)
 	header := r.header.Clone()
 	if list := header.Get("If-None-Match"); v.encode && list != "" {
 		// encode takes off what it has added
 		header.Set("If-None-Match", strings.NewReplacer(`-gzip"`, `"`, `-zstd"`, `"`).Replace(list))
 	}
-	return validators{etag: r.file.tag}.named(header) || byDate == notModified || byDate == failed
+	return (&validators{etag: r.file.tag}).named(header) || byDate == notModified || byDate == failed
 }
 
 func (s *oracleSite) request(random *rand.Rand, v oracleVariant) oracleRequest {

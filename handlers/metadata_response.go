@@ -19,7 +19,7 @@ type describer struct {
 	bodyWriter
 	rep *representation
 	// known are the record's validators, but for a tag that was set before.
-	known       validators
+	known       *validators
 	disposition string // Content-Disposition, where it is wanted
 	content     []byte // the file, where it is in memory
 	// encoded tells that the next handler may select another representation

@@ -35,7 +35,7 @@ const (
 // check evaluates the preconditions of a GET or HEAD request in the order of
 // RFC 9110, section 13.2.2, as [http.ServeContent] does, but reads a list
 // that is split over several field lines as the one list it is.
-func (v validators) check(h http.Header) decision {
+func (v *validators) check(h http.Header) decision {
 	if list := fieldValue(h, "If-Match"); list != "" {
 		switch v.in(list, strongMatch) {
 		case no:
@@ -73,7 +73,7 @@ func (v validators) check(h http.Header) decision {
 // decided, so that the next handler, which may know another date of the same
 // file, does not decide it anew: all preconditions, which hold, and If-Range
 // together with the range that it makes void.
-func (v validators) settle(h http.Header) {
+func (v *validators) settle(h http.Header) {
 	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since"} {
 		delete(h, name)
 	}
@@ -90,7 +90,7 @@ func (v validators) settle(h http.Header) {
 }
 
 // named tells whether the client names the representation by its tag.
-func (v validators) named(h http.Header) bool {
+func (v *validators) named(h http.Header) bool {
 	if v.etag == "" {
 		return false
 	}
@@ -107,9 +107,10 @@ func (v validators) named(h http.Header) bool {
 // decidedByDate tells whether a request gets no content, whatever the tag of
 // the representation is: all representations of a file have its date. A
 // client that knows a tag would have named it (RFC 9111, section 4.3.1).
-func (v validators) decidedByDate(h http.Header) bool {
-	v.etag = ""
-	d := v.check(h)
+func (v *validators) decidedByDate(h http.Header) bool {
+	untagged := *v
+	untagged.etag = ""
+	d := untagged.check(h)
 	return d == notModified || d == failed
 }
 
@@ -130,7 +131,7 @@ func ternaryOf(b bool) ternary {
 }
 
 // in tells whether a list of entity tags, or *, means the representation.
-func (v validators) in(list string, match func(a, b string) bool) ternary {
+func (v *validators) in(list string, match func(a, b string) bool) ternary {
 	for tag := range tags(list) {
 		if tag == "*" || v.etag != "" && match(tag, v.etag) {
 			return yes
@@ -144,7 +145,7 @@ func (v validators) in(list string, match func(a, b string) bool) ternary {
 
 // ifRange tells whether a validator in If-Range is that of the representation
 // (RFC 9110, section 13.1.5).
-func (v validators) ifRange(value string) ternary {
+func (v *validators) ifRange(value string) ternary {
 	if tag, _ := scanTag(value); tag != "" {
 		if v.etag == "" {
 			return unknown
@@ -163,7 +164,7 @@ func (v validators) ifRange(value string) ternary {
 
 // modifiedAfter compares to the second, which is as much as a date in a
 // header can say.
-func (v validators) modifiedAfter(at time.Time) bool {
+func (v *validators) modifiedAfter(at time.Time) bool {
 	return v.modified.Unix() > at.Unix()
 }
 
@@ -186,7 +187,7 @@ func first(h http.Header, name string) string {
 
 // date reads a date, which most clients give as they got it. ok is false where
 // there is none or it is invalid, in which case the field is to be ignored.
-func (v validators) date(h http.Header, name string) (at time.Time, ok bool) {
+func (v *validators) date(h http.Header, name string) (at time.Time, ok bool) {
 	value := first(h, name)
 	switch value {
 	case "":

@@ -82,7 +82,7 @@ func TestSettledConditionsAreNotDecidedAgain(t *testing.T) {
 			if c.ifRange != "" {
 				h.Set("If-Range", c.ifRange)
 			}
-			validators{etag: `"a"`, modified: testModified}.settle(h)
+			(&validators{etag: `"a"`, modified: testModified}).settle(h)
 			want := http.Header{}
 			if c.wantRange != "" {
 				want.Set("Range", c.wantRange)
@@ -93,9 +93,9 @@ func TestSettledConditionsAreNotDecidedAgain(t *testing.T) {
 	t.Run("unknown validator", func(t *testing.T) {
 		t.Parallel()
 		h := http.Header{"Range": {"bytes=0-1"}, "If-Range": {`"a"`}}
-		validators{modified: testModified}.settle(h)
+		(&validators{modified: testModified}).settle(h)
 		require.Len(t, h, 2)
-		validators{etag: `"a"`}.settle(h)
+		(&validators{etag: `"a"`}).settle(h)
 		require.Equal(t, http.Header{"Range": {"bytes=0-1"}}, h)
 	})
 }

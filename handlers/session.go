@@ -8,8 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/template"
@@ -49,8 +47,7 @@ type SessionLookup struct {
 	// but the identity may be in one of them.
 	CopyHeaders []HeaderCopy `json:"copy_headers,omitempty"`
 
-	logger *zap.Logger
-	rules  *sessionRules
+	rules *sessionRules
 }
 
 // CaddyModule returns the Caddy module information.
@@ -63,7 +60,6 @@ func (SessionLookup) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves placeholders and defaults, and readies the lookup.
 func (s *SessionLookup) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Logger()
 	for i := range s.Require {
 		if err := s.Require[i].provision(); err != nil {
 			return err
@@ -176,11 +172,7 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 func (s *SessionLookup) tell(h http.Header, f *findings, id string, result *cache.Result) {
 	f.session = foundBy(id, result)
 	s.addCacheStatus(h, f, sessionDirective, result)
-	// never the identity or the key: they are credentials
-	if c := s.logger.Check(zapcore.DebugLevel, "looked up session"); c != nil {
-		c.Write(zap.String("outcome", string(result.Outcome)), zap.Bool("hit", result.Hit),
-			zap.String("from", result.From), zap.Duration("ttl", result.TTL), zap.Error(result.Err))
-	}
+	s.debug.log("looked up session", result)
 }
 
 // admit tells the handlers that follow, and the access log, whose session it
