@@ -89,7 +89,9 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{respond200, "\trespond 200"},
 		{respond304, "\trespond 304"},
 		{respond404, "\trespond 404"},
-		{respondHeaders, lines(sameHeaders, "\trespond 200")},
+		{headers200, lines(headers(sameHeaders...), "\trespond 200")},
+		{headers304, lines(headers(sameHeaders[:3]...), "\trespond 304")},
+		{error404, lines(headers(sameHeaders[0]), "\terror 404")},
 		{forwardAuthFiles, lines(forwardAuth, files, "\tfile_server")},
 	}); err != nil {
 		return err
@@ -123,15 +125,20 @@ func (s *servers) nearOption() string {
 	return "\tfilewallball {\n\t\tredis " + s.redis.addr + "\n\t\tnear_cache {\n\t\t\tttl 1h\n\t\t\tmax_size 1GiB\n\t\t}\n\t}"
 }
 
-// sameHeaders are those that file_metadata's answer to HEAD has.
-const sameHeaders = `	header {
-		Accept-Ranges bytes
-		Cache-Status "session_lookup; hit; ttl=86399; detail=near, file_metadata; hit; ttl=3599; detail=near"
-		Content-Length 2048
-		Content-Type application/octet-stream
-		Etag "\"dkqf1i4vq8ow1kw\""
-		Last-Modified "Tue, 25 Nov 2025 09:00:00 GMT"
-		Vary Accept-Encoding
-	}`
+// sameHeaders are those that file_metadata's answer to HEAD has. A 304 has the
+// first three, a 404 the first one.
+var sameHeaders = []string{
+	`Cache-Status "session_lookup; hit; ttl=86399; detail=near, file_metadata; hit; ttl=3599; detail=near"`,
+	`Etag "\"dkqf1i4vq8ow1kw\""`,
+	`Vary Accept-Encoding`,
+	`Accept-Ranges bytes`,
+	`Content-Length 2048`,
+	`Content-Type application/octet-stream`,
+	`Last-Modified "Tue, 25 Nov 2025 09:00:00 GMT"`,
+}
+
+func headers(fields ...string) string {
+	return "\theader {\n\t\t" + strings.Join(fields, "\n\t\t") + "\n\t}"
+}
 
 func lines(text ...string) string { return strings.Join(text, "\n") }

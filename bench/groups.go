@@ -112,22 +112,25 @@ func groups(etag string) []group {
 		{name: "GET 10 MiB", variants: bySite(get(large), bareFiles, metadataFiles), bars: []bar{
 			{"session_lookup + file_metadata + file_server / bare file_server", 0, over(metadataFiles, bareFiles)},
 		}},
-		{name: "HEAD", variants: bySite(head, bareFiles, respond200, respondHeaders, metadataFiles), bars: []bar{
+		{name: "HEAD", variants: bySite(head, bareFiles, respond200, headers200, metadataFiles), bars: []bar{
 			{"session_lookup + file_metadata / `respond`", 0.85, over(metadataFiles, respond200)},
-			{"session_lookup + file_metadata / `respond` with the same headers", 0, over(metadataFiles, respondHeaders)},
+			{"session_lookup + file_metadata / `respond` with the same headers", 0, over(metadataFiles, headers200)},
 			{"session_lookup + file_metadata / bare file_server", 2, over(metadataFiles, bareFiles)},
 			{"for comparison, `respond` / bare file_server", 0, over(respond200, bareFiles)},
 		}},
-		{name: "304", variants: bySite(unchanged, bareFiles, respond304, metadataFiles, cachedFS), bars: []bar{
+		{name: "304", variants: bySite(unchanged, bareFiles, respond304, headers304, metadataFiles, cachedFS), bars: []bar{
 			{"session_lookup + file_metadata / `respond`", 0.85, over(metadataFiles, respond304)},
+			{"session_lookup + file_metadata / `respond` with the same headers", 0, over(metadataFiles, headers304)},
 			{"session_lookup + file_metadata / bare file_server", 2, over(metadataFiles, bareFiles)},
 			{"for comparison, `respond` / bare file_server", 0, over(respond304, bareFiles)},
 			{"file_server over lookup_cache / bare file_server", 1.4, over(cachedFS, bareFiles)},
 		}},
-		{name: "404", variants: bySite(missing, bareFiles, respond404, metadataFiles), bars: []bar{
+		{name: "404", variants: bySite(missing, bareFiles, respond404, error404, metadataFiles), bars: []bar{
 			{"session_lookup + file_metadata (remembered) / `respond`", 0.85, over(metadataFiles, respond404)},
+			{"session_lookup + file_metadata (remembered) / Caddy's `error 404` with the same headers", 0, over(metadataFiles, error404)},
 			{"session_lookup + file_metadata (remembered) / bare file_server", 2, over(metadataFiles, bareFiles)},
 			{"for comparison, `respond` / bare file_server", 0, over(respond404, bareFiles)},
+			{"for comparison, Caddy's `error 404` / `respond`", 0, over(error404, respond404)},
 		}},
 		{
 			name: "asking an application", variants: bySite(get(small), bareFiles, sourceFiles, forwardAuthFiles, nginxFiles, nginxAuthFiles),

@@ -328,7 +328,8 @@ func (a *Reaction) serve(w http.ResponseWriter, r *http.Request, repl *caddy.Rep
 		w.WriteHeader(http.StatusFound)
 		return nil
 	}
-	return caddyhttp.Error(a.Status, cause)
+	// Caddy would find out the trace for every single one
+	return caddyhttp.Error(a.Status, caddyhttp.HandlerError{Err: cause, Trace: "handlers.(*Reaction).serve"})
 }
 
 // location is where to send the client. Of what placeholders give, which is
