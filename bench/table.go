@@ -26,7 +26,7 @@ func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.med
 
 // finding is a bar that is no ratio of two sites.
 type finding struct {
-	work, bar string
+	work, bar string // bar is "" where it is only for comparison
 	reached   bool
 	result    string
 }
@@ -123,7 +123,11 @@ func findingsTable(out *strings.Builder, findings []finding) {
 	}
 	out.WriteString("| work | bar | result | reached |\n|---|---|---|---|\n")
 	for _, f := range findings {
-		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", f.work, f.bar, f.result, verdict(f.reached, f.reached))
+		bar, reached := "–", "–"
+		if f.bar != "" {
+			bar, reached = f.bar, verdict(f.reached, f.reached)
+		}
+		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", f.work, bar, f.result, reached)
 	}
 	out.WriteString("\n")
 }

@@ -259,7 +259,7 @@ func (m *FileMetadata) serveFile(w http.ResponseWriter, r *http.Request, repl *c
 	// of which the next handler selects one. But a client that has the one
 	// which the record is about gets no other.
 	if d.known.named(r.Header) {
-		r.Header.Del("Accept-Encoding")
+		delete(r.Header, "Accept-Encoding")
 	}
 	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
 	if m.content != nil && r.Method == http.MethodGet && !d.encoded {

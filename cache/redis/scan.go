@@ -8,8 +8,10 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 )
 
 // shard is one master. That of a single server is the only one.
@@ -172,25 +174,34 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	return deleted, nil
 }
 
-// unlinkAll drops the keys of a shard that have the prefix and are wanted.
+// unlinkAll drops the keys of a shard that have the prefix and are wanted. It
+// looks for more while some are dropped.
 func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wanted func(string) bool) (int, error) {
 	match := globEscaper.Replace(prefix) + "*"
-	unlinked := 0
+	var unlinked atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelPipelines)
 	for cursor := uint64(0); ; {
 		keys, next, err := shard.client.Scan(ctx, cursor, match, scanCount).Result()
 		if err != nil {
-			return unlinked, err
+			err = cmp.Or(group.Wait(), err) // what failed first
+			return int(unlinked.Load()), err
 		}
-		pipe := s.primary.Pipeline()
-		cmds := s.unlink(ctx, pipe, slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) }))
-		if len(cmds) > 0 {
-			_, err = pipe.Exec(ctx)
+		keys = slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) })
+		if len(keys) > 0 {
+			group.Go(func() error {
+				pipe := s.primary.Pipeline()
+				cmds := s.unlink(ctx, pipe, keys)
+				_, err := pipe.Exec(ctx)
+				for _, cmd := range cmds {
+					unlinked.Add(cmd.Val())
+				}
+				return err
+			})
 		}
-		for _, cmd := range cmds {
-			unlinked += int(cmd.Val())
-		}
-		if err != nil || next == 0 {
-			return unlinked, err
+		if next == 0 {
+			err = group.Wait()
+			return int(unlinked.Load()), err
 		}
 		cursor = next
 	}

@@ -192,17 +192,31 @@ type reading struct {
 	ttl  *goredis.IntCmd // as PTTL tells it
 }
 
-func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
-	pipe := client.Pipeline()
+// readings adds the reads of keys to a pipeline. A large batch has many: their
+// arguments are in one slice, which each command has its part of.
+func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []string) []reading {
+	const size = 6
+	args := make([]any, 0, size*len(keys))
 	readings := make([]reading, len(keys))
-	for i, key := range keys {
+	var last any = s.options.MaxValueSize
+	for i, text := range keys {
+		var key any = text
+		args = append(args, "getrange", key, 0, last, "pttl", key)
+		at := args[size*i:]
 		readings[i] = reading{
-			text: pipe.GetRange(ctx, key, 0, int64(s.options.MaxValueSize)),
+			text: goredis.NewStringCmd(ctx, at[:4:4]...),
 			// go-redis' own PTTL overflows on what is meant as forever
-			ttl: goredis.NewIntCmd(ctx, "pttl", key),
+			ttl: goredis.NewIntCmd(ctx, at[4:size:size]...),
 		}
+		_ = pipe.Process(ctx, readings[i].text)
 		_ = pipe.Process(ctx, readings[i].ttl)
 	}
+	return readings
+}
+
+func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+	pipe := client.Pipeline()
+	readings := s.readings(ctx, pipe, keys)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	now := time.Now()
 	for i, r := range readings {
@@ -258,13 +272,11 @@ func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, 
 			continue
 		}
 		pipe := client.Pipeline()
-		text := pipe.GetRange(ctx, key, 0, int64(s.options.MaxValueSize))
-		ttl := goredis.NewIntCmd(ctx, "pttl", key)
-		_ = pipe.Process(ctx, ttl)
+		again := s.readings(ctx, pipe, []string{key})[0]
 		if _, err := pipe.Exec(ctx); err != nil && !isWrongType(err) {
 			return s.failed("reading records", err)
 		}
-		got[i] = s.got(text.Val(), ttl.Val(), time.Now())
+		got[i] = s.got(again.text.Val(), again.ttl.Val(), time.Now())
 	}
 	return nil
 }
