@@ -239,9 +239,10 @@ Etag: "own"`},
 Content-Type: application/pdf
 Etag: "abc"
 Last-Modified: Wed, 04 Mar 2026 05:06:07 GMT`},
-		"not found":    {document, `"disposition": "inline"`, write(404, "x"), nil, nil, ""},
-		"moved":        {document, "", write(302, "", "Location", "/"), nil, nil, "Location: /"},
-		"not modified": {document, `"disposition": "inline", "answer": false`, write(304, ""), nil, nil, "Cache-Control: max-age=60\nContent-Type: application/pdf\nEtag: \"abc\""},
+		"not found":                          {document, `"disposition": "inline"`, write(404, "x"), nil, nil, ""},
+		"not found, with headers of its own": {document, "", write(404, "x", "Cache-Control", "no-store", "Etag", `"own"`), nil, nil, "Cache-Control: no-store\nEtag: \"own\""},
+		"moved":                              {document, "", write(302, "", "Location", "/"), nil, nil, "Location: /"},
+		"not modified":                       {document, `"disposition": "inline", "answer": false`, write(304, ""), nil, nil, "Cache-Control: max-age=60\nContent-Type: application/pdf\nEtag: \"abc\""},
 		"compressed behind our back": {document, "", write(200, "x", "Content-Encoding", "gzip"), nil, nil, `Cache-Control: max-age=60
 Content-Encoding: gzip
 Content-Type: application/pdf

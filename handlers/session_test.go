@@ -246,6 +246,26 @@ func TestUserForAccessLogs(t *testing.T) {
 	}
 }
 
+func TestUserIsWhomTheLastHandlerSays(t *testing.T) {
+	t.Parallel()
+	app, h := session(t, cookieID)
+	app.put(t, "session:user:abc", `{"user_id": 7}`)
+	alice := middleware(func(_ http.ResponseWriter, r *http.Request) {
+		r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.user.id", "alice")
+	})
+	for want, c := range map[string]chain{"7": {alice, h}, "alice": {h, alice}} {
+		require.Equal(t, want, serve(c, get("/", "Cookie", "session=abc")).placeholder("http.auth.user.id"))
+	}
+}
+
+// middleware does something and goes on.
+type middleware func(http.ResponseWriter, *http.Request)
+
+func (m middleware) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	m(w, r)
+	return next.ServeHTTP(w, r)
+}
+
 func TestRefusedSessionPublishesNothingOfItsRecord(t *testing.T) {
 	t.Parallel()
 	app, h := session(t, cookieID+`, "require": [{"field": "role", "values": ["admin"]}],

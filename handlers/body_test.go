@@ -1,0 +1,62 @@
+package handlers
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/require"
+)
+
+// writes counts what a response is written in.
+type writes struct {
+	httptest.ResponseRecorder
+	sizes []int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.sizes = append(w.sizes, len(p))
+	return w.ResponseRecorder.Write(p)
+}
+
+// Several lookups in one route, in whatever order, must not get into each
+// other's way.
+func TestFilesGoOutInOnePieceBehindLookups(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte("0123456789abcde\n"), pieceSize/16)
+	name := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(name, content, 0o600))
+	ctx, app := newTestApp(t, `{}`)
+	user := sessionIn(t, ctx, `"id": "{http.request.header.X-A}"`)
+	link := sessionIn(t, ctx, `"id": "{http.request.header.X-B}"`)
+	file, err := newHandler(ctx, "file_metadata", `{"id": "1"}`)
+	require.NoError(t, err)
+	app.put(t, "session:user:a", `{}`)
+	app.put(t, "session:user:b", `{}`)
+	app.put(t, "file:meta:1", `{}`)
+	for title, handlers := range map[string]chain{
+		"session": {user}, "file": {file}, "sessions": {user, link}, "all": {user, file, link}, "twice": {file, user, file},
+	} {
+		t.Run(title, func(t *testing.T) {
+			w := &writes{ResponseRecorder: *httptest.NewRecorder()}
+			r := caddyhttp.PrepareRequest(get("/", "X-A", "a", "X-B", "b"), caddy.NewReplacer(), w, nil)
+			require.NoError(t, handlers.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				f, err := os.Open(name)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				http.ServeContent(w, r, "", time.Time{}, f)
+				return nil
+			})))
+			require.Equal(t, content, w.Body.Bytes())
+			require.Equal(t, []int{pieceSize}, w.sizes)
+		})
+	}
+}
