@@ -10,7 +10,7 @@
 //     session_verdict.go) and the request headers it fills.
 //   - metadata*.go is file_metadata: representation.go what a record says in
 //     HTTP, precondition.go RFC 9110's conditions, metadata_response.go what is
-//     answered, metadata_content.go the bodies of files.
+//     answered, metadata_content.go files as net/http takes them.
 //   - invalidate.go and tags.go are what drops records together.
 //   - upload*.go is upload_progress and its report: the body is counted
 //     (upload_body.go), a goroutine publishes (upload_publish.go), and a hub
@@ -18,7 +18,8 @@
 //   - admin*.go is the admin API, an endpoint or two to a file; warmup.go and
 //     backup_line.go are what warm and restore do; stats.go and health.go what
 //     is told of the cache.
-//   - placeholders.go and cachestatus.go tell what a lookup came to.
+//   - placeholders.go and cachestatus.go tell what a lookup came to; body.go
+//     writes the bodies of files.
 //
 // Each directive's Caddyfile is read in a file of its own (…_caddyfile.go), by
 // the words of package directive.
