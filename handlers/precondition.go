@@ -95,7 +95,11 @@ func (v *validators) named(h http.Header) bool {
 		return false
 	}
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Range"} {
-		for tag := range tags(fieldValue(h, name)) {
+		list := fieldValue(h, name)
+		if list == v.etag {
+			return true // as most have it
+		}
+		for tag := range tags(list) {
 			if weakMatch(tag, v.etag) {
 				return true
 			}
@@ -132,6 +136,9 @@ func ternaryOf(b bool) ternary {
 
 // in tells whether a list of entity tags, or *, means the representation.
 func (v *validators) in(list string, match func(a, b string) bool) ternary {
+	if list == v.etag && match(list, v.etag) {
+		return yes // without reading a list of one
+	}
 	for tag := range tags(list) {
 		if tag == "*" || v.etag != "" && match(tag, v.etag) {
 			return yes
