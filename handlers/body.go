@@ -31,7 +31,8 @@ func (w *bodyWriter) ReadFrom(r io.Reader) (int64, error) {
 // Caddy's own timeouts make of larger ones.
 const pieceSize = 64 << 10
 
-// pieces has buffers for them.
+// pieces has buffers for them. A writer keeps none beyond its Write, as
+// [io.Writer] has it.
 var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
 // isFile tells whether a body is from a file. Of what else it may come from,
@@ -62,7 +63,9 @@ func copyFile(w io.Writer, body *io.LimitedReader) (written int64, err error) {
 	buf := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(buf)
 	for body.N > 0 {
-		n, err := io.ReadFull(body, buf[:min(body.N, pieceSize)])
+		// all of a piece where it is a file of the disk, else what there is:
+		// of a pipe, the rest may not have been written yet
+		n, err := body.Read(buf[:min(body.N, pieceSize)])
 		if n > 0 {
 			n, writeErr := w.Write(buf[:n])
 			written += int64(n)
@@ -70,7 +73,7 @@ func copyFile(w io.Writer, body *io.LimitedReader) (written int64, err error) {
 				return written, writeErr
 			}
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
+		if err == io.EOF {
 			break // the file has become shorter, which who promised its length sees
 		}
 		if err != nil {

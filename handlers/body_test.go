@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,10 +19,14 @@ import (
 type writes struct {
 	httptest.ResponseRecorder
 	sizes []int
+	wrote chan int // is told, unless it is nil
 }
 
 func (w *writes) Write(p []byte) (int, error) {
 	w.sizes = append(w.sizes, len(p))
+	if w.wrote != nil {
+		w.wrote <- len(p)
+	}
 	return w.ResponseRecorder.Write(p)
 }
 
@@ -59,4 +64,31 @@ func TestFilesGoOutInOnePieceBehindLookups(t *testing.T) {
 			require.Equal(t, []int{pieceSize}, w.sizes)
 		})
 	}
+}
+
+// A pipe is a file, too, of which nobody knows when the rest will come.
+func TestWhatIsInAPipeGoesOutAtOnce(t *testing.T) {
+	t.Parallel()
+	app, h := session(t, cookieID)
+	app.put(t, "session:user:abc", `{}`)
+	out, in, err := os.Pipe()
+	require.NoError(t, err)
+	defer out.Close()
+	w := &writes{ResponseRecorder: *httptest.NewRecorder(), wrote: make(chan int)}
+	r := caddyhttp.PrepareRequest(get("/", "Cookie", "session=abc"), caddy.NewReplacer(), w, nil)
+	served := make(chan error)
+	go func() {
+		served <- h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			_, err := io.CopyN(w, out, pieceSize)
+			return err
+		}))
+	}()
+	for _, text := range []string{"some", "more"} {
+		_, err := in.WriteString(text)
+		require.NoError(t, err)
+		require.Equal(t, len(text), <-w.wrote)
+	}
+	require.NoError(t, in.Close())
+	require.ErrorIs(t, <-served, io.EOF)
+	require.Equal(t, "somemore", w.Body.String())
 }

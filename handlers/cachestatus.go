@@ -43,9 +43,25 @@ func (l *Lookup) addCacheStatus(h http.Header, f *findings, directive string, r 
 		b = append(b, "; detail="...)
 		b = append(b, detail...)
 	}
+	f.status.add(h, string(b))
+}
+
+// statusLines is room for the lines of Cache-Status of one request, of which
+// each is given away once, so that nobody's appending gets into another's.
+type statusLines struct {
+	room [3]string
+	used int
+}
+
+func (s *statusLines) add(h http.Header, line string) {
 	lines := h["Cache-Status"]
-	if lines == nil {
-		lines = f.statuses[:0]
+	switch {
+	case len(lines) == 0 && s.used == 0:
+		lines = s.room[0:0:1]
+	case len(lines) == 1 && s.used == 1:
+		s.room[1] = lines[0]
+		lines = s.room[1:2:3]
 	}
-	h["Cache-Status"] = append(lines, string(b))
+	s.used++
+	h["Cache-Status"] = append(lines, line)
 }

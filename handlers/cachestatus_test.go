@@ -34,3 +34,18 @@ func TestCacheStatus(t *testing.T) {
 		})
 	}
 }
+
+func TestEachCacheStatusLineIsGivenAwayOnce(t *testing.T) {
+	t.Parallel()
+	var s statusLines
+	one, other := http.Header{}, http.Header{}
+	s.add(one, "a")
+	kept := append(one["Cache-Status"], "mine")
+	s.add(one, "b")
+	s.add(one, "c")
+	s.add(one, "d")
+	s.add(other, "e")
+	require.Equal(t, []string{"a", "b", "c", "d"}, one["Cache-Status"])
+	require.Equal(t, []string{"e"}, other["Cache-Status"])
+	require.Equal(t, []string{"a", "mine"}, kept)
+}

@@ -174,7 +174,7 @@ var (
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	f := findingsOf(r, repl)
+	f := findingsOf(repl)
 	id := m.identity.Expand(r, repl, "")
 	var req cache.Request
 	var err error

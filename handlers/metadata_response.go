@@ -79,11 +79,11 @@ func (d *describer) answer(r *http.Request) bool {
 			d.set(lastModified, d.rep.lastModified)
 		}
 		delete(h, "Content-Type")
-		d.ResponseWriter.WriteHeader(http.StatusNotModified)
+		d.WriteHeader(http.StatusNotModified)
 	case failed:
 		d.set(lastModified, d.rep.lastModified)
 		d.setContentType()
-		d.ResponseWriter.WriteHeader(http.StatusPreconditionFailed)
+		d.WriteHeader(http.StatusPreconditionFailed)
 	default:
 		d.set(cacheControl, d.rep.cacheControl)
 		d.set(contentDisposition, d.disposition)
@@ -160,7 +160,7 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 	return err
 }
 
-// withdraw takes back what was set here.
+// withdraw takes back what was set here, whatever has been made of its value.
 func (d *describer) withdraw() {
 	d.giveWay()
 	h := d.Header()

@@ -77,7 +77,7 @@ func FuzzURITemplate(f *testing.F) {
 		record := recordOf(t, string(text))
 		repl := caddy.NewReplacer()
 		r := caddyhttp.PrepareRequest(get("/before?q=1"), repl, nil, nil)
-		findingsOf(r, repl).file = found{outcome: cache.OutcomeHit, record: record}
+		findingsOf(repl).file = found{outcome: cache.OutcomeHit, record: record}
 		template := parseURITemplate("/files/{http.file_metadata.path}", metadataPrefix)
 		uri, err := template.expand(repl)
 		if err != nil {

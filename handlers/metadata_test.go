@@ -268,6 +268,20 @@ Etag: "z"`},
 	}
 }
 
+// A cache takes the date of a 304 over, so it must be that of the record, or
+// the next change would not be seen.
+func TestNotModifiedHasTheDateOfTheRecord(t *testing.T) {
+	t.Parallel()
+	app, h := metadata(t, "")
+	app.put(t, "file:meta:1", `{"modified": 1772600767}`)
+	w := httptest.NewRecorder()
+	w.Header().Set("Last-Modified", dayAfter)
+	r := caddyhttp.PrepareRequest(get("/?id=1", "If-Modified-Since", testDate), caddy.NewReplacer(), w, nil)
+	require.NoError(t, h.ServeHTTP(w, r, nil))
+	require.Equal(t, http.StatusNotModified, w.Code)
+	require.Equal(t, testDate, w.Header().Get("Last-Modified"))
+}
+
 func TestMetadataDoesNotDescribeAnErrorPage(t *testing.T) {
 	t.Parallel()
 	app, h := metadata(t, `"disposition": "attachment"`)

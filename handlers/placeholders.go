@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -23,8 +22,8 @@ type findings struct {
 	// user is whom the session belongs to, or "".
 	user string
 
-	body     bodyWriter
-	statuses [2]string // for the lines of Cache-Status
+	body   bodyWriter
+	status statusLines
 }
 
 // found is what a lookup came to. The zero value is that there was none.
@@ -43,17 +42,19 @@ func foundBy(id string, result *cache.Result) found {
 	return f
 }
 
-// findingsVar is the variable of a request that has its findings.
-const findingsVar = "filewallball"
+// findingsPlaceholder is where the findings of a request are found again, a
+// name that no configuration has: unlike a variable of the request, nobody can
+// set it, and the first findings would go on to answer for all that follow.
+const findingsPlaceholder = "\x00filewallball"
 
 // findingsOf returns the findings of a request, which are placeholders of it
 // from then on.
-func findingsOf(r *http.Request, repl *caddy.Replacer) *findings {
-	if f, ok := caddyhttp.GetVar(r.Context(), findingsVar).(*findings); ok {
+func findingsOf(repl *caddy.Replacer) *findings {
+	v, _ := repl.Get(findingsPlaceholder)
+	if f, ok := v.(*findings); ok {
 		return f
 	}
 	f := new(findings)
-	caddyhttp.SetVar(r.Context(), findingsVar, f)
 	repl.Map(f.placeholder)
 	return f
 }
@@ -84,8 +85,11 @@ func (f *findings) placeholder(name string) (any, bool) {
 	if path, ok := strings.CutPrefix(name, metadataPrefix); ok {
 		return f.file.placeholder(path)
 	}
-	if name == userPlaceholder && f.user != "" {
+	switch {
+	case name == userPlaceholder && f.user != "":
 		return f.user, true
+	case name == findingsPlaceholder:
+		return f, true
 	}
 	return nil, false
 }

@@ -113,7 +113,7 @@ type responder interface{ Serve(w http.ResponseWriter) }
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	f := findingsOf(r, repl)
+	f := findingsOf(repl)
 	// the identity may be in a header that the session replaces, so it is
 	// read before the client's headers go
 	id := s.identity.Expand(r, repl, "")

@@ -294,6 +294,25 @@ func TestLaterLookupReplacesWhatAnEarlierOnePublished(t *testing.T) {
 	require.Len(t, got.Header().Values("Cache-Status"), 2)
 }
 
+func TestVariablesOfASiteHideNoLaterLookup(t *testing.T) {
+	t.Parallel()
+	ctx, app := newTestApp(t, `{}`)
+	first := sessionIn(t, ctx, `"id": "{http.request.header.X-A}"`)
+	second := sessionIn(t, ctx, `"id": "{http.request.header.X-B}", "require": [{"field": "role", "values": ["admin"]}], "on_denied": {"continue": true}`)
+	app.put(t, "session:user:a", `{"user_id": "alice", "role": "admin"}`)
+	app.put(t, "session:user:b", `{"user_id": "bob", "role": "none"}`)
+	overwrite := middleware(func(_ http.ResponseWriter, r *http.Request) {
+		vars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+		for name := range vars {
+			vars[name] = "on"
+		}
+		vars["filewallball"] = "on"
+	})
+	got := serve(chain{first, overwrite, second}, get("/", "X-A", "a", "X-B", "b"))
+	require.Equal(t, "denied", got.placeholder("http.session.outcome"))
+	require.Empty(t, got.placeholder("http.session.role"))
+}
+
 type chain []caddyhttp.MiddlewareHandler
 
 func (c chain) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

@@ -1,4 +1,6 @@
-// Placeholders of a request, read from it as Caddy's replacer reads them.
+// Placeholders of a request, read from it as Caddy's replacer reads them. What
+// is not asked is whether a handler has given one of these names another value
+// in the replacer, nor GODEBUG about the number of cookies.
 
 package template
 
