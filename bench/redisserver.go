@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 // redisServer is a running Redis that keeps nothing on disk.
@@ -56,6 +58,23 @@ func (r *redisServer) logIn(ctx context.Context, ids []string) error {
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			return fmt.Errorf("storing sessions: %w", err)
+		}
+	}
+	return nil
+}
+
+// logOut deletes what is stored of sessions: under their identities by logIn,
+// and under the hashes of them by session_lookup with source http. Redis tells
+// all servers, which drop their copies.
+func (r *redisServer) logOut(ctx context.Context, ids []string) error {
+	const batch = 1000
+	for ; len(ids) > 0; ids = ids[min(batch, len(ids)):] {
+		var keys []string
+		for _, id := range ids[:min(batch, len(ids))] {
+			keys = append(keys, "session:user:"+id, "session:user:"+cache.KeyIdentity(id, true))
+		}
+		if err := r.client.Unlink(ctx, keys...).Err(); err != nil {
+			return fmt.Errorf("deleting sessions: %w", err)
 		}
 	}
 	return nil
