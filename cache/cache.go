@@ -211,7 +211,7 @@ func (rt *Route) hit(ctx context.Context, req Request, entry Entry, from string,
 
 // holds tells whether a cached record is still true.
 func (rt *Route) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
-	return !rt.expired(record, now) && (rt.valid == nil || rt.valid.Valid(ctx, req, record))
+	return !rt.expired(record, now) && (rt.valid == nil || rt.valid.Valid(ctx, req, record, now))
 }
 
 // expired tells whether the record's own expires_at has passed.

@@ -404,7 +404,9 @@ type checked struct {
 	valid atomic.Bool
 }
 
-func (s *checked) Valid(context.Context, cache.Request, *cache.Record) bool { return s.valid.Load() }
+func (s *checked) Valid(context.Context, cache.Request, *cache.Record, time.Time) bool {
+	return s.valid.Load()
+}
 
 func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {

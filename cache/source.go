@@ -29,9 +29,9 @@ type Source interface {
 
 // Revalidator is a [Source] that can tell cheaply whether a cached record
 // still holds. It is asked at every hit, so it must answer from memory nearly
-// always.
+// always; now is when the hit was found, or a little later.
 type Revalidator interface {
-	Valid(ctx context.Context, req Request, record *Record) bool
+	Valid(ctx context.Context, req Request, record *Record, now time.Time) bool
 }
 
 // Loaded is what a source answered.

@@ -31,7 +31,7 @@ type seen struct {
 
 // Valid implements [cache.Revalidator]. It looks at a file at most once per
 // revalidate; who comes while another is looking gets what is known by then.
-func (s *FileSystem) Valid(ctx context.Context, req cache.Request, record *cache.Record) bool {
+func (s *FileSystem) Valid(ctx context.Context, req cache.Request, record *cache.Record, now time.Time) bool {
 	if record.State() == cache.Denied {
 		return true // somebody's decision, which no file contradicts
 	}
@@ -39,10 +39,11 @@ func (s *FileSystem) Valid(ctx context.Context, req cache.Request, record *cache
 	if !ok {
 		sg, _ = s.sightings.SetIfAbsent(req.Key, new(sighting))
 	}
-	now, checked := time.Now().UnixNano(), sg.checked.Load()
+	checked := sg.checked.Load()
 	last := sg.seen.Load()
-	if age := now - checked; age < 0 || age >= int64(s.Revalidate) {
-		if sg.checked.CompareAndSwap(checked, now) {
+	if s.due(checked, now) {
+		// somebody may have looked since now
+		if now := time.Now(); s.due(checked, now) && sg.checked.CompareAndSwap(checked, now.UnixNano()) {
 			next := s.lookAgain(req, last)
 			sg.seen.Store(next)
 			last = next
@@ -58,6 +59,13 @@ func (s *FileSystem) Valid(ctx context.Context, req cache.Request, record *cache
 	compared.compare(ctx, s, req, record)
 	sg.seen.CompareAndSwap(last, &compared) // unless there was another look
 	return compared.holds
+}
+
+// due tells whether it is time for another look, also where the clock has been
+// set back.
+func (s *FileSystem) due(checked int64, now time.Time) bool {
+	age := now.UnixNano() - checked
+	return age < 0 || age >= int64(s.Revalidate)
 }
 
 // lookAgain looks at a file and keeps of the last look what is still true.
