@@ -12,14 +12,15 @@ import (
 // which is expanded without looking for it, and without a copy of its value;
 // those of a request without asking all who may know it.
 type Template struct {
-	text string
-	only string                     // the name of the placeholder that is the whole text, or ""
-	read func(*http.Request) string // reads that placeholder, or nil
+	text  string
+	plain bool                       // text has no placeholder
+	only  string                     // the name of the placeholder that is the whole text, or ""
+	read  func(*http.Request) string // reads that placeholder, or nil
 }
 
 // New returns a template; any text is one.
 func New(text string) Template {
-	t := Template{text: text}
+	t := Template{text: text, plain: !strings.ContainsAny(text, "{}")}
 	if name, ok := strings.CutPrefix(text, "{"); ok {
 		name, ok = strings.CutSuffix(name, "}")
 		if ok && name != "" && !strings.ContainsAny(name, `{}\:`) && !strings.HasPrefix(name, "file.") {
@@ -34,6 +35,8 @@ func New(text string) Template {
 func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) string {
 	var value string
 	switch {
+	case t.plain:
+		return t.text
 	case t.only == "":
 		return repl.ReplaceAll(t.text, empty)
 	case t.read != nil && r != nil:
