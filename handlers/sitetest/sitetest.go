@@ -6,6 +6,7 @@ package sitetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -131,18 +133,26 @@ type Answer struct {
 // the answer. It follows no redirects.
 func Request(t *testing.T, method, url, body string, headers ...string) Answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	require.NoError(t, err)
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
 	client := http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		// a connection may be that of a configuration which is about to end
 		Transport: &http.Transport{DisableKeepAlives: true},
 	}
-	resp, err := client.Do(req)
-	require.NoError(t, err)
+	var resp *http.Response
+	for try := 1; ; try++ {
+		req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+		require.NoError(t, err)
+		for i := 0; i < len(headers); i += 2 {
+			req.Header.Set(headers[i], headers[i+1])
+		}
+		// a connection to a listener that a reload closes is ended before
+		// anybody has read from it
+		resp, err = client.Do(req)
+		if ended := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF); !ended || try == 5 {
+			require.NoError(t, err)
+			break
+		}
+	}
 	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
