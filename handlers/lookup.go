@@ -254,9 +254,9 @@ type locator interface {
 // errNotLocated says that a source has nothing to say about an identity.
 var errNotLocated = errors.New("the source has nothing to say about this identity")
 
-// request says what to look up for an identity that is not empty; r is nil where
-// it is not asked by a request. The error
-// wraps [cache.ErrMalformedIdentity] or errNotLocated.
+// request says what to look up for an identity that is not empty; r is nil
+// where no request asks. The error wraps [cache.ErrMalformedIdentity] or
+// errNotLocated.
 func (l *Lookup) request(r *http.Request, repl *caddy.Replacer, id string) (cache.Request, error) {
 	if err := cache.CheckIdentity(id); err != nil {
 		return cache.Request{}, err
