@@ -11,12 +11,12 @@ import (
 )
 
 // addCacheStatus adds the lookup's member to the Cache-Status field.
-func (l *Lookup) addCacheStatus(h http.Header, f *findings, directive string, r *cache.Result) {
+func (l *Lookup) addCacheStatus(h http.Header, lines *statusLines, r *cache.Result) {
 	if !l.policy.CacheStatus {
 		return
 	}
 	b := make([]byte, 0, 64)
-	b = append(b, directive...)
+	b = append(b, l.kind.directive...)
 	detail := ""
 	switch r.Outcome {
 	case cache.OutcomeAbsent, cache.OutcomeDenied, cache.OutcomeStale, cache.OutcomeError:
@@ -43,7 +43,7 @@ func (l *Lookup) addCacheStatus(h http.Header, f *findings, directive string, r 
 		b = append(b, "; detail="...)
 		b = append(b, detail...)
 	}
-	f.status.add(h, string(b))
+	lines.add(h, string(b))
 }
 
 // statusLines is room for the lines of Cache-Status of one request, of which

@@ -12,7 +12,7 @@ import (
 
 func TestCacheStatus(t *testing.T) {
 	t.Parallel()
-	l := &Lookup{policy: &Policy{CacheStatus: true}}
+	l := &Lookup{policy: &Policy{CacheStatus: true}, kind: lookupKind{directive: "x"}}
 	for name, c := range map[string]struct {
 		result cache.Result
 		want   string
@@ -29,7 +29,7 @@ func TestCacheStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := http.Header{"Cache-Status": {"earlier"}}
-			l.addCacheStatus(h, new(findings), "x", &c.result)
+			l.addCacheStatus(h, new(statusLines), &c.result)
 			require.Equal(t, []string{"earlier", c.want}, h["Cache-Status"])
 		})
 	}

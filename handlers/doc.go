@@ -18,8 +18,8 @@
 //   - admin*.go is the admin API, an endpoint or two to a file; warmup.go and
 //     backup_line.go are what warm and restore do; stats.go and health.go what
 //     is told of the cache.
-//   - placeholders.go and cachestatus.go tell what a lookup came to; body.go
-//     writes the bodies of files.
+//   - placeholders.go, cachestatus.go and debuglog.go tell what a lookup came
+//     to; body.go writes the bodies of files.
 //
 // Each directive's Caddyfile is read in a file of its own (…_caddyfile.go), by
 // the words of package directive.

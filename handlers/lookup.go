@@ -10,8 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
@@ -68,6 +66,7 @@ type Lookup struct {
 	Name string `json:"name,omitempty"`
 
 	app      App
+	kind     lookupKind
 	debug    debugLog
 	policy   *Policy
 	route    *cache.Route
@@ -82,6 +81,7 @@ type Lookup struct {
 // lookupKind is what differs between the lookups.
 type lookupKind struct {
 	directive string
+	record    string // what it looks up, for the log
 	family    string
 	prefix    string // of its placeholders
 	// options that only one of them has
@@ -100,7 +100,8 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 	if err != nil {
 		return err
 	}
-	l.app, l.policy, l.debug = app, app.Policy(), newDebugLog(ctx)
+	l.app, l.policy, l.kind = app, app.Policy(), kind
+	l.debug = newDebugLog(ctx, "looked up "+kind.record)
 	if err := l.provisionSource(ctx); err != nil {
 		return err
 	}
@@ -221,26 +222,6 @@ func (l *Lookup) keyBegins() string {
 		fixed = fixed[:i]
 	}
 	return l.policy.KeyPrefix + fixed
-}
-
-// debugLog is the log that tells of each lookup where the level is DEBUG, which
-// no log becomes without a new configuration.
-type debugLog struct{ logger *zap.Logger } // nil where nobody would read it
-
-func newDebugLog(ctx caddy.Context) debugLog {
-	if logger := ctx.Logger(); logger.Core().Enabled(zapcore.DebugLevel) {
-		return debugLog{logger}
-	}
-	return debugLog{}
-}
-
-// log tells what a lookup came to; never its identity or key, which may be
-// credentials.
-func (d debugLog) log(message string, r *cache.Result) {
-	if d.logger != nil {
-		d.logger.Debug(message, zap.String("outcome", string(r.Outcome)), zap.Bool("hit", r.Hit),
-			zap.String("from", r.From), zap.Duration("ttl", r.TTL), zap.Error(r.Err))
-	}
 }
 
 // locator is a source that finds the record's place by more than the identity.

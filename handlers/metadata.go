@@ -106,6 +106,7 @@ func (m *FileMetadata) Provision(ctx caddy.Context) error {
 	}
 	kind := lookupKind{
 		directive:    metadataDirective,
+		record:       "file metadata",
 		prefix:       metadataPrefix,
 		family:       cache.FileMeta,
 		staleIfError: 5 * time.Minute,
@@ -190,7 +191,7 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(statusClientClosed, context.Canceled)
 	}
-	m.tell(w.Header(), f, id, &result)
+	m.tell(w.Header(), f, &f.file, id, &result)
 	switch {
 	case result.Response != nil:
 		if response, ok := result.Response.(responder); ok {
@@ -212,14 +213,6 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 		result.Err = errFileUnknown
 	}
 	return m.OnError.serve(w, r, repl, next, result.Err)
-}
-
-// tell says what a lookup came to: in placeholders, in the response and in
-// the debug log.
-func (m *FileMetadata) tell(h http.Header, f *findings, id string, result *cache.Result) {
-	f.file = foundBy(id, result)
-	m.addCacheStatus(h, f, metadataDirective, result)
-	m.debug.log("looked up file metadata", result)
 }
 
 // serveFile answers from what is known of the file, or lets the next handler

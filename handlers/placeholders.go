@@ -33,13 +33,17 @@ type found struct {
 	record  *cache.Record // nil where it has no fields to tell
 }
 
-// foundBy is what the lookup of an identity came to.
-func foundBy(id string, result *cache.Result) found {
-	f := found{outcome: result.Outcome, id: id}
+// tell says what a lookup came to: in placeholders, in the response and in
+// the debug log. Of a session that may not pass there are no fields: after
+// on_denied continue, whoever reads {http.session.user_id} must not take it
+// for that of a valid session.
+func (l *Lookup) tell(h http.Header, f *findings, into *found, id string, result *cache.Result) {
+	*into = found{outcome: result.Outcome, id: id}
 	if result.OK() {
-		f.record = result.Record
+		into.record = result.Record
 	}
-	return f
+	l.addCacheStatus(h, &f.status, result)
+	l.debug.log(result)
 }
 
 // findingsPlaceholder is where the findings of a request are found again, a

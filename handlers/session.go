@@ -73,6 +73,7 @@ func (s *SessionLookup) Provision(ctx caddy.Context) error {
 	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
 	return s.provision(ctx, lookupKind{
 		directive:    sessionDirective,
+		record:       "session",
 		prefix:       sessionPrefix,
 		family:       cache.Session,
 		sliding:      s.Sliding,
@@ -142,7 +143,7 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 			result.Outcome = cache.OutcomeDenied
 		}
 	}
-	s.tell(w.Header(), f, id, &result)
+	s.tell(w.Header(), f, &f.session, id, &result)
 	switch {
 	case result.Response != nil:
 		if response, ok := result.Response.(responder); ok {
@@ -163,16 +164,6 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 	}
 	// an outcome that nobody here knows is no session either
 	return s.OnError.serve(w, r, repl, next, errSessionUnknown)
-}
-
-// tell says what a lookup came to: in placeholders, in the response and in
-// the debug log. Of a session that may not pass there are no fields: after
-// on_denied continue, whoever reads {http.session.user_id} must not take it
-// for that of a valid session.
-func (s *SessionLookup) tell(h http.Header, f *findings, id string, result *cache.Result) {
-	f.session = foundBy(id, result)
-	s.addCacheStatus(h, f, sessionDirective, result)
-	s.debug.log("looked up session", result)
 }
 
 // admit tells the handlers that follow, and the access log, whose session it
