@@ -59,7 +59,7 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 	if err != nil {
 		b.say("missing: redis-benchmark (Debian: redis-tools); batches are done, but beside nothing")
 	}
-	ours, theirs, all := make([][]float64, len(works)), make([][]float64, len(works)), make([][]float64, len(works))
+	rates := make([]batchRates, len(works))
 	for range b.rounds {
 		for i, work := range works {
 			start := time.Now()
@@ -70,39 +70,56 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 			if got != n {
 				return violation{fmt.Sprintf("%s: %d of %d keys", work.name, got, n)}
 			}
-			ours[i] = append(ours[i], float64(n)/time.Since(start).Seconds())
+			rates[i].ours = append(rates[i].ours, float64(n)/time.Since(start).Seconds())
 		}
-		for i, work := range works {
-			if path == "" {
-				continue
-			}
-			seconds := 0.0 // per key
-			for _, c := range work.beside {
-				rate, err := server.benchmark(ctx, path, max(100, n/c.keys), c.text)
-				if err != nil {
-					return err
-				}
-				seconds += 1 / (rate * float64(c.keys))
-			}
-			rate, err := server.benchmark(ctx, path, n, work.command)
-			if err != nil {
-				return err
-			}
-			theirs[i] = append(theirs[i], rate)
-			all[i] = append(all[i], 1/(seconds+1/rate))
-		}
-	}
-	for i, work := range works {
 		if path == "" {
 			continue
 		}
-		f := compareRates(work.name+" / `redis-benchmark -P 100`", ours[i], theirs[i])
-		f.bar, f.reached = "≥ 0.5", spreadOf(ratios(ours[i], theirs[i])).median >= 0.5
-		r.findings = append(r.findings, f)
-		if len(work.beside) > 0 {
-			r.findings = append(r.findings, compareRates("the same / `redis-benchmark -P 100` of all its commands: "+work.commands(), ours[i], all[i]))
+		for i, work := range works {
+			if err := server.benchmarkWork(ctx, path, n, work, &rates[i]); err != nil {
+				return err
+			}
 		}
 	}
+	if path != "" {
+		for i, work := range works {
+			r.findings = append(r.findings, rates[i].findings(work)...)
+		}
+	}
+	return nil
+}
+
+// batchRates are keys per second, one figure for each round.
+type batchRates struct {
+	ours, theirs []float64
+	all          []float64 // theirs with all the commands that the work needs
+}
+
+func (r *batchRates) findings(work batchWork) []finding {
+	f := compareRates(work.name+" / `redis-benchmark -P 100`", r.ours, r.theirs)
+	f.bar, f.reached = "≥ 0.5", spreadOf(ratios(r.ours, r.theirs)).median >= 0.5
+	if len(work.beside) == 0 {
+		return []finding{f}
+	}
+	return []finding{f, compareRates("the same / `redis-benchmark -P 100` of all its commands: "+work.commands(), r.ours, r.all)}
+}
+
+// benchmarkWork measures how redis-benchmark does the like of a work.
+func (r *redisServer) benchmarkWork(ctx context.Context, path string, n int, work batchWork, rates *batchRates) error {
+	seconds := 0.0 // per key
+	for _, c := range work.beside {
+		rate, err := r.benchmark(ctx, path, max(100, n/c.keys), c.text)
+		if err != nil {
+			return err
+		}
+		seconds += 1 / (rate * float64(c.keys))
+	}
+	rate, err := r.benchmark(ctx, path, n, work.command)
+	if err != nil {
+		return err
+	}
+	rates.theirs = append(rates.theirs, rate)
+	rates.all = append(rates.all, 1/(seconds+1/rate))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,13 +49,18 @@ func (r *redisServer) end() {
 	r.process.end()
 }
 
+// sessionPrefix is what the keys of sessions begin with by default.
+const sessionPrefix = "session:user:"
+
+// sessionBatch is how many sessions are written at a time.
+const sessionBatch = 1000
+
 // logIn stores sessions as an application does that writes them itself.
 func (r *redisServer) logIn(ctx context.Context, ids []string) error {
-	const batch = 1000
-	for ; len(ids) > 0; ids = ids[min(batch, len(ids)):] {
+	for part := range slices.Chunk(ids, sessionBatch) {
 		pipe := r.client.Pipeline()
-		for _, id := range ids[:min(batch, len(ids))] {
-			pipe.Set(ctx, "session:user:"+id, sessionRecord(id), 24*time.Hour)
+		for _, id := range part {
+			pipe.Set(ctx, sessionPrefix+id, sessionRecord(id), 24*time.Hour)
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			return fmt.Errorf("storing sessions: %w", err)
@@ -67,11 +73,10 @@ func (r *redisServer) logIn(ctx context.Context, ids []string) error {
 // and under the hashes of them by session_lookup with source http. Redis tells
 // all servers, which drop their copies.
 func (r *redisServer) logOut(ctx context.Context, ids []string) error {
-	const batch = 1000
-	for ; len(ids) > 0; ids = ids[min(batch, len(ids)):] {
+	for part := range slices.Chunk(ids, sessionBatch) {
 		var keys []string
-		for _, id := range ids[:min(batch, len(ids))] {
-			keys = append(keys, "session:user:"+id, "session:user:"+cache.KeyIdentity(id, true))
+		for _, id := range part {
+			keys = append(keys, sessionPrefix+id, sessionPrefix+cache.KeyIdentity(id, true))
 		}
 		if err := r.client.Unlink(ctx, keys...).Err(); err != nil {
 			return fmt.Errorf("deleting sessions: %w", err)
