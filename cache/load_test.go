@@ -1,0 +1,213 @@
+// Loads from the source: one for all who ask, on whichever node, and what
+// becomes of it when the key is invalidated meanwhile.
+
+package cache_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+func TestManyLookupsAreOneLoad(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		const n = 100
+		src := newGate()
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		var group sync.WaitGroup
+		for range n {
+			group.Go(func() {
+				r := route.Lookup(t.Context(), reqA)
+				assert.True(t, r.OK())
+				assert.Equal(t, `{"n":1}`, r.Record.Text())
+			})
+		}
+		<-src.entered
+		src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+		group.Wait()
+		require.EqualValues(t, 1, src.loads.Load())
+		snap := c.Stats().Snapshot()
+		require.EqualValues(t, n, snap.Routes["route"].TotalRequests)
+		require.EqualValues(t, 1, snap.Sources["test"].Requests)
+		require.EqualValues(t, n-1, snap.Sources["test"].Coalesced+snap.Routes["route"].Hits)
+	})
+}
+
+func TestManyLookupsOnManyNodesAreOneLoad(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	src := newGate()
+	var group sync.WaitGroup
+	for range 5 {
+		c := newCache(t, &wrapped{Store: store})
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		for range 20 {
+			group.Go(func() {
+				r := route.Lookup(t.Context(), reqA)
+				assert.True(t, r.OK())
+				assert.Equal(t, `{"n":1}`, r.Record.Text())
+			})
+		}
+	}
+	<-src.entered
+	src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+	group.Wait()
+	require.EqualValues(t, 1, src.loads.Load())
+}
+
+func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		const loadTimeout = 50 * time.Millisecond
+		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+		require.NoError(t, err)
+		route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
+		started := time.Now()
+		r := route.Lookup(t.Context(), reqA)
+		require.GreaterOrEqual(t, time.Since(started), loadTimeout)
+		require.Equal(t, cache.OutcomeMiss, r.Outcome)
+		require.False(t, r.Stored, "the right to fill is somebody else's")
+		require.Zero(t, r.TTL)
+		require.Nil(t, get(t, c, reqA.Key).Record)
+	})
+}
+
+func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
+	t.Parallel()
+	store := &wrapped{Store: newStore(t)}
+	c := newCache(t, store)
+	token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+	require.NoError(t, err)
+	src := saying(t, `{"n":1}`)
+	route := newRoute(t, c, cache.RouteOptions{Source: src})
+	results := make(chan cache.Result)
+	go func() { results <- route.Lookup(t.Context(), reqA) }()
+	require.Eventually(t, func() bool { return store.called("acquire") > 3 }, 10*time.Second, time.Millisecond)
+	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), time.Hour)
+	require.NoError(t, err)
+	require.True(t, filled)
+	r := <-results
+	require.Equal(t, cache.OutcomeHit, r.Outcome)
+	require.True(t, r.Hit)
+	require.Equal(t, `{"n":2}`, r.Record.Text())
+	require.Zero(t, src.loads.Load())
+}
+
+func TestAnInvalidationDuringALoadLeavesNothingStale(t *testing.T) {
+	for name, invalidate := range map[string]func(*cache.Cache, context.Context) error{
+		"delete":        func(c *cache.Cache, ctx context.Context) error { _, err := c.Delete(ctx, reqA.Key); return err },
+		"delete prefix": func(c *cache.Cache, ctx context.Context) error { _, err := c.DeletePrefix(ctx, "key:"); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := newGate()
+				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				early, late := make(chan cache.Result), make(chan cache.Result)
+				go func() { early <- route.Lookup(t.Context(), reqA) }()
+				<-src.entered
+				require.NoError(t, invalidate(c, t.Context()))
+
+				go func() { late <- route.Lookup(t.Context(), reqA) }()
+				<-src.entered // it does not join a load that may be older than the invalidation
+				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+				stored := 0
+				for _, r := range []cache.Result{<-early, <-late} {
+					require.Equal(t, cache.OutcomeMiss, r.Outcome)
+					if r.Stored {
+						stored++
+					}
+				}
+				require.Equal(t, 1, stored, "only the later one")
+			})
+		})
+	}
+}
+
+func TestAnInvalidationOnAnotherNodeIsHeeded(t *testing.T) {
+	t.Parallel()
+	shared := &wrapped{Store: newStore(t)}
+	here, there := newCache(t, shared), newCache(t, &wrapped{Store: shared.Store})
+	src := newGate()
+	route := newRoute(t, here, cache.RouteOptions{Source: src})
+	early, late := make(chan cache.Result), make(chan cache.Result)
+	go func() { early <- route.Lookup(t.Context(), reqA) }()
+	<-src.entered
+	_, err := there.Delete(t.Context(), reqA.Key)
+	require.NoError(t, err)
+
+	go func() { late <- route.Lookup(t.Context(), reqA) }()
+	require.Eventually(t, func() bool { return shared.called("get") == 2 }, 10*time.Second, time.Millisecond)
+	src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+	require.False(t, (<-early).Stored)
+	<-src.entered
+	src.answer <- cache.Loaded{Record: decode(t, `{"n":2}`)}
+	r := <-late
+	require.Equal(t, `{"n":2}`, r.Record.Text())
+	require.True(t, r.Stored)
+	requireStored(t, here, reqA.Key, `{"n":2}`)
+}
+
+func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
+	newer := `{"n":2}`
+	for name, test := range map[string]struct {
+		change func(*testing.T, *cache.Cache) error
+		stored string
+	}{
+		"delete":        {func(t *testing.T, c *cache.Cache) error { _, err := c.Delete(t.Context(), reqA.Key); return err }, ""},
+		"delete prefix": {func(t *testing.T, c *cache.Cache) error { _, err := c.DeletePrefix(t.Context(), "k"); return err }, ""},
+		"set": {func(t *testing.T, c *cache.Cache) error {
+			return c.Set(t.Context(), reqA.Key, decode(t, newer), time.Hour)
+		}, newer},
+		"set many": {func(t *testing.T, c *cache.Cache) error {
+			return c.SetMany(t.Context(), []cache.Item{{Key: reqA.Key, Record: decode(t, newer), TTL: time.Hour}})
+		}, newer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := newGate()
+				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				result := make(chan cache.Result)
+				go func() { result <- route.Lookup(t.Context(), reqA) }()
+				<-src.entered
+				require.NoError(t, test.change(t, c))
+				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+				require.False(t, (<-result).Stored)
+				if test.stored == "" {
+					requireNothingStored(t, c, reqA.Key)
+				} else {
+					requireStored(t, c, reqA.Key, test.stored)
+					require.Equal(t, test.stored, route.Lookup(t.Context(), reqA).Record.Text())
+				}
+			})
+		})
+	}
+}
+
+func TestALeavingClientDoesNotEndTheLoad(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		type valueKey struct{}
+		src := newGate()
+		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		ctx, leave := context.WithCancel(context.WithValue(t.Context(), valueKey{}, "value"))
+		result := make(chan cache.Result)
+		go func() { result <- route.Lookup(ctx, reqA) }()
+		loadCtx := <-src.entered
+		leave()
+		r := <-result
+		require.Equal(t, cache.OutcomeError, r.Outcome)
+		require.ErrorIs(t, r.Err, context.Canceled)
+
+		require.NoError(t, loadCtx.Err(), "the load goes on")
+		require.Equal(t, "value", loadCtx.Value(valueKey{}))
+		_, bounded := loadCtx.Deadline()
+		require.True(t, bounded)
+		src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+		require.Eventually(t, func() bool { return get(t, c, reqA.Key).Record != nil }, 10*time.Second, time.Millisecond)
+	})
+}

@@ -1,0 +1,192 @@
+// Sources and stores that do what a test tells them, and caches over them.
+
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
+)
+
+var errExpected = errors.New("expected")
+
+// source is one that tests program.
+type source struct {
+	load  func(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error)
+	loads atomic.Int32
+}
+
+func (s *source) Name() string { return "test" }
+
+func (s *source) Load(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
+	s.loads.Add(1)
+	return s.load(ctx, req, old)
+}
+
+// answering is a source that always says the same.
+func answering(loaded cache.Loaded, err error) *source {
+	return &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { return loaded, err }}
+}
+
+// saying is a source that has one record.
+func saying(t *testing.T, text string) *source {
+	return answering(cache.Loaded{Record: decode(t, text)}, nil)
+}
+
+// gate is a source that says in entered when it is asked, and answers what it
+// is given.
+type gate struct {
+	source
+	entered chan context.Context
+	answer  chan cache.Loaded
+}
+
+func newGate() *gate {
+	g := &gate{entered: make(chan context.Context, 1000), answer: make(chan cache.Loaded)}
+	g.load = func(ctx context.Context, _ cache.Request, _ *cache.Record) (cache.Loaded, error) {
+		g.entered <- ctx
+		return <-g.answer, nil
+	}
+	return g
+}
+
+// wrapped is a store whose calls tests change. It is none that peeks.
+type wrapped struct {
+	cache.Store
+	before func(ctx context.Context, call string) error
+
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func (w *wrapped) call(ctx context.Context, name string) error {
+	w.mu.Lock()
+	if w.calls == nil {
+		w.calls = make(map[string]int)
+	}
+	w.calls[name]++
+	w.mu.Unlock()
+	if w.before == nil {
+		return nil
+	}
+	return w.before(ctx, name)
+}
+
+func (w *wrapped) called(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls[name]
+}
+
+func (w *wrapped) Get(ctx context.Context, key string) (cache.Entry, error) {
+	if err := w.call(ctx, "get"); err != nil {
+		return cache.Entry{}, err
+	}
+	return w.Store.Get(ctx, key)
+}
+
+func (w *wrapped) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
+	if err := w.call(ctx, "acquire"); err != nil {
+		return "", cache.Entry{}, err
+	}
+	return w.Store.Acquire(ctx, key, old, ttl)
+}
+
+func (w *wrapped) Fill(ctx context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
+	if err := w.call(ctx, "fill"); err != nil {
+		return false, err
+	}
+	return w.Store.Fill(ctx, key, token, old, record, ttl)
+}
+
+func (w *wrapped) Release(ctx context.Context, key, token string) error {
+	if err := w.call(ctx, "release"); err != nil {
+		return err
+	}
+	return w.Store.Release(ctx, key, token)
+}
+
+func (w *wrapped) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	if err := w.call(ctx, "touch"); err != nil {
+		return false, err
+	}
+	return w.Store.Touch(ctx, key, ttl)
+}
+
+func newStore(t testing.TB) *memory.Store {
+	t.Helper()
+	store, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	return store
+}
+
+func newCache(t testing.TB, store cache.Store) *cache.Cache {
+	t.Helper()
+	c := cache.New(store, cache.NewStats())
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c
+}
+
+// newRoute makes a route; what the options leave out is as for sessions.
+func newRoute(t testing.TB, c *cache.Cache, options cache.RouteOptions) *cache.Route {
+	t.Helper()
+	if options.Name == "" {
+		options.Name = "route"
+	}
+	if options.Family == "" {
+		options.Family = cache.Session
+	}
+	if options.TTL == 0 {
+		options.TTL = time.Hour
+	}
+	route, err := c.Route(options)
+	require.NoError(t, err)
+	return route
+}
+
+var reqA = cache.Request{Key: "key:a", ID: "a"}
+
+// bothWays runs a test over a store that peeks and over one that does not.
+func bothWays(t *testing.T, test func(t *testing.T, c *cache.Cache)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("peeking", func(t *testing.T) {
+		t.Parallel()
+		test(t, newCache(t, newStore(t)))
+	})
+	t.Run("shared", func(t *testing.T) {
+		t.Parallel()
+		test(t, newCache(t, &wrapped{Store: newStore(t)}))
+	})
+}
+
+func get(t *testing.T, c *cache.Cache, key string) cache.Entry {
+	t.Helper()
+	entry, err := c.Get(t.Context(), key)
+	require.NoError(t, err)
+	return entry
+}
+
+func requireStored(t *testing.T, c *cache.Cache, key, text string) {
+	t.Helper()
+	entry := get(t, c, key)
+	require.NotNil(t, entry.Record, "nothing is stored")
+	require.Equal(t, text, entry.Record.Text())
+}
+
+func requireNothingStored(t *testing.T, c *cache.Cache, key string) {
+	t.Helper()
+	require.Nil(t, get(t, c, key).Record)
+	token, _, err := c.Store().Acquire(t.Context(), key, nil, time.Hour)
+	require.NoError(t, err)
+	require.NotEmpty(t, token, "no lease is left behind")
+	require.NoError(t, c.Store().Release(t.Context(), key, token))
+}
