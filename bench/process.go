@@ -122,12 +122,24 @@ func (n *nursery) endAll() {
 	n.running = nil
 }
 
-// freeAddr finds an address of this machine that nobody listens on now.
+// given are the addresses that freeAddr has found.
+var given sync.Map
+
+// freeAddr finds an address of this machine that nobody listens on now, each
+// time another one: two listeners of one Caddy would share a port without a
+// word.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", fmt.Errorf("looking for a free port: %w", err)
+		}
+		addr := l.Addr().String()
+		if err := l.Close(); err != nil {
+			return "", fmt.Errorf("looking for a free port: %w", err)
+		}
+		if _, known := given.LoadOrStore(addr, true); !known {
+			return addr, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
