@@ -233,10 +233,10 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Lead sets what the configurations of this process share as this one, the
+// ApplyShared sets what the configurations of this process share as this one, the
 // newest, wants it.
-func (a *App) Lead(stats *cache.Stats) {
-	stats.KeepRoutes(a.names.Taken())
+func (a *App) ApplyShared(stats *cache.Stats) {
+	stats.RetainRoutes(a.names.Taken())
 	if store, ok := a.Cache().Store().(*memory.Store); ok {
 		_ = store.Adjust(a.memory) // which Provision has found right
 	}

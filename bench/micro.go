@@ -43,8 +43,8 @@ func (b *bench) nearHits(ctx context.Context, r *results) error {
 		return err
 	}
 	defer c.Close()
-	c.KeepNear(near.Options{TTL: time.Hour})
-	route, err := c.Route(cache.RouteOptions{
+	c.EnableNear(near.Options{TTL: time.Hour})
+	route, err := c.NewLookup(cache.LookupOptions{
 		Name: "hits", Family: "session", KeyPrefix: "hit:", TTL: time.Hour, Strict: true, ExpiresAt: true,
 	})
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *bench) nearHits(ctx context.Context, r *results) error {
 	}
 	at := 0
 	lookUp := func() {
-		route.Lookup(ctx, requests[at%nearKeys])
+		route.Find(ctx, requests[at%nearKeys])
 		at++
 	}
 	allocations := testing.AllocsPerRun(1000, lookUp)
@@ -87,7 +87,7 @@ func (b *bench) nearHits(ctx context.Context, r *results) error {
 }
 
 // fillNear makes copies of records, and waits until each is used.
-func fillNear(ctx context.Context, c *cache.Cache, route *cache.Route, bare *otter.Cache[string, *cache.Record]) ([]cache.Request, error) {
+func fillNear(ctx context.Context, c *cache.Cache, route *cache.Lookup, bare *otter.Cache[string, *cache.Record]) ([]cache.Request, error) {
 	requests := make([]cache.Request, nearKeys)
 	for i := range requests {
 		requests[i].Key = fmt.Sprintf("hit:%064d", i)
@@ -108,7 +108,7 @@ func fillNear(ctx context.Context, c *cache.Cache, route *cache.Route, bare *ott
 		}
 		near = 0
 		for _, request := range requests {
-			if result := route.Lookup(ctx, request); result.From == "near" {
+			if result := route.Find(ctx, request); result.From == "near" {
 				near++
 			}
 		}

@@ -35,18 +35,18 @@ func BenchmarkHit(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			c := newCache(b, store())
-			c.KeepNear(near.Options{})
-			route := newRoute(b, c, cache.RouteOptions{Sliding: true, ExpiresAt: true})
+			c.EnableNear(near.Options{})
+			route := newRoute(b, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
 			keys := benchmarkKeys()
 			for _, key := range keys {
 				require.NoError(b, c.Set(b.Context(), key, decode(b, benchmarkText), time.Hour))
-				route.Lookup(b.Context(), cache.Request{Key: key})
+				route.Find(b.Context(), cache.Request{Key: key})
 			}
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				ctx := b.Context()
 				for i := 0; pb.Next(); i++ {
-					if r := route.Lookup(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() || r.From != name {
+					if r := route.Find(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() || r.From != name {
 						b.Error("not a hit")
 					}
 				}
@@ -89,20 +89,20 @@ func BenchmarkOtter(b *testing.B) {
 
 // A lookup that finds nothing and has nobody to ask.
 func BenchmarkAbsent(b *testing.B) {
-	route := newRoute(b, newCache(b, newStore(b)), cache.RouteOptions{})
+	route := newRoute(b, newCache(b, newStore(b)), cache.LookupOptions{})
 	b.ReportAllocs()
 	for b.Loop() {
-		route.Lookup(b.Context(), reqA)
+		route.Find(b.Context(), reqA)
 	}
 }
 
 // A lookup that is filled from a source that takes no time.
 func BenchmarkFill(b *testing.B) {
 	c := newCache(b, newStore(b))
-	route := newRoute(b, c, cache.RouteOptions{Source: answering(cache.Loaded{Record: decode(b, benchmarkText)}, nil)})
+	route := newRoute(b, c, cache.LookupOptions{Source: answering(cache.Loaded{Record: decode(b, benchmarkText)}, nil)})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		route.Lookup(b.Context(), cache.Request{Key: fmt.Sprint("key:", i)})
+		route.Find(b.Context(), cache.Request{Key: fmt.Sprint("key:", i)})
 	}
 }
 

@@ -43,10 +43,10 @@ func (c *Cache) Close() error {
 // Stats are the counters the cache counts into.
 func (c *Cache) Stats() *Stats { return c.stats }
 
-// Route is a way of looking records up: which they are and how long they live.
-type Route struct {
+// Lookup is a way of looking records up: which they are and how long they live.
+type Lookup struct {
 	cache    *Cache
-	options  RouteOptions
+	options  LookupOptions
 	counters *routeCounters
 	asked    *sourceCounters
 	valid    Revalidator // the source, where it is one
@@ -54,23 +54,23 @@ type Route struct {
 	refreshBelow atomic.Int64
 }
 
-// Route returns a route over the cache.
-func (c *Cache) Route(options RouteOptions) (*Route, error) {
+// NewLookup returns a route over the cache.
+func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 	options.setDefaults()
 	if err := options.validate(); err != nil {
 		return nil, fmt.Errorf("route %s: %w", options.Name, err)
 	}
-	rt := &Route{cache: c, options: options, counters: c.stats.route(options.Name, options.Family)}
+	l := &Lookup{cache: c, options: options, counters: c.stats.route(options.Name, options.Family)}
 	if options.Source != nil {
-		rt.asked = c.stats.source(options.Source.Name())
-		rt.valid, _ = options.Source.(Revalidator)
-		rt.refreshBelow.Store(int64(options.TTL / refreshPart))
+		l.asked = c.stats.source(options.Source.Name())
+		l.valid, _ = options.Source.(Revalidator)
+		l.refreshBelow.Store(int64(options.TTL / refreshPart))
 	}
-	c.watch(options.KeyPrefix)
+	c.watchPrefix(options.KeyPrefix)
 	if staler, ok := c.store.(Staler); ok {
-		staler.KeepStale(options.StaleIfError)
+		staler.RetainStale(options.StaleIfError)
 	}
-	return rt, nil
+	return l, nil
 }
 
 // Outcome is what a lookup came to.
@@ -114,57 +114,57 @@ func (r *Result) OK() bool {
 		(r.Outcome == OutcomeHit || r.Outcome == OutcomeStale || r.Outcome == OutcomeMiss)
 }
 
-// Lookup finds the record of a request, and counts what it came to. It does
+// Find finds the record of a request, and counts what it came to. It does
 // not return before it knows, unless ctx ends; what it has started by then
 // goes on for those who ask next.
-func (rt *Route) Lookup(ctx context.Context, req Request) Result {
-	r := rt.lookup(ctx, req)
-	rt.counters.add(&r)
+func (l *Lookup) Find(ctx context.Context, req Request) Result {
+	r := l.find(ctx, req)
+	l.counters.add(&r)
 	return r
 }
 
-func (rt *Route) lookup(ctx context.Context, req Request) Result {
-	c, now := rt.cache, time.Now()
+func (l *Lookup) find(ctx context.Context, req Request) Result {
+	c, now := l.cache, time.Now()
 	switch {
 	case c.peeker != nil:
 		if entry, ok := c.peeker.Peek(req.Key, now); ok {
-			if r, ok := rt.hit(ctx, req, entry, c.store.Name(), now); ok {
+			if r, ok := l.hit(ctx, req, entry, c.store.Name(), now); ok {
 				return r
 			}
 		}
 	case c.near != nil:
-		if copied, ok := c.near.Peek(req.Key, rt.options.Strict, now); ok {
-			if r, ok := rt.hit(ctx, req, Entry(copied), fromNear, now); ok {
+		if copied, ok := c.near.Peek(req.Key, l.options.Strict, now); ok {
+			if r, ok := l.hit(ctx, req, Entry(copied), fromNear, now); ok {
 				return r
 			}
 		}
 	}
-	return rt.get(ctx, req)
+	return l.get(ctx, req)
 }
 
 // get is lookup for what this process does not have.
-func (rt *Route) get(ctx context.Context, req Request) Result {
-	b := &budget{left: rt.options.LookupTimeout}
+func (l *Lookup) get(ctx context.Context, req Request) Result {
+	b := &budget{left: l.options.LookupTimeout}
 	var entry Entry
-	ticket := rt.cache.ticket(req.Key, rt.options.Strict)
+	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		entry, err = rt.cache.store.Get(ctx, req.Key)
+		entry, err = l.cache.store.Get(ctx, req.Key)
 		return err
 	})
 	switch {
 	case errors.Is(err, ErrInvalidRecord):
 		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
-		return rt.getWithoutStore(ctx, req, err)
+		return l.getWithoutStore(ctx, req, err)
 	}
 	now := time.Now()
 	ticket.Keep(near.Copy[*Record](entry), now)
-	if r, ok := rt.hit(ctx, req, entry, rt.cache.store.Name(), now); ok {
+	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		return r
 	}
-	r := rt.miss(ctx, req, entry.Record, b)
+	r := l.miss(ctx, req, entry.Record, b)
 	if r.Outcome == OutcomeError {
-		if stale, ok := rt.stale(ctx, req); ok {
+		if stale, ok := l.stale(ctx, req); ok {
 			return stale
 		}
 	}
@@ -173,23 +173,23 @@ func (rt *Route) get(ctx context.Context, req Request) Result {
 
 // getWithoutStore is get where the store cannot be asked, and nothing can be
 // filled: an old copy, else the source.
-func (rt *Route) getWithoutStore(ctx context.Context, req Request, err error) Result {
-	if r, ok := rt.stale(ctx, req); ok {
+func (l *Lookup) getWithoutStore(ctx context.Context, req Request, err error) Result {
+	if r, ok := l.stale(ctx, req); ok {
 		return r
 	}
-	if rt.options.Source == nil {
+	if l.options.Source == nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
-	return rt.miss(ctx, req, nil, &budget{})
+	return l.miss(ctx, req, nil, &budget{})
 }
 
 // hit makes a result of a cached entry, if it still holds.
-func (rt *Route) hit(ctx context.Context, req Request, entry Entry, from string, now time.Time) (Result, bool) {
+func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string, now time.Time) (Result, bool) {
 	record := entry.Record
 	if record == nil {
 		return Result{}, false
 	}
-	if !rt.holds(ctx, req, record, now) {
+	if !l.holds(ctx, req, record, now) {
 		return Result{}, false
 	}
 	r := Result{Record: record, Hit: true, From: from, TTL: entry.TTL(now)}
@@ -200,36 +200,36 @@ func (rt *Route) hit(ctx context.Context, req Request, entry Entry, from string,
 		r.Outcome = OutcomeDenied
 	default:
 		r.Outcome = OutcomeHit
-		if rt.options.Sliding {
-			rt.slide(ctx, req.Key, record, r.TTL, now)
-		} else if rt.refreshable(r.TTL) {
-			rt.refresh(ctx, req, record)
+		if l.options.Sliding {
+			l.slide(ctx, req.Key, record, r.TTL, now)
+		} else if l.refreshable(r.TTL) {
+			l.refresh(ctx, req, record)
 		}
 	}
 	return r, true
 }
 
 // holds tells whether a cached record is still true.
-func (rt *Route) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
-	return !rt.expired(record, now) && (rt.valid == nil || rt.valid.Valid(ctx, req, record, now))
+func (l *Lookup) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
+	return !l.expired(record, now) && (l.valid == nil || l.valid.Valid(ctx, req, record, now))
 }
 
 // expired tells whether the record's own expires_at has passed.
-func (rt *Route) expired(record *Record, now time.Time) bool {
-	return rt.options.ExpiresAt && record.expires != 0 && record.expires <= now.UnixNano()
+func (l *Lookup) expired(record *Record, now time.Time) bool {
+	return l.options.ExpiresAt && record.expires != 0 && record.expires <= now.UnixNano()
 }
 
 // slide extends the TTL of a record in the background, if a tenth of it is gone.
-func (rt *Route) slide(ctx context.Context, key string, record *Record, left time.Duration, now time.Time) {
-	full := rt.capTTL(rt.options.TTL, record, now)
-	if left == NoExpiry || left >= full-rt.options.TTL/10 {
+func (l *Lookup) slide(ctx context.Context, key string, record *Record, left time.Duration, now time.Time) {
+	full := l.capTTL(l.options.TTL, record, now)
+	if left == NoExpiry || left >= full-l.options.TTL/10 {
 		return
 	}
 	detached := context.WithoutCancel(ctx) // a closure over ctx would put it on the heap at every hit
-	rt.cache.touches.start(key, nil, func() Result {
-		b := &budget{left: rt.options.LookupTimeout}
+	l.cache.touches.start(key, nil, func() Result {
+		b := &budget{left: l.options.LookupTimeout}
 		return Result{Err: b.spend(detached, func(ctx context.Context) error {
-			_, err := rt.cache.store.Touch(ctx, key, full)
+			_, err := l.cache.store.Touch(ctx, key, full)
 			return err
 		})}
 	})
@@ -237,20 +237,20 @@ func (rt *Route) slide(ctx context.Context, key string, record *Record, left tim
 
 // miss asks the source, one load per key at a time. old is what a cache had
 // and does not hold any more.
-func (rt *Route) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
-	source := rt.options.Source
+func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
+	source := l.options.Source
 	if source == nil {
 		return Result{Outcome: OutcomeAbsent}
 	}
 	detached := context.WithoutCancel(ctx)
-	load := func() Result { return rt.load(detached, req, old, b) }
-	r, joined := rt.cache.loads.do(ctx, req.Key, source, load)
+	load := func() Result { return l.load(detached, req, old, b) }
+	r, joined := l.cache.loads.do(ctx, req.Key, source, load)
 	if joined && r.overtaken {
 		// the change may have come before this lookup, from another node
-		r, joined = rt.cache.loads.do(ctx, req.Key, source, load)
+		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
 	}
 	if joined {
-		rt.asked.coalesced.Add(1)
+		l.asked.coalesced.Add(1)
 	}
 	return r
 }
@@ -258,23 +258,23 @@ func (rt *Route) miss(ctx context.Context, req Request, old *Record, b *budget) 
 // load fills a key from the source, under the key's lease. Without the lease
 // (the store is out of reach, or somebody else loads for too long) it asks for
 // itself and fills nothing.
-func (rt *Route) load(ctx context.Context, req Request, old *Record, b *budget) Result {
-	token, filled := rt.lease(ctx, req.Key, old, b)
-	if r, ok := rt.hit(ctx, req, filled, rt.cache.store.Name(), time.Now()); ok {
+func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget) Result {
+	token, filled := l.lease(ctx, req.Key, old, b)
+	if r, ok := l.hit(ctx, req, filled, l.cache.store.Name(), time.Now()); ok {
 		return r
 	}
-	return rt.loadUnder(ctx, req, token, old, b)
+	return l.loadUnder(ctx, req, token, old, b)
 }
 
 // loadUnder asks the source, and fills the key under a lease unless that is "".
-func (rt *Route) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget) (r Result) {
+func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget) (r Result) {
 	defer func() {
 		if !r.Stored { // also where the source panics
-			rt.release(ctx, req.Key, token, b)
+			l.release(ctx, req.Key, token, b)
 		}
 	}()
 	started := time.Now()
-	loaded, err := rt.ask(ctx, req, old)
+	loaded, err := l.ask(ctx, req, old)
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
@@ -283,13 +283,13 @@ func (rt *Route) loadUnder(ctx context.Context, req Request, token string, old *
 	}
 	r = Result{Record: loaded.Record, Outcome: OutcomeMiss}
 	switch {
-	case loaded.Record.state == Absent, rt.expired(loaded.Record, time.Now()):
+	case loaded.Record.state == Absent, l.expired(loaded.Record, time.Now()):
 		r.Outcome = OutcomeAbsent
 	case loaded.Record.state == Denied:
 		r.Outcome = OutcomeDenied
 	}
 	if token != "" && !loaded.NoStore {
-		rt.fill(ctx, req, token, old, loaded, started, b, &r)
+		l.fill(ctx, req, token, old, loaded, started, b, &r)
 	}
 	return r
 }
@@ -302,12 +302,12 @@ const (
 
 // lease waits until it has the key's lease, or somebody else has filled the
 // key, or it has waited for as long as a load may take.
-func (rt *Route) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry) {
-	ctx, cancel := context.WithTimeout(ctx, rt.options.LoadTimeout)
+func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry) {
+	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
 	for poll := leasePollMin; ; poll = min(leasePollMax, poll*3/2) {
 		err := b.spend(ctx, func(ctx context.Context) (err error) {
-			token, now, err = rt.cache.store.Acquire(ctx, key, old, rt.options.LoadTimeout)
+			token, now, err = l.cache.store.Acquire(ctx, key, old, l.options.LoadTimeout)
 			return err
 		})
 		if err != nil {
@@ -324,48 +324,48 @@ func (rt *Route) lease(ctx context.Context, key string, old *Record, b *budget) 
 	}
 }
 
-func (rt *Route) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
-	ctx, cancel := context.WithTimeout(ctx, rt.options.LoadTimeout)
+func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
 	started := time.Now()
-	loaded, err := rt.options.Source.Load(ctx, req, old)
-	rt.cache.stats.SourceLatency.Observe(time.Since(started))
-	rt.asked.requests.Add(1)
+	loaded, err := l.options.Source.Load(ctx, req, old)
+	l.cache.stats.SourceLatency.Observe(time.Since(started))
+	l.asked.requests.Add(1)
 	switch {
 	case err != nil:
 	case loaded.Record == nil && loaded.Response == nil:
 		err = errors.New("it answered neither a record nor a response")
-	case loaded.Record != nil && loaded.Record.Size() > rt.options.MaxValueSize:
-		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, rt.options.MaxValueSize)
+	case loaded.Record != nil && loaded.Record.Size() > l.options.MaxValueSize:
+		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, l.options.MaxValueSize)
 	}
 	if err != nil {
-		rt.asked.errors.Add(1)
+		l.asked.errors.Add(1)
 		return Loaded{}, &SourceError{err}
 	}
 	return loaded, nil
 }
 
 // fill stores what was loaded, if it may be, and notes in r what came of it.
-func (rt *Route) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, started time.Time, b *budget, r *Result) {
-	ttl := rt.options.TTL
+func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, started time.Time, b *budget, r *Result) {
+	ttl := l.options.TTL
 	if loaded.Record.state != Found {
-		ttl = rt.options.NegativeTTL
+		ttl = l.options.NegativeTTL
 	}
 	ttl = jitter(ttl)
 	if loaded.MaxTTL > 0 {
 		ttl = min(ttl, loaded.MaxTTL)
 	}
-	ttl = rt.capTTL(ttl, loaded.Record, time.Now())
+	ttl = l.capTTL(ttl, loaded.Record, time.Now())
 	if ttl < MinTTL {
 		return
 	}
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
 		// The tags come first: who drops one after this finds the key, and
 		// ends its lease; who dropped one before this is heard of here.
-		if ok, err := rt.tag(ctx, req, loaded.Record, ttl, started); err != nil || !ok {
+		if ok, err := l.tag(ctx, req, loaded.Record, ttl, started); err != nil || !ok {
 			return err
 		}
-		r.Stored, err = rt.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, ttl)
+		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, ttl)
 		return err
 	})
 	switch {
@@ -373,39 +373,39 @@ func (rt *Route) fill(ctx context.Context, req Request, token string, old *Recor
 		r.Stored = false
 	case r.Stored:
 		r.TTL = ttl
-		rt.filled(loaded.Record, ttl)
-		rt.cache.changed(req.Key)
+		l.filled(loaded.Record, ttl)
+		l.cache.changed(req.Key)
 	default:
 		r.overtaken = true
 	}
 }
 
 // tag files a record under its tags, and tells whether it may be filled.
-func (rt *Route) tag(ctx context.Context, req Request, record *Record, ttl time.Duration, started time.Time) (bool, error) {
-	if rt.options.Tags == nil || record.state != Found {
+func (l *Lookup) tag(ctx context.Context, req Request, record *Record, ttl time.Duration, started time.Time) (bool, error) {
+	if l.options.Tags == nil || record.state != Found {
 		return true, nil
 	}
-	tags := rt.options.Tags(req, record)
+	tags := l.options.Tags(req, record)
 	if len(tags) == 0 {
 		return true, nil
 	}
-	return rt.cache.store.Tag(ctx, req.Key, tags, ttl, started)
+	return l.cache.store.Tag(ctx, req.Key, tags, ttl, started)
 }
 
 // release lets others load at once instead of when the lease expires.
-func (rt *Route) release(ctx context.Context, key, token string, b *budget) {
+func (l *Lookup) release(ctx context.Context, key, token string, b *budget) {
 	if token == "" {
 		return
 	}
 	// a failure costs the others a wait, and nobody can do anything about it
 	_ = b.spend(ctx, func(ctx context.Context) error {
-		return rt.cache.store.Release(ctx, key, token)
+		return l.cache.store.Release(ctx, key, token)
 	})
 }
 
 // capTTL keeps a TTL from reaching beyond the record's own expires_at.
-func (rt *Route) capTTL(ttl time.Duration, record *Record, now time.Time) time.Duration {
-	if rt.options.ExpiresAt && record.expires != 0 {
+func (l *Lookup) capTTL(ttl time.Duration, record *Record, now time.Time) time.Duration {
+	if l.options.ExpiresAt && record.expires != 0 {
 		ttl = min(ttl, time.Duration(record.expires-now.UnixNano()))
 	}
 	return ttl

@@ -17,14 +17,14 @@ import (
 func TestLookupOfWhatTheStoreHas(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := saying(t, `{"from":"source"}`)
-		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
 		for text, want := range map[string]cache.Outcome{
 			`{"name":"x"}`:   cache.OutcomeHit,
 			`null`:           cache.OutcomeAbsent,
 			`{"denied":403}`: cache.OutcomeDenied,
 		} {
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Hour)) // not in its last tenth, which would refresh it
-			r := route.Lookup(t.Context(), reqA)
+			r := route.Find(t.Context(), reqA)
 			require.Equal(t, want, r.Outcome)
 			require.Equal(t, text, r.Record.Text())
 			require.True(t, r.Hit)
@@ -40,7 +40,7 @@ func TestLookupOfWhatTheStoreHas(t *testing.T) {
 
 func TestLookupWithoutASource(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
-		r := newRoute(t, c, cache.RouteOptions{}).Lookup(t.Context(), reqA)
+		r := newRoute(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
 		require.Equal(t, cache.Result{Outcome: cache.OutcomeAbsent}, r)
 		require.False(t, r.OK())
 		requireNothingStored(t, c, reqA.Key)
@@ -63,8 +63,8 @@ func TestLookupOfWhatTheSourceHas(t *testing.T) {
 				assert.Nil(t, old)
 				return cache.Loaded{Record: decode(t, text)}, nil
 			}}
-			route := newRoute(t, c, cache.RouteOptions{Source: src, NegativeTTL: time.Minute})
-			r := route.Lookup(t.Context(), req)
+			route := newRoute(t, c, cache.LookupOptions{Source: src, NegativeTTL: time.Minute})
+			r := route.Find(t.Context(), req)
 			require.Equal(t, want.outcome, r.Outcome)
 			require.Equal(t, text, r.Record.Text())
 			require.False(t, r.Hit)
@@ -74,7 +74,7 @@ func TestLookupOfWhatTheSourceHas(t *testing.T) {
 			require.InEpsilon(t, want.ttl, r.TTL, 0.051)
 			require.InEpsilon(t, want.ttl, get(t, c, req.Key).TTL(time.Now()), 0.1)
 
-			r = route.Lookup(t.Context(), req)
+			r = route.Find(t.Context(), req)
 			require.Equal(t, want.next, r.Outcome)
 			require.True(t, r.Hit)
 			require.EqualValues(t, 1, src.loads.Load())
@@ -85,10 +85,10 @@ func TestLookupOfWhatTheSourceHas(t *testing.T) {
 func TestTTLsAreSpread(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, newStore(t))
-	route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{}`)})
+	route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{}`)})
 	shortest, longest := time.Duration(math.MaxInt64), time.Duration(0)
 	for i := range 200 {
-		r := route.Lookup(t.Context(), cache.Request{Key: fmt.Sprint(i)})
+		r := route.Find(t.Context(), cache.Request{Key: fmt.Sprint(i)})
 		shortest, longest = min(shortest, r.TTL), max(longest, r.TTL)
 	}
 	require.GreaterOrEqual(t, shortest, 57*time.Minute)
@@ -123,9 +123,9 @@ func TestWhatTheSourceKeepsOutOfTheCache(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := answering(test.loaded, test.err)
-				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				route := newRoute(t, c, cache.LookupOptions{Source: src})
 				for range 2 {
-					require.Equal(t, test.want, route.Lookup(t.Context(), reqA))
+					require.Equal(t, test.want, route.Find(t.Context(), reqA))
 					requireNothingStored(t, c, reqA.Key)
 				}
 				require.EqualValues(t, 2, src.loads.Load())
@@ -142,8 +142,8 @@ func TestASourceThatBreaksIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { return load(), nil }}
-				route := newRoute(t, c, cache.RouteOptions{Source: src})
-				r := route.Lookup(t.Context(), reqA)
+				route := newRoute(t, c, cache.LookupOptions{Source: src})
+				r := route.Find(t.Context(), reqA)
 				require.Equal(t, cache.OutcomeError, r.Outcome)
 				require.Error(t, r.Err)
 				require.False(t, r.OK())
@@ -155,10 +155,10 @@ func TestASourceThatBreaksIsAnError(t *testing.T) {
 
 func TestTheSourceCapsTheTTL(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
-		route := newRoute(t, c, cache.RouteOptions{
+		route := newRoute(t, c, cache.LookupOptions{
 			Source: answering(cache.Loaded{Record: decode(t, `{}`), MaxTTL: time.Minute}, nil),
 		})
-		r := route.Lookup(t.Context(), reqA)
+		r := route.Find(t.Context(), reqA)
 		require.True(t, r.Stored)
 		require.Equal(t, time.Minute, r.TTL)
 		require.LessOrEqual(t, get(t, c, reqA.Key).TTL(time.Now()), time.Minute)
@@ -174,17 +174,17 @@ func TestARecordPastItsTimeIsMissing(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		past := expiringAt(t, time.Now().Add(-time.Second))
 		require.NoError(t, c.Set(t.Context(), reqA.Key, past, time.Hour))
-		aware := newRoute(t, c, cache.RouteOptions{ExpiresAt: true})
-		unaware := newRoute(t, c, cache.RouteOptions{})
-		r := aware.Lookup(t.Context(), reqA)
+		aware := newRoute(t, c, cache.LookupOptions{ExpiresAt: true})
+		unaware := newRoute(t, c, cache.LookupOptions{})
+		r := aware.Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
 		require.False(t, r.Hit)
-		require.Equal(t, cache.OutcomeHit, unaware.Lookup(t.Context(), reqA).Outcome)
+		require.Equal(t, cache.OutcomeHit, unaware.Find(t.Context(), reqA).Outcome)
 
 		soon := expiringAt(t, time.Now().Add(100*time.Millisecond))
 		require.NoError(t, c.Set(t.Context(), reqA.Key, soon, time.Hour))
 		require.Eventually(t, func() bool {
-			return aware.Lookup(t.Context(), reqA).Outcome == cache.OutcomeAbsent
+			return aware.Find(t.Context(), reqA).Outcome == cache.OutcomeAbsent
 		}, 10*time.Second, time.Millisecond)
 	})
 }
@@ -198,8 +198,8 @@ func TestARecordPastItsTimeIsReplacedFromTheSource(t *testing.T) {
 			assert.Equal(t, past.Text(), old.Text())
 			return cache.Loaded{Record: fresh}, nil
 		}}
-		route := newRoute(t, c, cache.RouteOptions{Source: src, ExpiresAt: true})
-		r := route.Lookup(t.Context(), reqA)
+		route := newRoute(t, c, cache.LookupOptions{Source: src, ExpiresAt: true})
+		r := route.Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeMiss, r.Outcome)
 		require.True(t, r.Stored)
 		require.LessOrEqual(t, r.TTL, time.Minute, "it is not kept beyond its time")
@@ -211,8 +211,8 @@ func TestARecordPastItsTimeIsReplacedFromTheSource(t *testing.T) {
 func TestARecordPastItsTimeFromTheSourceIsAbsent(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		past := expiringAt(t, time.Now().Add(-time.Second))
-		route := newRoute(t, c, cache.RouteOptions{Source: answering(cache.Loaded{Record: past}, nil), ExpiresAt: true})
-		r := route.Lookup(t.Context(), reqA)
+		route := newRoute(t, c, cache.LookupOptions{Source: answering(cache.Loaded{Record: past}, nil), ExpiresAt: true})
+		r := route.Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
 		require.False(t, r.OK())
 		require.False(t, r.Stored)
@@ -234,9 +234,9 @@ func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := &checked{source: saying(t, `{"n":1}`)}
 		src.valid.Store(true)
-		route := newRoute(t, c, cache.RouteOptions{Source: src})
-		require.Equal(t, cache.OutcomeMiss, route.Lookup(t.Context(), reqA).Outcome)
-		require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		require.Equal(t, cache.OutcomeMiss, route.Find(t.Context(), reqA).Outcome)
+		require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
 
 		src.valid.Store(false)
 		for _, text := range []string{`{"n":2}`, `null`, `{"n":3}`} {
@@ -245,7 +245,7 @@ func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
 				assert.Equal(t, before, old.Text())
 				return cache.Loaded{Record: decode(t, text)}, nil
 			}
-			r := route.Lookup(t.Context(), reqA)
+			r := route.Find(t.Context(), reqA)
 			require.False(t, r.Hit)
 			require.True(t, r.Stored)
 			requireStored(t, c, reqA.Key, text)
@@ -257,13 +257,13 @@ func TestUsingASessionExtendsIt(t *testing.T) {
 	t.Parallel()
 	store := &wrapped{Store: newStore(t)}
 	c := newCache(t, store)
-	route := newRoute(t, c, cache.RouteOptions{Sliding: true, ExpiresAt: true})
+	route := newRoute(t, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
 	set := func(record *cache.Record, ttl time.Duration) {
 		require.NoError(t, c.Set(t.Context(), reqA.Key, record, ttl))
 	}
 	lookups := func() {
 		for range 100 {
-			require.NotEqual(t, cache.OutcomeError, route.Lookup(t.Context(), reqA).Outcome)
+			require.NotEqual(t, cache.OutcomeError, route.Find(t.Context(), reqA).Outcome)
 		}
 	}
 
@@ -272,7 +272,7 @@ func TestUsingASessionExtendsIt(t *testing.T) {
 	require.Zero(t, store.called("touch"), "a tenth of the TTL is not gone yet")
 
 	set(decode(t, `{"n":1}`), 53*time.Minute)
-	require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+	require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
 	require.Eventually(t, func() bool {
 		return get(t, c, reqA.Key).TTL(time.Now()) > 59*time.Minute
 	}, 10*time.Second, time.Millisecond)
@@ -307,10 +307,10 @@ func TestSlidingDoesNotMakeAnyoneWait(t *testing.T) {
 		return nil
 	}}
 	c := newCache(t, store)
-	route := newRoute(t, c, cache.RouteOptions{Sliding: true})
+	route := newRoute(t, c, cache.LookupOptions{Sliding: true})
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Minute))
 	for range 100 {
-		require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+		require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
 	}
 	close(release)
 	require.Eventually(t, func() bool {
@@ -323,9 +323,9 @@ func TestARouteWithoutSlidingExtendsNothing(t *testing.T) {
 	t.Parallel()
 	store := &wrapped{Store: newStore(t)}
 	c := newCache(t, store)
-	route := newRoute(t, c, cache.RouteOptions{})
+	route := newRoute(t, c, cache.LookupOptions{})
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Minute))
-	require.Equal(t, cache.OutcomeHit, route.Lookup(t.Context(), reqA).Outcome)
+	require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
 	require.Zero(t, store.called("touch"))
 }
 
@@ -349,7 +349,7 @@ func TestAStoreOutOfReach(t *testing.T) {
 				return nil
 			}}
 			c := newCache(t, store)
-			r := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`)}).Lookup(t.Context(), reqA)
+			r := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`)}).Find(t.Context(), reqA)
 			require.Equal(t, cache.OutcomeMiss, r.Outcome)
 			require.True(t, r.OK())
 			require.False(t, r.Stored)
@@ -363,7 +363,7 @@ func TestAStoreOutOfReach(t *testing.T) {
 	t.Run("without a source", func(t *testing.T) {
 		t.Parallel()
 		c := newCache(t, &wrapped{Store: newStore(t), before: func(context.Context, string) error { return unavailable }})
-		r := newRoute(t, c, cache.RouteOptions{}).Lookup(t.Context(), reqA)
+		r := newRoute(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeError, r.Outcome)
 		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
 		require.False(t, r.OK())
@@ -376,7 +376,7 @@ func TestAStoredValueThatIsNoRecordIsAnError(t *testing.T) {
 		return fmt.Errorf("getting: %w", cache.ErrInvalidRecord)
 	}})
 	src := saying(t, `{"n":1}`)
-	r := newRoute(t, c, cache.RouteOptions{Source: src}).Lookup(t.Context(), reqA)
+	r := newRoute(t, c, cache.LookupOptions{Source: src}).Find(t.Context(), reqA)
 	require.Equal(t, cache.OutcomeError, r.Outcome)
 	require.ErrorIs(t, r.Err, cache.ErrInvalidRecord)
 	require.Zero(t, src.loads.Load(), "what somebody wrote is not papered over")
@@ -398,10 +398,10 @@ func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
 				return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
 			}}
 			c := newCache(t, store)
-			route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`), LookupTimeout: timeout, LoadTimeout: time.Hour})
+			route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LookupTimeout: timeout, LoadTimeout: time.Hour})
 			ctx, leave := context.WithCancel(t.Context())
 			started := time.Now()
-			r := route.Lookup(ctx, reqA)
+			r := route.Find(ctx, reqA)
 			leave()
 			require.GreaterOrEqual(t, time.Since(started), timeout)
 			require.Less(t, time.Since(started), 100*timeout)
@@ -417,7 +417,7 @@ func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
 			<-ctx.Done()
 			return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
 		}})
-		r := newRoute(t, c, cache.RouteOptions{LookupTimeout: timeout}).Lookup(t.Context(), reqA)
+		r := newRoute(t, c, cache.LookupOptions{LookupTimeout: timeout}).Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeError, r.Outcome)
 		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
 	})
@@ -434,7 +434,7 @@ func TestALeavingClientDoesNotCutARoundTripShort(t *testing.T) {
 	}}
 	c := newCache(t, store)
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Hour))
-	require.Equal(t, cache.OutcomeHit, newRoute(t, c, cache.RouteOptions{}).Lookup(ctx, reqA).Outcome)
+	require.Equal(t, cache.OutcomeHit, newRoute(t, c, cache.LookupOptions{}).Find(ctx, reqA).Outcome)
 }
 
 func TestEveryLookupIsCounted(t *testing.T) {
@@ -448,10 +448,10 @@ func TestEveryLookupIsCounted(t *testing.T) {
 			}
 			return cache.Loaded{}, errExpected
 		}}
-		route := newRoute(t, c, cache.RouteOptions{Source: src, Family: cache.FileMeta})
+		route := newRoute(t, c, cache.LookupOptions{Source: src, Family: cache.FileMeta})
 		for _, id := range []string{"found", "absent", "denied", "error"} {
 			for range 3 {
-				route.Lookup(t.Context(), cache.Request{Key: id, ID: id})
+				route.Find(t.Context(), cache.Request{Key: id, ID: id})
 			}
 		}
 		want := cache.Counts{TotalRequests: 12, Hits: 6, Misses: 6, Absent: 3, Denied: 3, Errors: 3, HitRate: 50}
@@ -474,12 +474,12 @@ func TestAClosedCacheKnowsNothing(t *testing.T) {
 			c := cache.New(store(newStore(t)), cache.NewStats())
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Hour))
 			src := saying(t, `{}`)
-			routes := []*cache.Route{
-				newRoute(t, c, cache.RouteOptions{}), newRoute(t, c, cache.RouteOptions{Source: src}),
+			routes := []*cache.Lookup{
+				newRoute(t, c, cache.LookupOptions{}), newRoute(t, c, cache.LookupOptions{Source: src}),
 			}
 			require.NoError(t, c.Close())
 			for _, route := range routes {
-				r := route.Lookup(t.Context(), reqA)
+				r := route.Find(t.Context(), reqA)
 				require.Equal(t, cache.OutcomeError, r.Outcome)
 				require.ErrorIs(t, r.Err, cache.ErrClosed)
 			}
@@ -493,9 +493,9 @@ func TestClosingWaitsForLoads(t *testing.T) {
 	store := &wrapped{Store: newStore(t)}
 	c := cache.New(store, cache.NewStats())
 	src := newGate()
-	route := newRoute(t, c, cache.RouteOptions{Source: src})
+	route := newRoute(t, c, cache.LookupOptions{Source: src})
 	result, closed := make(chan cache.Result, 1), make(chan error, 1)
-	go func() { result <- route.Lookup(t.Context(), reqA) }()
+	go func() { result <- route.Find(t.Context(), reqA) }()
 	<-src.entered
 	go func() { closed <- c.Close() }()
 	src.answer <- cache.Loaded{Record: decode(t, `{}`)}
@@ -506,7 +506,7 @@ func TestClosingWaitsForLoads(t *testing.T) {
 func TestRoutesWithBadOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, newStore(t))
-	for name, options := range map[string]cache.RouteOptions{
+	for name, options := range map[string]cache.LookupOptions{
 		"no name":              {TTL: time.Hour},
 		"no TTL":               {Name: "r"},
 		"a negative TTL":       {Name: "r", TTL: -time.Hour},
@@ -515,7 +515,7 @@ func TestRoutesWithBadOptionsAreRefused(t *testing.T) {
 		"a bad load timeout":   {Name: "r", TTL: time.Hour, LoadTimeout: -1},
 		"a bad lookup timeout": {Name: "r", TTL: time.Hour, LookupTimeout: time.Microsecond},
 	} {
-		_, err := c.Route(options)
+		_, err := c.NewLookup(options)
 		require.Error(t, err, name)
 	}
 }
@@ -525,14 +525,14 @@ func TestAHitAllocatesNothing(t *testing.T) {
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"name":"x"}`), 2*time.Hour))
 	src := &checked{source: saying(t, `{}`)}
 	src.valid.Store(true)
-	for name, options := range map[string]cache.RouteOptions{
+	for name, options := range map[string]cache.LookupOptions{
 		"plain":     {Name: "plain"},
 		"a session": {Name: "session", Sliding: true, ExpiresAt: true, Source: saying(t, `{}`)},
 		"a file":    {Name: "file", Source: src},
 	} {
 		route := newRoute(t, c, options)
 		require.Zero(t, testing.AllocsPerRun(10_000, func() {
-			if r := route.Lookup(t.Context(), reqA); !r.Hit {
+			if r := route.Find(t.Context(), reqA); !r.Hit {
 				t.Error("not a hit")
 			}
 		}), name)

@@ -20,9 +20,9 @@ type Watched interface {
 	Watch(prefix string, sink near.Sink)
 }
 
-// KeepNear makes the cache keep copies of records in this process, where the
+// EnableNear makes the cache keep copies of records in this process, where the
 // store tells of writes. It must be called before the first route is made.
-func (c *Cache) KeepNear(options near.Options) {
+func (c *Cache) EnableNear(options near.Options) {
 	if _, ok := c.store.(Watched); ok {
 		c.near = near.New[*Record](options)
 	}
@@ -36,7 +36,7 @@ func (c *Cache) Near() near.Stats {
 	return c.near.Stats()
 }
 
-func (c *Cache) watch(prefix string) {
+func (c *Cache) watchPrefix(prefix string) {
 	if c.near != nil {
 		c.store.(Watched).Watch(prefix, c.near)
 	}
@@ -69,28 +69,28 @@ func (c *Cache) changedAll() {
 
 // Staler is a [Store] that still has records for a while after they expired.
 type Staler interface {
-	// KeepStale keeps records for at least as long after they expired.
-	KeepStale(time.Duration)
+	// RetainStale keeps records for at least as long after they expired.
+	RetainStale(time.Duration)
 	// Stale finds a record that expired at most maxAge ago.
 	Stale(key string, maxAge time.Duration) (Entry, bool)
 }
 
 // stale finds an old record for a lookup that would end in an error otherwise.
-func (rt *Route) stale(ctx context.Context, req Request) (Result, bool) {
-	if rt.options.StaleIfError == 0 {
+func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
+	if l.options.StaleIfError == 0 {
 		return Result{}, false
 	}
 	var entry Entry
 	ok, now := false, time.Now()
-	if staler, is := rt.cache.store.(Staler); is {
-		entry, ok = staler.Stale(req.Key, rt.options.StaleIfError)
-	} else if rt.cache.near != nil {
+	if staler, is := l.cache.store.(Staler); is {
+		entry, ok = staler.Stale(req.Key, l.options.StaleIfError)
+	} else if l.cache.near != nil {
 		var copied near.Copy[*Record]
-		copied, ok = rt.cache.near.Stale(req.Key, rt.options.StaleIfError, now)
+		copied, ok = l.cache.near.Stale(req.Key, l.options.StaleIfError, now)
 		entry = Entry(copied)
 	}
 	// an old refusal or absence is no help
-	if !ok || entry.Record.state != Found || !rt.holds(ctx, req, entry.Record, now) {
+	if !ok || entry.Record.state != Found || !l.holds(ctx, req, entry.Record, now) {
 		return Result{}, false
 	}
 	r := Result{Outcome: OutcomeStale, Record: entry.Record, Hit: true, TTL: NoExpiry}

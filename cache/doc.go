@@ -14,14 +14,14 @@
 //     each of them passes, and what it tests is what store.go promises.
 //   - near/ are copies of shared records in this process, copies.go how lookups
 //     use them, and refresh.go what is asked for anew before it expires.
-//   - options.go has what can be chosen for a [Route], stats.go what is counted.
+//   - options.go has what can be chosen for a [Lookup], stats.go what is counted.
 //
 // A [Cache] owns its store and outlives the routes over it. [Stats] outlive
 // the cache.
 //
 // # The way of a lookup
 //
-// [Route.Lookup] goes on to the next step only where one has no answer.
+// [Lookup.Find] goes on to the next step only where one has no answer.
 //
 //  1. A [Peeker] is asked, or the copies of what a [Watched] store has. A hit
 //     ends here: without a lock, an allocation, a context or a goroutine. In

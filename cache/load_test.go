@@ -19,11 +19,11 @@ func TestManyLookupsAreOneLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		const n = 100
 		src := newGate()
-		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
 		var group sync.WaitGroup
 		for range n {
 			group.Go(func() {
-				r := route.Lookup(t.Context(), reqA)
+				r := route.Find(t.Context(), reqA)
 				assert.True(t, r.OK())
 				assert.Equal(t, `{"n":1}`, r.Record.Text())
 			})
@@ -46,10 +46,10 @@ func TestManyLookupsOnManyNodesAreOneLoad(t *testing.T) {
 	var group sync.WaitGroup
 	for range 5 {
 		c := newCache(t, &wrapped{Store: store})
-		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
 		for range 20 {
 			group.Go(func() {
-				r := route.Lookup(t.Context(), reqA)
+				r := route.Find(t.Context(), reqA)
 				assert.True(t, r.OK())
 				assert.Equal(t, `{"n":1}`, r.Record.Text())
 			})
@@ -66,9 +66,9 @@ func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
 		const loadTimeout = 50 * time.Millisecond
 		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
 		require.NoError(t, err)
-		route := newRoute(t, c, cache.RouteOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
+		route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
 		started := time.Now()
-		r := route.Lookup(t.Context(), reqA)
+		r := route.Find(t.Context(), reqA)
 		require.GreaterOrEqual(t, time.Since(started), loadTimeout)
 		require.Equal(t, cache.OutcomeMiss, r.Outcome)
 		require.False(t, r.Stored, "the right to fill is somebody else's")
@@ -84,9 +84,9 @@ func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
 	token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
 	require.NoError(t, err)
 	src := saying(t, `{"n":1}`)
-	route := newRoute(t, c, cache.RouteOptions{Source: src})
+	route := newRoute(t, c, cache.LookupOptions{Source: src})
 	results := make(chan cache.Result)
-	go func() { results <- route.Lookup(t.Context(), reqA) }()
+	go func() { results <- route.Find(t.Context(), reqA) }()
 	require.Eventually(t, func() bool { return store.called("acquire") > 3 }, 10*time.Second, time.Millisecond)
 	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), time.Hour)
 	require.NoError(t, err)
@@ -106,13 +106,13 @@ func TestAnInvalidationDuringALoadLeavesNothingStale(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := newGate()
-				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				route := newRoute(t, c, cache.LookupOptions{Source: src})
 				early, late := make(chan cache.Result), make(chan cache.Result)
-				go func() { early <- route.Lookup(t.Context(), reqA) }()
+				go func() { early <- route.Find(t.Context(), reqA) }()
 				<-src.entered
 				require.NoError(t, invalidate(c, t.Context()))
 
-				go func() { late <- route.Lookup(t.Context(), reqA) }()
+				go func() { late <- route.Find(t.Context(), reqA) }()
 				<-src.entered // it does not join a load that may be older than the invalidation
 				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
 				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
@@ -134,14 +134,14 @@ func TestAnInvalidationOnAnotherNodeIsHeeded(t *testing.T) {
 	shared := &wrapped{Store: newStore(t)}
 	here, there := newCache(t, shared), newCache(t, &wrapped{Store: shared.Store})
 	src := newGate()
-	route := newRoute(t, here, cache.RouteOptions{Source: src})
+	route := newRoute(t, here, cache.LookupOptions{Source: src})
 	early, late := make(chan cache.Result), make(chan cache.Result)
-	go func() { early <- route.Lookup(t.Context(), reqA) }()
+	go func() { early <- route.Find(t.Context(), reqA) }()
 	<-src.entered
 	_, err := there.Delete(t.Context(), reqA.Key)
 	require.NoError(t, err)
 
-	go func() { late <- route.Lookup(t.Context(), reqA) }()
+	go func() { late <- route.Find(t.Context(), reqA) }()
 	require.Eventually(t, func() bool { return shared.called("get") == 2 }, 10*time.Second, time.Millisecond)
 	src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
 	require.False(t, (<-early).Stored)
@@ -171,9 +171,9 @@ func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := newGate()
-				route := newRoute(t, c, cache.RouteOptions{Source: src})
+				route := newRoute(t, c, cache.LookupOptions{Source: src})
 				result := make(chan cache.Result)
-				go func() { result <- route.Lookup(t.Context(), reqA) }()
+				go func() { result <- route.Find(t.Context(), reqA) }()
 				<-src.entered
 				require.NoError(t, test.change(t, c))
 				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
@@ -182,7 +182,7 @@ func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
 					requireNothingStored(t, c, reqA.Key)
 				} else {
 					requireStored(t, c, reqA.Key, test.stored)
-					require.Equal(t, test.stored, route.Lookup(t.Context(), reqA).Record.Text())
+					require.Equal(t, test.stored, route.Find(t.Context(), reqA).Record.Text())
 				}
 			})
 		})
@@ -193,10 +193,10 @@ func TestALeavingClientDoesNotEndTheLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		type valueKey struct{}
 		src := newGate()
-		route := newRoute(t, c, cache.RouteOptions{Source: src})
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
 		ctx, leave := context.WithCancel(context.WithValue(t.Context(), valueKey{}, "value"))
 		result := make(chan cache.Result)
-		go func() { result <- route.Lookup(ctx, reqA) }()
+		go func() { result <- route.Find(ctx, reqA) }()
 		loadCtx := <-src.entered
 		leave()
 		r := <-result

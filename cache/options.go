@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Defaults of [RouteOptions].
+// Defaults of [LookupOptions].
 const (
 	DefaultLookupTimeout = 500 * time.Millisecond
 	DefaultNegativeTTL   = 30 * time.Second
 	DefaultLoadTimeout   = 5 * time.Second
 )
 
-// RouteOptions say how one route looks records up.
-type RouteOptions struct {
+// LookupOptions say how one route looks records up.
+type LookupOptions struct {
 	// Name of the route in statistics. Routes of one name share counters.
 	Name string
 	// Family of the records, for statistics.
@@ -55,7 +55,7 @@ type RouteOptions struct {
 	LookupTimeout time.Duration
 }
 
-func (o *RouteOptions) setDefaults() {
+func (o *LookupOptions) setDefaults() {
 	setDefault(&o.NegativeTTL, DefaultNegativeTTL)
 	setDefault(&o.LoadTimeout, DefaultLoadTimeout)
 	setDefault(&o.LookupTimeout, DefaultLookupTimeout)
@@ -70,7 +70,7 @@ func setDefault(d *time.Duration, value time.Duration) {
 	}
 }
 
-func (o *RouteOptions) validate() error {
+func (o *LookupOptions) validate() error {
 	var errs []error
 	if o.Name == "" {
 		errs = append(errs, errors.New("route has no name"))

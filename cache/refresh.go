@@ -13,35 +13,35 @@ const refreshPart = 10
 
 // refreshable tells whether a record with so much time left should be asked
 // for anew.
-func (rt *Route) refreshable(left time.Duration) bool {
-	return left != NoExpiry && rt.options.Source != nil && int64(left) < rt.refreshBelow.Load()
+func (l *Lookup) refreshable(left time.Duration) bool {
+	return left != NoExpiry && l.options.Source != nil && int64(left) < l.refreshBelow.Load()
 }
 
 // refresh asks the source in the background, if nobody in the fleet does
 // already. The record stays as it is where the source does not answer.
-func (rt *Route) refresh(ctx context.Context, req Request, old *Record) {
+func (l *Lookup) refresh(ctx context.Context, req Request, old *Record) {
 	detached := context.WithoutCancel(ctx)
-	rt.cache.refreshes.start(req.Key, rt.options.Source, func() Result {
-		b := &budget{left: rt.options.LookupTimeout}
+	l.cache.refreshes.start(req.Key, l.options.Source, func() Result {
+		b := &budget{left: l.options.LookupTimeout}
 		var token string
 		err := b.spend(detached, func(ctx context.Context) (err error) {
-			token, _, err = rt.cache.store.Acquire(ctx, req.Key, old, rt.options.LoadTimeout)
+			token, _, err = l.cache.store.Acquire(ctx, req.Key, old, l.options.LoadTimeout)
 			return err
 		})
 		if err != nil || token == "" {
 			return Result{Outcome: OutcomeError, Err: err}
 		}
-		return rt.loadUnder(detached, req, token, old, b)
+		return l.loadUnder(detached, req, token, old, b)
 	})
 }
 
 // filled learns how long records live in fact: a source may cap the TTL far
 // below the route's, and the last tenth of that is what counts then.
-func (rt *Route) filled(record *Record, ttl time.Duration) {
+func (l *Lookup) filled(record *Record, ttl time.Duration) {
 	if record.state == Found {
 		below := int64(ttl / refreshPart)
-		if below < rt.refreshBelow.Load() {
-			rt.refreshBelow.Store(below)
+		if below < l.refreshBelow.Load() {
+			l.refreshBelow.Store(below)
 		}
 	}
 }

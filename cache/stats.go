@@ -108,10 +108,10 @@ func (s *Stats) Snapshot() Snapshot {
 	return snap
 }
 
-// KeepRoutes forgets the counters of routes that are not among the names, so
+// RetainRoutes forgets the counters of routes that are not among the names, so
 // that reloads with ever new names cannot grow the statistics without bound.
 // Their families remember what they counted.
-func (s *Stats) KeepRoutes(names map[string]bool) {
+func (s *Stats) RetainRoutes(names map[string]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name := range s.routes {

@@ -138,7 +138,7 @@ func TestFamiliesRememberRoutesThatAreGone(t *testing.T) {
 	s.route("b", FileMeta).add(&Result{Outcome: OutcomeMiss})
 	require.Same(t, s.route("a", FileMeta), s.route("a", FileMeta), "routes of one name share counters")
 
-	s.KeepRoutes(map[string]bool{"b": true})
+	s.RetainRoutes(map[string]bool{"b": true})
 	snap := s.Snapshot()
 	require.NotContains(t, snap.Routes, "a")
 	require.Contains(t, snap.Routes, "b")

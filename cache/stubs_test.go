@@ -136,7 +136,7 @@ func newCache(t testing.TB, store cache.Store) *cache.Cache {
 }
 
 // newRoute makes a route; what the options leave out is as for sessions.
-func newRoute(t testing.TB, c *cache.Cache, options cache.RouteOptions) *cache.Route {
+func newRoute(t testing.TB, c *cache.Cache, options cache.LookupOptions) *cache.Lookup {
 	t.Helper()
 	if options.Name == "" {
 		options.Name = "route"
@@ -147,7 +147,7 @@ func newRoute(t testing.TB, c *cache.Cache, options cache.RouteOptions) *cache.R
 	if options.TTL == 0 {
 		options.TTL = time.Hour
 	}
-	route, err := c.Route(options)
+	route, err := c.NewLookup(options)
 	require.NoError(t, err)
 	return route
 }

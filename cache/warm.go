@@ -11,19 +11,19 @@ import (
 // it extends and refreshes nothing that is there; it leaves the near cache to
 // what is really asked for; and without the store it asks nobody, for nothing
 // could be kept.
-func (rt *Route) Warm(ctx context.Context, req Request) Result {
-	b := &budget{left: rt.options.LookupTimeout}
+func (l *Lookup) Warm(ctx context.Context, req Request) Result {
+	b := &budget{left: l.options.LookupTimeout}
 	var entry Entry
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		entry, err = rt.cache.store.Get(ctx, req.Key)
+		entry, err = l.cache.store.Get(ctx, req.Key)
 		return err
 	})
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
 	now := time.Now()
-	if entry.Record != nil && rt.holds(ctx, req, entry.Record, now) {
-		return Result{Outcome: OutcomeHit, Record: entry.Record, Hit: true, From: rt.cache.store.Name(), TTL: entry.TTL(now)}
+	if entry.Record != nil && l.holds(ctx, req, entry.Record, now) {
+		return Result{Outcome: OutcomeHit, Record: entry.Record, Hit: true, From: l.cache.store.Name(), TTL: entry.TTL(now)}
 	}
-	return rt.miss(ctx, req, entry.Record, b)
+	return l.miss(ctx, req, entry.Record, b)
 }

@@ -69,7 +69,7 @@ type Lookup struct {
 	kind     lookupKind
 	debug    debugLog
 	policy   *Policy
-	route    *cache.Route
+	route    *cache.Lookup
 	source   cache.Source
 	identity template.Template // of the ID
 	key      cache.KeyTemplate
@@ -117,7 +117,7 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 			*r.reaction = &r.standard
 		}
 	}
-	options := cache.RouteOptions{
+	options := cache.LookupOptions{
 		Name:          app.NameRoute(l.Name, kind.directive),
 		Family:        family.Name,
 		TTL:           family.TTL,
@@ -150,7 +150,7 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 		}
 		options.Tags = tagger.tags
 	}
-	if l.route, err = app.Cache().Route(options); err != nil {
+	if l.route, err = app.Cache().NewLookup(options); err != nil {
 		return err
 	}
 	app.Lookups().add(options.Name, l)

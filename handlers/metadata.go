@@ -187,7 +187,7 @@ func (m *FileMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 		return next.ServeHTTP(w, r)
 	}
 
-	result := m.route.Lookup(r.Context(), req)
+	result := m.route.Find(r.Context(), req)
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(statusClientClosed, context.Canceled)
 	}

@@ -340,7 +340,7 @@ func scripted(t *testing.T, m *FileMetadata, source cache.Source) {
 	m.ID = "1"
 	require.NoError(t, m.Provision(ctx))
 	require.NoError(t, m.Validate())
-	route, err := m.app.Cache().Route(cache.RouteOptions{Name: "scripted", Family: cache.FileMeta, TTL: 1e9, Source: source})
+	route, err := m.app.Cache().NewLookup(cache.LookupOptions{Name: "scripted", Family: cache.FileMeta, TTL: 1e9, Source: source})
 	require.NoError(t, err)
 	m.source, m.route = source, route
 }

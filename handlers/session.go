@@ -133,7 +133,7 @@ func (s *SessionLookup) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 		return caddyhttp.Error(http.StatusBadRequest, err)
 	}
 
-	result := s.route.Lookup(r.Context(), req)
+	result := s.route.Find(r.Context(), req)
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(statusClientClosed, context.Canceled)
 	}

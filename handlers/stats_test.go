@@ -28,10 +28,10 @@ func (f *sourceFunc) Load(ctx context.Context, _ cache.Request, _ *cache.Record)
 // lookups looks keys up through a route of the app.
 func lookups(t *testing.T, app *testApp, family string, source cache.Source, keys ...string) {
 	t.Helper()
-	route, err := app.cache.Route(cache.RouteOptions{Name: "my " + family, Family: family, TTL: time.Hour, Source: source})
+	route, err := app.cache.NewLookup(cache.LookupOptions{Name: "my " + family, Family: family, TTL: time.Hour, Source: source})
 	require.NoError(t, err)
 	for _, key := range keys {
-		route.Lookup(t.Context(), cache.Request{ID: key, Key: key})
+		route.Find(t.Context(), cache.Request{ID: key, Key: key})
 	}
 }
 

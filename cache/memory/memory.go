@@ -93,9 +93,9 @@ type Store struct {
 	started time.Time
 	state   atomic.Int32
 
-	// linger is how long records are kept after they expired, for those who
+	// staleFor is how long records are kept after they expired, for those who
 	// rather have an old answer than none.
-	linger atomic.Int64
+	staleFor atomic.Int64
 
 	expired, evicted atomic.Int64
 }
@@ -163,7 +163,7 @@ func weigh(key string, entry cache.Entry) uint32 {
 // remaining tells otter how long an entry is kept: as long as it says, and for
 // a while as stale.
 func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
-	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.linger.Load(), math.MaxInt64-e.Value.Expires))
+	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.staleFor.Load(), math.MaxInt64-e.Value.Expires))
 }
 
 // live tells whether an entry has not expired.
@@ -173,11 +173,11 @@ func liveAt(e cache.Entry, now time.Time) bool {
 	return e.Record != nil && e.Expires > now.UnixNano()
 }
 
-// KeepStale keeps records written from now on for as long after they expired.
-func (s *Store) KeepStale(d time.Duration) {
+// RetainStale keeps records written from now on for as long after they expired.
+func (s *Store) RetainStale(d time.Duration) {
 	for {
-		linger := s.linger.Load()
-		if int64(d) <= linger || s.linger.CompareAndSwap(linger, int64(d)) {
+		linger := s.staleFor.Load()
+		if int64(d) <= linger || s.staleFor.CompareAndSwap(linger, int64(d)) {
 			return
 		}
 	}

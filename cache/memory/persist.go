@@ -96,7 +96,7 @@ func (s *Store) await(ctx context.Context) error {
 // is still to be read has none yet.
 func (s *Store) adjustKeeper() {
 	if s.options.Load().File != "" && s.state.Load() == opened {
-		s.keeper.start(s.keep)
+		s.keeper.start(s.runSaver)
 	}
 	select {
 	case s.keeper.adjusted <- struct{}{}:
@@ -124,13 +124,13 @@ func (s *Store) readAndKeep(ctx context.Context) {
 		return // what was not read must not be replaced by what was
 	}
 	s.save(ctx, f) // what could be read of a damaged file
-	s.keepSaving(ctx, f)
+	s.saveUntilDone(ctx, f)
 }
 
-// keep is the goroutine of a store that is given a file while it is used.
-func (s *Store) keep(ctx context.Context) { s.keepSaving(ctx, new(file)) }
+// runSaver is the goroutine of a store that is given a file while it is used.
+func (s *Store) runSaver(ctx context.Context) { s.saveUntilDone(ctx, new(file)) }
 
-func (s *Store) keepSaving(ctx context.Context, f *file) {
+func (s *Store) saveUntilDone(ctx context.Context, f *file) {
 	for {
 		timer := time.NewTimer(s.options.Load().SaveInterval)
 		select {

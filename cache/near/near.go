@@ -86,9 +86,9 @@ type Cache[R Record] struct {
 	// generation is swapped for an empty one when copies are in doubt, so
 	// that loads in flight fill the old one, which nobody reads.
 	generation atomic.Pointer[generation[R]]
-	// reserve is what copies there were when doubt came, for those who
+	// staleGeneration is what copies there were when doubt came, for those who
 	// rather take an old answer than none; gone when trust is back.
-	reserve atomic.Pointer[generation[R]]
+	staleGeneration atomic.Pointer[generation[R]]
 	mu      sync.Mutex // orders changes of trust
 
 	hits, evictions, invalidations atomic.Uint64
@@ -157,7 +157,7 @@ func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) 
 // Stale finds a copy that may not be served any more but by those who rather
 // have an old answer than none. It is at most maxAge past its time.
 func (c *Cache[R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[R], bool) {
-	for _, g := range []*generation[R]{c.generation.Load(), c.reserve.Load()} {
+	for _, g := range []*generation[R]{c.generation.Load(), c.staleGeneration.Load()} {
 		if g == nil || g.copies == nil {
 			continue
 		}
@@ -235,15 +235,15 @@ func (t Ticket[R]) lifetime(e Copy[R], now time.Time) time.Duration {
 // Invalidate drops the copies of keys that were written, and keeps reads that
 // are under way from bringing them back.
 func (c *Cache[R]) Invalidate(keys ...string) {
-	g, reserve := c.generation.Load(), c.reserve.Load()
+	g, stale := c.generation.Load(), c.staleGeneration.Load()
 	for _, key := range keys {
 		c.invalidations.Add(1)
 		g.stripe(c, key).Add(1)
 		if g.copies != nil {
 			g.copies.Invalidate(key)
 		}
-		if reserve != nil {
-			reserve.copies.Invalidate(key)
+		if stale != nil {
+			stale.copies.Invalidate(key)
 		}
 	}
 }
@@ -253,12 +253,12 @@ func (c *Cache[R]) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.invalidations.Add(1)
-	c.reserve.Store(nil)
+	c.staleGeneration.Store(nil)
 	c.swap(c.generation.Load().trust)
 }
 
 // SetTrust changes what copies may be used for. Those there are now go: into
-// reserve where trust is lost, and for good where it is won.
+// stale where trust is lost, and for good where it is won.
 func (c *Cache[R]) SetTrust(trust Trust) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -268,9 +268,9 @@ func (c *Cache[R]) SetTrust(trust Trust) {
 	}
 	switch {
 	case trust == Coherent:
-		c.reserve.Store(nil)
+		c.staleGeneration.Store(nil)
 	case old.copies != nil:
-		c.reserve.Store(old)
+		c.staleGeneration.Store(old)
 	}
 	c.swap(trust)
 }

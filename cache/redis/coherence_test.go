@@ -233,7 +233,7 @@ func TestCoherence(t *testing.T) {
 			server := redistest.Start(t)
 			p := newProxy(t, server.Addr())
 			// one instance is behind the network that fails, the others are not
-			ro := cache.RouteOptions{Strict: true, LookupTimeout: 300 * time.Millisecond}
+			ro := cache.LookupOptions{Strict: true, LookupTimeout: 300 * time.Millisecond}
 			fleet := append(newFleet(t, 2, Options{Addresses: []string{server.Addr()}}, ro),
 				newFleet(t, 1, Options{Addresses: []string{p.addr()}}, ro)...)
 			c := newChecker(t, fleet, server.Client())
@@ -246,7 +246,7 @@ func TestCoherence(t *testing.T) {
 func TestCoherenceOverAnEmptyRestart(t *testing.T) {
 	server := redistest.Start(t)
 	fleet := newFleet(t, 3, Options{Addresses: []string{server.Addr()}, BreakerCoolDown: 50 * time.Millisecond},
-		cache.RouteOptions{Strict: true, LookupTimeout: 300 * time.Millisecond})
+		cache.LookupOptions{Strict: true, LookupTimeout: 300 * time.Millisecond})
 	c := newChecker(t, fleet, server.Client())
 	c.run(checkFor(), func(i int) {
 		if i%10 == 5 {
@@ -262,7 +262,7 @@ func TestCoherenceOverFailovers(t *testing.T) {
 	t.Run("sentinel", func(t *testing.T) {
 		s := redistest.StartSentinel(t)
 		o := Options{Addresses: s.Addrs(), MasterName: s.MasterName, BreakerCoolDown: 100 * time.Millisecond}
-		fleet := newFleet(t, 2, o, cache.RouteOptions{Strict: true})
+		fleet := newFleet(t, 2, o, cache.LookupOptions{Strict: true})
 		writer := open(t, o)
 		c := newChecker(t, fleet, writer.primary)
 		c.agree()
@@ -278,7 +278,7 @@ func TestCoherenceOverFailovers(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		cluster := redistest.StartCluster(t, 3, 1)
 		o := Options{Addresses: cluster.Addrs(), ClientType: Cluster, BreakerCoolDown: 100 * time.Millisecond}
-		fleet := newFleet(t, 2, o, cache.RouteOptions{Strict: true})
+		fleet := newFleet(t, 2, o, cache.LookupOptions{Strict: true})
 		writer := open(t, o)
 		c := newChecker(t, fleet, writer.primary)
 		c.run(checkFor()/2, func(i int) {
@@ -353,7 +353,7 @@ func TestReplicasThatAreReadAreWatched(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := start(t)
-			fleet := newFleet(t, 2, o, cache.RouteOptions{Strict: true})
+			fleet := newFleet(t, 2, o, cache.LookupOptions{Strict: true})
 			newChecker(t, fleet, open(t, o).primary).agree()
 			nodes, err := fleet[0].store.nodes(t.Context())
 			require.NoError(t, err)

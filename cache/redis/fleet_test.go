@@ -24,28 +24,28 @@ import (
 type instance struct {
 	*cache.Cache
 	store *Store
-	route *cache.Route
+	route *cache.Lookup
 }
 
 // newInstance opens a cache as the plugin does.
-func newInstance(t testing.TB, o Options, ro cache.RouteOptions) *instance {
+func newInstance(t testing.TB, o Options, ro cache.LookupOptions) *instance {
 	t.Helper()
 	stats := cache.NewStats()
 	store, err := New(o, stats, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	c := cache.New(store, stats)
-	c.KeepNear(near.Options{})
+	c.EnableNear(near.Options{})
 	ro.Name, ro.Family, ro.KeyPrefix = "test", cache.Session, "session:user:"
 	if ro.TTL == 0 {
 		ro.TTL = time.Hour
 	}
-	route, err := c.Route(ro)
+	route, err := c.NewLookup(ro)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return &instance{Cache: c, store: store, route: route}
 }
 
-func newFleet(t testing.TB, n int, o Options, ro cache.RouteOptions) []*instance {
+func newFleet(t testing.TB, n int, o Options, ro cache.LookupOptions) []*instance {
 	t.Helper()
 	fleet := make([]*instance, n)
 	for i := range fleet {
@@ -63,7 +63,7 @@ func (in *instance) becomesCoherent(t testing.TB) {
 }
 
 func (in *instance) look(key string) cache.Result {
-	return in.route.Lookup(context.Background(), cache.Request{Key: key, ID: key})
+	return in.route.Find(context.Background(), cache.Request{Key: key, ID: key})
 }
 
 // version is the number in a record; absence is told apart.

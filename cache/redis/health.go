@@ -35,8 +35,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// watch pings at once and then at each interval, and logs what changes.
-func (s *Store) watch(ctx context.Context) {
+// pollHealth pings at once and then at each interval, and logs what changes.
+func (s *Store) pollHealth(ctx context.Context) {
 	ticker := time.NewTicker(s.options.HealthCheckInterval)
 	defer ticker.Stop()
 	for first := true; ; first = false {

@@ -19,7 +19,7 @@ import (
 func TestOutageDelaysNobodyAndLetsNobodyIn(t *testing.T) {
 	server := redistest.Start(t)
 	const timeout = 250 * time.Millisecond
-	in := newFleet(t, 1, Options{Addresses: []string{server.Addr()}}, cache.RouteOptions{Strict: true, LookupTimeout: timeout})[0]
+	in := newFleet(t, 1, Options{Addresses: []string{server.Addr()}}, cache.LookupOptions{Strict: true, LookupTimeout: timeout})[0]
 	write := func() {
 		for i := range 50 {
 			require.NoError(t, server.Client().Set(t.Context(), fmt.Sprint("session:user:", i), `{"v":1}`, time.Hour).Err())
@@ -91,7 +91,7 @@ func TestRandomIdentitiesTakeNoMoreMemoryThanIsGiven(t *testing.T) {
 	s := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
 		return cache.Loaded{Record: cache.AbsentRecord()}, nil
 	}}
-	in := newFleet(t, 1, Options{Addresses: []string{server.Addr()}, PoolSize: 32}, cache.RouteOptions{
+	in := newFleet(t, 1, Options{Addresses: []string{server.Addr()}, PoolSize: 32}, cache.LookupOptions{
 		Source: s, Strict: true, NegativeTTL: 10 * time.Minute, LookupTimeout: 20 * time.Second,
 	})[0]
 	total := 50_000

@@ -20,7 +20,7 @@ func TestStampedeAsksTheSourceOnce(t *testing.T) {
 		return cache.Loaded{Record: versioned(1)}, nil
 	}}
 	fleet := newFleet(t, 3, Options{Addresses: []string{server.Addr()}},
-		cache.RouteOptions{Source: s, LookupTimeout: 20 * time.Second})
+		cache.LookupOptions{Source: s, LookupTimeout: 20 * time.Second})
 	var group sync.WaitGroup
 	var right atomic.Int64
 	for i := range 1000 {
@@ -43,7 +43,7 @@ func TestDeadHolderDelaysOthersNoLongerThanItsLease(t *testing.T) {
 		return cache.Loaded{Record: versioned(1)}, nil
 	}}
 	fleet := newFleet(t, 3, Options{Addresses: []string{server.Addr()}},
-		cache.RouteOptions{Source: s, LookupTimeout: 20 * time.Second, LoadTimeout: 10 * time.Second})
+		cache.LookupOptions{Source: s, LookupTimeout: 20 * time.Second, LoadTimeout: 10 * time.Second})
 	// a node that took the lease, asked the source, and died
 	dead := open(t, Options{Addresses: []string{server.Addr()}})
 	token, _, err := dead.Acquire(t.Context(), "session:user:hot", nil, lease)
@@ -88,7 +88,7 @@ func TestLoadThatWasOvertakenLeavesNothing(t *testing.T) {
 					first.Do(func() { close(loading); <-resume })
 					return cache.Loaded{Record: versioned(1)}, nil
 				}}
-				fleet := newFleet(t, 2, Options{Addresses: []string{server.Addr()}}, cache.RouteOptions{
+				fleet := newFleet(t, 2, Options{Addresses: []string{server.Addr()}}, cache.LookupOptions{
 					Source: s, LookupTimeout: 20 * time.Second,
 					Tags: func(cache.Request, *cache.Record) []string { return []string{"user:1"} },
 				})
@@ -130,7 +130,7 @@ func TestHotRecordIsRefreshedBeforeItExpires(t *testing.T) {
 		return cache.Loaded{Record: versioned(n.Add(1))}, nil
 	}}
 	fleet := newFleet(t, 2, Options{Addresses: []string{server.Addr()}},
-		cache.RouteOptions{Source: s, TTL: 4 * time.Second, LookupTimeout: 10 * time.Second})
+		cache.LookupOptions{Source: s, TTL: 4 * time.Second, LookupTimeout: 10 * time.Second})
 	for until := time.Now().Add(9 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		for _, in := range fleet {
 			result := in.look("session:user:hot")
@@ -150,7 +150,7 @@ func TestCappedRecordsAreNotRefreshedAllTheTime(t *testing.T) {
 		return cache.Loaded{Record: versioned(1), MaxTTL: time.Minute}, nil
 	}}
 	in := newFleet(t, 1, Options{Addresses: []string{server.Addr()}},
-		cache.RouteOptions{Source: s, TTL: 24 * time.Hour, LookupTimeout: 10 * time.Second})[0]
+		cache.LookupOptions{Source: s, TTL: 24 * time.Hour, LookupTimeout: 10 * time.Second})[0]
 	for range 2000 {
 		result := in.look("session:user:hot")
 		require.True(t, result.OK())

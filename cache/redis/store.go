@@ -80,7 +80,7 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	if options.ClientType != Cluster && s.reader == nil {
 		s.gatherer = &gatherer{read: s.read}
 	}
-	s.running.Go(func() { s.watch(ctx) })
+	s.running.Go(func() { s.pollHealth(ctx) })
 	s.running.Go(func() { s.mend(ctx) })
 	return s, nil
 }

@@ -188,7 +188,7 @@ func (w *watcher) add(node node) *watchedNode {
 }
 
 // distrust takes the sink's trust away. w.mu is held.
-func (w *watcher) distrust() { w.settle(near.None) }
+func (w *watcher) distrust() { w.setTrust(near.None) }
 
 // judge gives the sink the trust that the trackers deserve. w.mu is held.
 func (w *watcher) judge() {
@@ -201,7 +201,7 @@ func (w *watcher) judge() {
 		reads++
 		switch n.state {
 		case trackerLost:
-			w.settle(near.None)
+			w.setTrust(near.None)
 			return
 		case trackerUnsupported:
 			trust = near.Brief
@@ -210,10 +210,10 @@ func (w *watcher) judge() {
 	if reads == 0 {
 		trust = near.None
 	}
-	w.settle(trust)
+	w.setTrust(trust)
 }
 
-func (w *watcher) settle(trust near.Trust) {
+func (w *watcher) setTrust(trust near.Trust) {
 	if w.ended {
 		trust = near.None
 	}

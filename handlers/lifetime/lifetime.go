@@ -18,9 +18,9 @@ import (
 // App is one configuration's.
 type App interface {
 	handlers.App
-	// Lead is called whenever the app is the newest: to set what all
+	// ApplyShared is called whenever the app is the newest: to set what all
 	// configurations share as this one wants it.
-	Lead(*cache.Stats)
+	ApplyShared(*cache.Stats)
 }
 
 // usage has what outlives a configuration: under processKey the process, and
@@ -36,19 +36,19 @@ type Process struct {
 	apps  []App // that have started and not ended, the newest last
 	// lingering are caches that no configuration uses any more, but requests
 	// that began under the last one may, by their keys in the pool.
-	lingering map[string]*lingering
+	lingering map[string]*closing
 }
 
-// lingering is a cache that is to be closed.
-type lingering struct {
+// closing is a cache that is to be closed.
+type closing struct {
 	*Shared
 	timer  *time.Timer
 	closed chan struct{}
 }
 
-// linger is how long a request may take from its arrival to its last lookup
+// closeDelay is how long a request may take from its arrival to its last lookup
 // when the store that it uses is replaced by a new configuration.
-const linger = 5 * time.Second
+const closeDelay = 5 * time.Second
 
 // Destruct is called by the pool when no configuration uses the plugin.
 func (p *Process) Destruct() error {
@@ -74,8 +74,8 @@ func (p *Process) retire(s *Shared) error {
 		return s.Cache.Close() // which may write a file
 	}
 	defer p.mu.Unlock()
-	l := &lingering{Shared: s, closed: make(chan struct{})}
-	l.timer = time.AfterFunc(linger, func() {
+	l := &closing{Shared: s, closed: make(chan struct{})}
+	l.timer = time.AfterFunc(closeDelay, func() {
 		_ = l.Cache.Close()
 		close(l.closed)
 		p.mu.Lock()
@@ -109,7 +109,7 @@ func (p *Process) revive(key string) (*Shared, bool) {
 // Join makes a configuration one of those that use the process's caches.
 func Join() *Process {
 	v, _, _ := usage.LoadOrNew(processKey, func() (caddy.Destructor, error) {
-		return &Process{stats: cache.NewStats(), lingering: make(map[string]*lingering)}, nil
+		return &Process{stats: cache.NewStats(), lingering: make(map[string]*closing)}, nil
 	})
 	return v.(*Process)
 }
@@ -122,7 +122,7 @@ func (p *Process) Started(a App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.apps = append(p.apps, a)
-	a.Lead(p.stats)
+	a.ApplyShared(p.stats)
 }
 
 // Ended is the end of an app that may have started. The newest one is then the
@@ -132,7 +132,7 @@ func (p *Process) Ended(a App) {
 	defer p.mu.Unlock()
 	p.apps = slices.DeleteFunc(p.apps, func(b App) bool { return a == b })
 	if len(p.apps) > 0 {
-		p.apps[len(p.apps)-1].Lead(p.stats)
+		p.apps[len(p.apps)-1].ApplyShared(p.stats)
 	}
 }
 
@@ -185,7 +185,7 @@ func (p *Process) Acquire(o Opener) (*Shared, error) {
 		}
 		c := cache.New(store, p.stats)
 		if o.Near != nil {
-			c.KeepNear(*o.Near)
+			c.EnableNear(*o.Near)
 		}
 		return &Shared{Cache: c, key: o.Fingerprint, process: p}, nil
 	})
