@@ -89,7 +89,7 @@ type Cache[R Record] struct {
 	// staleGeneration is what copies there were when doubt came, for those who
 	// rather take an old answer than none; gone when trust is back.
 	staleGeneration atomic.Pointer[generation[R]]
-	mu      sync.Mutex // orders changes of trust
+	mu              sync.Mutex // orders changes of trust
 
 	hits, evictions, invalidations atomic.Uint64
 }

@@ -1,0 +1,70 @@
+// Filling: writing what a source answered into the store.
+
+package cache
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// fill stores what was loaded, if it may be, and notes in r what came of it.
+func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, started time.Time, b *budget, r *Result) {
+	ttl := l.options.TTL
+	if loaded.Record.state != Found {
+		ttl = l.options.NegativeTTL
+	}
+	ttl = jitter(ttl)
+	if loaded.MaxTTL > 0 {
+		ttl = min(ttl, loaded.MaxTTL)
+	}
+	ttl = l.capTTL(ttl, loaded.Record, time.Now())
+	if ttl < MinTTL {
+		return
+	}
+	err := b.spend(ctx, func(ctx context.Context) (err error) {
+		// The tags come first: who drops one after this finds the key, and
+		// ends its lease; who dropped one before this is heard of here.
+		if ok, err := l.tag(ctx, req, loaded.Record, ttl, started); err != nil || !ok {
+			return err
+		}
+		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, ttl)
+		return err
+	})
+	switch {
+	case err != nil:
+		r.Stored = false
+	case r.Stored:
+		r.TTL = ttl
+		l.filled(loaded.Record, ttl)
+		l.cache.changed(req.Key)
+	default:
+		r.overtaken = true
+	}
+}
+
+// tag files a record under its tags, and tells whether it may be filled.
+func (l *Lookup) tag(ctx context.Context, req Request, record *Record, ttl time.Duration, started time.Time) (bool, error) {
+	if l.options.Tags == nil || record.state != Found {
+		return true, nil
+	}
+	tags := l.options.Tags(req, record)
+	if len(tags) == 0 {
+		return true, nil
+	}
+	return l.cache.store.Tag(ctx, req.Key, tags, ttl, started)
+}
+
+// capTTL keeps a TTL from reaching beyond the record's own expires_at.
+func (l *Lookup) capTTL(ttl time.Duration, record *Record, now time.Time) time.Duration {
+	if l.options.ExpiresAt && record.expires != 0 {
+		ttl = min(ttl, time.Duration(record.expires-now.UnixNano()))
+	}
+	return ttl
+}
+
+// jitter spreads a TTL by 5 % either way, so that what was filled together
+// does not expire together.
+func jitter(ttl time.Duration) time.Duration {
+	return time.Duration(float64(ttl) * (0.95 + 0.1*rand.Float64()))
+}

@@ -1,0 +1,132 @@
+// Loads: how a record comes from its source into the store, once for all who
+// look it up, in this process and in the fleet.
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// miss asks the source, one load per key at a time. old is what a cache had
+// and does not hold any more.
+func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
+	source := l.options.Source
+	if source == nil {
+		return Result{Outcome: OutcomeAbsent}
+	}
+	detached := context.WithoutCancel(ctx)
+	load := func() Result { return l.load(detached, req, old, b) }
+	r, joined := l.cache.loads.do(ctx, req.Key, source, load)
+	if joined && r.overtaken {
+		// the change may have come before this lookup, from another node
+		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
+	}
+	if joined {
+		l.asked.coalesced.Add(1)
+	}
+	return r
+}
+
+// load fills a key from the source, under the key's lease. Without the lease
+// (the store is out of reach, or somebody else loads for too long) it asks for
+// itself and fills nothing.
+func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget) Result {
+	token, filled := l.lease(ctx, req.Key, old, b)
+	if r, ok := l.hit(ctx, req, filled, l.cache.store.Name(), time.Now()); ok {
+		return r
+	}
+	return l.loadUnder(ctx, req, token, old, b)
+}
+
+// loadUnder asks the source, and fills the key under a lease unless that is "".
+func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget) (r Result) {
+	defer func() {
+		if !r.Stored { // also where the source panics
+			l.release(ctx, req.Key, token, b)
+		}
+	}()
+	started := time.Now()
+	loaded, err := l.ask(ctx, req, old)
+	if err != nil {
+		return Result{Outcome: OutcomeError, Err: err}
+	}
+	if loaded.Response != nil {
+		return Result{Outcome: OutcomeAbsent, Response: loaded.Response}
+	}
+	r = Result{Record: loaded.Record, Outcome: OutcomeMiss}
+	switch {
+	case loaded.Record.state == Absent, l.expired(loaded.Record, time.Now()):
+		r.Outcome = OutcomeAbsent
+	case loaded.Record.state == Denied:
+		r.Outcome = OutcomeDenied
+	}
+	if token != "" && !loaded.NoStore {
+		l.fill(ctx, req, token, old, loaded, started, b, &r)
+	}
+	return r
+}
+
+const (
+	// how often those who wait for a lease look again
+	leasePollMin = 5 * time.Millisecond
+	leasePollMax = 100 * time.Millisecond
+)
+
+// lease waits until it has the key's lease, or somebody else has filled the
+// key, or it has waited for as long as a load may take.
+func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry) {
+	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
+	defer cancel()
+	for poll := leasePollMin; ; poll = min(leasePollMax, poll*3/2) {
+		err := b.spend(ctx, func(ctx context.Context) (err error) {
+			token, now, err = l.cache.store.Acquire(ctx, key, old, l.options.LoadTimeout)
+			return err
+		})
+		if err != nil {
+			return "", Entry{}
+		}
+		if token != "" || now.Record != nil {
+			return token, now
+		}
+		select {
+		case <-ctx.Done():
+			return "", Entry{}
+		case <-time.After(poll):
+		}
+	}
+}
+
+func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
+	defer cancel()
+	started := time.Now()
+	loaded, err := l.options.Source.Load(ctx, req, old)
+	l.cache.stats.SourceLatency.Observe(time.Since(started))
+	l.asked.requests.Add(1)
+	switch {
+	case err != nil:
+	case loaded.Record == nil && loaded.Response == nil:
+		err = errors.New("it answered neither a record nor a response")
+	case loaded.Record != nil && loaded.Record.Size() > l.options.MaxValueSize:
+		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, l.options.MaxValueSize)
+	}
+	if err != nil {
+		l.asked.errors.Add(1)
+		return Loaded{}, &SourceError{err}
+	}
+	return loaded, nil
+}
+
+// release lets others load at once instead of when the lease expires.
+func (l *Lookup) release(ctx context.Context, key, token string, b *budget) {
+	if token == "" {
+		return
+	}
+	// a failure costs the others a wait, and nobody can do anything about it
+	_ = b.spend(ctx, func(ctx context.Context) error {
+		return l.cache.store.Release(ctx, key, token)
+	})
+}
