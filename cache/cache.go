@@ -49,6 +49,9 @@ type Lookup struct {
 	counters *routeCounters
 	asked    *sourceCounters
 	valid    Revalidator // the source, where it is one
+	// raw is the store, where values are decoded, and decoderID says how.
+	raw       RawReader
+	decoderID string
 	// refreshBelow is the TTL below which a record is asked for anew.
 	refreshBelow atomic.Int64
 }
@@ -60,6 +63,9 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		return nil, fmt.Errorf("route %s: %w", options.Name, err)
 	}
 	l := &Lookup{cache: c, options: options, counters: c.stats.route(options.Name, options.Family)}
+	if err := l.setDecoder(); err != nil {
+		return nil, fmt.Errorf("route %s: %w", options.Name, err)
+	}
 	if options.Source != nil {
 		l.asked = c.stats.source(options.Source.Name())
 		l.valid, _ = options.Source.(Revalidator)
@@ -147,7 +153,7 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	var entry Entry
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		entry, err = l.cache.store.Get(ctx, req.Key)
+		entry, err = l.read(ctx, req.Key)
 		return err
 	})
 	switch {
@@ -210,7 +216,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 
 // holds tells whether a cached record is still true.
 func (l *Lookup) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
-	return !l.expired(record, now) && (l.valid == nil || l.valid.Valid(ctx, req, record, now))
+	return record.decoder == l.decoderID && !l.expired(record, now) && (l.valid == nil || l.valid.Valid(ctx, req, record, now))
 }
 
 // expired tells whether the record's own expires_at has passed.

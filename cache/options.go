@@ -40,6 +40,10 @@ type LookupOptions struct {
 	// Source is asked when no cache has the record. It must be comparable
 	// (a pointer). Nil: the application writes the records by itself.
 	Source Source
+	// Decoder reads values that the application keeps in a format of its own.
+	// It needs a store that is a [RawReader], and excludes a source. Nil:
+	// values are records.
+	Decoder Decoder
 	// MaxValueSize is the largest record that a source may answer, in bytes
 	// of JSON text. Default [DefaultMaxValueSize].
 	MaxValueSize int

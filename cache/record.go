@@ -44,6 +44,9 @@ type Record struct {
 	// expires is the record's expires_at in nanoseconds of Unix time: 0 where
 	// it has none, and the past where nobody can read it.
 	expires int64
+	// decoder is the ID of the [Decoder] that made the record; "" where it is
+	// stored as it is.
+	decoder string
 
 	// memo is what a reader has derived from the record and wants to find
 	// again at the next hit; see [Record.Memo].
@@ -132,17 +135,32 @@ func (r *Record) Text() string { return r.text }
 func (r *Record) Size() int { return len(r.text) }
 
 // Field finds the value at a path whose dots descend into objects, and into
-// arrays by index: "user.roles.0". Of a name that stands twice in one object
+// arrays by index: "user.roles.0". A dot that belongs to a name has a backslash
+// before it: `warden\.user.key`. Of a name that stands twice in one object
 // the last one counts, as encoding/json and Python's json have it.
 func (r *Record) Field(path string) (Value, bool) {
 	v := gjson.Parse(r.text)
 	for name, more := "", true; more; {
-		name, path, more = strings.Cut(path, ".")
+		name, path, more = cutPath(path)
 		if v = member(v, name); !v.Exists() {
 			return Value{}, false
 		}
 	}
 	return Value{v}, true
+}
+
+// cutPath cuts a path at its first dot that does not belong to a name.
+func cutPath(path string) (name, rest string, more bool) {
+	for from := 0; ; {
+		dot := strings.IndexByte(path[from:], '.')
+		if dot < 0 {
+			return strings.ReplaceAll(path, `\.`, "."), "", false
+		}
+		if dot += from; dot == 0 || path[dot-1] != '\\' {
+			return strings.ReplaceAll(path[:dot], `\.`, "."), path[dot+1:], true
+		}
+		from = dot + 1
+	}
 }
 
 func member(v gjson.Result, name string) (found gjson.Result) {
@@ -184,8 +202,17 @@ func expiresAt(r *Record) int64 {
 		return 0
 	}
 	at, ok := v.Time()
+	if !ok {
+		return 1
+	}
+	return unixNano(at)
+}
+
+// unixNano is a time in nanoseconds of Unix time, or the nearest there is, but
+// for 0, which means never.
+func unixNano(at time.Time) int64 {
 	switch {
-	case !ok, at.Before(time.Unix(0, 1)):
+	case at.Before(time.Unix(0, 1)):
 		return 1
 	case at.After(time.Unix(0, math.MaxInt64)):
 		return math.MaxInt64

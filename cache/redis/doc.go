@@ -15,6 +15,7 @@
 //	sentinel.go     which replicas the sentinels know
 //	store.go        records, one and many; add.go: without replacing any
 //	gather.go       reads under load share round trips
+//	raw.go          values of other formats, and hashes: one script
 //	lease.go        leases: three scripts
 //	leasekey.go     the key of a lease hashes to the slot of its record
 //	tag.go          records that are dropped together; tag_list.go lists them
@@ -65,7 +66,8 @@
 // A user needs +get +set +getrange +pttl +pexpire +exists +unlink +eval
 // +evalsha +scan +ping +info +hello +time +zadd +zrange +zscan +zrem
 // +zremrangebyscore (and +cluster|slots, +readonly in a cluster) on the keys
-// of the prefix; the store's own keys (fwb:) are under the prefix as well.
+// of the prefix, and +hlen +hkeys +hstrlen +hgetall where values are hashes; the
+// store's own keys (fwb:) are under the prefix as well.
 // Trackers need +client|tracking +subscribe &filewallball:tracker.
 //
 // # Telling of writes

@@ -1,0 +1,106 @@
+// Values that an application keeps in a format of its own, such as a session
+// in msgpack: how a lookup reads them as records.
+
+package cache
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Decoder makes records of values that are not written as records. It decodes
+// a value once per read of the store; near copies keep the record.
+type Decoder interface {
+	// ID says how values are decoded: two decoders of one ID make the same
+	// record of the same value. A copy of a record is used only by lookups
+	// whose decoder has the ID of the one that made it.
+	ID() string
+	// Decode returns the text of a JSON object and the time at which the
+	// record ends; the zero time is never. No field of the object has a meaning
+	// for lookups, not even expires_at or denied. Errors must not repeat the
+	// value.
+	Decode(raw Raw) (text string, expires time.Time, err error)
+}
+
+// Raw is a value as an application stored it: a string, or the fields of a hash.
+type Raw struct {
+	Text string
+	// Fields is not nil where the value is a hash.
+	Fields map[string]string
+}
+
+// RawEntry is a raw value with the time it expires.
+type RawEntry struct {
+	Raw
+	// Found reports whether there is a value.
+	Found bool
+	// Expires is in nanoseconds of Unix time; 0 is never.
+	Expires int64
+}
+
+// RawReader is a [Store] that also reads values which are not records.
+type RawReader interface {
+	// GetRaw reads a value of whatever format, no larger than the store's
+	// limit. A larger one, or one that is neither a string nor a hash, gives an
+	// error that wraps [ErrInvalidRecord].
+	GetRaw(ctx context.Context, key string) (RawEntry, error)
+}
+
+// setDecoder makes the lookup read raw values, if it has a decoder.
+func (l *Lookup) setDecoder() error {
+	if l.options.Decoder == nil {
+		return nil
+	}
+	if l.options.Source != nil {
+		return errors.New("it has a decoder and a source: what an application writes in a format of its own, nothing here can write")
+	}
+	raw, ok := l.cache.store.(RawReader)
+	if !ok {
+		return fmt.Errorf("it has a decoder, and the %s store holds records alone", l.cache.store.Name())
+	}
+	l.raw, l.decoderID = raw, l.options.Decoder.ID()
+	if l.decoderID == "" {
+		return errors.New("its decoder has no ID")
+	}
+	return nil
+}
+
+// read reads the entry of a key as the lookup decodes it.
+func (l *Lookup) read(ctx context.Context, key string) (Entry, error) {
+	if l.raw == nil {
+		return l.cache.store.Get(ctx, key)
+	}
+	raw, err := l.raw.GetRaw(ctx, key)
+	if err != nil || !raw.Found {
+		return Entry{}, err
+	}
+	text, expires, err := l.options.Decoder.Decode(raw.Raw)
+	if err != nil {
+		return Entry{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
+	}
+	record, err := decodedRecord(text, expires)
+	if err != nil {
+		return Entry{}, err
+	}
+	record.decoder = l.decoderID
+	return Entry{Record: record, Expires: raw.Expires}, nil
+}
+
+func decodedRecord(text string, expires time.Time) (*Record, error) {
+	switch {
+	case !strings.HasPrefix(text, "{"):
+		return nil, fmt.Errorf("%w: decoded value is not a JSON object", ErrInvalidRecord)
+	case !utf8.ValidString(text), !json.Valid([]byte(text)):
+		return nil, fmt.Errorf("%w: decoded value is not valid JSON", ErrInvalidRecord)
+	}
+	r := &Record{text: text}
+	if !expires.IsZero() {
+		r.expires = unixNano(expires)
+	}
+	return r, nil
+}
