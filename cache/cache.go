@@ -158,16 +158,22 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	})
 	switch {
 	case errors.Is(err, ErrInvalidRecord):
+		ticket.Keep(near.Copy[*Record]{}, time.Now()) // an older record is no answer either
 		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
-		return l.getWithoutStore(ctx, req, err)
+		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, err))
 	}
 	now := time.Now()
 	ticket.Keep(near.Copy[*Record](entry), now)
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		return r
 	}
-	r := l.miss(ctx, req, entry.Record, b)
+	return l.orStale(ctx, req, l.miss(ctx, req, entry.Record, b))
+}
+
+// orStale takes an old record instead of an error: neither the store nor the
+// source has answered.
+func (l *Lookup) orStale(ctx context.Context, req Request, r Result) Result {
 	if r.Outcome == OutcomeError {
 		if stale, ok := l.stale(ctx, req); ok {
 			return stale
@@ -176,12 +182,9 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	return r
 }
 
-// getWithoutStore is get where the store cannot be asked, and nothing can be
-// filled: an old copy, else the source.
+// getWithoutStore is get where the store does not answer, so that nothing can
+// be filled.
 func (l *Lookup) getWithoutStore(ctx context.Context, req Request, err error) Result {
-	if r, ok := l.stale(ctx, req); ok {
-		return r
-	}
 	if l.options.Source == nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}

@@ -73,11 +73,14 @@ type Staler interface {
 	RetainStale(time.Duration)
 	// Stale finds a record that expired at most maxAge ago.
 	Stale(key string, maxAge time.Duration) (Entry, bool)
+	// DropStale drops a record that has expired, as what is kept for [Staler.Stale]
+	// is known to be wrong.
+	DropStale(key string)
 }
 
 // stale finds an old record for a lookup that would end in an error otherwise.
 func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
-	if l.options.StaleIfError == 0 {
+	if l.options.StaleIfError == 0 || ctx.Err() != nil {
 		return Result{}, false
 	}
 	var entry Entry
@@ -98,4 +101,18 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 		r.TTL = time.Duration(entry.Expires - now.UnixNano())
 	}
 	return r, true
+}
+
+// correctStale makes what is kept for stale use agree with an answer of the
+// source that is not in the store: so who was refused is not let in afterwards
+// by an older record. The ticket is from before the source was asked.
+func (l *Lookup) correctStale(key string, ticket near.Ticket[*Record], loaded Loaded, overtaken bool) {
+	if staler, ok := l.cache.store.(Staler); ok {
+		staler.DropStale(key)
+	}
+	answered := loaded.Record
+	if answered != nil && (answered.state != Found || loaded.NoStore || overtaken) {
+		answered = nil
+	}
+	ticket.Correct(answered, time.Now())
 }

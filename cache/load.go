@@ -48,11 +48,17 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 			l.release(ctx, req.Key, token, b)
 		}
 	}()
+	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	started := time.Now()
 	loaded, err := l.ask(ctx, req, old)
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
+	defer func() {
+		if !r.Stored {
+			l.correctStale(req.Key, ticket, loaded, r.overtaken)
+		}
+	}()
 	if loaded.Response != nil {
 		return Result{Outcome: OutcomeAbsent, Response: loaded.Response}
 	}

@@ -22,12 +22,17 @@ var errExpected = errors.New("expected")
 type source struct {
 	load  func(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error)
 	loads atomic.Int32
+	// before happens when the source is asked.
+	before func()
 }
 
 func (s *source) Name() string { return "test" }
 
 func (s *source) Load(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
 	s.loads.Add(1)
+	if s.before != nil {
+		s.before()
+	}
 	return s.load(ctx, req, old)
 }
 

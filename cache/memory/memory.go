@@ -189,6 +189,16 @@ func (s *Store) Stale(key string, maxAge time.Duration) (cache.Entry, bool) {
 	return entry, ok && s.state.Load() == opened && time.Now().UnixNano()-entry.Expires <= int64(maxAge)
 }
 
+// DropStale drops a record that has expired.
+func (s *Store) DropStale(key string) {
+	s.records.ComputeIfPresent(key, func(current cache.Entry) (cache.Entry, otter.ComputeOp) {
+		if live(current) {
+			return current, otter.CancelOp
+		}
+		return current, otter.InvalidateOp
+	})
+}
+
 func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
 	switch e.Cause {
 	case otter.CauseExpiration:

@@ -191,12 +191,20 @@ func (g *generation[R]) stripe(c *Cache[R], key string) *atomic.Uint64 {
 // since the ticket was drawn, or copies came into doubt. An answer without a
 // record says that the store has none.
 //
-// Where there is a copy with another text, of another reader, one of the two
-// is out of date, and nobody here can tell which before the store tells. Then
-// none is kept, so that who has seen the newer one is not shown the older.
+// An answer also corrects what is kept for stale use: a copy that differs from
+// it is dropped, whether or not the answer itself may be kept.
+//
+// Where there is a copy with another text, of another reader, one of the two is
+// out of date, and this process cannot know which before the store tells of the
+// write. Then none is kept, so that a reader who has seen the newer one is not
+// shown the older.
 func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 	g := t.generation
-	if g == nil || g.trust == None || t.strict && g.trust != Coherent {
+	if g == nil {
+		return
+	}
+	t.cache.dropStale(t.key, e.Record)
+	if g.copies == nil {
 		return
 	}
 	stripe := g.stripe(t.cache, t.key)
@@ -206,6 +214,7 @@ func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 			return // the usual case of a key that is nowhere
 		}
 	}
+	mayKeep := !t.strict || g.trust == Coherent
 	// An invalidation counts first and then drops the copy, under the same
 	// lock as this: it is either seen here, or drops what is kept here.
 	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
@@ -213,11 +222,62 @@ func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 		case found && (e.Record == none || old.Record.Text() != e.Record.Text()):
 			stripe.Add(1) // others may be about to keep either
 			return old, otter.InvalidateOp
-		case e.Record == none, stripe.Load() != t.seen:
+		case e.Record == none, !mayKeep, stripe.Load() != t.seen:
 			return old, otter.CancelOp
 		}
 		return entry[R]{e, now.Add(t.lifetime(e, now)).UnixNano()}, otter.WriteOp
 	})
+}
+
+// dropStale drops the copy that is kept for stale use if it differs from what
+// the store or the source has just answered.
+func (c *Cache[R]) dropStale(key string, answered R) {
+	g := c.staleGeneration.Load()
+	if g == nil {
+		return
+	}
+	var none R
+	g.copies.ComputeIfPresent(key, func(old entry[R]) (entry[R], otter.ComputeOp) {
+		if answered != none && old.Record.Text() == answered.Text() {
+			return old, otter.CancelOp
+		}
+		return old, otter.InvalidateOp
+	})
+}
+
+// Correct makes the copies of the key agree with an answer of the source that
+// the store does not have: a copy that differs is dropped, and where copies are
+// kept for stale use the answer takes its place. An answer without a record says
+// that there is none, or that it may not be kept. An answer to a question from
+// before a write, or before copies came into doubt, only drops.
+//
+// The ticket must be drawn before the source is asked.
+func (t Ticket[R]) Correct(answered R, now time.Time) {
+	c := t.cache
+	if c == nil {
+		return
+	}
+	var none R
+	g, stale := c.generation.Load(), c.staleGeneration.Load()
+	if g != t.generation || g.stripe(c, t.key).Load() != t.seen {
+		answered = none
+	}
+	if g.copies != nil {
+		g.copies.ComputeIfPresent(t.key, func(old entry[R]) (entry[R], otter.ComputeOp) {
+			if answered != none && old.Record.Text() == answered.Text() {
+				return old, otter.CancelOp
+			}
+			g.stripe(c, t.key).Add(1)
+			return old, otter.InvalidateOp
+		})
+	}
+	switch {
+	case stale == nil:
+	case answered == none:
+		stale.copies.Invalidate(t.key)
+	default:
+		stale.copies.Set(t.key, entry[R]{Copy[R]{Record: answered, Expires: now.UnixNano()}, now.UnixNano()})
+	}
 }
 
 // lifetime is how long a copy may be served.
