@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -423,24 +422,6 @@ func TestNearCacheOptionErrors(t *testing.T) {
 	} {
 		_, err := sitetest.Adapt("{\nfilewallball {\n" + option + "\n}\n}\n")
 		require.ErrorContains(t, err, want)
-	}
-}
-
-var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
-
-func TestReadmeCaddyfilesAreValid(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	blocks := caddyfileBlock.FindAllSubmatch(readme, -1)
-	require.NotEmpty(t, blocks)
-	for i, block := range blocks {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			config, err := sitetest.Adapt(string(block[1]))
-			require.NoError(t, err, "%s", block[1])
-			var parsed caddy.Config
-			require.NoError(t, json.Unmarshal(config, &parsed))
-			require.NoError(t, caddy.Validate(&parsed), "%s", block[1])
-		})
 	}
 }
 

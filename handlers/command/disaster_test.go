@@ -15,7 +15,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// The README's recipe for the loss of Redis, as it stands there, with what it
+// The recipe of docs/recipes.md for the loss of Redis, as it stands there, with what it
 // says that users see.
 func TestDisasterRecipe(t *testing.T) {
 	dir := sitetest.Files(t, map[string]string{"known.txt": "known", "other.txt": "other"})
@@ -82,13 +82,13 @@ func TestDisasterRecipe(t *testing.T) {
 	require.Regexp(t, `(?m)^(pass|warn)`, out)
 }
 
-// disasterCommands are those of the README, before and after the disaster,
+// disasterCommands are those of docs/recipes.md, before and after the disaster,
 // with this test's own places for files.
 func disasterCommands(t *testing.T, root string) (before, after string) {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	recipes, err := os.ReadFile("../../docs/recipes.md")
 	require.NoError(t, err)
-	block := regexp.MustCompile("(?s)disaster: run by the tests -->\n```sh\n(.*?)```").FindStringSubmatch(string(readme))
+	block := regexp.MustCompile("(?s)disaster: run by the tests -->\n```sh\n(.*?)```").FindStringSubmatch(string(recipes))
 	require.NotNil(t, block, "the recipe is gone")
 	script := strings.NewReplacer("/var/backups", t.TempDir(), "/srv/files", root).Replace(block[1])
 	before, after, ok := strings.Cut(script, "# after the disaster")

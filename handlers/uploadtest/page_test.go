@@ -1,4 +1,4 @@
-// The page of the README, in a browser.
+// The page of docs/recipes.md, in a browser.
 
 package uploadtest
 
@@ -42,17 +42,17 @@ func newBrowser(t *testing.T) context.Context {
 
 var htmlBlock = regexp.MustCompile("(?s)```html\n(.*?)```")
 
-// readmePage is the page in the README, as it stands there.
-func readmePage(t *testing.T) string {
+// recipePage is the page in docs/recipes.md, as it stands there.
+func recipePage(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	recipes, err := os.ReadFile("../../docs/recipes.md")
 	require.NoError(t, err)
-	blocks := htmlBlock.FindAllSubmatch(readme, -1)
+	blocks := htmlBlock.FindAllSubmatch(recipes, -1)
 	require.Len(t, blocks, 1)
 	return string(blocks[0][1])
 }
 
-func TestPageOfTheReadmeShowsHowFarAnUploadIs(t *testing.T) {
+func TestPageOfTheRecipeShowsHowFarAnUploadIs(t *testing.T) {
 	half, all := make(chan struct{}), make(chan struct{})
 	const size = 64 << 20 // many times what sockets buffer
 	wait := func(event <-chan struct{}) {
@@ -69,7 +69,7 @@ func TestPageOfTheReadmeShowsHowFarAnUploadIs(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	dir := t.TempDir()
-	page := readmePage(t)
+	page := recipePage(t)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "index.html"), []byte(page), 0o600))
 	file := filepath.Join(t.TempDir(), "film.mp4")
 	require.NoError(t, os.WriteFile(file, make([]byte, size), 0o600))
