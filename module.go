@@ -16,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
@@ -60,10 +59,6 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress_report", httpcaddyfile.Before, "respond")
 
 	caddycmd.RegisterCommand(command.New())
-
-	redis.LogTo(func(message string) {
-		caddy.Log().Named(handlers.AppID).Debug("redis client", zap.String("message", message))
-	})
 }
 
 // App owns the cache that all lookups share. Without configuration it is this

@@ -78,11 +78,3 @@ func TestThePoolIsAsLargeAsConfigured(t *testing.T) {
 	require.Equal(t, p.Total, p.Idle+p.InUse)
 	require.Positive(t, p.Hits+p.Misses)
 }
-
-func TestGoRedisLogsWhereItIsTold(t *testing.T) {
-	t.Parallel()
-	before := logged.Load()
-	s := open(t, Options{Addresses: []string{closedAddr(t)}})
-	require.Error(t, s.Ping(t.Context()))
-	require.Greater(t, logged.Load(), before)
-}

@@ -18,11 +18,12 @@ import (
 )
 
 const (
-	// The promise is 10ms behind a healthy tracker and 1s behind one that is
-	// silently dead. A busy machine may stop us for longer than either, so
-	// what is asserted is wider, and what was seen is printed.
-	staleBound = 3 * time.Second
-	checkKeys  = 4
+	// What is promised: no copy is older than staleBound in any case, and 999
+	// of 1000 reads see nothing older than healthyBound while all is well. What
+	// the machine adds is measured in the same run.
+	staleBound   = time.Second
+	healthyBound = 10 * time.Millisecond
+	checkKeys    = 4
 )
 
 // checker lets writers bump the versions of a few keys while readers on every
@@ -36,6 +37,7 @@ type checker struct {
 	mu      sync.Mutex
 	stale   []time.Duration // how old what was seen was, where it was old
 	failed  atomic.Bool
+	noise   *noise
 }
 
 // checked is a key with the versions that were acknowledged, and when.
@@ -56,8 +58,8 @@ func newChecker(t *testing.T, fleet []*instance, foreign goredis.UniversalClient
 	return c
 }
 
-// read looks a key up and judges: not older than what this reader saw before,
-// nor than what had been acknowledged for longer than the bound.
+// read looks a key up and checks that it is not older than what this reader saw
+// before. It keeps the age of what a newer acknowledged version has superseded.
 func (c *checker) read(in *instance, k *checked, last *int64) {
 	began := time.Now()
 	result := in.look(k.name)
@@ -76,9 +78,6 @@ func (c *checker) read(in *instance, k *checked, last *int64) {
 			c.mu.Lock()
 			c.stale = append(c.stale, age)
 			c.mu.Unlock()
-			if age > staleBound {
-				c.fail("saw version %d of %s from %s %s after a newer one was acknowledged", seen, k.name, result.From, age)
-			}
 		}
 	}
 }
@@ -129,6 +128,7 @@ func (c *checker) bump(k *checked) {
 // run disturbs while readers and writers work.
 func (c *checker) run(d time.Duration, disturb func(i int)) {
 	stop := make(chan struct{})
+	c.noise = startNoise(c.t)
 	var group sync.WaitGroup
 	for _, in := range c.fleet {
 		for range 2 {
@@ -166,8 +166,21 @@ func (c *checker) run(d time.Duration, disturb func(i int)) {
 	}
 	close(stop)
 	group.Wait()
+	c.noise.stop()
 	c.agree()
-	c.t.Logf("%d reads; what was seen after it had been superseded was so old: %s", c.reads.Load(), quantiles(c.stale))
+	c.t.Logf("%d reads; ages of what had been superseded: %s; noise: %s", c.reads.Load(), quantiles(c.stale), quantiles(c.noise.late))
+	require.LessOrEqual(c.t, quantile(c.stale, 1), staleBound+c.noise.quantile(1), "a copy was older than is promised")
+}
+
+// requireHealthy checks what is promised while nothing is disturbed.
+func (c *checker) requireHealthy() {
+	bound, older := healthyBound+c.noise.quantile(.99), 0
+	for _, age := range c.stale {
+		if age > bound {
+			older++
+		}
+	}
+	require.LessOrEqual(c.t, float64(older), float64(c.reads.Load())/1000, "reads that saw what was superseded more than %s ago", bound)
 }
 
 // agree checks that all instances see the last write once writers rest.
@@ -239,6 +252,9 @@ func TestCoherence(t *testing.T) {
 			c := newChecker(t, fleet, server.Client())
 			c.run(checkFor(), disturb(server, p))
 			require.Greater(t, c.reads.Load(), int64(10_000))
+			if name == "undisturbed" {
+				c.requireHealthy()
+			}
 		})
 	}
 }

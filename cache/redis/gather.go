@@ -6,6 +6,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,7 +25,8 @@ type gatherer struct {
 	mu      sync.Mutex
 	flying  int
 	waiting *gathered
-	running sync.WaitGroup
+	closed  bool           // no round trip begins any more
+	running sync.WaitGroup // grows under mu and while not closed only
 }
 
 // gathered are reads that go together.
@@ -49,6 +51,10 @@ func deadlineOf(ctx context.Context) time.Time {
 // get reads a key.
 func (g *gatherer) get(ctx context.Context, key string) (cache.Entry, error) {
 	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return cache.Entry{}, errGathererClosed
+	}
 	if g.flying < roundTrips {
 		g.flying++
 		g.mu.Unlock()
@@ -64,7 +70,7 @@ func (g *gatherer) get(ctx context.Context, key string) (cache.Entry, error) {
 	select {
 	case <-batch.done:
 	case <-ctx.Done():
-		return cache.Entry{}, ctx.Err()
+		return cache.Entry{}, tooLate(ctx.Err())
 	}
 	if batch.err != nil {
 		return cache.Entry{}, batch.err
@@ -93,8 +99,15 @@ func (g *gatherer) join(ctx context.Context, key string) (batch *gathered, index
 func (g *gatherer) landed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.waiting == nil || g.flying > roundTrips {
+	switch {
+	case g.waiting == nil || g.flying > roundTrips:
 		g.flying--
+		return
+	case g.closed:
+		g.flying--
+		g.waiting.err = errGathererClosed
+		close(g.waiting.done)
+		g.waiting = nil
 		return
 	}
 	g.send(g.waiting)
@@ -108,13 +121,26 @@ func (g *gatherer) send(batch *gathered) {
 		defer close(batch.done)
 		ctx, cancel := context.WithDeadline(context.Background(), batch.deadline)
 		defer cancel()
-		if batch.err = ctx.Err(); batch.err != nil {
-			return // nobody waits any more
+		if err := ctx.Err(); err != nil {
+			batch.err = tooLate(err) // nobody waits any more
+			return
 		}
 		batch.got = make([]cache.Got, len(batch.keys))
 		batch.err = g.read(ctx, batch.keys, batch.got)
 	})
 }
 
-// wait waits for the batches under way.
-func (g *gatherer) wait() { g.running.Wait() }
+// close refuses reads from now on and waits for the batches under way.
+func (g *gatherer) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.running.Wait()
+}
+
+var errGathererClosed = fmt.Errorf("reading a record: %w", cache.ErrClosed)
+
+// tooLate is the error of a read whose context ended before it was sent.
+func tooLate(err error) error {
+	return fmt.Errorf("waiting for a round trip to redis: %w: %w", cache.ErrUnavailable, err)
+}

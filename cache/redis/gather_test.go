@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
 // slowReads is a gatherer whose round trips end when they are told to. What a
@@ -47,7 +50,7 @@ func newSlowReads(t *testing.T) *slowReads {
 	}}
 	t.Cleanup(func() {
 		s.readers.Wait()
-		s.wait()
+		s.close()
 		require.Empty(t, s.trips)
 		require.Zero(t, s.flying, "round trips are counted that have ended")
 		require.Nil(t, s.waiting)
@@ -145,6 +148,44 @@ func TestReadsThatHaveWaitedTooLongAreNotSent(t *testing.T) {
 	s.gather(short, "a", context.DeadlineExceeded)
 	<-short.Done()
 	end(first...)
+}
+
+func TestReadThatWaitsInVainSaysThatTheStoreIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	short, cancel := context.WithTimeout(s.ctx, 20*time.Millisecond)
+	defer cancel()
+	_, err := s.get(short, "a")
+	require.ErrorIs(t, err, cache.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	end(first...)
+}
+
+func TestCloseBesideConcurrentReads(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for range 20 {
+		s, err := New(at(server), cache.NewStats(), slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		var readers sync.WaitGroup
+		var reads atomic.Int64
+		for range 64 {
+			readers.Go(func() {
+				for {
+					_, err := s.Get(t.Context(), "k")
+					reads.Add(1)
+					if errors.Is(err, cache.ErrClosed) {
+						return
+					}
+					assert.NoError(t, err)
+				}
+			})
+		}
+		require.Eventually(t, func() bool { return reads.Load() > 200 }, patience, time.Millisecond)
+		require.NoError(t, s.Close())
+		readers.Wait()
+	}
 }
 
 func TestMoreReadsThanFitIntoOneRoundTrip(t *testing.T) {

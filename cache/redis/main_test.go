@@ -1,11 +1,13 @@
 package redis
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -13,11 +15,15 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// logged counts what go-redis has logged through LogTo.
+// logged counts what go-redis has logged.
 var logged atomic.Int64
 
+type logCounter struct{}
+
+func (logCounter) Printf(context.Context, string, ...any) { logged.Add(1) }
+
 func TestMain(m *testing.M) {
-	LogTo(func(string) { logged.Add(1) })
+	goredis.SetLogger(logCounter{})
 	goleak.VerifyTestMain(m, redistest.IgnoreLateDials())
 }
 

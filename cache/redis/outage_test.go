@@ -29,6 +29,7 @@ func TestOutageDelaysNobodyAndLetsNobodyIn(t *testing.T) {
 	var phase atomic.Int32
 	var mu sync.Mutex
 	took := make(map[int32][]time.Duration)
+	noise := startNoise(t)
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	for range 20 {
@@ -53,9 +54,6 @@ func TestOutageDelaysNobodyAndLetsNobodyIn(t *testing.T) {
 				if i%4 == 0 && result.OK() {
 					t.Errorf("an unknown session was let in: %+v", result.Outcome)
 				}
-				if elapsed > timeout+3*time.Second {
-					t.Errorf("a request waited %s, with a lookup timeout of %s", elapsed, timeout)
-				}
 			}
 		})
 	}
@@ -78,10 +76,13 @@ func TestOutageDelaysNobodyAndLetsNobodyIn(t *testing.T) {
 	await(func() bool { return in.look("session:user:1").From == "near" })
 	close(stop)
 	group.Wait()
-	t.Logf("well again after %s, from near copies after %s", well, time.Since(back))
-	require.Less(t, well, 5*time.Second, "the promise is 2s, a busy machine is slower")
+	noise.stop()
+	t.Logf("well again after %s, from near copies after %s; noise: %s", well, time.Since(back), quantiles(noise.late))
+	require.Less(t, well, 2*time.Second+noise.quantile(1), "promised is 2s")
 	for i, name := range []string{"before", "when it went", "while it was open and after"} {
 		t.Logf("%s: %s", name, quantiles(took[int32(i)]))
+		require.LessOrEqual(t, quantile(took[int32(i)], .999), timeout+noise.quantile(.999), name)
+		require.LessOrEqual(t, quantile(took[int32(i)], 1), timeout+noise.quantile(1)+healthyBound, name)
 	}
 }
 

@@ -112,7 +112,7 @@ func (s *Store) Close() error {
 	}
 	s.running.Wait()
 	if s.gatherer != nil {
-		s.gatherer.wait()
+		s.gatherer.close()
 	}
 	return nil
 }

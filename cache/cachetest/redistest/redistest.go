@@ -158,21 +158,21 @@ func (s *Server) Restart() {
 }
 
 // Pause stops the server in its tracks: connections stay open and nothing
-// answers.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+// answers. It works on Unix only.
+func (s *Server) Pause() { s.withProcess("pausing", suspend) }
 
 // Continue lets a paused server go on.
-func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
+func (s *Server) Continue() { s.withProcess("continuing", resume) }
 
-func (s *Server) signal(signal syscall.Signal) {
+func (s *Server) withProcess(doing string, do func(*os.Process) error) {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process == nil {
-		s.t.Fatalf("the server at %s is not running", s.Addr())
+		s.t.Fatalf("%s redis-server: the server at %s is not running", doing, s.Addr())
 	}
-	if err := s.process.cmd.Process.Signal(signal); err != nil {
-		s.t.Fatalf("sending %s to redis-server: %v", signal, err)
+	if err := do(s.process.cmd.Process); err != nil {
+		s.t.Fatalf("%s redis-server: %v", doing, err)
 	}
 }
 
@@ -277,6 +277,6 @@ func (p *process) await(ready func(context.Context) error) error {
 
 func (p *process) end(signal syscall.Signal) {
 	_ = p.cmd.Process.Signal(signal)
-	_ = p.cmd.Process.Signal(syscall.SIGCONT) // a paused one does not end
+	_ = resume(p.cmd.Process) // a paused process does not end
 	<-p.done
 }
