@@ -69,6 +69,19 @@ type Listed struct {
 	Got
 }
 
+// EndedFor is how long those who wait for a load can learn how it ended.
+const EndedFor = 2 * time.Second
+
+// Ended says how a load ended without filling its key.
+type Ended struct {
+	// Failure is why it failed, at most [MaxFailure] bytes. "" says that it did
+	// not: what the source answered may not be stored.
+	Failure string
+}
+
+// MaxFailure is how much of a failure is told to those who wait, in bytes.
+const MaxFailure = 256
+
 // Store keeps records under keys, for one process or for a fleet. All methods
 // may be called at once from any goroutine. What fails because the store is
 // out of reach wraps [ErrUnavailable]; contexts bound each call.
@@ -121,15 +134,27 @@ type Store interface {
 	// (old may have expired meanwhile). Otherwise it answers what the store
 	// has now. Both the token and the entry's record are empty where
 	// somebody else holds the lease. Records are the same if their texts are.
+	//
+	// With a token, the entry has no record, but the time at which old expires
+	// where the store still has it. A token beside an error may hold the lease:
+	// the request may be carried out later than its context allowed.
 	Acquire(ctx context.Context, key string, old *Record, ttl time.Duration) (token string, now Entry, err error)
+	// Reacquire is Acquire for a caller that was refused the lease and has
+	// waited since. Where the load that it waited for ended without filling
+	// the key, it answers how, for as long as [EndedFor] afterwards.
+	Reacquire(ctx context.Context, key string, old *Record, ttl time.Duration) (token string, now Entry, ended *Ended, err error)
 	// Fill writes a record if the lease still holds the token and the store
 	// has nothing newer than what the load began from: it has old, or
 	// nothing. So it never overwrites what another client wrote meanwhile.
 	// It ends the token's lease and tells whether it wrote. The TTL is
 	// bound as in Set.
 	Fill(ctx context.Context, key, token string, old, record *Record, ttl time.Duration) (bool, error)
-	// Release ends a lease that was not used, if it still holds the token.
+	// Release ends a lease that was not used, if it still holds the token:
+	// somebody who waits may take it.
 	Release(ctx context.Context, key, token string) error
+	// Abandon is Release after a load that came to nothing, and tells those who
+	// wait how it ended. The next Acquire takes the lease as if it were free.
+	Abandon(ctx context.Context, key, token string, ended Ended) error
 
 	// Tag notes that a key, which is about to be filled, bears tags for at
 	// most ttl. It tells false where one of the tags was dropped after the

@@ -1,6 +1,7 @@
 package cachetest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,12 @@ func leaseTests() map[string]func(*testing.T, *fixture) {
 		"a fill overwrites nothing that is newer":         testFillNewer,
 		"an absence replaces what it is known to follow":  testNegativeRefill,
 		"only the holder releases":                        testRelease,
+		"those who wait learn how a load ended":           testAbandon,
+		"only the holder abandons":                        testAbandonOfAnother,
+		"a released lease is taken by one who waits":      testReacquireReleased,
+		"those who wait see what was filled":              testReacquireFilled,
+		"a note on a load is no lease":                    testNoteIsNoLease,
+		"a lease is granted with the old record's expiry": testAcquireExpiry,
 	}
 }
 
@@ -232,4 +239,108 @@ func testRelease(t *testing.T, f *fixture) {
 	next := f.lease(t, f.key("a"), nil)
 	require.False(t, f.fill(t, f.key("a"), token, nil, `{"n":1}`))
 	require.True(t, f.fill(t, f.key("a"), next, nil, `{"n":1}`))
+}
+
+// requireEnded checks that one who waits learns how the load of a key ended.
+func (f *fixture) requireEnded(t *testing.T, key string, want cache.Ended) {
+	t.Helper()
+	token, now, ended, err := f.Reacquire(f.ctx, key, nil, ttl)
+	require.NoError(t, err)
+	require.Empty(t, token)
+	require.Nil(t, now.Record)
+	require.NotNil(t, ended)
+	require.Equal(t, want, *ended)
+}
+
+// requireWaiting checks that one who waits has to wait on.
+func (f *fixture) requireWaiting(t *testing.T, key string) {
+	t.Helper()
+	token, now, ended, err := f.Reacquire(f.ctx, key, nil, ttl)
+	require.NoError(t, err)
+	require.Empty(t, token)
+	require.Nil(t, now.Record)
+	require.Nil(t, ended)
+}
+
+func testAbandon(t *testing.T, f *fixture) {
+	for name, ended := range map[string]cache.Ended{
+		"failed":   {Failure: "status 500"},
+		"unstored": {},
+	} {
+		for _, key := range awkward(f.key(name)) {
+			token := f.lease(t, key, nil)
+			f.requireWaiting(t, key)
+			require.NoError(t, f.Abandon(f.ctx, key, token, ended))
+			f.requireEnded(t, key, ended)
+			f.requireEnded(t, key, ended) // all of them
+			next := f.lease(t, key, nil)
+			f.requireWaiting(t, key)
+			require.NoError(t, f.Abandon(f.ctx, key, token, cache.Ended{Failure: "late"}))
+			f.requireWaiting(t, key)
+			require.True(t, f.fill(t, key, next, nil, `{"n":1}`))
+		}
+	}
+	long := cache.Ended{Failure: strings.Repeat("x", 2*cache.MaxFailure)}
+	require.NoError(t, f.Abandon(f.ctx, f.key("long"), f.lease(t, f.key("long"), nil), long))
+	f.requireEnded(t, f.key("long"), cache.Ended{Failure: long.Failure[:cache.MaxFailure]})
+}
+
+func testAbandonOfAnother(t *testing.T, f *fixture) {
+	token := f.lease(t, f.key("a"), nil)
+	for _, wrong := range []string{"", "x", token + "x"} {
+		require.NoError(t, f.Abandon(f.ctx, f.key("a"), wrong, cache.Ended{Failure: "no"}))
+		require.NoError(t, f.Abandon(f.ctx, f.key("free"), wrong, cache.Ended{Failure: "no"}))
+	}
+	f.requireWaiting(t, f.key("a"))
+	require.NoError(t, f.Abandon(f.ctx, f.key("a"), token, cache.Ended{Failure: "yes"}))
+	require.NoError(t, f.Abandon(f.ctx, f.key("a"), token, cache.Ended{Failure: "twice"}))
+	f.requireEnded(t, f.key("a"), cache.Ended{Failure: "yes"})
+	token, _, ended, err := f.Reacquire(f.ctx, f.key("free"), nil, ttl)
+	require.NoError(t, err)
+	require.NotEmpty(t, token)
+	require.Nil(t, ended)
+}
+
+func testReacquireReleased(t *testing.T, f *fixture) {
+	require.NoError(t, f.Release(f.ctx, f.key("a"), f.lease(t, f.key("a"), nil)))
+	token, now, ended, err := f.Reacquire(f.ctx, f.key("a"), nil, ttl)
+	require.NoError(t, err)
+	require.NotEmpty(t, token)
+	require.Nil(t, now.Record)
+	require.Nil(t, ended)
+	f.requireWaiting(t, f.key("a"))
+}
+
+func testReacquireFilled(t *testing.T, f *fixture) {
+	require.True(t, f.fill(t, f.key("a"), f.lease(t, f.key("a"), nil), nil, `{"n":1}`))
+	token, now, ended, err := f.Reacquire(f.ctx, f.key("a"), nil, ttl)
+	require.NoError(t, err)
+	require.Empty(t, token)
+	require.NotNil(t, now.Record)
+	require.Equal(t, `{"n":1}`, now.Record.Text())
+	require.Nil(t, ended)
+}
+
+func testNoteIsNoLease(t *testing.T, f *fixture) {
+	require.NoError(t, f.Abandon(f.ctx, f.key("a"), f.lease(t, f.key("a"), nil), cache.Ended{Failure: "no"}))
+	require.Equal(t, "", f.text(t, f.key("a")))
+	added, err := f.AddMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: record(t, `{"n":1}`), TTL: ttl}})
+	require.NoError(t, err)
+	require.Equal(t, 1, added)
+	require.Equal(t, []string{f.key("a")}, f.scan(t, f.key(""), 10))
+}
+
+func testAcquireExpiry(t *testing.T, f *fixture) {
+	old := f.set(t, f.key("a"), `{"n":1}`)
+	for key, old := range map[string]*cache.Record{f.key("a"): old, f.key("b"): nil, f.key("c"): old} {
+		token, now, err := f.Acquire(f.ctx, key, old, ttl)
+		require.NoError(t, err)
+		require.NotEmpty(t, token)
+		require.Nil(t, now.Record)
+		if key == f.key("a") {
+			require.InDelta(t, ttl.Seconds(), now.TTL(time.Now()).Seconds(), 60)
+		} else {
+			require.Zero(t, now.Expires, "it is not there")
+		}
+	}
 }

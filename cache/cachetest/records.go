@@ -302,6 +302,8 @@ func testClosed(t *testing.T, store cache.Store) {
 		"delete prefix": func() error { _, err := f.DeletePrefix(f.ctx, f.key("")); return err },
 		"scan":          func() error { _, _, err := f.Scan(f.ctx, f.key(""), "", 10); return err },
 		"acquire":       func() error { _, _, err := f.Acquire(f.ctx, f.key("c"), nil, ttl); return err },
+		"reacquire":     func() error { _, _, _, err := f.Reacquire(f.ctx, f.key("c"), nil, ttl); return err },
+		"abandon":       func() error { return f.Abandon(f.ctx, f.key("b"), token, cache.Ended{}) },
 		"fill":          func() error { _, err := f.Fill(f.ctx, f.key("b"), token, nil, r, ttl); return err },
 		"release":       func() error { return f.Release(f.ctx, f.key("b"), token) },
 		"ping":          func() error { return f.Ping(f.ctx) },

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 // leases are the rights to fill keys, apart from the records: most keys that
@@ -16,27 +18,36 @@ type leases struct {
 	pruneAt int    // number of leases at which to look for expired ones
 }
 
+// lease is held while it has a token. Without one, it says how the last load
+// ended.
 type lease struct {
 	token   string
+	ended   cache.Ended
 	expires time.Time
 }
+
+func (l lease) heldAt(now time.Time) bool { return l.token != "" && now.Before(l.expires) }
 
 // minPrune keeps a small map from being searched all the time.
 const minPrune = 64
 
-// take gives the key's lease, or "" where somebody holds it.
-func (l *leases) take(key string, ttl time.Duration) (token string) {
+// take gives the key's lease, or "" where somebody holds it. One who has waited
+// for it is told instead how the last load ended, where that is known.
+func (l *leases) take(key string, ttl time.Duration, waited bool) (token string, ended *cache.Ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if held, ok := l.byKey[key]; ok && now.Before(held.expires) {
-		return ""
+	switch last := l.byKey[key]; {
+	case last.heldAt(now):
+		return "", nil
+	case waited && now.Before(last.expires):
+		return "", &last.ended
 	}
 	l.prune(now)
 	l.issued++
 	token = strconv.FormatUint(l.issued, 36)
 	l.byKey[key] = lease{token: token, expires: now.Add(ttl)}
-	return token
+	return token, nil
 }
 
 // prune drops the leases that nobody ended, each time their number has
@@ -57,16 +68,28 @@ func (l *leases) prune(now time.Time) {
 	l.pruneAt = max(minPrune, 2*len(l.byKey))
 }
 
-// use ends the key's lease if it is the token's, and tells whether it was.
+// use ends the key's lease if it is the token's, and reports whether it was.
 func (l *leases) use(key, token string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	held, ok := l.byKey[key]
-	if !ok || held.token != token {
+	held := l.byKey[key]
+	if token == "" || held.token != token {
 		return false
 	}
 	delete(l.byKey, key)
-	return time.Now().Before(held.expires)
+	return held.heldAt(time.Now())
+}
+
+// abandon ends the key's lease if it is the token's, and notes how its load
+// ended.
+func (l *leases) abandon(key, token string, ended cache.Ended) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if token == "" || l.byKey[key].token != token {
+		return
+	}
+	ended.Failure = ended.Failure[:min(len(ended.Failure), cache.MaxFailure)]
+	l.byKey[key] = lease{ended: ended, expires: time.Now().Add(cache.EndedFor)}
 }
 
 // end ends the key's lease, whoever holds it.
@@ -87,10 +110,9 @@ func (l *leases) endPrefix(prefix string) {
 	}
 }
 
-// held tells whether somebody has the key's lease.
+// held reports whether somebody has the key's lease.
 func (l *leases) held(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	held, ok := l.byKey[key]
-	return ok && time.Now().Before(held.expires)
+	return l.byKey[key].heldAt(time.Now())
 }

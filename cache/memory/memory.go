@@ -368,19 +368,31 @@ func (s *Store) remove(key string) (removed bool) {
 }
 
 // Acquire takes the key's lease where the store has nothing newer than old.
-func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (token string, now cache.Entry, err error) {
+func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
+	token, now, _, err := s.acquire(ctx, key, old, ttl, false)
+	return token, now, err
+}
+
+// Reacquire is Acquire for a caller that has waited for the lease.
+func (s *Store) Reacquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, *cache.Ended, error) {
+	return s.acquire(ctx, key, old, ttl, true)
+}
+
+func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, waited bool) (token string, now cache.Entry, ended *cache.Ended, err error) {
 	if _, err := s.expires(ctx, ttl); err != nil {
-		return "", cache.Entry{}, err
+		return "", cache.Entry{}, nil, err
 	}
 	s.records.Compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
 		if live(current) && !same(current.Record, old) {
 			now = current
-		} else {
-			token = s.leases.take(key, ttl)
+			return current, otter.CancelOp
+		}
+		if token, ended = s.leases.take(key, ttl, waited); token != "" && live(current) {
+			now.Expires = current.Expires
 		}
 		return current, otter.CancelOp
 	})
-	return token, now, nil
+	return token, now, ended, nil
 }
 
 // Fill writes a record under a lease where the store has nothing newer than old.
@@ -404,6 +416,12 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 // Release ends a lease that was not used.
 func (s *Store) Release(_ context.Context, key, token string) error {
 	s.leases.use(key, token)
+	return s.open()
+}
+
+// Abandon ends a lease whose load came to nothing, and notes how.
+func (s *Store) Abandon(_ context.Context, key, token string, ended cache.Ended) error {
+	s.leases.abandon(key, token, ended)
 	return s.open()
 }
 

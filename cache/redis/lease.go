@@ -3,6 +3,9 @@ package redis
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"net"
+	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -10,22 +13,29 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// The scripts get the keys of the record and of its lease. A request that is
-// sent again, because its answer got lost, does no harm: who has the lease
-// already is given it once more.
+// The scripts get the keys of the record, of its lease, and of the note on how
+// its last load ended. A request that is sent again, because its answer got lost,
+// does no harm: who has the lease already is given it once more.
+//
+// The note is a key of its own for the sake of trackers: notes are watched, so
+// that those who wait are woken, and nothing else about a load is but the record.
 
-// acquire: token, TTL of the lease, largest text, old text if there is any.
-// It answers 1 where the lease is taken, 0 where another has it, or text and
-// TTL of a record that is not the old one.
+// acquire: token, TTL of the lease, largest text, whether the caller has waited
+// (1 or 0), old text if there is any. It answers {1, TTL of the old record} where
+// the lease is taken, 0 where another has it, the note of a load that ended
+// without a record where the caller has waited for it, or text and TTL of a
+// record that is not the old one.
 var acquire = goredis.NewScript(`
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl ~= -2 then
 	local text = redis.call('GETRANGE', KEYS[1], 0, ARGV[3])
-	if text ~= ARGV[4] then return {text, ttl} end
+	if text ~= ARGV[5] then return {text, ttl} end
 end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-if redis.call('GET', KEYS[2]) == ARGV[1] then return 1 end
-return 0`)
+local ended = redis.call('GET', KEYS[3])
+if ended and ended ~= 'released' and ARGV[4] == '1' then return ended end
+if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if ended then redis.call('UNLINK', KEYS[3]) end
+return {1, ttl}`)
 
 // fill: token, TTL of the record, largest text, text, old text if there is any.
 // It answers whether it wrote.
@@ -36,38 +46,95 @@ if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('GETRANGE', KEYS[1], 0, ARG
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[2])
 return 1`)
 
-// release: token.
+// release: token, note, TTL of the note.
 var release = goredis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('UNLINK', KEYS[1]) end
-return 0`)
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 1`)
+
+// The notes on how a load ended. What follows noteFailed says why.
+const (
+	noteReleased = "released"
+	noteUnstored = "unstored"
+	noteFailed   = "failed:"
+	// releasedFor is how long the note lives that only wakes those who wait.
+	releasedFor = 10 * time.Millisecond
+)
 
 // Acquire takes the key's lease where the store has nothing newer than old.
 func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
-	const doing = "taking a lease"
+	token, now, _, err := s.acquire(ctx, key, old, ttl, 0)
+	return token, now, err
+}
+
+// Reacquire is Acquire for a caller that has waited for the lease.
+func (s *Store) Reacquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, *cache.Ended, error) {
+	return s.acquire(ctx, key, old, ttl, 1)
+}
+
+func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, waited int) (token string, now cache.Entry, ended *cache.Ended, err error) {
 	if err := checkTTL(ttl); err != nil {
-		return "", cache.Entry{}, err
+		return "", cache.Entry{}, nil, err
 	}
-	token := rand.Text()
-	args := []any{token, ttl.Milliseconds(), s.options.MaxValueSize}
+	token = rand.Text()
+	args := []any{token, ttl.Milliseconds(), s.options.MaxValueSize, waited}
 	if old != nil {
 		args = append(args, old.Text())
 	}
-	answer, err := acquire.Run(ctx, s.primary, []string{key, s.leases.of(key)}, args...).Result()
+	answer, err := acquire.Run(ctx, s.primary, s.loadKeys(key), args...).Result()
 	if err != nil {
-		return "", cache.Entry{}, s.failed(doing, err)
+		if !mayBeDone(err) {
+			token = ""
+		}
+		return token, cache.Entry{}, nil, s.failed("taking a lease", err)
 	}
 	switch answer := answer.(type) {
-	case int64:
-		if answer == 1 {
-			return token, cache.Entry{}, nil
-		}
+	case string:
+		return "", cache.Entry{}, endedOf(answer), nil
 	case []any:
-		text, _ := answer[0].(string)
-		ttl, _ := answer[1].(int64)
-		got := s.got(text, ttl, time.Now())
-		return "", got.Entry, got.Err
+		left, _ := answer[1].(int64)
+		text, newer := answer[0].(string)
+		if newer {
+			got := s.got(text, left, time.Now())
+			return "", got.Entry, nil, got.Err
+		}
+		if left != -2 {
+			now.Expires = expires(left, time.Now())
+		}
+		return token, now, nil, nil
 	}
-	return "", cache.Entry{}, nil
+	return "", cache.Entry{}, nil, nil
+}
+
+// mayBeDone reports whether Redis may carry out a command that has failed here:
+// it was sent, and no answer came.
+func mayBeDone(err error) bool {
+	var answer goredis.Error
+	var network *net.OpError
+	switch {
+	case isOwn(err), errors.Is(err, errBreakerOpen), errors.As(err, &answer):
+		return false
+	case errors.As(err, &network) && network.Op == "dial":
+		return false
+	}
+	return true
+}
+
+// loadKeys are the keys that a load of a record has to do with.
+func (s *Store) loadKeys(key string) []string {
+	return []string{key, s.leases.of(key), s.leases.noteOf(key)}
+}
+
+// endedOf reads a note. One that this version does not know says nothing.
+func endedOf(note string) *cache.Ended {
+	if failure, failed := strings.CutPrefix(note, noteFailed); failed {
+		return &cache.Ended{Failure: failure[:min(len(failure), cache.MaxFailure)]}
+	}
+	if note == noteUnstored {
+		return new(cache.Ended)
+	}
+	return nil
 }
 
 // Fill writes a record under a lease where the store has nothing newer than old.
@@ -88,7 +155,21 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 
 // Release ends a lease that was not used.
 func (s *Store) Release(ctx context.Context, key, token string) error {
-	if err := release.Run(ctx, s.primary, []string{s.leases.of(key)}, token).Err(); err != nil {
+	return s.release(ctx, key, token, noteReleased, releasedFor)
+}
+
+// Abandon ends a lease whose load came to nothing, and notes how.
+func (s *Store) Abandon(ctx context.Context, key, token string, ended cache.Ended) error {
+	note := noteUnstored
+	if ended.Failure != "" {
+		note = noteFailed + ended.Failure[:min(len(ended.Failure), cache.MaxFailure)]
+	}
+	return s.release(ctx, key, token, note, cache.EndedFor)
+}
+
+func (s *Store) release(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	keys := s.loadKeys(key)[1:]
+	if err := release.Run(ctx, s.primary, keys, token, note, ttl.Milliseconds()).Err(); err != nil {
 		return s.failed("releasing a lease", err)
 	}
 	return nil

@@ -47,6 +47,15 @@ func (l *leaseKeys) of(key string) string {
 	return l.prefix + "{" + l.tag(slotOf(key)) + "}" + key
 }
 
+// noteOf is the key of the note on how the last load of a key ended, in the slot
+// of the key.
+func (l *leaseKeys) noteOf(key string) string {
+	return l.notePrefix() + strings.TrimPrefix(l.of(key), l.prefix)
+}
+
+// notePrefix is what the keys of all notes begin with.
+func (l *leaseKeys) notePrefix() string { return l.own + "ended:" }
+
 // has tells whether a key is one of the store's own and no record's.
 func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.own) }
 
