@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -58,13 +57,7 @@ func runScripts(t *testing.T, caddyfile string, scripts []block) {
 		t.Setenv("REDIS_URL", "redis://"+p.redis.Addr())
 	}
 	p.application = startApplication(t)
-	config, err := sitetest.Adapt(p.serving(t, caddyfile))
-	require.NoError(t, err, "%s", caddyfile)
-	require.NoError(t, caddy.Load(config, true))
-	t.Cleanup(func() {
-		require.NoError(t, caddy.Stop())
-		http.DefaultClient.CloseIdleConnections()
-	})
+	p.serve(t, caddyfile)
 	environment := p.environment(t)
 	for _, b := range scripts {
 		for _, command := range commands(b.text) {
