@@ -1,29 +1,39 @@
 RACE ?= $(shell command -v cc >/dev/null 2>&1 && echo -race)
+TEST = test $(RACE) -timeout 30m
 
-.PHONY: run test soak bench microbench lint fuzz
+.PHONY: run build test soak bench microbench lint fuzz
 
 run: ## start Caddy with this plugin and the example configuration
-	.ci/xcaddy -- run --config example.Caddyfile
+	@echo "Building Caddy with this plugin; the first time, this takes some minutes."
+	.ci/xcaddy build --with github.com/filewallball/caddy-filewallball=. --output ./caddy
+	@echo "Starting Caddy with example.Caddyfile: http://localhost:8080/ (Ctrl-C ends it)"
+	./caddy run --config example.Caddyfile
+
+build: ## leave Caddy with this plugin in ./caddy
+	@echo "Building Caddy with this plugin; the first time, this takes some minutes."
+	.ci/xcaddy build --with github.com/filewallball/caddy-filewallball=. --output ./caddy
 
 test: ## run all tests against real servers and a browser
 	.ci/install redis-server chromium
-	go test $(RACE) ./...
+	go $(TEST) ./...
+	go -C bench $(TEST) ./...
+	go -C handlers/e2e $(TEST) ./...
 
-soak: ## the tests of coherence, leaks and memory at length, for half an hour or so
+soak: ## the tests of coherence, faults, leaks and memory at length, for half an hour or so
 	.ci/install redis-server
 	FILEWALLBALL_SOAK=1 go test -timeout 2h -v -run 'Coherence|Leaks|RandomIdentities' ./cache/redis
 
 bench: ## compare side by side with file_server, forward_auth and nginx; some 15 minutes
 	.ci/install redis-server
 	for tool in wrk nginx libnginx-mod-http-lua strace; do .ci/install $$tool || true; done
-	go run ./bench $(BENCH)
+	go -C bench run . $(BENCH)
 
 microbench: ## run the microbenchmarks
 	.ci/install redis-server
 	go test -run '^$$' -bench . -benchmem ./...
 
 lint: ## check style and common mistakes
-	gofmt -l . && go vet ./... && go tool staticcheck ./...
+	.ci/lint
 
 fuzz: ## fuzz each target for half a minute
 	.ci/fuzz 30s

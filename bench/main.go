@@ -1,8 +1,11 @@
 // Command bench compares Caddy with this plugin to Caddy without it, to
 // forward_auth, and to nginx, side by side on this machine:
 //
-//	go run ./bench            # some fifteen minutes
-//	go run ./bench -smoke     # does it work, and are the counts right?
+//	go -C bench run .            # some fifteen minutes
+//	go -C bench run . -smoke     # does it work, and are the counts right?
+//
+// It is a module of its own, so that nobody who builds the plugin gets what only
+// the benchmark needs, and runs in its directory: paths in flags start there.
 //
 // It starts every server by itself, each a process with equally many workers
 // on a free port of loopback. Its loads come from wrk, or where wrk is missing

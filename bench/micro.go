@@ -133,8 +133,9 @@ const bareRequest = "SessionHit/BareRequest"
 
 // handlerHits runs the benchmarks that stand beside the handlers.
 func (b *bench) handlerHits(ctx context.Context, r *results) error {
-	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Hit", "-benchmem",
-		"github.com/filewallball/caddy-filewallball/handlers").CombinedOutput()
+	test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Hit", "-benchmem", "./handlers/...")
+	test.Dir = ".." // the plugin's module
+	out, err := test.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("running the benchmarks of the handlers: %w\n%s", err, out)
 	}

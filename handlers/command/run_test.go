@@ -5,15 +5,11 @@ package command_test
 import (
 	"bytes"
 	"errors"
-	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/creack/pty"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
@@ -124,46 +120,4 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-// terminal is a running command with somebody before it.
-type terminal struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	keys   *os.File
-	screen *lockedBuffer
-	read   chan struct{} // closed when all was read
-}
-
-func (s site) atTerminal(t *testing.T, args ...string) *terminal {
-	t.Helper()
-	cmd := s.commandProcess(t, args...)
-	cmd.Env = append(cmd.Env, "TERM=xterm")
-	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
-	require.NoError(t, err)
-	term := &terminal{t, cmd, keys, new(lockedBuffer), make(chan struct{})}
-	go func() {
-		defer close(term.read)
-		_, _ = io.Copy(term.screen, keys) // ends with an error when the command does
-	}()
-	t.Cleanup(func() { _ = keys.Close() })
-	return term
-}
-
-// answer types something after the question is asked.
-func (term *terminal) answer(question, keys string) {
-	term.t.Helper()
-	require.Eventually(term.t, func() bool {
-		return bytes.Contains([]byte(term.screen.String()), []byte(question))
-	}, 10*time.Second, time.Millisecond, "%s", term.screen)
-	_, err := io.WriteString(term.keys, keys)
-	require.NoError(term.t, err)
-}
-
-// end waits for the command, and gives its status and what it has shown.
-func (term *terminal) end() (status int, screen string) {
-	term.t.Helper()
-	_ = term.cmd.Wait()
-	<-term.read
-	return term.cmd.ProcessState.ExitCode(), term.screen.String()
 }

@@ -1,6 +1,6 @@
 // The page of docs/recipes.md, in a browser.
 
-package uploadtest
+package upload
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -20,14 +19,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// newBrowser starts Chromium, without a window, for the length of a test.
+// newBrowser starts Chromium or Chrome, without a window, for the length of a
+// test.
 func newBrowser(t *testing.T) context.Context {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatalf("%v: install it with `apt-get install chromium` or `brew install --cask chromium`", err)
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-dev-shm-usage", true))
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
@@ -35,7 +31,7 @@ func newBrowser(t *testing.T) context.Context {
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // t.Context ends before Cleanup
 	t.Cleanup(cancel)
 	ctx, _ = chromedp.NewContext(ctx)
-	require.NoError(t, chromedp.Do(ctx), "starting %s", path)
+	require.NoError(t, chromedp.Do(ctx), "starting a browser; install one with `apt-get install chromium` or `brew install google-chrome`")
 	t.Cleanup(func() { require.NoError(t, chromedp.Cancel(ctx)) }) // waits until it is gone
 	return ctx
 }
@@ -45,7 +41,7 @@ var htmlBlock = regexp.MustCompile("(?s)```html\n(.*?)```")
 // recipePage is the page in docs/recipes.md, as it stands there.
 func recipePage(t *testing.T) string {
 	t.Helper()
-	recipes, err := os.ReadFile("../../docs/recipes.md")
+	recipes, err := os.ReadFile("../../../docs/recipes.md")
 	require.NoError(t, err)
 	blocks := htmlBlock.FindAllSubmatch(recipes, -1)
 	require.Len(t, blocks, 1)

@@ -1,7 +1,6 @@
-// Package uploadtest has uploads as a user meets them: over real connections,
-// on two nodes, with a real Redis and in a real browser. It is a package of its
-// own, so that its tests run beside the others of handlers.
-package uploadtest
+// Package upload tests uploads as a user meets them: over real connections, on
+// two nodes, with a real Redis, over HTTP/3 and in a real browser.
+package upload
 
 import (
 	"net"
@@ -32,8 +31,8 @@ func serve(t *testing.T, options, directives string) site {
 	return site{sitetest.Serve(t, options, directives)}
 }
 
-// isPublishing tells whether an upload still waits to write its final record,
-// which it may for some seconds after Redis was gone.
+// isPublishing reports whether an upload still waits to write its final record,
+// which takes up to some seconds after Redis was unreachable.
 func isPublishing() bool {
 	var stacks strings.Builder
 	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)

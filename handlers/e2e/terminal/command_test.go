@@ -1,12 +1,10 @@
-// The command line where somebody sits at a terminal, which here is a
-// pseudo-terminal.
-
-package command_test
+package terminal
 
 import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +19,7 @@ import (
 func TestCommandAsksBeforeItDropsAPrefix(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
 	const question = `This drops every record whose key begins with "session:", on every node. Go on? [y/N] `
-	s.good(t, "set", "session:user:a", "{}")
+	s.store(t, "session:user:a", "{}")
 	for name, c := range map[string]struct {
 		keys, says string
 		status     int
@@ -36,14 +34,14 @@ func TestCommandAsksBeforeItDropsAPrefix(t *testing.T) {
 		status, screen := term.end()
 		require.Equal(t, c.status, status, name)
 		require.Contains(t, screen, c.says, name)
-		require.Equal(t, "{}\n", s.command(t, "get", "session:user:a").out, name)
+		require.Equal(t, "{}\n", s.read(t, "session:user:a"), name)
 	}
 	term := s.atTerminal(t, "purge", "--prefix", "session:")
 	term.answer(question, "yes\n")
 	status, screen := term.end()
 	require.Zero(t, status, screen)
 	require.Contains(t, screen, "dropped 1 record")
-	require.Equal(t, 1, s.command(t, "get", "session:user:a").status)
+	require.False(t, s.isStored(t, "session:user:a"))
 }
 
 func TestCommandLaysRecordsOutOnATerminalThatTheyCannotSteer(t *testing.T) {
@@ -51,7 +49,7 @@ func TestCommandLaysRecordsOutOnATerminalThatTheyCannotSteer(t *testing.T) {
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
 	record := "{\"name\":\"\u009b31m\u202e\u007fx\", \"tags\":[1,2]}"
 	require.NoError(t, server.Client().Set(t.Context(), "k", record, 90*time.Minute).Err())
-	require.Equal(t, record+"\n", s.command(t, "get", "k").out, "to the byte for a program")
+	require.Equal(t, record+"\n", s.read(t, "k"), "to the byte for a program")
 
 	status, screen := s.atTerminal(t, "get", "k").end()
 	require.Zero(t, status)
@@ -70,13 +68,13 @@ func TestCommandReadsFromATerminal(t *testing.T) {
 	status, screen := term.end()
 	require.Equal(t, 1, status)
 	require.Contains(t, screen, "Error: interrupted")
-	require.Equal(t, 1, s.command(t, "get", "session:user:a").status)
+	require.False(t, s.isStored(t, "session:user:a"))
 
 	term = s.atTerminal(t, "set", "session:user:a")
 	term.answer(hint, "{\"a\":\n1}\n\x04")
 	status, screen = term.end()
 	require.Zero(t, status, screen)
-	require.Equal(t, "{\"a\":\n1}\n", s.command(t, "get", "session:user:a").out)
+	require.Equal(t, "{\"a\":\n1}\n", s.read(t, "session:user:a"))
 }
 
 func TestCommandWatchesStatsOnATerminal(t *testing.T) {
@@ -89,9 +87,24 @@ func TestCommandWatchesStatsOnATerminal(t *testing.T) {
 	require.Contains(t, screen, "\x1b[H\x1b[2J")
 }
 
+// slowSource answers once letGo was called.
+func slowSource(t *testing.T) (url string, letGo func()) {
+	t.Helper()
+	gate := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-gate:
+		case <-r.Context().Done():
+		}
+		_, _ = io.WriteString(w, `{"name": "x"}`)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func() { close(gate) }
+}
+
 func TestCommandShowsABarOnATerminal(t *testing.T) {
 	url, letGo := slowSource(t)
-	s := serve(t, "filewallball", warmable(url))
+	s := serve(t, "filewallball", "file_metadata {header.X-File} {\nname downloads\nsource http "+url+"/{id} {\ntimeout 1m\n}\n}\nrespond hi")
 	term := s.atTerminal(t, "warm", "downloads", "a", "b")
 	term.answer("(0/2", "") // of the bar
 	letGo()
@@ -104,7 +117,7 @@ func TestCommandShowsABarOnATerminal(t *testing.T) {
 
 func TestCommandKeepsRecordsFromATerminalUnlessToldOtherwise(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
-	s.good(t, "set", "session:user:a", "{\"a\":\"\u009b\"}")
+	s.store(t, "session:user:a", "{\"a\":\"\u009b\"}")
 	status, screen := s.atTerminal(t, "backup").end()
 	require.Equal(t, 2, status)
 	require.Contains(t, screen, "want -o <file>")
@@ -132,12 +145,12 @@ func TestCommandAsksBeforeItRestores(t *testing.T) {
 	status, screen := term.end()
 	require.Equal(t, 1, status)
 	require.Contains(t, screen, "nothing was changed")
-	require.Equal(t, 1, s.command(t, "get", "file:meta:a").status)
+	require.False(t, s.isStored(t, "file:meta:a"))
 
 	term = s.atTerminal(t, "restore", "--overwrite", file)
 	term.answer(question, "y\n")
 	status, screen = term.end()
 	require.Zero(t, status, screen)
 	require.Contains(t, screen, "restored 1 record")
-	require.Zero(t, s.command(t, "get", "file:meta:a").status)
+	require.True(t, s.isStored(t, "file:meta:a"))
 }

@@ -1,4 +1,4 @@
-package uploadtest
+package upload
 
 import (
 	"context"
