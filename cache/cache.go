@@ -49,6 +49,7 @@ type Lookup struct {
 	counters *routeCounters
 	asked    *sourceCounters
 	valid    Revalidator // the source, where it is one
+	sourceID uint64      // options.SourceID, where that is set
 	// raw is the store, where values are decoded, and decoderID says how.
 	raw       RawReader
 	decoderID string
@@ -69,6 +70,7 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 	if options.Source != nil {
 		l.asked = c.stats.source(options.Source.Name())
 		l.valid, _ = options.Source.(Revalidator)
+		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.refreshBelow.Store(int64(options.TTL / refreshPart))
 	}
 	c.watchPrefix(options.KeyPrefix)
@@ -194,10 +196,7 @@ func (l *Lookup) getWithoutStore(ctx context.Context, req Request, err error) Re
 // hit makes a result of a cached entry, if it still holds.
 func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string, now time.Time) (Result, bool) {
 	record := entry.Record
-	if record == nil {
-		return Result{}, false
-	}
-	if !l.holds(ctx, req, record, now) {
+	if record == nil || !l.holds(ctx, req, record, now) {
 		return Result{}, false
 	}
 	r := Result{Record: record, Hit: true, From: from, TTL: entry.TTL(now)}
@@ -217,12 +216,28 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 	return r, true
 }
 
-// holds tells whether a cached record is still true.
+// holds reports whether a cached record may be used and is still true.
 func (l *Lookup) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
-	return record.decoder == l.decoderID && !l.expired(record, now) && (l.valid == nil || l.valid.Valid(ctx, req, record, now))
+	return l.usable(record) && !l.expired(record, now) &&
+		(l.valid == nil || l.valid.Valid(ctx, req, record, now))
 }
 
-// expired tells whether the record's own expires_at has passed.
+// usable reports whether a cached record answers this lookup's question: it
+// was written by the application, in the format that this lookup reads, or it
+// is what this lookup's source answered. A lookup that stores no absences uses
+// none that its source gave earlier.
+func (l *Lookup) usable(record *Record) bool {
+	switch record.origin {
+	case originAnyone:
+		return record.decoder == l.decoderID
+	case originSource:
+		return l.options.SourceID != "" && record.sourceID == l.sourceID &&
+			(record.state == Found || l.options.NegativeTTL > 0)
+	}
+	return false
+}
+
+// expired reports whether the record's own expires_at has passed.
 func (l *Lookup) expired(record *Record, now time.Time) bool {
 	return l.options.ExpiresAt && record.expires != 0 && record.expires <= now.UnixNano()
 }

@@ -512,6 +512,12 @@ func TestRoutesWithBadOptionsAreRefused(t *testing.T) {
 		"a negative TTL":       {Name: "r", TTL: -time.Hour},
 		"a TTL too short":      {Name: "r", TTL: time.Microsecond},
 		"a bad negative TTL":   {Name: "r", TTL: time.Hour, NegativeTTL: -1},
+		"a short negative TTL": {Name: "r", TTL: time.Hour, NegativeTTL: time.Microsecond},
+		"an ID of no source":   {Name: "r", TTL: time.Hour, SourceID: "0123456789abcdef"},
+		"a short source ID":    {Name: "r", TTL: time.Hour, Source: saying(t, `{}`), SourceID: "0123456789abcde"},
+		"a long source ID":     {Name: "r", TTL: time.Hour, Source: saying(t, `{}`), SourceID: "0123456789abcdef0"},
+		"a loud source ID":     {Name: "r", TTL: time.Hour, Source: saying(t, `{}`), SourceID: "0123456789ABCDEF"},
+		"a source ID of words": {Name: "r", TTL: time.Hour, Source: saying(t, `{}`), SourceID: "0123456789abcdeg"},
 		"a bad load timeout":   {Name: "r", TTL: time.Hour, LoadTimeout: -1},
 		"a bad lookup timeout": {Name: "r", TTL: time.Hour, LookupTimeout: time.Microsecond},
 	} {

@@ -51,6 +51,17 @@ func found(text string) cache.RawEntry {
 	return cache.RawEntry{Raw: cache.Raw{Text: text}, Found: true, Expires: time.Now().Add(time.Hour).UnixNano()}
 }
 
+// Applications have fields like "_user_id" in their sessions.
+func TestNoFieldOfAnotherFormatIsReserved(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, &rawStore{Store: newStore(t), value: found(`{"_SOURCE":"x","_USER_ID":"ANNA"}`)})
+	r := newRoute(t, c, cache.LookupOptions{Decoder: upper{id: "a"}}).Find(t.Context(), reqA)
+	require.True(t, r.OK())
+	user, ok := r.Record.Field("_user_id")
+	require.True(t, ok)
+	require.Equal(t, "anna", user.Text())
+}
+
 func TestValuesOfAnotherFormatAreDecodedAndCopied(t *testing.T) {
 	t.Parallel()
 	store := &rawStore{Store: newStore(t), value: found(`{"USER":"ANNA"}`)}

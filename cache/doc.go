@@ -8,7 +8,8 @@
 //     under way in this process, batch.go what is done to records by hand,
 //     replace.go what is written only over what is known, and warm.go what is
 //     loaded before anybody asks.
-//   - record.go says what a record is, family.go what a key is.
+//   - record.go says what a record is, reserved.go which of its fields belong to
+//     the cache, and family.go what a key is.
 //   - store.go and source.go are what a lookup needs of others. The stores are
 //     in the packages memory and redis; package cachetest is the suite that
 //     each of them passes, and what it tests is what store.go promises.
@@ -40,6 +41,8 @@
 //     it asks the source for itself and stores nothing.
 //  6. The holder asks the source and fills the key: for TTL or NegativeTTL, 5 %
 //     more or less, never beyond the record's expires_at or the source's cap.
+//     An answer that is not stored (NegativeTTL 0, NoStore) drops the record
+//     that it contradicts, if lookups would still use that.
 //
 // All round trips of one lookup share one budget, LookupTimeout. A store that
 // fails or is too slow is left alone for the rest of the lookup: the source is
@@ -48,6 +51,19 @@
 // stored value that is no record is always an error. Round trips do not end
 // with the request that began them, for a connection given up in mid-answer is
 // lost.
+//
+// # Whose answer a record is
+//
+// What a source answered is stored with the reserved field "_source", the
+// [LookupOptions.SourceID] of the lookup that asked. A lookup uses a record
+// without that field, which an application wrote, or with its own SourceID.
+// Any other is to it as if it were not there: it is neither used nor waited
+// for, in the store, in near copies and in stale ones, its source does not see
+// it, and its own answer replaces it. A "_source" that cannot be read, or two
+// that differ, are used by nobody.
+//
+// Field names that begin with "_" are reserved at the top level of records:
+// such fields of a source's answer are dropped, and [Record.Field] finds none.
 //
 // # What copies promise
 //
@@ -103,9 +119,8 @@
 //
 // An identity is client input. [CheckIdentity] decides whether it may become
 // part of a key at all, [KeyIdentity] how. Under one template, two identities
-// have two keys, but for one case that the shared key format leaves open:
-// where identities are not hashed, the hex SHA-256 of an identity over 512
-// bytes is an identity too, and has the same key.
+// that are both hashed or both not have two keys. Lookups that share a template
+// must agree on hashing: the hash of one identity may be another identity.
 //
 // Identities, keys and the text of records stand in no error of this package.
 package cache

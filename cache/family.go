@@ -45,8 +45,8 @@ func FamilyNames() []string {
 	return names
 }
 
-// FamilyOf tells which of the families a key belongs to by its default key,
-// keyPrefix in front. ok is false for a foreign key.
+// FamilyOf finds the family whose default key, after keyPrefix, a key has. ok is
+// false for a key of no family.
 func FamilyOf(families []Family, keyPrefix, key string) (f Family, ok bool) {
 	rest, ok := strings.CutPrefix(key, keyPrefix)
 	if !ok {
@@ -98,12 +98,13 @@ const (
 	hashIdentityFrom = 512
 )
 
-// ErrMalformedIdentity says that an identity is too long, holds a control
-// character or is no valid UTF-8. It reaches neither store nor source.
+// ErrMalformedIdentity says that an identity is too long, has a control
+// character or is not valid UTF-8. It reaches neither the store nor a source.
 var ErrMalformedIdentity = errors.New("malformed identity")
 
-// CheckIdentity tells whether an identity, which is client input, may be
-// looked up. The error wraps [ErrMalformedIdentity] and never repeats it.
+// CheckIdentity reports what keeps an identity, which is client input, from
+// being looked up. The error wraps [ErrMalformedIdentity] and does not repeat
+// the identity.
 func CheckIdentity(id string) error {
 	if len(id) > MaxIdentity {
 		return fmt.Errorf("%w: longer than %d bytes", ErrMalformedIdentity, MaxIdentity)
@@ -129,12 +130,39 @@ func CheckIdentity(id string) error {
 	return nil
 }
 
-// KeyIdentity is what stands for an identity in a key: itself, or the hex
-// SHA-256 of it where hash is asked for or it is longer than 512 bytes.
+// hashedIdentityPrefix is what the hash of an identity begins with in a key
+// whose other identities are not hashed.
+const hashedIdentityPrefix = "sha256:"
+
+// KeyIdentity is what stands for an identity in a key. With hash it is the hex
+// SHA-256 of the identity. Without, it is the identity itself, but
+// "sha256:<hex>" for one of more than 512 bytes or one that begins with
+// "sha256:". So no two identities have one key.
 func KeyIdentity(id string, hash bool) string {
-	if !hash && len(id) <= hashIdentityFrom {
+	if !hash && len(id) <= hashIdentityFrom && !strings.HasPrefix(id, hashedIdentityPrefix) {
 		return id
 	}
 	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:])
+	text := hex.EncodeToString(sum[:])
+	if hash {
+		return text
+	}
+	return hashedIdentityPrefix + text
+}
+
+// escapeIdentityPart keeps the parts of an identity apart.
+var escapeIdentityPart = strings.NewReplacer("%", "%25", ":", "%3A")
+
+// JoinIdentity makes one identity of several parts: joined by ":", with "%" and
+// ":" inside a part percent-encoded, so that no two lists of as many parts make
+// the same identity. One part alone stays as it is.
+func JoinIdentity(parts []string) string {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	escaped := make([]string, len(parts))
+	for i, part := range parts {
+		escaped[i] = escapeIdentityPart.Replace(part)
+	}
+	return strings.Join(escaped, ":")
 }

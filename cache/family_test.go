@@ -3,6 +3,7 @@ package cache_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -101,23 +102,68 @@ func TestLongIdentitiesAreAlwaysHashed(t *testing.T) {
 		sum := sha256.Sum256([]byte(id))
 		return hex.EncodeToString(sum[:])
 	}
-	short, long := strings.Repeat("x", 512), strings.Repeat("x", 513)
+	short, long, taken := strings.Repeat("x", 512), strings.Repeat("x", 513), "sha256:"+hash("x")
 	require.Equal(t, short, cache.KeyIdentity(short, false))
-	require.Equal(t, hash(long), cache.KeyIdentity(long, false))
+	require.Equal(t, "sha256:"+hash(long), cache.KeyIdentity(long, false))
 	require.Equal(t, hash(long), cache.KeyIdentity(long, true))
-	require.Equal(t, hash("x"), cache.KeyIdentity("x", true))
+	require.Equal(t, "sha256:"+hash(taken), cache.KeyIdentity(taken, false))
+	require.Equal(t, hash(taken), cache.KeyIdentity(taken, true))
+	require.Equal(t, "sha256:"+hash("sha256:"), cache.KeyIdentity("sha256:", false))
+	require.Equal(t, "sha256", cache.KeyIdentity("sha256", false))
 	require.Equal(t, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", cache.KeyIdentity("x", true))
 }
 
+func TestPartsOfIdentitiesAreJoined(t *testing.T) {
+	t.Parallel()
+	for want, parts := range map[string][]string{
+		"":              nil,
+		"a:b%3A":        {"a:b%3A"},
+		"a:b":           {"a", "b"},
+		"alice%3Ax:y":   {"alice:x", "y"},
+		"alice:x%3Ay":   {"alice", "x:y"},
+		"a%253Ab:%25:c": {"a%3Ab", "%", "c"},
+		"::":            {"", "", ""},
+	} {
+		require.Equal(t, want, cache.JoinIdentity(parts))
+	}
+}
+
+// FuzzJoinIdentity looks for two lists of parts that make one identity, and
+// for one that the parts cannot be found in again.
+func FuzzJoinIdentity(f *testing.F) {
+	f.Add("alice:x\ny", "alice\nx:y")
+	f.Add("a%3A\nb", "a:\nb")
+	f.Add("\n", ":")
+	f.Add("%\n25\n:", "%25\n\n")
+	f.Fuzz(func(t *testing.T, one, two string) {
+		a, b := strings.Split(one, "\n"), strings.Split(two, "\n")
+		if len(a) == len(b) {
+			require.Equal(t, one == two, cache.JoinIdentity(a) == cache.JoinIdentity(b))
+		}
+		if len(a) < 2 {
+			require.Equal(t, one, cache.JoinIdentity(a))
+			return
+		}
+		joined := strings.Split(cache.JoinIdentity(a), ":")
+		require.Len(t, joined, len(a))
+		for i, part := range joined {
+			unescaped, err := url.PathUnescape(part)
+			require.NoError(t, err)
+			require.Equal(t, a[i], unescaped)
+		}
+	})
+}
+
 // FuzzKey looks for identities that share a key, or put into it what no key
-// may have. Only the hash of a long identity, taken for an identity itself,
-// shares its key; nobody finds one here by chance.
+// may have.
 func FuzzKey(f *testing.F) {
 	f.Add("a:{id}", "x", "y", false)
 	f.Add("{id}:{id}", "a:a", "a", false)
 	f.Add("{id}{id}", "aa", "a", false)
 	f.Add("{{id}}", "{id}", "}{", true)
 	f.Add("k:{id}:{id}", strings.Repeat("x", 512), strings.Repeat("x", 513), false)
+	f.Add("k:{id}", "sha256:", "sha256:"+strings.Repeat("0", 64), false)
+	f.Add("k:{id}", strings.Repeat("x", 513), "sha256:"+cache.KeyIdentity(strings.Repeat("x", 513), true), false)
 	f.Add("é{id}", "\u0085", "\x00", false)
 	f.Fuzz(func(t *testing.T, text, a, b string, hash bool) {
 		template, err := cache.ParseKeyTemplate(text)

@@ -45,7 +45,7 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 
 // tag files a record under its tags, and tells whether it may be filled.
 func (l *Lookup) tag(ctx context.Context, req Request, record *Record, ttl time.Duration, started time.Time) (bool, error) {
-	if l.options.Tags == nil || record.state != Found {
+	if l.options.Tags == nil {
 		return true, nil
 	}
 	tags := l.options.Tags(req, record)
@@ -53,6 +53,25 @@ func (l *Lookup) tag(ctx context.Context, req Request, record *Record, ttl time.
 		return true, nil
 	}
 	return l.cache.store.Tag(ctx, req.Key, tags, ttl, started)
+}
+
+// superseded takes the place of a record that its source has just contradicted
+// with an answer that is not stored. Nobody uses it.
+var superseded = &Record{text: `{"_source":""}`, origin: originUnknown}
+
+// withdraw drops a record that lookups still use although the source has given
+// another answer since, one that is not stored: so a session that has ended is
+// not used until its TTL is over.
+func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *Record, b *budget) {
+	if token == "" || old == nil || !l.holds(ctx, req, old, time.Now()) {
+		return
+	}
+	// where this fails, the next use of the record asks the source once more
+	_ = b.spend(ctx, func(ctx context.Context) error {
+		_, err := l.cache.store.Fill(ctx, req.Key, token, old, superseded, MinTTL)
+		return err
+	})
+	l.cache.changed(req.Key)
 }
 
 // capTTL keeps a TTL from reaching beyond the record's own expires_at.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// miss asks the source, one load per key at a time. old is what a cache had
-// and does not hold any more.
+// miss asks the source, one load per key at a time. old is what the store has
+// and this lookup does not use.
 func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
 	source := l.options.Source
 	if source == nil {
@@ -34,14 +34,15 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 // (the store is out of reach, or somebody else loads for too long) it asks for
 // itself and fills nothing.
 func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget) Result {
-	token, filled := l.lease(ctx, req.Key, old, b)
+	token, filled, old := l.lease(ctx, req.Key, old, b)
 	if r, ok := l.hit(ctx, req, filled, l.cache.store.Name(), time.Now()); ok {
 		return r
 	}
 	return l.loadUnder(ctx, req, token, old, b)
 }
 
-// loadUnder asks the source, and fills the key under a lease unless that is "".
+// loadUnder asks the source, and fills the key under the lease of the token,
+// which is "" without one.
 func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget) (r Result) {
 	defer func() {
 		if !r.Stored { // also where the source panics
@@ -56,6 +57,7 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 	}
 	defer func() {
 		if !r.Stored {
+			l.withdraw(ctx, req, token, old, b)
 			l.correctStale(req.Key, ticket, loaded, r.overtaken)
 		}
 	}()
@@ -82,8 +84,10 @@ const (
 )
 
 // lease waits until it has the key's lease, or somebody else has filled the
-// key, or it has waited for as long as a load may take.
-func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry) {
+// key, or it has waited for as long as a load may take. It also answers what
+// the store had when the lease was taken, which a fill may replace: old, or a
+// record that has come since and that this lookup does not use.
+func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry, had *Record) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
 	for poll := leasePollMin; ; poll = min(leasePollMax, poll*3/2) {
@@ -91,15 +95,18 @@ func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) 
 			token, now, err = l.cache.store.Acquire(ctx, key, old, l.options.LoadTimeout)
 			return err
 		})
-		if err != nil {
-			return "", Entry{}
-		}
-		if token != "" || now.Record != nil {
-			return token, now
+		switch {
+		case err != nil:
+			return "", Entry{}, old
+		case now.Record != nil && !l.usable(now.Record) && ctx.Err() == nil:
+			old = now.Record
+			continue
+		case token != "" || now.Record != nil:
+			return token, now, old
 		}
 		select {
 		case <-ctx.Done():
-			return "", Entry{}
+			return "", Entry{}, old
 		case <-time.After(poll):
 		}
 	}
@@ -108,10 +115,16 @@ func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) 
 func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
+	if old != nil && !l.usable(old) {
+		old = nil // the source must not take over what answers another question
+	}
 	started := time.Now()
 	loaded, err := l.options.Source.Load(ctx, req, old)
 	l.cache.stats.SourceLatency.Observe(time.Since(started))
 	l.asked.requests.Add(1)
+	if loaded.Record != nil {
+		loaded.Record = loaded.Record.fromSource(l.options.SourceID)
+	}
 	switch {
 	case err != nil:
 	case loaded.Record == nil && loaded.Response == nil:

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Defaults of [LookupOptions].
+// Defaults of [LookupOptions], but for DefaultNegativeTTL, which callers set.
 const (
 	DefaultLookupTimeout = 500 * time.Millisecond
 	DefaultNegativeTTL   = 30 * time.Second
@@ -29,7 +29,8 @@ type LookupOptions struct {
 	StaleIfError time.Duration
 	// TTL of records that are filled from the source.
 	TTL time.Duration
-	// NegativeTTL is that of absences and refusals. Default 30s.
+	// NegativeTTL is that of absences and refusals from the source. Default 0:
+	// they are not stored. [DefaultNegativeTTL] suits records that are public.
 	NegativeTTL time.Duration
 	// Sliding extends a found record to TTL when it is used, written at most
 	// once per tenth of TTL.
@@ -40,6 +41,14 @@ type LookupOptions struct {
 	// Source is asked when no cache has the record. It must be comparable
 	// (a pointer). Nil: the application writes the records by itself.
 	Source Source
+	// SourceID is a fingerprint of everything that can change what the source
+	// answers for a key, its configuration above all: 16 lower-case hex digits.
+	// Records from the source are stored with it, and the lookup uses only
+	// those with its own fingerprint and those without any, which applications
+	// write. So lookups that share keys but ask different questions never use
+	// each other's answers. "" is for lookups without a source, and where no
+	// two sources ever share a key.
+	SourceID string
 	// Decoder reads values that the application keeps in a format of its own.
 	// It needs a store that is a [RawReader], and excludes a source. Nil:
 	// values are records.
@@ -48,7 +57,8 @@ type LookupOptions struct {
 	// of JSON text. Default [DefaultMaxValueSize].
 	MaxValueSize int
 	// Tags are what a record from the source is filed under, so that it can be
-	// dropped together with others. Nil: nothing.
+	// dropped together with others. Absences and refusals have tags too.
+	// Nil: nothing.
 	Tags func(req Request, record *Record) []string
 	// LoadTimeout is the longest a load from the source may take, and the
 	// longest a lease is held: so long does a node that died while loading
@@ -60,7 +70,6 @@ type LookupOptions struct {
 }
 
 func (o *LookupOptions) setDefaults() {
-	setDefault(&o.NegativeTTL, DefaultNegativeTTL)
 	setDefault(&o.LoadTimeout, DefaultLoadTimeout)
 	setDefault(&o.LookupTimeout, DefaultLookupTimeout)
 	if o.MaxValueSize == 0 {
@@ -83,11 +92,22 @@ func (o *LookupOptions) validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"ttl", o.TTL}, {"negative ttl", o.NegativeTTL},
+		{"ttl", o.TTL},
 		{"load timeout", o.LoadTimeout}, {"lookup timeout", o.LookupTimeout},
 	} {
 		if d.value < MinTTL {
 			errs = append(errs, fmt.Errorf("%s is %s, want at least %s", d.name, d.value, MinTTL))
+		}
+	}
+	if o.NegativeTTL != 0 && o.NegativeTTL < MinTTL {
+		errs = append(errs, fmt.Errorf("negative ttl is %s, want 0s or at least %s", o.NegativeTTL, MinTTL))
+	}
+	if o.SourceID != "" {
+		if _, ok := parseSourceID(o.SourceID); !ok {
+			errs = append(errs, fmt.Errorf("source ID is not %d lower-case hex digits", sourceIDLength))
+		}
+		if o.Source == nil {
+			errs = append(errs, errors.New("source ID without a source"))
 		}
 	}
 	return errors.Join(errs...)

@@ -14,42 +14,45 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ErrInvalidRecord says that a stored value is no record: it is neither a
-// JSON object nor null, or it is larger than the limit. Such a value is an
-// error of its lookup, never a session and never metadata.
+// ErrInvalidRecord says that a value is no record: it is neither a JSON object
+// nor null, or it is larger than the limit. A lookup that finds such a value
+// ends in an error.
 var ErrInvalidRecord = errors.New("invalid record")
 
 // DefaultMaxValueSize is the largest record, in bytes of JSON text, that is
 // read or written where nothing else is configured.
 const DefaultMaxValueSize = 1 << 20
 
-// State tells what a record knows about its identity.
+// State is what a record says about its identity.
 type State uint8
 
 const (
 	// Found is a record with fields: {"name": "document.pdf"}.
 	Found State = iota
-	// Absent is the record null: the identity is known not to exist.
+	// Absent is a record like null or {"absent": true}: the identity is known
+	// not to exist.
 	Absent
 	// Denied is a record like {"denied": 403}: the identity is known to be refused.
 	Denied
 )
 
-// Record is a JSON object, kept as the text it was stored as, or one of the
-// two negative records. It is immutable and shared between goroutines.
+// Record is a JSON object, kept as the text it was stored as, or null. It is
+// immutable and shared between goroutines.
 type Record struct {
 	text   string
 	state  State
+	origin origin
 	status uint16
+	// sourceID is the fingerprint of the question, where origin is originSource.
+	sourceID uint64
 	// expires is the record's expires_at in nanoseconds of Unix time: 0 where
-	// it has none, and the past where nobody can read it.
+	// it has none, and the past where it cannot be read.
 	expires int64
 	// decoder is the ID of the [Decoder] that made the record; "" where it is
 	// stored as it is.
 	decoder string
 
-	// memo is what a reader has derived from the record and wants to find
-	// again at the next hit; see [Record.Memo].
+	// memo is what a reader has derived from the record; see [Record.Memo].
 	memo atomic.Pointer[any]
 }
 
@@ -61,9 +64,9 @@ func DeniedRecord(status int) *Record {
 	return &Record{text: `{"denied":` + strconv.Itoa(status) + `}`, state: Denied, status: uint16(status)}
 }
 
-// Decode reads the JSON text of a record. max is the largest text it takes,
-// in bytes. Whatever is wrong, the error wraps [ErrInvalidRecord] and does
-// not repeat the text, which may hold secrets.
+// Decode reads the JSON text of a record of at most max bytes. Every error
+// wraps [ErrInvalidRecord] and repeats nothing of the text, which may hold
+// secrets.
 func Decode(text string, max int) (*Record, error) {
 	if len(text) > max {
 		return nil, fmt.Errorf("%w: value is larger than %d bytes", ErrInvalidRecord, max)
@@ -83,34 +86,43 @@ func Decode(text string, max int) (*Record, error) {
 		return &Record{text: text, state: Absent}, nil
 	}
 	r := &Record{text: text}
-	if r.mayHave("denied") {
-		if denied, ok := r.Field("denied"); ok {
-			r.state, r.status = deniedState(denied)
+	// Most records lack most of these fields. A name with an escape in it is
+	// found by reading the fields alone.
+	escaped := strings.Contains(text, `\`)
+	mayHave := func(field string) bool { return escaped || strings.Contains(text, field) }
+	if mayHave(absentField) {
+		if absent, ok := r.Field(absentField); ok && !absent.isNo() {
+			r.state = Absent
 		}
 	}
-	if r.mayHave("expires_at") {
+	if mayHave("denied") {
+		if denied, ok := r.Field("denied"); ok && !denied.isNo() {
+			r.state, r.status = Denied, deniedStatus(denied)
+		}
+	}
+	if mayHave("expires_at") {
 		r.expires = expiresAt(r)
+	}
+	if mayHave(sourceField) {
+		r.origin, r.sourceID = readOrigin(text)
 	}
 	return r, nil
 }
 
-// mayHave is false only where the text has no field of that name, however it is
-// written.
-func (r *Record) mayHave(field string) bool {
-	return strings.Contains(r.text, field) || strings.Contains(r.text, `\`)
-}
+// absentField marks an absence that has fields, unless it is false or null.
+const absentField = "absent"
 
-// deniedState fails closed: only false and null leave a record with a
-// "denied" field allowed, and a status that is none counts as 403.
-func deniedState(v Value) (State, uint16) {
-	switch v.JSON() {
-	case "false", "null":
-		return Found, 0
-	}
+// isNo reports whether a value turns off what its field says. Anything but
+// false and null leaves it on: a record that cannot be read is no permission.
+func (v Value) isNo() bool { return v.JSON() == "false" || v.JSON() == "null" }
+
+// deniedStatus is the HTTP status of a refusal: 403 unless the value is a
+// status of an error.
+func deniedStatus(v Value) uint16 {
 	if status, ok := v.Int(); ok && status >= 400 && status <= 599 {
-		return Denied, uint16(status)
+		return uint16(status)
 	}
-	return Denied, 403
+	return 403
 }
 
 // Encode makes a record of v, which must marshal to a JSON object or null.
@@ -122,13 +134,13 @@ func Encode(v any, max int) (*Record, error) {
 	return Decode(string(text), max)
 }
 
-// State tells whether the record is a find, an absence or a refusal.
+// State is what the record says: found, absent or denied.
 func (r *Record) State() State { return r.state }
 
 // DeniedStatus is the HTTP status of a [Denied] record, else 0.
 func (r *Record) DeniedStatus() int { return int(r.status) }
 
-// Text is the JSON text of the record, as it is stored.
+// Text is the JSON text of the record as it is stored, reserved fields included.
 func (r *Record) Text() string { return r.text }
 
 // Size is the length of the record's JSON text in bytes.
@@ -137,8 +149,13 @@ func (r *Record) Size() int { return len(r.text) }
 // Field finds the value at a path whose dots descend into objects, and into
 // arrays by index: "user.roles.0". A dot that belongs to a name has a backslash
 // before it: `warden\.user.key`. Of a name that stands twice in one object
-// the last one counts, as encoding/json and Python's json have it.
+// the last one counts, as encoding/json and Python's json have it. Reserved
+// fields, which begin with [ReservedPrefix], are not found, but in what a
+// [Decoder] has read: no name is reserved there.
 func (r *Record) Field(path string) (Value, bool) {
+	if r.decoder == "" && strings.HasPrefix(path, ReservedPrefix) {
+		return Value{}, false
+	}
 	v := gjson.Parse(r.text)
 	for name, more := "", true; more; {
 		name, path, more = cutPath(path)
@@ -189,9 +206,8 @@ func member(v gjson.Result, name string) (found gjson.Result) {
 }
 
 // ExpiresAt is the time in the record's "expires_at" field (Unix seconds or
-// RFC 3339); ok is false where there is no such field. One that holds
-// something else counts as the distant past, so that a limit nobody can read
-// is not taken for no limit.
+// RFC 3339); ok is false where there is no such field. A value that cannot be
+// read counts as the distant past, so that it is not taken for no limit.
 func (r *Record) ExpiresAt() (at time.Time, ok bool) {
 	return time.Unix(0, r.expires), r.expires != 0
 }
@@ -220,9 +236,9 @@ func unixNano(at time.Time) int64 {
 	return at.UnixNano()
 }
 
-// Memo returns what was last given to [Record.SetMemo], or nil. A reader keeps
-// there what it has derived from the record, so that a hit need not derive it
-// again; it must check the type, for the record may have other readers.
+// Memo returns the value last given to [Record.SetMemo], or nil. A reader keeps
+// there what it derived from the record, so that the next hit need not derive
+// it again. The reader must check the type: a record may have other readers.
 func (r *Record) Memo() any {
 	if p := r.memo.Load(); p != nil {
 		return *p
@@ -230,15 +246,15 @@ func (r *Record) Memo() any {
 	return nil
 }
 
-// SetMemo keeps what a reader has derived from the record. What it holds must
-// be immutable and in proportion to the record's size.
+// SetMemo keeps a value that a reader derived from the record. It must be
+// immutable and no larger than a small multiple of the record.
 func (r *Record) SetMemo(v any) { r.memo.Store(&v) }
 
 // Value is one value inside a record.
 type Value struct{ v gjson.Result }
 
-// Text is the value as people would write it: a string without its quotes,
-// nothing for null, anything else as its JSON text.
+// Text is a string without its quotes, "" for null, and the JSON text of
+// anything else.
 func (v Value) Text() string {
 	switch v.v.Type {
 	case gjson.String:
@@ -252,13 +268,13 @@ func (v Value) Text() string {
 // JSON is the value's JSON text.
 func (v Value) JSON() string { return v.v.Raw }
 
-// IsNull tells whether the value is null.
+// IsNull reports whether the value is null.
 func (v Value) IsNull() bool { return v.v.Type == gjson.Null }
 
-// IsString tells whether the value is a JSON string.
+// IsString reports whether the value is a JSON string.
 func (v Value) IsString() bool { return v.v.Type == gjson.String }
 
-// IsScalar tells whether the value is a string, a number or a boolean.
+// IsScalar reports whether the value is a string, a number or a boolean.
 func (v Value) IsScalar() bool {
 	return v.v.Type != gjson.JSON && v.v.Type != gjson.Null
 }
@@ -291,8 +307,8 @@ func (v Value) Time() (at time.Time, ok bool) {
 	return at, err == nil
 }
 
-// Strings lists what the value holds as words: the scalars of an array, the
-// words of a space-separated string, or the one scalar it is.
+// Strings lists the words of a value: the scalars of an array, the words of a
+// space-separated string, or the scalar itself.
 func (v Value) Strings() []string {
 	switch {
 	case v.v.IsArray():

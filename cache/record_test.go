@@ -30,6 +30,7 @@ func TestDecodeTakesObjectsAndNull(t *testing.T) {
 		`null`:                   cache.Absent,
 		" null\n":                cache.Absent,
 		`{"denied":403}`:         cache.Denied,
+		`{"absent":true}`:        cache.Absent,
 	} {
 		r, err := cache.Decode(text, 100)
 		require.NoError(t, err, text)
@@ -119,6 +120,47 @@ func TestDeniedFailsClosed(t *testing.T) {
 	}
 	require.Equal(t, cache.DeniedRecord(404).Text(), decode(t, `{"denied":404}`).Text())
 	require.Equal(t, cache.AbsentRecord().State(), cache.Absent)
+}
+
+func TestAbsentFailsClosed(t *testing.T) {
+	t.Parallel()
+	for text, state := range map[string]cache.State{
+		`{"absent": true}`:                  cache.Absent,
+		`{"absent":true,"_source":"x"}`:     cache.Absent,
+		`{"absent":1}`:                      cache.Absent,
+		`{"absent":0}`:                      cache.Absent,
+		`{"absent":"false"}`:                cache.Absent,
+		`{"absent":""}`:                     cache.Absent,
+		`{"absent":[]}`:                     cache.Absent,
+		`{"absent":{}}`:                     cache.Absent,
+		`{"\u0061bsent":true}`:              cache.Absent,
+		`{"absent":false,"absent":true}`:    cache.Absent,
+		`{"absent":false}`:                  cache.Found,
+		`{"absent":null}`:                   cache.Found,
+		`{"absent":true,"absent":false}`:    cache.Found,
+		`{"Absent":true}`:                   cache.Found,
+		`{"days":{"absent":true}}`:          cache.Found,
+		`{"absent":true,"denied":403}`:      cache.Denied,
+		`{"denied":false,"absent":true}`:    cache.Absent,
+		`{"absent":false,"denied":true}`:    cache.Denied,
+		`{"denied":"absent","reason":null}`: cache.Denied,
+	} {
+		require.Equal(t, state, decode(t, text).State(), text)
+	}
+}
+
+func TestReservedFieldsAreNotForReaders(t *testing.T) {
+	t.Parallel()
+	r := decode(t, `{"_source":"0123456789abcdef","_tags":{"a":"1"},"_":1,"a":{"_b":2},"x_":3}`)
+	for _, path := range []string{"_source", "_tags", "_tags.a", "_", "_none"} {
+		_, ok := r.Field(path)
+		require.False(t, ok, path)
+	}
+	for path, want := range map[string]string{"a._b": "2", "x_": "3"} {
+		v, ok := r.Field(path)
+		require.True(t, ok, path)
+		require.Equal(t, want, v.Text())
+	}
 }
 
 func TestFieldDescendsByDots(t *testing.T) {
@@ -259,7 +301,7 @@ func TestMemoIsKeptWithTheRecord(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, `{"denied":403}`, `{"a":{"b":[1,2,{"c":null}]}}`, `{"expires_at":"2030-05-06T07:08:09Z"}`,
-		`{"a":1,"a":2}`, `{"\ud83d":1}`, ` {"a" : 1e5 } `, `[`, "\xff", `{"a.b":1}`, `{"":0}`, `nullx`, `{"a":49e99990}`,
+		`{"a":1,"a":2}`, `{"\ud83d":1}`, ` {"a" : 1e5 } `, `[`, "\xff", `{"a.b":1}`, `{"absent":true}`, `{"_a":1}`, `{"":0}`, `nullx`, `{"a":49e99990}`,
 	} {
 		f.Add(seed, "a.b")
 	}
@@ -274,7 +316,12 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		require.Equal(t, text, r.Text())
-		require.Equal(t, want == nil, r.State() == cache.Absent)
+		no := func(name string) bool {
+			value, ok := want[name]
+			return !ok || string(value) == "false" || string(value) == "null"
+		}
+		require.Equal(t, !no("denied"), r.State() == cache.Denied)
+		require.Equal(t, no("denied") && (want == nil || !no("absent")), r.State() == cache.Absent)
 		require.Equal(t, r.State() == cache.Denied, r.DeniedStatus() >= 400)
 		r.ExpiresAt()
 		r.Field(path)
@@ -283,7 +330,10 @@ func FuzzDecode(f *testing.F) {
 				continue
 			}
 			v, ok := r.Field(name)
-			require.True(t, ok, "%q", name)
+			require.Equal(t, !strings.HasPrefix(name, cache.ReservedPrefix), ok, "%q", name)
+			if !ok {
+				continue
+			}
 			require.Equal(t, string(value), v.JSON())
 			v.Text()
 			v.Strings()

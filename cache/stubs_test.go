@@ -140,7 +140,7 @@ func newCache(t testing.TB, store cache.Store) *cache.Cache {
 	return c
 }
 
-// newRoute makes a route; what the options leave out is as for sessions.
+// newRoute makes a route over sessions that stores absences.
 func newRoute(t testing.TB, c *cache.Cache, options cache.LookupOptions) *cache.Lookup {
 	t.Helper()
 	if options.Name == "" {
@@ -151,6 +151,9 @@ func newRoute(t testing.TB, c *cache.Cache, options cache.LookupOptions) *cache.
 	}
 	if options.TTL == 0 {
 		options.TTL = time.Hour
+	}
+	if options.NegativeTTL == 0 {
+		options.NegativeTTL = cache.DefaultNegativeTTL
 	}
 	route, err := c.NewLookup(options)
 	require.NoError(t, err)

@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// Warm loads a record that the store lacks, as a lookup would: one load per
-// key in the fleet, filed under its tags. It differs where nobody waits for an
-// answer. It is not counted as a lookup, though what it asks of the source is;
-// it extends and refreshes nothing that is there; it leaves the near cache to
-// what is really asked for; and without the store it asks nobody, for nothing
-// could be kept.
+// Warm loads a record that the store lacks, as [Lookup.Find] would: one load per
+// key in the fleet, filed under its tags. It differs in what it leaves alone:
+// it counts no lookup (the request to its source is counted), extends and
+// refreshes no record, keeps no near copy, and asks no source while the store
+// is unreachable, since nothing could be stored.
 func (l *Lookup) Warm(ctx context.Context, req Request) Result {
 	b := &budget{left: l.options.LookupTimeout}
 	var entry Entry

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func (l *Lookup) provision(ctx caddy.Context, kind lookupKind) error {
 		Name:          app.NameRoute(l.Name, kind.directive),
 		Family:        family.Name,
 		TTL:           family.TTL,
-		NegativeTTL:   time.Duration(l.NegativeTTL),
+		NegativeTTL:   cmp.Or(time.Duration(l.NegativeTTL), cache.DefaultNegativeTTL),
 		Sliding:       kind.sliding,
 		ExpiresAt:     kind.expiresAt,
 		KeyPrefix:     l.keyBegins(),

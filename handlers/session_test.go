@@ -199,7 +199,7 @@ func TestSessionKeys(t *testing.T) {
 		"environment":            {"", `"key": "{env.TEST_REALM}:{id}"`, "abc", "realm:abc"},
 		"request":                {"p:", `"key": "{http.request.host}:{env.TEST_REALM}:{id}"`, "abc", "p:example.com:realm:abc"},
 		"hash":                   {"", `"hash_id": true`, "abc", "session:user:" + sum("abc")},
-		"long":                   {"", `"name": "a"`, long, "session:user:" + sum(long)},
+		"long":                   {"", `"name": "a"`, long, "session:user:sha256:" + sum(long)},
 		"hash tag":               {"p:", `"key": "\\{session\\}:{id}"`, "abc", "p:{session}:abc"},
 		"hash tag and request":   {"p:", `"key": "\\{session\\}:{http.request.host}:{id}"`, "abc", "p:{session}:example.com:abc"},
 		"prefix with braces":     {"{x}", `"key": "{http.request.host}:{id}"`, "abc", "{x}example.com:abc"},

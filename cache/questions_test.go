@@ -1,0 +1,239 @@
+package cache_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+const (
+	idA = "00000000000000aa"
+	idB = "00000000000000bb"
+)
+
+func TestAnswersToOtherQuestionsAreNotUsed(t *testing.T) {
+	t.Parallel()
+	t.Run("peeking", func(t *testing.T) {
+		t.Parallel()
+		cachetest.RunQuestions(t, func(t *testing.T) []*cache.Cache { return []*cache.Cache{newCache(t, newStore(t))} })
+	})
+	t.Run("near", func(t *testing.T) {
+		t.Parallel()
+		cachetest.RunQuestions(t, func(t *testing.T) []*cache.Cache {
+			c := newCache(t, watchedStore{newStore(t)})
+			c.EnableNear(near.Options{})
+			return []*cache.Cache{c}
+		})
+	})
+}
+
+func TestAnswersAreStoredWithTheirQuestion(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"a":1,"_source":"` + idB + `"}`: `{"a":1,"_source":"` + idA + `"}`,
+		`null`:                            `{"absent":true,"_source":"` + idA + `"}`,
+		`{"denied":451}`:                  `{"denied":451,"_source":"` + idA + `"}`,
+	} {
+		t.Run(answer, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				route := newRoute(t, c, cache.LookupOptions{Source: saying(t, answer), SourceID: idA})
+				r := route.Find(t.Context(), reqA)
+				require.True(t, r.Stored)
+				requireStored(t, c, reqA.Key, want)
+				require.Equal(t, want, r.Record.Text())
+			})
+		})
+	}
+}
+
+// The source must not grow its record out of one that answers another
+// question: a file's record takes the hash over from the one before it.
+func TestSourcesDoNotSeeAnswersToOtherQuestions(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		var seen atomic.Pointer[cache.Record]
+		src := &source{load: func(_ context.Context, _ cache.Request, old *cache.Record) (cache.Loaded, error) {
+			seen.Store(old)
+			return cache.Loaded{Record: decode(t, `{"expires_at":1}`)}, nil
+		}}
+		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, ExpiresAt: true})
+		for text, want := range map[string]bool{
+			`{"expires_at":1}`:                             true,
+			`{"expires_at":1,"_source":"` + idA + `"}`:     true,
+			`{"expires_at":1,"_source":"` + idB + `"}`:     false,
+			`{"expires_at":1,"_source":"not hex"}`:         false,
+			`{"absent":true,"_source":"` + idB + `"}`:      false,
+			`{"denied":403,"_source":"0123456789abcdeff"}`: false,
+		} {
+			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Hour))
+			seen.Store(nil)
+			route.Find(t.Context(), reqA)
+			require.Equal(t, want, seen.Load() != nil, text)
+		}
+	})
+}
+
+func TestTheLimitOfRecordsCountsWhatIsStored(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		text := `{"a":"` + strings.Repeat("x", 100) + `"}`
+		stamped := len(text) + len(`,"_source":""`) + len(idA)
+		for size, want := range map[int]cache.Outcome{stamped: cache.OutcomeMiss, stamped - 1: cache.OutcomeError} {
+			route := newRoute(t, c, cache.LookupOptions{Source: saying(t, text), SourceID: idA, MaxValueSize: size})
+			require.NoError(t, c.Store().Ping(t.Context()))
+			r := route.Find(t.Context(), cache.Request{Key: string(want)})
+			require.Equal(t, want, r.Outcome)
+		}
+	})
+}
+
+// A load that waits for another's lease goes on at once when that fills the
+// key with the answer to another question.
+func TestAnAnswerToAnotherQuestionIsNotWaitedFor(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+		require.NoError(t, err)
+		src := saying(t, `{"answers":"a"}`)
+		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, LoadTimeout: time.Minute})
+		var result cache.Result
+		var group sync.WaitGroup
+		group.Go(func() { result = route.Find(context.Background(), reqA) })
+		filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"answers":"b","_source":"`+idB+`"}`), time.Hour)
+		require.NoError(t, err)
+		require.True(t, filled)
+		group.Wait()
+		require.Equal(t, cache.OutcomeMiss, result.Outcome)
+		require.True(t, result.Stored)
+		requireStored(t, c, reqA.Key, `{"answers":"a","_source":"`+idA+`"}`)
+	})
+}
+
+func TestTwoQuestionsAtOnceAreTwoLoads(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		var group sync.WaitGroup
+		for i := range 64 {
+			id, text := idA, `{"answers":"a"}`
+			if i%2 == 1 {
+				id, text = idB, `{"answers":"b"}`
+			}
+			route := newRoute(t, c, cache.LookupOptions{Source: saying(t, text), SourceID: id})
+			group.Go(func() {
+				for range 20 {
+					r := route.Find(context.Background(), reqA)
+					if assert.True(t, r.OK(), r.Err) {
+						assert.Equal(t, text[:len(text)-1]+`,"_source":"`+id+`"}`, r.Record.Text())
+					}
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+func TestStaleAnswersToOtherQuestionsAreNotUsed(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, newStore(t))
+	options := cache.LookupOptions{Source: answering(cache.Loaded{}, errExpected), SourceID: idA, StaleIfError: time.Hour, TTL: time.Millisecond}
+	route := newRoute(t, c, options)
+	for text, want := range map[string]cache.Outcome{
+		`{"a":1}`:                         cache.OutcomeStale,
+		`{"a":1,"_source":"` + idA + `"}`: cache.OutcomeStale,
+		`{"a":1,"_source":"` + idB + `"}`: cache.OutcomeError,
+		`{"a":1,"_source":7}`:             cache.OutcomeError,
+	} {
+		require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Millisecond))
+		require.Eventually(t, func() bool { return route.Find(t.Context(), reqA).Outcome != cache.OutcomeHit }, 5*time.Second, time.Millisecond)
+		require.Equal(t, want, route.Find(t.Context(), reqA).Outcome, text)
+	}
+}
+
+// Without a negative TTL an absence is not stored, and one that a lookup with
+// a negative TTL has stored is not used.
+func TestAbsencesNeedNotBeStored(t *testing.T) {
+	for _, answer := range []string{`null`, `{"absent":1}`, `{"denied":403}`} {
+		t.Run(answer, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := saying(t, answer)
+				options := cache.LookupOptions{Name: "r", Family: cache.Session, TTL: time.Hour, Source: src, SourceID: idA}
+				forgetful, err := c.NewLookup(options)
+				require.NoError(t, err)
+				for n := range int32(3) {
+					r := forgetful.Find(t.Context(), reqA)
+					require.False(t, r.Hit)
+					require.False(t, r.Stored)
+					require.Equal(t, n+1, src.loads.Load())
+					requireNothingStored(t, c, reqA.Key)
+				}
+				options.NegativeTTL = time.Hour
+				mindful, err := c.NewLookup(options)
+				require.NoError(t, err)
+				require.True(t, mindful.Find(t.Context(), reqA).Stored)
+				require.True(t, mindful.Find(t.Context(), reqA).Hit)
+				require.False(t, forgetful.Find(t.Context(), reqA).Hit)
+
+				require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, answer), time.Hour))
+				require.True(t, forgetful.Find(t.Context(), reqA).Hit, "the application's own word counts")
+			})
+		})
+	}
+}
+
+// A record in the last tenth of its TTL is refreshed. Where the source then
+// gives an answer that is not stored, the record must not be used any longer.
+func TestARecordThatItsSourceTakesBackIsDropped(t *testing.T) {
+	for name, loaded := range map[string]cache.Loaded{
+		"an absence":                    {Record: cache.AbsentRecord()},
+		"a refusal":                     {Record: cache.DeniedRecord(403)},
+		"a redirect":                    {Response: "redirect"},
+		"a record that is not stored":   {Record: decode(t, `{"n":2}`), NoStore: true},
+		"a record that ends too soon":   {Record: decode(t, `{"n":2}`), MaxTTL: 1},
+		"a record that has ended":       {Record: decode(t, `{"n":2,"expires_at":1}`)},
+		"an absence that is not stored": {Record: cache.AbsentRecord(), NoStore: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				src := answering(loaded, nil)
+				route, err := c.NewLookup(cache.LookupOptions{
+					Name: "r", Family: cache.Session, TTL: time.Hour, ExpiresAt: true, Source: src, SourceID: idA,
+				})
+				require.NoError(t, err)
+				require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1,"_source":"`+idA+`"}`), time.Minute))
+				require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+				require.Eventually(t, func() bool { return get(t, c, reqA.Key).Record == nil }, 5*time.Second, time.Millisecond)
+				require.NotEqual(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+			})
+		})
+	}
+	t.Run("a failure takes nothing back", func(t *testing.T) {
+		bothWays(t, func(t *testing.T, c *cache.Cache) {
+			src := answering(cache.Loaded{}, errExpected)
+			route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA})
+			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1,"_source":"`+idA+`"}`), time.Minute))
+			require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+			require.Eventually(t, func() bool { return src.loads.Load() > 0 }, 5*time.Second, time.Millisecond)
+			require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+		})
+	})
+}
+
+func TestAbsencesHaveTagsToo(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		src := saying(t, `null`)
+		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, Tags: func(req cache.Request, r *cache.Record) []string {
+			assert.Equal(t, cache.Absent, r.State())
+			return []string{"id:" + req.ID}
+		}})
+		require.True(t, route.Find(t.Context(), reqA).Stored)
+		require.True(t, route.Find(t.Context(), reqA).Hit)
+		_, err := c.DeleteTag(t.Context(), "id:a")
+		require.NoError(t, err)
+		require.False(t, route.Find(t.Context(), reqA).Hit)
+	})
+}

@@ -1,0 +1,205 @@
+// Reserved fields: what the cache notes in a record beside the record's own
+// fields. They are written by splicing text, so that the record's own fields
+// keep their order and their numbers.
+
+package cache
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// ReservedPrefix is what the names of reserved fields begin with. Only the
+// cache reads and writes such fields of a record; inside nested objects the
+// prefix means nothing.
+const ReservedPrefix = "_"
+
+// sourceField holds the fingerprint of the question that a source answered
+// with the record; see [LookupOptions.SourceID].
+const sourceField = "_source"
+
+// sourceIDLength is how many hex digits a fingerprint has.
+const sourceIDLength = 16
+
+// origin says who may use a record.
+type origin uint8
+
+const (
+	// originAnyone: the record has no fingerprint. The application wrote it.
+	originAnyone origin = iota
+	// originSource: a source gave it, in answer to Record.sourceID.
+	originSource
+	// originUnknown: the fingerprint cannot be read. Nobody uses the record.
+	originUnknown
+)
+
+// parseSourceID reads a fingerprint: exactly 16 lower-case hex digits.
+func parseSourceID(text string) (id uint64, ok bool) {
+	if len(text) != sourceIDLength || strings.ToLower(text) != text {
+		return 0, false
+	}
+	id, err := strconv.ParseUint(text, 16, 64)
+	return id, err == nil
+}
+
+// readOrigin finds the fingerprint in the text of a JSON object. Several
+// different ones are as bad as one that cannot be read.
+func readOrigin(text string) (o origin, id uint64) {
+	eachField(text, func(f objectField) {
+		if f.name() != sourceField {
+			return
+		}
+		next, ok := parseSourceID(strings.Trim(f.value, `"`))
+		ok = ok && len(f.value) == sourceIDLength+2
+		if !ok || o == originUnknown || o == originSource && next != id {
+			o = originUnknown
+			return
+		}
+		o, id = originSource, next
+	})
+	return o, id
+}
+
+// fromSource returns a record as a source gave it: without reserved fields,
+// and with the fingerprint of the question unless that is "".
+func (r *Record) fromSource(sourceID string) *Record {
+	text := withoutReserved(r.text)
+	if sourceID != "" {
+		if r.state == Absent && !strings.HasSuffix(strings.TrimRight(text, blanks), "}") {
+			text = `{"absent":true}`
+		}
+		text = withField(text, sourceField, `"`+sourceID+`"`)
+	}
+	if text == r.text {
+		return r
+	}
+	stamped := &Record{text: text, state: r.state, status: r.status, expires: r.expires}
+	if stamped.sourceID, _ = parseSourceID(sourceID); sourceID != "" {
+		stamped.origin = originSource
+	}
+	stamped.memo.Store(r.memo.Load())
+	return stamped
+}
+
+// withField appends a field to the text of a JSON object that has no field of
+// that name. name and value are JSON already, the name without its quotes.
+func withField(text, name, value string) string {
+	end := strings.LastIndexByte(text, '}')
+	head := strings.TrimRight(text[:end], blanks)
+	comma := ","
+	if strings.HasSuffix(head, "{") { // no text can end so but {
+		comma = ""
+	}
+	return text[:end] + comma + `"` + name + `":` + value + text[end:]
+}
+
+// withoutReserved drops the reserved fields from the text of a record, and
+// keeps the text of all other fields.
+func withoutReserved(text string) string {
+	if !mayHaveReserved(text) {
+		return text
+	}
+	var kept []string
+	found := false
+	eachField(text, func(f objectField) {
+		if isReserved(f.quoted) {
+			found = true
+			return
+		}
+		kept = append(kept, f.text)
+	})
+	if !found {
+		return text
+	}
+	return "{" + strings.Join(kept, ",") + "}"
+}
+
+// mayHaveReserved is false only where the text has no reserved field.
+func mayHaveReserved(text string) bool {
+	return strings.Contains(text, `"`+ReservedPrefix) || strings.Contains(text, `"\u005`)
+}
+
+// isReserved reports whether a quoted name is that of a reserved field.
+func isReserved(quoted string) bool {
+	const escaped = `"\u005f`
+	return strings.HasPrefix(quoted, `"`+ReservedPrefix) ||
+		len(quoted) >= len(escaped) && strings.EqualFold(quoted[:len(escaped)], escaped)
+}
+
+// blanks are the characters that JSON allows between tokens.
+const blanks = " \t\r\n"
+
+// objectField is a field of a JSON object.
+type objectField struct {
+	text   string // the name, the value and what stands between them
+	quoted string // the name with its quotes, as it is written
+	value  string // the value, as it is written
+}
+
+// name is the name without quotes and escapes.
+func (f objectField) name() string {
+	if !strings.Contains(f.quoted, `\`) {
+		return f.quoted[1 : len(f.quoted)-1]
+	}
+	var name string
+	_ = json.Unmarshal([]byte(f.quoted), &name) // valid, as all of the text is
+	return name
+}
+
+// eachField calls yield for the fields of a JSON object, in their order. The
+// text must be valid JSON; of a text that is no object it finds nothing.
+func eachField(text string, yield func(objectField)) {
+	at := skipBlanks(text, 0)
+	if at == len(text) || text[at] != '{' {
+		return
+	}
+	at = skipBlanks(text, at+1)
+	for text[at] == '"' {
+		start, nameEnd := at, skipString(text, at)
+		value := skipBlanks(text, skipBlanks(text, nameEnd)+1) // past the colon
+		at = skipValue(text, value)
+		yield(objectField{text: text[start:at], quoted: text[start:nameEnd], value: text[value:at]})
+		if at = skipBlanks(text, at); text[at] == ',' {
+			at = skipBlanks(text, at+1)
+		}
+	}
+}
+
+func skipBlanks(text string, at int) int {
+	for at < len(text) && strings.IndexByte(blanks, text[at]) >= 0 {
+		at++
+	}
+	return at
+}
+
+// skipString is the end of the string that begins at a quote.
+func skipString(text string, at int) int {
+	for at++; text[at] != '"'; at++ {
+		if text[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// skipValue is the end of the value that begins at at.
+func skipValue(text string, at int) int {
+	for depth := 0; ; {
+		switch text[at] {
+		case '"':
+			at = skipString(text, at)
+		case '{', '[':
+			depth++
+			at++
+		case '}', ']':
+			depth--
+			at++
+		default:
+			at++
+		}
+		if depth == 0 && strings.IndexByte(blanks+",}]", text[at]) >= 0 {
+			return at
+		}
+	}
+}
