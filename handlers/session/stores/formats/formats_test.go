@@ -1,0 +1,211 @@
+package formats
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var decoders = map[string]func(string) (string, error){
+	"msgpack": Msgpack, "pickle": Pickle, "php": PHPSession, "php_serialize": PHP, "marshal": Marshal,
+}
+
+// recorded is what a real writer wrote.
+type recorded struct {
+	Format, Writer, Name string
+	Data                 []byte // base64 in JSON
+	Want, Error          string
+}
+
+func recordings(t testing.TB) (list []recorded) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/recorded.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &list))
+	require.NotEmpty(t, list)
+	return list
+}
+
+func TestRecordedValuesAreReadAsTheirWritersMeantThem(t *testing.T) {
+	t.Parallel()
+	for _, r := range recordings(t) {
+		name := r.Format + ", " + r.Writer + ", " + r.Name
+		got, err := decoders[r.Format](string(r.Data))
+		if r.Error != "" {
+			require.EqualError(t, err, r.Error, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, r.Want, got, name)
+		require.True(t, json.Valid([]byte(got)), name)
+	}
+}
+
+func TestAValueThatWasCutOffIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, r := range recordings(t) {
+		if r.Error != "" || r.Name == "empty" {
+			continue
+		}
+		for end := range len(r.Data) {
+			_, err := decoders[r.Format](string(r.Data[:end]))
+			// the variables of the format php stand one after the other
+			if r.Format != "php" {
+				require.Error(t, err, "%s, %s: the first %d bytes", r.Writer, r.Name, end)
+			}
+		}
+	}
+}
+
+func TestErrorsNeverRepeatTheValue(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2"
+	for format, values := range map[string][]string{
+		"pickle": {
+			"}X\x01\x00\x00\x00aI" + secret + "\ns.", "}F" + secret + "\n.", "g" + secret + "\n.", "S" + secret + "\n.",
+			"c_codecs\nencode\n(X\x07\x00\x00\x00" + secret + "X\x05\x00\x00\x00utf16tR.", "c" + secret + "!\nx\n.",
+			"\x8a\xff" + secret, secret,
+		},
+		"php":           {secret, secret + "|x", "a|s:9:\"" + secret + "\";", "a|i:" + secret + ";", "a|O:7:\"" + secret + "\":"},
+		"php_serialize": {secret, "s:7:\"" + secret + "\";", "a:1:{s:7:\"" + secret + "\";d:" + secret + ";}", "E:7:\"" + secret + "\":"},
+		"msgpack":       {"\xa7" + secret, "\x81\xa7" + secret + "\xc1", "\x81\xa8" + secret},
+		"marshal":       {"\x04\x08\"\x0c" + secret, "\x04\x08{\x06\"\x0c" + secret + "X", "\x04\x08f\x0c" + secret},
+	} {
+		for _, value := range values {
+			_, err := decoders[format](value)
+			require.Error(t, err, "%s %q", format, value)
+			require.NotContains(t, err.Error(), secret, "%s %q", format, value)
+		}
+	}
+}
+
+// allowed is how much memory reading a value may take, in bytes, with what is
+// free again at once.
+func allowed(value string) uint64 { return uint64(500*len(value) + 1<<16) }
+
+func TestHostileValuesAreRefused(t *testing.T) { // not in parallel: it measures memory
+	deep := func(open, inner, close string) string {
+		return strings.Repeat(open, 100_000) + inner + strings.Repeat(close, 100_000)
+	}
+	// lists of lists of the same list: a billion values
+	pickled, serialized, marshaled := "](Ne", `a:1:{i:0;N;}`, "[\x060"
+	for level := range 30 {
+		index := string(rune(level))
+		pickled = "](" + strings.Replace(pickled, "]", "]q"+index, 1) + strings.Repeat("h"+index, 10) + "e"
+		serialized = fmt.Sprintf(`a:2:{i:0;%s;i:1;R:%d;}`, strings.TrimSuffix(serialized, ";"), 32-level)
+		marshaled = "[\x07" + marshaled + "@" + string(rune(5+31-level))
+	}
+	serialized = strings.ReplaceAll(serialized, "};", "}")
+	for name, test := range map[string]struct {
+		format, value string
+		want          error
+	}{
+		"deep pickle":                     {"pickle", "}X\x01\x00\x00\x00x" + deep("](", "N", "e") + "s.", errDepth},
+		"deep tuples":                     {"pickle", "}X\x01\x00\x00\x00xN" + strings.Repeat("\x85", 100_000) + "s.", errDepth},
+		"deep msgpack":                    {"msgpack", "\x81\xa1x" + deep("\x91", "\xc0", ""), errDepth},
+		"deep php":                        {"php_serialize", deep("a:1:{i:0;", "N;", "}"), errDepth},
+		"deep variables":                  {"php", "x|" + deep("a:1:{i:0;", "N;", "}"), errDepth},
+		"deep marshal":                    {"marshal", "\x04\x08{\x06:\x06x" + deep("[\x06", "0", ""), errDepth},
+		"deep class":                      {"marshal", "\x04\x08" + strings.Repeat("C:\x06x", 100_000), errDepth},
+		"deep variables of strings":       {"marshal", "\x04\x08" + strings.Repeat("I", 100_000), errDepth},
+		"shared lists":                    {"pickle", "}X\x01\x00\x00\x00x" + pickled + "s.", errSize},
+		"shared arrays":                   {"php_serialize", `a:1:{s:1:"x";` + serialized + `}`, errSize},
+		"shared arrays of ruby":           {"marshal", "\x04\x08{\x06:\x06x" + marshaled, errSize},
+		"an array in itself":              {"php_serialize", `a:2:{s:1:"x";R:1;i:1;R:1;}`, errDepth},
+		"a hash in itself":                {"marshal", "\x04\x08{\x07:\x06a@\x00:\x06b@\x00", errDepth},
+		"a promise of a long array":       {"msgpack", "\xdd\xff\xff\xff\xff", errMsgpack},
+		"a promise of a long map":         {"msgpack", "\xdf\xff\xff\xff\xff", errMsgpack},
+		"a promise of a long text":        {"msgpack", "\x81\xa1x\xdb\xff\xff\xff\xff", errMsgpack},
+		"a promise of a long extension":   {"msgpack", "\x81\xa1x\xc9\xff\xff\xff\xff\x05", errMsgpack},
+		"a promise of a long string":      {"php_serialize", `a:1:{s:2147483647:"x";N;}`, errPHP},
+		"a promise of many members":       {"php_serialize", `a:2147483647:{}`, errPHP},
+		"a negative length":               {"php_serialize", `a:1:{s:-1:"";N;}`, errPHP},
+		"a promise of long bytes":         {"pickle", "}B\xff\xff\xff\xff.", errPickle},
+		"a promise of a long bytearray":   {"pickle", "}\x96\xff\xff\xff\xff\xff\xff\xff\xff.", errPickle},
+		"a long number":                   {"pickle", "}X\x01\x00\x00\x00xL" + strings.Repeat("9", 1<<20) + "L\ns.", errPickle},
+		"many values":                     {"msgpack", "\x81\xa1x\xdd\x00\x0f\x00\x00" + strings.Repeat("\xc0", 0xf0000), errValues},
+		"many values of ruby":             {"marshal", "\x04\x08{\x06:\x06x[\x03\x00\x00\x0f" + strings.Repeat("0", 0xf0000), errValues},
+		"a persistent id":                 {"pickle", "}X\x01\x00\x00\x00xPid\ns.", errPickle},
+		"a persistent id from the stack":  {"pickle", "}X\x01\x00\x00\x00xNQs.", errPickle},
+		"a call of the system":            {"pickle", "cos\nsystem\n(S'true'\ntR.", errPickle},
+		"a class made of the memo":        {"pickle", "\x80\x04\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93\x8c\x04true\x85R.", errPickle},
+		"a class that hides in its name":  {"pickle", "cdatetime.datetime.x\ny\n)R.", errPickle},
+		"an instance":                     {"pickle", "(idatetime\ndate\n.", errPickle},
+		"a new object":                    {"pickle", "}X\x01\x00\x00\x00xcdatetime\ndate\n)\x81s.", errPickle},
+		"a state":                         {"pickle", "}X\x01\x00\x00\x00xcdatetime\ndate\n)R}bs.", errPickle},
+		"an extension code":               {"pickle", "}X\x01\x00\x00\x00x\x82\x01s.", errPickle},
+		"a buffer out of band":            {"pickle", "}X\x01\x00\x00\x00x\x97s.", errPickle},
+		"a class instead of a value":      {"pickle", "}X\x01\x00\x00\x00xcdatetime\ndate\ns.", errPickle},
+		"a call of what a call gave":      {"pickle", "}X\x01\x00\x00\x00xcbuiltins\nset\n)R)Rs.", errPickle},
+		"a set of a set's class":          {"pickle", "}X\x01\x00\x00\x00xcbuiltins\nset\ncbuiltins\nset\n\x85Rs.", errPickle},
+		"a mark as a value":               {"pickle", "}X\x01\x00\x00\x00x(s.", errPickle},
+		"a list that grows after reading": {"pickle", "}X\x01\x00\x00\x00x]q\x00h\x00Na0s.", errPickle},
+		"a reference to nowhere":          {"php_serialize", `a:1:{i:0;R:7;}`, errPHP},
+		"a link to nowhere":               {"marshal", "\x04\x08{\x06:\x06x@\x0c", errMarshal},
+		"a symbol from nowhere":           {"marshal", "\x04\x08{\x06;\x06T", errMarshal},
+		"two values":                      {"php_serialize", `a:0:{}a:0:{}`, errPHP},
+		"two values of python":            {"pickle", "}}.", errPickle},
+		"more after the end":              {"pickle", "}.}", errPickle},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := decoders[test.format](test.value)
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, test.want, name)
+		require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, allowed(test.value), name)
+	}
+}
+
+// Fuzz targets. A decoder must not panic, must give JSON or an error, and must
+// not take memory beyond a small multiple of what it reads.
+
+func fuzz(f *testing.F, format string) {
+	for _, r := range recordings(f) {
+		if r.Format == format {
+			f.Add(r.Data)
+		}
+	}
+	decode := decoders[format]
+	f.Fuzz(func(t *testing.T, data []byte) {
+		const most = 1 << 16
+		if len(data) > most {
+			return
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		text, err := decode(string(data))
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > allowed(string(data)) {
+			t.Fatalf("%d bytes took %d bytes of memory", len(data), allocated)
+		}
+		if err == nil && (!strings.HasPrefix(text, "{") || !json.Valid([]byte(text))) {
+			t.Fatalf("%q is not a JSON object", text)
+		}
+		again, err2 := decode(string(data))
+		if text != again || (err == nil) != (err2 == nil) {
+			t.Fatalf("it is read as %q and as %q", text, again)
+		}
+	})
+}
+
+func FuzzMsgpack(f *testing.F)      { fuzz(f, "msgpack") }
+func FuzzPickle(f *testing.F)       { fuzz(f, "pickle") }
+func FuzzPHP(f *testing.F)          { fuzz(f, "php") }
+func FuzzPHPSerialize(f *testing.F) { fuzz(f, "php_serialize") }
+func FuzzMarshal(f *testing.F)      { fuzz(f, "marshal") }
+
+func FuzzPHPString(f *testing.F) {
+	f.Add(`s:3:"abc";`)
+	f.Add(`S:3:"a\62c";`)
+	f.Fuzz(func(t *testing.T, data string) {
+		text, err := PHPString(data)
+		if err == nil && len(text) > len(data) {
+			t.Fatalf("%q gives %q", data, text)
+		}
+	})
+}

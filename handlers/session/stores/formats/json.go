@@ -1,0 +1,158 @@
+// The JSON text of what the formats have in common.
+
+package formats
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// list is an array; object has its members in their order. Both are pointers,
+// for formats in which a value can stand in several places.
+type (
+	list   struct{ items []any }
+	object struct{ members []member }
+	member struct {
+		name  string
+		value any
+	}
+)
+
+func (o *object) add(name string, value any) {
+	o.members = append(o.members, member{name, value})
+}
+
+var (
+	errDepth  = fmt.Errorf("value has more than %d levels, or holds itself", MaxDepth)
+	errValues = fmt.Errorf("value consists of more than %d values", MaxValues)
+	errSize   = errors.New("value is much larger as JSON than it is stored, because parts of it occur many times")
+	errNoMap  = errors.New("value is not a map of names to values, as a session is")
+)
+
+// writer writes JSON text up to a limit.
+type writer struct {
+	text  []byte
+	limit int
+}
+
+func newWriter(size int) *writer {
+	return &writer{text: make([]byte, 0, size+64), limit: 8*size + 1024}
+}
+
+// toJSON is the text of a session, which must be an object. What has no member
+// is one in formats where an empty map and an empty list look alike.
+func toJSON(v any, size int) (string, error) {
+	switch session := v.(type) {
+	case *object:
+	case *list:
+		if len(session.items) > 0 {
+			return "", errNoMap
+		}
+		v = &object{}
+	default:
+		return "", errNoMap
+	}
+	w := newWriter(size)
+	if err := w.value(v, 0); err != nil {
+		return "", err
+	}
+	return string(w.text), nil
+}
+
+func (w *writer) value(v any, depth int) error {
+	if depth > MaxDepth {
+		return errDepth
+	}
+	if len(w.text) > w.limit {
+		return errSize
+	}
+	switch v := v.(type) {
+	case *object:
+		return w.object(v, depth)
+	case *list:
+		w.text = append(w.text, '[')
+		for i, item := range v.items {
+			if i > 0 {
+				w.text = append(w.text, ',')
+			}
+			if err := w.value(item, depth+1); err != nil {
+				return err
+			}
+		}
+		w.text = append(w.text, ']')
+	case string:
+		w.string(v)
+	case bool:
+		w.text = strconv.AppendBool(w.text, v)
+	case int64:
+		w.text = strconv.AppendInt(w.text, v, 10)
+	case uint64:
+		w.text = strconv.AppendUint(w.text, v, 10)
+	case *big.Int:
+		w.text = v.Append(w.text, 10)
+	case float64:
+		w.float(v)
+	default: // nil, and what has no form in JSON
+		w.text = append(w.text, "null"...)
+	}
+	return nil
+}
+
+func (w *writer) object(o *object, depth int) error {
+	w.text = append(w.text, '{')
+	for i, m := range o.members {
+		if i > 0 {
+			w.text = append(w.text, ',')
+		}
+		w.name(m.name)
+		if err := w.value(m.value, depth+1); err != nil {
+			return err
+		}
+	}
+	w.text = append(w.text, '}')
+	return nil
+}
+
+// name writes the name of a member. In one that is not UTF-8, what is not is
+// replaced: nobody can ask for it, but its neighbors stay readable.
+func (w *writer) name(name string) {
+	w.string(strings.ToValidUTF8(name, "\uFFFD"))
+	w.text = append(w.text, ':')
+}
+
+func (w *writer) string(s string) {
+	if !utf8.ValidString(s) {
+		w.text = append(w.text, "null"...)
+		return
+	}
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		quoted = []byte("null")
+	}
+	w.text = append(w.text, quoted...)
+}
+
+func (w *writer) float(f float64) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		w.text = append(w.text, "null"...)
+		return
+	}
+	w.text = strconv.AppendFloat(w.text, f, 'g', -1, 64)
+}
+
+// counter bounds how many values there are.
+type counter struct{ values int }
+
+func (c *counter) count() error {
+	c.values++
+	if c.values > MaxValues {
+		return errValues
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package formats
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/big"
+	"sort"
+	"strings"
+	"time"
+
+	ogorek "github.com/kisielk/og-rek"
+)
+
+var errPickle = errors.New("value is not a pickle that can be read safely")
+
+// Pickle makes JSON of a dict that Python's pickle wrote, in any protocol.
+// Tuples and sets become arrays, dates and times ISO 8601, a timedelta its
+// seconds, a Decimal a string. Objects of any other class are refused: they
+// are calls of what the pickle names, and nothing is called here.
+func Pickle(data string) (text string, err error) {
+	checked, err := scanPickle(data)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		// the scan keeps from the library what it cannot read; this is for
+		// what nobody has thought of
+		if recover() != nil {
+			text, err = "", errPickle
+		}
+	}()
+	decoder := ogorek.NewDecoderWithConfig(strings.NewReader(checked), &ogorek.DecoderConfig{})
+	v, err := decoder.Decode()
+	if err != nil {
+		return "", errPickle // the library's words may repeat the value
+	}
+	c := &pythonConverter{most: 4*len(data) + 16}
+	converted, err := c.value(v, 0)
+	if err != nil {
+		return "", err
+	}
+	return toJSON(converted, len(data))
+}
+
+// pythonConverter makes values of this package from og-rek's. Every place in
+// which a value stands counts, so that shared values cannot become many.
+type pythonConverter struct {
+	counter
+	most int
+}
+
+func (c *pythonConverter) value(v any, depth int) (any, error) {
+	if depth > MaxDepth {
+		return nil, errDepth
+	}
+	if err := c.count(); err != nil {
+		return nil, err
+	}
+	if c.values > c.most {
+		return nil, errSize
+	}
+	switch v := v.(type) {
+	case ogorek.None:
+		return nil, nil
+	case bool, int64, float64, string, *big.Int:
+		return v, nil
+	case ogorek.Bytes:
+		return string(v), nil
+	case []byte:
+		return string(v), nil
+	case []any:
+		return c.list(v, depth)
+	case ogorek.Tuple:
+		return c.list(v, depth)
+	case map[any]any:
+		return c.dict(v, depth)
+	case ogorek.Call:
+		return c.call(v, depth)
+	}
+	return nil, fmt.Errorf("%w: it holds a class", errPickle)
+}
+
+func (c *pythonConverter) list(items []any, depth int) (any, error) {
+	l := &list{items: make([]any, 0, len(items))}
+	for _, item := range items {
+		v, err := c.value(item, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		l.items = append(l.items, v)
+	}
+	return l, nil
+}
+
+// dict reads a dict, in the order of its names, for og-rek does not keep any.
+// Of two keys with one name, the string is meant.
+func (c *pythonConverter) dict(m map[any]any, depth int) (any, error) {
+	o := &object{members: make([]member, 0, len(m))}
+	for key, item := range m {
+		if _, none := key.(ogorek.None); none {
+			key = nil
+		}
+		name, ok := nameOf(key)
+		if !ok {
+			if bytes, is := key.(ogorek.Bytes); is {
+				name, ok = string(bytes), true
+			}
+		}
+		if !ok {
+			return nil, fmt.Errorf("%w: the key of a dict is neither text nor a number", errPickle)
+		}
+		if _, text := key.(string); !text {
+			if _, twice := m[name]; twice {
+				continue
+			}
+		}
+		v, err := c.value(item, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		o.add(name, v)
+	}
+	sort.Slice(o.members, func(i, j int) bool { return o.members[i].name < o.members[j].name })
+	return o, nil
+}
+
+// call reads an object of a harmless class: what it would be called with.
+func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
+	arg := func(i int) any {
+		if i < len(v.Args) {
+			return v.Args[i]
+		}
+		return nil
+	}
+	switch v.Callable.Name {
+	case "set", "frozenset":
+		if items, ok := arg(0).([]any); ok {
+			return c.list(items, depth)
+		}
+		if len(v.Args) == 0 {
+			return &list{}, nil
+		}
+	case "Decimal":
+		if text, ok := arg(0).(string); ok {
+			return text, nil
+		}
+	case "datetime", "date", "time":
+		if text, ok := isoTime(v.Callable.Name, packed(arg(0)), arg(1)); ok {
+			return text, nil
+		}
+	case "timedelta":
+		if d, ok := seconds(v); ok {
+			return d, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s has arguments that it does not take", errPickle, v.Callable.Name)
+}
+
+// packed are the bytes in which Python packs dates and times.
+func packed(v any) string {
+	switch v := v.(type) {
+	case ogorek.Bytes:
+		return string(v)
+	case string: // by Python 2
+		return v
+	}
+	return ""
+}
+
+// isoTime unpacks a date or time, and the offset of its zone, if it has one.
+func isoTime(class, b string, zone any) (string, bool) {
+	year, month, day := 1, 1, 1
+	switch class {
+	case "datetime", "date":
+		if len(b) < 4 {
+			return "", false
+		}
+		year, month, day = int(binary.BigEndian.Uint16([]byte(b))), int(b[2]&0x7f), int(b[3])
+		b = b[4:]
+	}
+	if class == "date" {
+		if b != "" || zone != nil {
+			return "", false
+		}
+		return time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly), true
+	}
+	if len(b) != 6 {
+		return "", false
+	}
+	micros := int(b[3])<<16 | int(b[4])<<8 | int(b[5])
+	layout, location := "2006-01-02T15:04:05.999999", time.UTC
+	if zone != nil {
+		offset, ok := zoneOffset(zone)
+		if !ok {
+			return "", false
+		}
+		layout, location = time.RFC3339Nano, time.FixedZone("", offset)
+	}
+	if class == "time" {
+		layout = layout[len("2006-01-02T"):]
+	}
+	at := time.Date(year, time.Month(month), day, int(b[0]&0x7f), int(b[1]), int(b[2]), micros*1000, location)
+	return at.Format(layout), true
+}
+
+// zoneOffset is the offset of datetime.timezone(timedelta) in seconds.
+func zoneOffset(zone any) (int, bool) {
+	call, ok := zone.(ogorek.Call)
+	if !ok || call.Callable.Name != "timezone" || len(call.Args) == 0 {
+		return 0, false
+	}
+	delta, ok := call.Args[0].(ogorek.Call)
+	if !ok || delta.Callable.Name != "timedelta" {
+		return 0, false
+	}
+	s, ok := seconds(delta)
+	if !ok || s <= -86400 || s >= 86400 {
+		return 0, false
+	}
+	return int(s), true
+}
+
+// seconds is how long timedelta(days, seconds, microseconds) is.
+func seconds(call ogorek.Call) (float64, bool) {
+	if len(call.Args) != 3 {
+		return 0, false
+	}
+	var parts [3]float64
+	for i, part := range call.Args {
+		n, ok := part.(int64)
+		if !ok {
+			return 0, false
+		}
+		parts[i] = float64(n)
+	}
+	return parts[0]*86400 + parts[1] + parts[2]/1e6, true
+}

@@ -1,0 +1,442 @@
+// What is done to a pickle before og-rek reads it.
+//
+// og-rek runs a pickle as Python does, as a program for a machine with a stack
+// and a memo, and does not bound it. It also misreads some of what Python
+// writes: a list that is named twice (it remembers the list as it was when it
+// was still empty), the sets of protocol 4, and long numbers. So a pickle is
+// run here first, with nothing but the kinds of values on the stack: what is
+// no plain data is refused, what would be misread is rewritten, and what is
+// left costs og-rek no more than its length says.
+
+package formats
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// harmless are the classes of plain data. All others are refused.
+var harmless = map[string]bool{
+	"datetime.datetime": true, "datetime.date": true, "datetime.time": true,
+	"datetime.timedelta": true, "datetime.timezone": true,
+	"decimal.Decimal": true,
+	"builtins.set":    true, "builtins.frozenset": true, "builtins.bytearray": true,
+	"__builtin__.set": true, "__builtin__.frozenset": true, "__builtin__.bytearray": true,
+	// how Python 3 writes bytes in protocols of Python 2
+	"_codecs.encode": true,
+}
+
+// kind of a value on the stack, as far as it matters.
+type kind uint8
+
+const (
+	kindOther kind = iota
+	kindMark
+	kindList // slot.at is where it is in the memo, or -1
+	kindDict
+	kindText // data[slot.at:slot.end]
+	kindClass
+	kindOrderedDict // the class
+	kindEmptyTuple
+)
+
+type slot struct {
+	kind    kind
+	at, end int
+}
+
+// maxInstructions is how many instructions a pickle may have: a value takes one
+// to three.
+const maxInstructions = 4 * MaxValues
+
+type pickleScan struct {
+	data  string
+	at    int
+	out   []byte
+	stack []slot
+	memo  map[int]slot
+	// read are the lists that were taken out of the memo. They are complete:
+	// only a list that holds itself would grow after that.
+	read map[int]bool
+}
+
+// scanPickle returns a pickle that means the same and is safe to read.
+func scanPickle(data string) (string, error) {
+	s := &pickleScan{data: data, memo: make(map[int]slot), read: make(map[int]bool)}
+	s.out = make([]byte, 0, len(data)+len(data)/8)
+	for instructions := 0; ; instructions++ {
+		if instructions > maxInstructions {
+			return "", errValues
+		}
+		start := s.at
+		op, err := s.take(1)
+		if err != nil {
+			return "", err
+		}
+		if op == "." {
+			break
+		}
+		if err := s.run(op[0], start); err != nil {
+			return "", err
+		}
+	}
+	if len(s.stack) != 1 || s.at != len(data) {
+		return "", s.fail("want one value and nothing after it")
+	}
+	s.out = append(s.out, '.')
+	return string(s.out), nil
+}
+
+func (s *pickleScan) fail(reason string) error {
+	return fmt.Errorf("%w: at byte %d, %s", errPickle, s.at, reason)
+}
+
+func (s *pickleScan) take(n int) (string, error) {
+	if n < 0 || n > len(s.data)-s.at {
+		return "", s.fail("it ends too early")
+	}
+	s.at += n
+	return s.data[s.at-n : s.at], nil
+}
+
+// line takes a line of at most n bytes.
+func (s *pickleScan) line(n int) (string, error) {
+	end := strings.IndexByte(s.data[s.at:], '\n')
+	if end < 0 || end > n {
+		return "", s.fail("want a shorter line")
+	}
+	text, err := s.take(end + 1)
+	return strings.TrimSuffix(text, "\n"), err
+}
+
+// counted takes what follows its own length of so many bytes.
+func (s *pickleScan) counted(lengthBytes int) (start, end int, err error) {
+	b, err := s.take(lengthBytes)
+	if err != nil {
+		return 0, 0, err
+	}
+	var little [8]byte
+	copy(little[:], b)
+	n := binary.LittleEndian.Uint64(little[:])
+	if n > uint64(len(s.data)-s.at) {
+		return 0, 0, s.fail("it ends too early")
+	}
+	start = s.at
+	s.at += int(n)
+	return start, s.at, nil
+}
+
+func (s *pickleScan) push(v slot) { s.stack = append(s.stack, v) }
+
+// pop takes n values, none of which may be a mark.
+func (s *pickleScan) pop(n int) error {
+	if len(s.stack) < n {
+		return s.fail("the stack is empty")
+	}
+	for _, v := range s.stack[len(s.stack)-n:] {
+		if v.kind == kindMark {
+			return s.fail("a mark is no value")
+		}
+	}
+	s.stack = s.stack[:len(s.stack)-n]
+	return nil
+}
+
+// popMark takes all values down to a mark, and the mark.
+func (s *pickleScan) popMark() (n int, err error) {
+	for i := len(s.stack) - 1; i >= 0; i-- {
+		if s.stack[i].kind == kindMark {
+			n = len(s.stack) - 1 - i
+			s.stack = s.stack[:i]
+			return n, nil
+		}
+	}
+	return 0, s.fail("there is no mark")
+}
+
+// the longest lines of numbers: decimal integers take long to read
+const (
+	integerLine = 400
+	floatLine   = 100
+)
+
+// run runs an instruction and passes it on, with its argument, which begins at start.
+func (s *pickleScan) run(op byte, start int) error {
+	keep := func(err error) error {
+		if err == nil {
+			s.out = append(s.out, s.data[start:s.at]...)
+		}
+		return err
+	}
+	pushed := func(v slot, err error) error {
+		if err == nil {
+			s.push(v)
+		}
+		return keep(err)
+	}
+	other := slot{}
+	switch op {
+	case '\x80': // PROTO
+		_, err := s.take(1)
+		return keep(err)
+	case '\x95': // FRAME
+		_, err := s.take(8)
+		return keep(err)
+	case '(': // MARK
+		return pushed(slot{kind: kindMark}, nil)
+	case 'N', '\x88', '\x89': // NONE, NEWTRUE, NEWFALSE
+		return pushed(other, nil)
+	case ')': // EMPTY_TUPLE
+		return pushed(slot{kind: kindEmptyTuple}, nil)
+	case 'K', 'M', 'J', 'G': // BININT1, BININT2, BININT, BINFLOAT
+		_, err := s.take(map[byte]int{'K': 1, 'M': 2, 'J': 4, 'G': 8}[op])
+		return pushed(other, err)
+	case 'I', 'L': // INT, LONG
+		_, err := s.line(integerLine)
+		return pushed(other, err)
+	case 'F': // FLOAT
+		_, err := s.line(floatLine)
+		return pushed(other, err)
+	case '\x8a': // LONG1
+		start, end, err := s.counted(1)
+		if err == nil && end-start > 127 {
+			err = s.fail("there is a number that is too long")
+		}
+		return pushed(other, err)
+	case 'S', 'V': // STRING, UNICODE
+		_, err := s.line(len(s.data))
+		return pushed(other, err)
+	case 'X', '\x8c': // BINUNICODE, SHORT_BINUNICODE
+		start, end, err := s.counted(map[byte]int{'X': 4, '\x8c': 1}[op])
+		return pushed(slot{kindText, start, end}, err)
+	case 'T', 'U', 'B', 'C', '\x96': // BINSTRING, SHORT_BINSTRING, BINBYTES, SHORT_BINBYTES, BYTEARRAY8
+		_, _, err := s.counted(map[byte]int{'T': 4, 'U': 1, 'B': 4, 'C': 1, '\x96': 8}[op])
+		return pushed(other, err)
+	case ']': // EMPTY_LIST
+		return pushed(slot{kind: kindList, at: -1}, nil)
+	case '}': // EMPTY_DICT
+		return pushed(slot{kind: kindDict}, nil)
+	case '\x85', '\x86', '\x87': // TUPLE1 to TUPLE3
+		return pushed(other, s.pop(int(op-'\x84')))
+	case 't': // TUPLE
+		n, err := s.popMark()
+		if n == 0 {
+			return pushed(slot{kind: kindEmptyTuple}, err)
+		}
+		return pushed(other, err)
+	case 'd': // DICT
+		n, err := s.popMark()
+		if err == nil && n%2 != 0 {
+			err = s.fail("a dict has a key without a value")
+		}
+		return pushed(slot{kind: kindDict}, err)
+	case 's': // SETITEM
+		err := s.pop(2)
+		return keep(s.wantTop(err, kindDict))
+	case 'u': // SETITEMS
+		n, err := s.popMark()
+		if err == nil && n%2 != 0 {
+			err = s.fail("a dict has a key without a value")
+		}
+		return keep(s.wantTop(err, kindDict))
+	case 'c', '\x93': // GLOBAL, STACK_GLOBAL
+		kind, err := s.class(op)
+		return pushed(slot{kind: kind}, err)
+	case 'R': // REDUCE
+		return s.reduce()
+	}
+	if done, err := s.runList(op); done {
+		return err
+	}
+	if done, err := s.runMemo(op, keep); done {
+		return err
+	}
+	s.at--
+	return s.fail("there is an instruction that plain data does not need")
+}
+
+// wantTop wants a value of that kind on the stack.
+func (s *pickleScan) wantTop(err error, kind kind) error {
+	if err == nil && (len(s.stack) == 0 || s.stack[len(s.stack)-1].kind != kind) {
+		err = s.fail("an item is added to what takes none")
+	}
+	return err
+}
+
+// runList runs the instructions that make and fill lists and sets; og-rek
+// knows none of those for sets, which are lists here.
+func (s *pickleScan) runList(op byte) (done bool, err error) {
+	switch op {
+	case '\x8f': // EMPTY_SET
+		s.push(slot{kind: kindList, at: -1})
+		s.out = append(s.out, ']')
+		return true, nil
+	case 'l', '\x91': // LIST, FROZENSET
+		if _, err := s.popMark(); err != nil {
+			return true, err
+		}
+		s.push(slot{kind: kindList, at: -1})
+		s.out = append(s.out, 'l')
+		return true, nil
+	case 'a': // APPEND
+		err = s.pop(1)
+	case 'e', '\x90': // APPENDS, ADDITEMS
+		op = 'e'
+		_, err = s.popMark()
+	default:
+		return false, nil
+	}
+	if err := s.wantTop(err, kindList); err != nil {
+		return true, err
+	}
+	s.out = append(s.out, op)
+	if at := s.stack[len(s.stack)-1].at; at >= 0 {
+		if s.read[at] {
+			return true, s.fail("a list holds itself")
+		}
+		// the memo has the list as it was: have it remember the list as it is
+		s.out = binary.LittleEndian.AppendUint32(append(s.out, 'r'), uint32(at))
+	}
+	return true, nil
+}
+
+// runMemo runs the instructions of the memo.
+func (s *pickleScan) runMemo(op byte, keep func(error) error) (done bool, err error) {
+	var index int
+	switch op {
+	case '\x94': // MEMOIZE
+		index = len(s.memo)
+	case 'q', 'h': // BINPUT, BINGET
+		b, err := s.take(1)
+		if err != nil {
+			return true, err
+		}
+		index = int(b[0])
+	case 'r', 'j': // LONG_BINPUT, LONG_BINGET
+		b, err := s.take(4)
+		if err != nil {
+			return true, err
+		}
+		index = int(binary.LittleEndian.Uint32([]byte(b)))
+	case 'p', 'g': // PUT, GET
+		text, err := s.line(integerLine)
+		if err != nil {
+			return true, err
+		}
+		if index, err = strconv.Atoi(text); err != nil || strconv.Itoa(index) != text {
+			return true, s.fail("the number of a memo is none")
+		}
+	default:
+		return false, nil
+	}
+	switch op {
+	case 'h', 'j', 'g':
+		v, ok := s.memo[index]
+		if !ok {
+			return true, s.fail("the memo has no such value")
+		}
+		if v.kind == kindList {
+			s.read[index] = true
+		}
+		s.push(v)
+	default:
+		if err := s.memoize(index); err != nil {
+			return true, err
+		}
+	}
+	return true, keep(nil)
+}
+
+func (s *pickleScan) memoize(index int) error {
+	if len(s.stack) == 0 {
+		return s.fail("the stack is empty")
+	}
+	if index < 0 || index > 1<<31-1 {
+		return s.fail("the number of a memo is too large")
+	}
+	top := &s.stack[len(s.stack)-1]
+	switch {
+	case top.kind == kindMark:
+		return s.fail("a mark is no value")
+	case top.kind == kindList && top.at >= 0:
+		return s.fail("a list is remembered twice")
+	case top.kind == kindList:
+		if _, taken := s.memo[index]; taken {
+			return s.fail("the memo has another value there")
+		}
+		top.at = index
+	}
+	if old, taken := s.memo[index]; taken && old.kind == kindList {
+		return s.fail("the memo has another value there")
+	}
+	s.memo[index] = *top
+	return nil
+}
+
+// class reads the name of a class, which must be a harmless one.
+func (s *pickleScan) class(op byte) (kind, error) {
+	var module, name string
+	if op == 'c' {
+		var err error
+		if module, err = s.line(integerLine); err != nil {
+			return 0, err
+		}
+		if name, err = s.line(integerLine); err != nil {
+			return 0, err
+		}
+	} else {
+		if len(s.stack) < 2 {
+			return 0, s.fail("the stack is empty")
+		}
+		names := s.stack[len(s.stack)-2:]
+		if names[0].kind != kindText || names[1].kind != kindText {
+			return 0, s.fail("the name of a class is not text")
+		}
+		module, name = s.data[names[0].at:names[0].end], s.data[names[1].at:names[1].end]
+		s.stack = s.stack[:len(s.stack)-2]
+	}
+	switch class := module + "." + name; {
+	case class == "collections.OrderedDict":
+		return kindOrderedDict, nil
+	case harmless[class]:
+		return kindClass, nil
+	}
+	return 0, s.fail("there is an object of the class " + className(module+"."+name) +
+		": want text, numbers, lists, dicts and times alone")
+}
+
+// className is the name of a class for people, if it looks like one.
+func className(name string) string {
+	for _, c := range []byte(name) {
+		if c != '.' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			name = ""
+		}
+	}
+	if name == "" || len(name) > 100 {
+		return "that is none"
+	}
+	return name
+}
+
+// reduce runs a call of a class. That of an OrderedDict makes a dict, whose
+// items follow: og-rek, which has no instance to add them to, is given one.
+func (s *pickleScan) reduce() error {
+	if len(s.stack) < 2 {
+		return s.fail("the stack is empty")
+	}
+	class, args := s.stack[len(s.stack)-2], s.stack[len(s.stack)-1]
+	s.stack = s.stack[:len(s.stack)-2]
+	switch {
+	case class.kind == kindOrderedDict && args.kind == kindEmptyTuple:
+		s.push(slot{kind: kindDict})
+		s.out = append(s.out, "00}"...) // POP, POP, EMPTY_DICT
+	case class.kind == kindClass && (args.kind == kindOther || args.kind == kindEmptyTuple):
+		s.push(slot{})
+		s.out = append(s.out, 'R')
+	default:
+		return s.fail("a call is not one of a class with plain arguments")
+	}
+	return nil
+}
