@@ -74,8 +74,10 @@ func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	return c.store.DeletePrefix(ctx, prefix)
 }
 
-// DeleteTag is Delete for every record that bears the tag.
-func (c *Cache) DeleteTag(ctx context.Context, tag string) (int, error) {
-	defer c.changedAll()
-	return c.store.DeleteTag(ctx, tag)
+// DropTag drops every record that bears the tag, on every node, in a time that
+// does not depend on how many there are. A load that began before it cannot
+// bring an old record back.
+func (c *Cache) DropTag(ctx context.Context, tag string) error {
+	defer c.loads.forgetAll()
+	return c.store.DropTag(ctx, tag)
 }

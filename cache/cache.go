@@ -141,7 +141,7 @@ func (l *Lookup) find(ctx context.Context, req Request) Result {
 		}
 	case c.near != nil:
 		if copied, ok := c.near.Peek(req.Key, l.options.Strict, now); ok {
-			if r, ok := l.hit(ctx, req, Entry(copied), fromNear, now); ok {
+			if r, ok := l.hit(ctx, req, entryOf(copied), fromNear, now); ok {
 				return r
 			}
 		}
@@ -166,11 +166,11 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, err))
 	}
 	now := time.Now()
-	ticket.Keep(near.Copy[*Record](entry), now)
+	ticket.Keep(copyOf(entry), now)
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		return r
 	}
-	return l.orStale(ctx, req, l.miss(ctx, req, entry.Record, b))
+	return l.orStale(ctx, req, l.miss(ctx, req, entry.stored(), b))
 }
 
 // orStale takes an old record instead of an error: neither the store nor the
@@ -252,7 +252,7 @@ func (l *Lookup) slide(ctx context.Context, key string, record *Record, left tim
 	l.cache.touches.start(key, nil, func() Result {
 		b := &budget{left: l.options.LookupTimeout}
 		return Result{Err: b.spend(detached, func(ctx context.Context) error {
-			_, err := l.cache.store.Touch(ctx, key, full)
+			_, err := l.cache.store.Touch(ctx, key, record, full)
 			return err
 		})}
 	})

@@ -50,6 +50,14 @@ func (c *Cache) ticket(key string, strict bool) near.Ticket[*Record] {
 	return c.near.Begin(key, strict)
 }
 
+func entryOf(c near.Copy[*Record]) Entry {
+	return Entry{Record: c.Record, Expires: c.Expires, Versions: c.Versions}
+}
+
+func copyOf(e Entry) near.Copy[*Record] {
+	return near.Copy[*Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions}
+}
+
 // changed lets nobody in this process see keys as they were before a write of
 // ours that the store has answered.
 func (c *Cache) changed(keys ...string) {
@@ -90,7 +98,7 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 	} else if l.cache.near != nil {
 		var copied near.Copy[*Record]
 		copied, ok = l.cache.near.Stale(req.Key, l.options.StaleIfError, now)
-		entry = Entry(copied)
+		entry = entryOf(copied)
 	}
 	// an old refusal or absence is no help
 	if !ok || entry.Record.state != Found || !l.holds(ctx, req, entry.Record, now) {

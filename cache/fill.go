@@ -9,7 +9,7 @@ import (
 )
 
 // fill stores what was loaded, if it may be, and notes in r what came of it.
-func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, started time.Time, b *budget, r *Result) {
+func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, b *budget, r *Result) {
 	ttl := l.options.TTL
 	if loaded.Record.state != Found {
 		ttl = l.options.NegativeTTL
@@ -23,12 +23,7 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 		return
 	}
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		// The tags come first: who drops one after this finds the key, and
-		// ends its lease; who dropped one before this is heard of here.
-		if ok, err := l.tag(ctx, req, loaded.Record, ttl, started); err != nil || !ok {
-			return err
-		}
-		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, ttl)
+		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, l.tags(req, loaded.Record), ttl)
 		return err
 	})
 	switch {
@@ -43,16 +38,12 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 	}
 }
 
-// tag files a record under its tags, and tells whether it may be filled.
-func (l *Lookup) tag(ctx context.Context, req Request, record *Record, ttl time.Duration, started time.Time) (bool, error) {
+// tags are what a record from the source is filed under.
+func (l *Lookup) tags(req Request, record *Record) []string {
 	if l.options.Tags == nil {
-		return true, nil
+		return nil
 	}
-	tags := l.options.Tags(req, record)
-	if len(tags) == 0 {
-		return true, nil
-	}
-	return l.cache.store.Tag(ctx, req.Key, tags, ttl, started)
+	return l.options.Tags(req, record)
 }
 
 // superseded takes the place of a record that its source has just contradicted
@@ -68,7 +59,7 @@ func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *R
 	}
 	// where this fails, the next use of the record asks the source once more
 	_ = b.spend(ctx, func(ctx context.Context) error {
-		_, err := l.cache.store.Fill(ctx, req.Key, token, old, superseded, MinTTL)
+		_, err := l.cache.store.Fill(ctx, req.Key, token, old, superseded, nil, MinTTL)
 		return err
 	})
 	l.cache.changed(req.Key)

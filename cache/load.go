@@ -50,7 +50,6 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 		}
 	}()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
-	started := time.Now()
 	loaded, err := l.ask(ctx, req, old)
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
@@ -72,7 +71,7 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 		r.Outcome = OutcomeDenied
 	}
 	if token != "" && !loaded.NoStore {
-		l.fill(ctx, req, token, old, loaded, started, b, &r)
+		l.fill(ctx, req, token, old, loaded, b, &r)
 	}
 	return r
 }
@@ -92,9 +91,12 @@ func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) 
 	defer cancel()
 	for poll := leasePollMin; ; poll = min(leasePollMax, poll*3/2) {
 		err := b.spend(ctx, func(ctx context.Context) (err error) {
-			token, now, err = l.cache.store.Acquire(ctx, key, old, l.options.LoadTimeout)
+			token, now, err = l.cache.store.Acquire(ctx, key, old, l.options.LoadTimeout, l.options.Tags != nil)
 			return err
 		})
+		if now.Old != nil {
+			old = now.Old
+		}
 		switch {
 		case err != nil:
 			return "", Entry{}, old

@@ -64,7 +64,7 @@ func TestManyLookupsOnManyNodesAreOneLoad(t *testing.T) {
 func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		const loadTimeout = 50 * time.Millisecond
-		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
 		require.NoError(t, err)
 		route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
 		started := time.Now()
@@ -81,14 +81,14 @@ func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
 	t.Parallel()
 	store := &wrapped{Store: newStore(t)}
 	c := newCache(t, store)
-	token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+	token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
 	require.NoError(t, err)
 	src := saying(t, `{"n":1}`)
 	route := newRoute(t, c, cache.LookupOptions{Source: src})
 	results := make(chan cache.Result)
 	go func() { results <- route.Find(t.Context(), reqA) }()
 	require.Eventually(t, func() bool { return store.called("acquire") > 3 }, 10*time.Second, time.Millisecond)
-	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), time.Hour)
+	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), nil, time.Hour)
 	require.NoError(t, err)
 	require.True(t, filled)
 	r := <-results

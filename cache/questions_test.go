@@ -98,14 +98,14 @@ func TestTheLimitOfRecordsCountsWhatIsStored(t *testing.T) {
 // key with the answer to another question.
 func TestAnAnswerToAnotherQuestionIsNotWaitedFor(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
-		token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour)
+		token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
 		require.NoError(t, err)
 		src := saying(t, `{"answers":"a"}`)
 		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, LoadTimeout: time.Minute})
 		var result cache.Result
 		var group sync.WaitGroup
 		group.Go(func() { result = route.Find(context.Background(), reqA) })
-		filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"answers":"b","_source":"`+idB+`"}`), time.Hour)
+		filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"answers":"b","_source":"`+idB+`"}`), nil, time.Hour)
 		require.NoError(t, err)
 		require.True(t, filled)
 		group.Wait()
@@ -232,8 +232,7 @@ func TestAbsencesHaveTagsToo(t *testing.T) {
 		}})
 		require.True(t, route.Find(t.Context(), reqA).Stored)
 		require.True(t, route.Find(t.Context(), reqA).Hit)
-		_, err := c.DeleteTag(t.Context(), "id:a")
-		require.NoError(t, err)
+		require.NoError(t, c.DropTag(t.Context(), "id:a"))
 		require.False(t, route.Find(t.Context(), reqA).Hit)
 	})
 }

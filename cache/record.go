@@ -51,6 +51,7 @@ type Record struct {
 	// decoder is the ID of the [Decoder] that made the record; "" where it is
 	// stored as it is.
 	decoder string
+	tags    []RecordTag
 
 	// memo is what a reader has derived from the record; see [Record.Memo].
 	memo atomic.Pointer[any]
@@ -105,6 +106,9 @@ func Decode(text string, max int) (*Record, error) {
 	}
 	if mayHave(sourceField) {
 		r.origin, r.sourceID = readOrigin(text)
+	}
+	if mayHave(tagsField) {
+		r.tags = readTags(text)
 	}
 	return r, nil
 }

@@ -25,7 +25,7 @@ func (l *Lookup) refresh(ctx context.Context, req Request, old *Record) {
 		b := &budget{left: l.options.LookupTimeout}
 		var token string
 		err := b.spend(detached, func(ctx context.Context) (err error) {
-			token, _, err = l.cache.store.Acquire(ctx, req.Key, old, l.options.LoadTimeout)
+			token, _, err = l.cache.store.Acquire(ctx, req.Key, old, l.options.LoadTimeout, l.options.Tags != nil)
 			return err
 		})
 		if err != nil || token == "" {

@@ -14,11 +14,14 @@ const replaceLease = time.Second
 // about to write, and the caller may try again. old is nil where nothing is
 // known to be there. Records are the same if their texts are.
 func (c *Cache) Replace(ctx context.Context, key string, old, record *Record, ttl time.Duration) (now Entry, done bool, err error) {
-	token, now, err := c.store.Acquire(ctx, key, old, replaceLease)
+	token, now, err := c.store.Acquire(ctx, key, old, replaceLease, false)
 	if err != nil || token == "" {
 		return now, false, err
 	}
 	defer c.changed(key)
-	done, err = c.store.Fill(ctx, key, token, old, record, ttl)
+	if now.Old != nil {
+		old = now.Old
+	}
+	done, err = c.store.Fill(ctx, key, token, old, record, nil, ttl)
 	return Entry{}, done, err
 }

@@ -38,7 +38,7 @@ func TestReplaceNeverOverwritesWhatItDoesNotKnow(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, done, "old is there no more")
 
-	token, _, err := store.Acquire(ctx, "k", two, time.Hour)
+	token, _, err := store.Acquire(ctx, "k", two, time.Hour, false)
 	require.NoError(t, err)
 	now, done, err = c.Replace(ctx, "k", two, three, time.Hour)
 	require.NoError(t, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 var (
@@ -19,13 +21,28 @@ var (
 // that the store has nothing under the key.
 type Entry struct {
 	Record *Record
+	// Old is what is stored but does not count any more, because one of its
+	// tags was dropped. Record is nil then. [Store.Fill] takes it as what the
+	// load began from.
+	Old *Record
 	// Expires is in nanoseconds of Unix time; 0 is never, which only a
 	// record written by a foreign client can have.
 	Expires int64
+	// Versions are those of the record's tags: a copy of the record counts as
+	// long as none of them has ended.
+	Versions []*near.Version
 }
 
 // NoExpiry is the TTL of an entry that never expires.
 const NoExpiry time.Duration = -1
+
+// stored is the record that the store has, whether it counts or not.
+func (e Entry) stored() *Record {
+	if e.Record != nil {
+		return e.Record
+	}
+	return e.Old
+}
 
 // TTL is how long the entry lives from now on, never negative but for
 // [NoExpiry].
@@ -46,16 +63,6 @@ type Item struct {
 // OwnPrefix, after the configured prefix of all keys, is that of keys which
 // are no records of anybody: leases, tags, and what is written to try a store.
 const OwnPrefix = "fwb:"
-
-// Tagged is a key that bears a tag.
-type Tagged struct {
-	// Tag is its name, or one that stands for it: a store may know a long
-	// name only by its hash. [Store.Tag] and [Store.DeleteTag] take either.
-	Tag string
-	Key string
-	// Expires is until when the key bears the tag, in nanoseconds of Unix time.
-	Expires int64
-}
 
 // Got is the answer for one key of a batch.
 type Got struct {
@@ -110,9 +117,10 @@ type Store interface {
 	// added. It tells how many it wrote. Where it fails, some may be written.
 	// TTLs and records are bound as in Set.
 	AddMany(ctx context.Context, items []Item) (added int, err error)
-	// Touch sets the TTL of a key that is there, and tells whether it was.
+	// Touch sets the TTL of a key that is there, and reports whether it was.
+	// The tags of record, which is what the caller found there, live on with it.
 	// The TTL is bound as in Set.
-	Touch(ctx context.Context, key string, ttl time.Duration) (bool, error)
+	Touch(ctx context.Context, key string, record *Record, ttl time.Duration) (bool, error)
 	// Delete drops keys and their leases, and tells how many records it dropped.
 	Delete(ctx context.Context, keys ...string) (int, error)
 	// DeletePrefix drops every key with the prefix, and the leases of such
@@ -132,23 +140,30 @@ type Store interface {
 	// Acquire takes the lease of a key for at most ttl, if the store has
 	// nothing newer than what the caller saw: it still has old, or nothing
 	// (old may have expired meanwhile). Otherwise it answers what the store
-	// has now. Both the token and the entry's record are empty where
-	// somebody else holds the lease. Records are the same if their texts are.
+	// has now. Where a tag of what the store has was dropped, the lease is
+	// taken all the same, and now.Old is what Fill must be given for old. Both
+	// the token and the entry's records are empty where somebody else holds the
+	// lease. Records are the same if their texts are. tagged is for loads whose
+	// records may bear tags.
 	//
 	// With a token, the entry has no record, but the time at which old expires
 	// where the store still has it. A token beside an error may hold the lease:
 	// the request may be carried out later than its context allowed.
-	Acquire(ctx context.Context, key string, old *Record, ttl time.Duration) (token string, now Entry, err error)
+	Acquire(ctx context.Context, key string, old *Record, ttl time.Duration, tagged bool) (token string, now Entry, err error)
 	// Reacquire is Acquire for a caller that was refused the lease and has
 	// waited since. Where the load that it waited for ended without filling
 	// the key, it answers how, for as long as [EndedFor] afterwards.
-	Reacquire(ctx context.Context, key string, old *Record, ttl time.Duration) (token string, now Entry, ended *Ended, err error)
+	Reacquire(ctx context.Context, key string, old *Record, ttl time.Duration, tagged bool) (token string, now Entry, ended *Ended, err error)
 	// Fill writes a record if the lease still holds the token and the store
 	// has nothing newer than what the load began from: it has old, or
 	// nothing. So it never overwrites what another client wrote meanwhile.
-	// It ends the token's lease and tells whether it wrote. The TTL is
+	// The record bears the tags from then on. Where one of them was dropped
+	// since the lease was taken, or that cannot be told, nothing is written:
+	// the record may be of the time before. A token without tagged fills no
+	// record with tags.
+	// Fill ends the token's lease and reports whether it wrote. The TTL is
 	// bound as in Set.
-	Fill(ctx context.Context, key, token string, old, record *Record, ttl time.Duration) (bool, error)
+	Fill(ctx context.Context, key, token string, old, record *Record, tags []string, ttl time.Duration) (bool, error)
 	// Release ends a lease that was not used, if it still holds the token:
 	// somebody who waits may take it.
 	Release(ctx context.Context, key, token string) error
@@ -156,18 +171,18 @@ type Store interface {
 	// wait how it ended. The next Acquire takes the lease as if it were free.
 	Abandon(ctx context.Context, key, token string, ended Ended) error
 
-	// Tag notes that a key, which is about to be filled, bears tags for at
-	// most ttl. It tells false where one of the tags was dropped after the
-	// load began: then what was loaded may be of the time before, and must
-	// not be filled.
-	Tag(ctx context.Context, key string, tags []string, ttl time.Duration, began time.Time) (bool, error)
-	// DeleteTag drops every record that bears the tag, ends the leases of
-	// such keys, and tells how many records it dropped.
-	DeleteTag(ctx context.Context, tag string) (int, error)
-
-	// Tags lists which keys bear which tags, in no order, and ends with an
-	// error where it cannot go on. What changes meanwhile may be missing.
-	Tags(ctx context.Context) iter.Seq2[Tagged, error]
+	// DropTag drops every record that bears the tag, in a time that does not
+	// depend on how many there are. Once it has returned nil, no read that
+	// begins afterwards finds such a record, and no load that began before
+	// fills one. An empty tag is an error. What is dropped may still be listed
+	// by Scan until it expires.
+	DropTag(ctx context.Context, tag string) error
+	// AdoptTags makes the tags of records that were stored elsewhere known
+	// here, for at least ttl, with the versions that the records have. A tag
+	// that has another version here keeps it: it was dropped since, and so are
+	// its records. The answer is in the order of the records, and reports which
+	// of them count.
+	AdoptTags(ctx context.Context, records []*Record, ttl time.Duration) ([]bool, error)
 
 	// Ping tells whether the store answers, by asking it.
 	Ping(ctx context.Context) error
@@ -185,10 +200,6 @@ type Peeker interface {
 	// Peek is Get without a context, by a clock that was read already.
 	Peek(key string, now time.Time) (Entry, bool)
 }
-
-// TagMemory is how long a store remembers that a tag was dropped. A load that
-// takes longer is not filled with tags at all.
-const TagMemory = 10 * time.Minute
 
 // ServerInfo describes the server behind a store, as INFO tells it. Sizes are
 // in bytes. In a cluster the numbers are sums over the masters.

@@ -98,18 +98,18 @@ func (w *wrapped) Get(ctx context.Context, key string) (cache.Entry, error) {
 	return w.Store.Get(ctx, key)
 }
 
-func (w *wrapped) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
+func (w *wrapped) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
 	if err := w.call(ctx, "acquire"); err != nil {
 		return "", cache.Entry{}, err
 	}
-	return w.Store.Acquire(ctx, key, old, ttl)
+	return w.Store.Acquire(ctx, key, old, ttl, tagged)
 }
 
-func (w *wrapped) Fill(ctx context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
+func (w *wrapped) Fill(ctx context.Context, key, token string, old, record *cache.Record, tags []string, ttl time.Duration) (bool, error) {
 	if err := w.call(ctx, "fill"); err != nil {
 		return false, err
 	}
-	return w.Store.Fill(ctx, key, token, old, record, ttl)
+	return w.Store.Fill(ctx, key, token, old, record, tags, ttl)
 }
 
 func (w *wrapped) Release(ctx context.Context, key, token string) error {
@@ -119,11 +119,11 @@ func (w *wrapped) Release(ctx context.Context, key, token string) error {
 	return w.Store.Release(ctx, key, token)
 }
 
-func (w *wrapped) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+func (w *wrapped) Touch(ctx context.Context, key string, record *cache.Record, ttl time.Duration) (bool, error) {
 	if err := w.call(ctx, "touch"); err != nil {
 		return false, err
 	}
-	return w.Store.Touch(ctx, key, ttl)
+	return w.Store.Touch(ctx, key, record, ttl)
 }
 
 func newStore(t testing.TB) *memory.Store {
@@ -193,7 +193,7 @@ func requireStored(t *testing.T, c *cache.Cache, key, text string) {
 func requireNothingStored(t *testing.T, c *cache.Cache, key string) {
 	t.Helper()
 	require.Nil(t, get(t, c, key).Record)
-	token, _, err := c.Store().Acquire(t.Context(), key, nil, time.Hour)
+	token, _, err := c.Store().Acquire(t.Context(), key, nil, time.Hour, false)
 	require.NoError(t, err)
 	require.NotEmpty(t, token, "no lease is left behind")
 	require.NoError(t, c.Store().Release(t.Context(), key, token))

@@ -55,12 +55,8 @@ func backup(w http.ResponseWriter, r *http.Request, app App) error {
 		w.Header().Add("Trailer", name)
 	}
 	b := backupWriter{lines: startLines(w), policy: app.Policy(), prefix: prefix}
-	if tags {
-		err = b.tags(r, app.Cache().Store())
-	}
-	if err == nil {
-		err = b.records(r, app.Cache().Store())
-	}
+	b.withTags = tags
+	err = b.records(r, app.Cache().Store())
 	if err == nil {
 		err = b.flush()
 	}
@@ -92,6 +88,8 @@ type backupWriter struct {
 	lines
 	policy *Policy
 	prefix string
+	// withTags writes a line for each tag of a record before the record.
+	withTags bool
 
 	keysWritten, tagsWritten, skipped int
 }
@@ -115,6 +113,9 @@ func (b *backupWriter) records(r *http.Request, store cache.Store) error {
 		if err != nil {
 			return err
 		}
+		if err := b.tags(listed.Record, key, ttl); err != nil {
+			return err
+		}
 		name, value := "value", listed.Record.Text()
 		if !oneLine(value) {
 			text, err := json.Marshal(value)
@@ -132,28 +133,16 @@ func (b *backupWriter) records(r *http.Request, store cache.Store) error {
 	return nil
 }
 
-func (b *backupWriter) tags(r *http.Request, store cache.Store) error {
-	for tagged, err := range store.Tags(r.Context()) {
+func (b *backupWriter) tags(record *cache.Record, key []byte, ttl string) error {
+	if !b.withTags {
+		return nil
+	}
+	for _, tag := range record.Tags() {
+		name, err := json.Marshal(tag.Name)
 		if err != nil {
 			return err
 		}
-		ttl, ok := backupTTL(tagged.Expires)
-		if !ok || !strings.HasPrefix(tagged.Key, b.prefix) {
-			continue
-		}
-		if !utf8.ValidString(tagged.Key) || !utf8.ValidString(tagged.Tag) {
-			b.skipped++
-			continue
-		}
-		tag, err := json.Marshal(tagged.Tag)
-		if err != nil {
-			return err
-		}
-		key, err := json.Marshal(tagged.Key)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(b, `{"tag":%s,"key":%s,%s}`+"\n", tag, key, ttl); err != nil {
+		if _, err := fmt.Fprintf(b, `{"tag":%s,"key":%s,%s}`+"\n", name, key, ttl); err != nil {
 			return err
 		}
 		b.tagsWritten++

@@ -30,7 +30,7 @@ func purge(w http.ResponseWriter, r *http.Request, app App) error {
 	case what.prefix != "":
 		purged, err = app.Cache().DeletePrefix(r.Context(), what.prefix)
 	case what.tag != "":
-		purged, err = app.Cache().DeleteTag(r.Context(), what.tag)
+		purged, err = 1, app.Cache().DropTag(r.Context(), what.tag)
 	case len(what.keys) > 0:
 		ctx, cancel := bounded(r)
 		defer cancel()

@@ -129,7 +129,8 @@ func (b *restorer) take(ctx context.Context, line []byte) error {
 		b.bad(err)
 		return nil
 	case parsed.tag != "":
-		return b.tag(ctx, parsed)
+		b.report.Tags++ // the record has it as well
+		return nil
 	}
 	if len(b.batch) == 0 {
 		b.batchLine = b.report.Lines
@@ -157,39 +158,45 @@ func (b *restorer) write(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	var written int
-	var err error
-	if !b.overwrite {
-		written, err = b.app.Cache().AddMany(ctx, b.batch)
-	} else if err = b.app.Cache().SetMany(ctx, b.batch); err == nil {
-		written = len(b.batch)
+	items, err := b.current(ctx)
+	switch {
+	case err != nil:
+	case b.overwrite:
+		if err = b.app.Cache().SetMany(ctx, items); err == nil {
+			written = len(items)
+		}
+	default:
+		written, err = b.app.Cache().AddMany(ctx, items)
 	}
 	b.report.Restored += written
 	if err != nil {
 		b.report.Line = b.batchLine
 		return storeError(err)
 	}
-	b.report.Kept += len(b.batch) - written
+	b.report.Kept += len(items) - written
+	b.report.Expired += len(b.batch) - len(items)
 	clear(b.batch)
 	b.batch, b.batchSize = b.batch[:0], 0
 	return nil
 }
 
-// tag files a key under a tag.
-func (b *restorer) tag(ctx context.Context, line backupLine) error {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	ok, err := b.app.Cache().Store().Tag(ctx, line.item.Key, []string{line.tag}, line.item.TTL, time.Now())
-	switch {
-	case err != nil:
-		b.report.Line = b.report.Lines
-		if len(b.batch) > 0 {
-			b.report.Line = b.batchLine
-		}
-		return storeError(err)
-	case !ok:
-		b.report.Kept++ // somebody drops the tag at this moment
-	default:
-		b.report.Tags++
+// current are the records of the batch but for those whose tags were dropped
+// since the backup.
+func (b *restorer) current(ctx context.Context) ([]cache.Item, error) {
+	records := make([]*cache.Record, len(b.batch))
+	var ttl time.Duration
+	for i, item := range b.batch {
+		records[i], ttl = item.Record, max(ttl, item.TTL)
 	}
-	return nil
+	counts, err := b.app.Cache().Store().AdoptTags(ctx, records, ttl)
+	if err != nil {
+		return nil, err
+	}
+	var items []cache.Item
+	for i, item := range b.batch {
+		if counts[i] {
+			items = append(items, item)
+		}
+	}
+	return items, nil
 }

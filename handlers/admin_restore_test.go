@@ -16,7 +16,7 @@ import (
 func TestRestoreKeepsWhatIsNewerUnlessToldOtherwise(t *testing.T) {
 	overBothStores(t, func(t *testing.T, app *testApp, c adminClient) {
 		app.put(t, "file:meta:1", `{"new":1}`)
-		token, _, err := app.cache.Store().Acquire(t.Context(), "file:meta:2", nil, time.Hour)
+		token, _, err := app.cache.Store().Acquire(t.Context(), "file:meta:2", nil, time.Hour, false)
 		require.NoError(t, err)
 		require.NotEmpty(t, token)
 		body := `{"key": "file:meta:1", "ttl_ms": 60000, "value": {"old":1}}

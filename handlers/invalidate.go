@@ -90,7 +90,7 @@ func (h *LookupInvalidate) invalidate(r *http.Request) {
 		tag := repl.ReplaceAll(template, "")
 		err := cache.CheckIdentity(tag)
 		if err == nil && tag != "" {
-			_, err = h.cache.DeleteTag(ctx, tag)
+			err = h.cache.DropTag(ctx, tag)
 		}
 		errs = append(errs, err)
 	}

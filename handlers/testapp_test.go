@@ -102,6 +102,18 @@ func (a *testApp) put(t testing.TB, key, text string) {
 	require.NoError(t, a.cache.Set(t.Context(), key, record, time.Hour))
 }
 
+// fill writes a record that bears tags.
+func (a *testApp) fill(t testing.TB, key, text string, tags ...string) {
+	t.Helper()
+	record, err := cache.Decode(text, cache.DefaultMaxValueSize)
+	require.NoError(t, err)
+	token, _, err := a.cache.Store().Acquire(t.Context(), key, nil, time.Hour, true)
+	require.NoError(t, err)
+	filled, err := a.cache.Store().Fill(t.Context(), key, token, nil, record, tags, time.Hour)
+	require.NoError(t, err)
+	require.True(t, filled)
+}
+
 // use replaces the store, before any handler is made.
 func (a *testApp) use(t testing.TB, store cache.Store) {
 	t.Helper()

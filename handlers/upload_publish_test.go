@@ -28,7 +28,7 @@ type uploadStore struct {
 	wrote []uploadRecord
 }
 
-func (s *uploadStore) Acquire(context.Context, string, *cache.Record, time.Duration) (string, cache.Entry, error) {
+func (s *uploadStore) Acquire(context.Context, string, *cache.Record, time.Duration, bool) (string, cache.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tried++
@@ -38,7 +38,7 @@ func (s *uploadStore) Acquire(context.Context, string, *cache.Record, time.Durat
 	return "token", cache.Entry{}, nil
 }
 
-func (s *uploadStore) Fill(_ context.Context, _, _ string, _, record *cache.Record, _ time.Duration) (bool, error) {
+func (s *uploadStore) Fill(_ context.Context, _, _ string, _, record *cache.Record, _ []string, _ time.Duration) (bool, error) {
 	var r uploadRecord
 	if err := json.Unmarshal([]byte(record.Text()), &r); err != nil {
 		return false, err

@@ -93,7 +93,7 @@ func (f *fixture) text(t *testing.T, key string) string {
 // lease takes the key's lease, which must be free.
 func (f *fixture) lease(t *testing.T, key string, old *cache.Record) string {
 	t.Helper()
-	token, now, err := f.Acquire(f.ctx, key, old, ttl)
+	token, now, err := f.Acquire(f.ctx, key, old, ttl, false)
 	require.NoError(t, err)
 	require.NotEmpty(t, token)
 	require.Nil(t, now.Record)
@@ -103,7 +103,7 @@ func (f *fixture) lease(t *testing.T, key string, old *cache.Record) string {
 // fill fills and tells whether it was let.
 func (f *fixture) fill(t *testing.T, key, token string, old *cache.Record, text string) bool {
 	t.Helper()
-	filled, err := f.Fill(f.ctx, key, token, old, record(t, text), ttl)
+	filled, err := f.Fill(f.ctx, key, token, old, record(t, text), nil, ttl)
 	require.NoError(t, err)
 	return filled
 }

@@ -38,7 +38,7 @@ func testOneOfMany(t *testing.T, f *fixture) {
 	var holders, leases atomic.Int32
 	together(func(int) {
 		for range 50 {
-			token, now, err := f.Acquire(f.ctx, f.key("a"), nil, ttl)
+			token, now, err := f.Acquire(f.ctx, f.key("a"), nil, ttl, false)
 			if !assert.NoError(t, err) || !assert.Nil(t, now.Record) || token == "" {
 				continue
 			}
@@ -53,14 +53,14 @@ func testOneOfMany(t *testing.T, f *fixture) {
 }
 
 func testInvalidation(t *testing.T, f *fixture) {
-	testLoads(t, f, func(key string) error {
+	testLoads(t, f, nil, func(key string) error {
 		_, err := f.Delete(f.ctx, key)
 		return err
 	})
 }
 
 func testInvalidationByPrefix(t *testing.T, f *fixture) {
-	testLoads(t, f, func(key string) error {
+	testLoads(t, f, nil, func(key string) error {
 		_, err := f.DeletePrefix(f.ctx, key)
 		return err
 	})
@@ -68,7 +68,7 @@ func testInvalidationByPrefix(t *testing.T, f *fixture) {
 
 // testLoads lets loads of a version race with invalidations after a change of
 // it. A version from before an invalidation must never be seen after it.
-func testLoads(t *testing.T, f *fixture, invalidate func(key string) error) {
+func testLoads(t *testing.T, f *fixture, tags []string, invalidate func(key string) error) {
 	key := f.key("a")
 	var version atomic.Int64
 	ctx, stop := context.WithCancel(f.ctx)
@@ -78,7 +78,7 @@ func testLoads(t *testing.T, f *fixture, invalidate func(key string) error) {
 	for range workers / 2 {
 		loaders.Go(func() {
 			for ctx.Err() == nil {
-				token, _, err := f.Acquire(f.ctx, key, nil, ttl)
+				token, now, err := f.Acquire(f.ctx, key, nil, ttl, tags != nil)
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -90,7 +90,7 @@ func testLoads(t *testing.T, f *fixture, invalidate func(key string) error) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				_, err = f.Fill(f.ctx, key, token, nil, record, ttl)
+				_, err = f.Fill(f.ctx, key, token, now.Old, record, tags, ttl)
 				assert.NoError(t, err)
 			}
 		})
@@ -128,12 +128,12 @@ func testEverything(t *testing.T, f *fixture) {
 			if assert.NoError(t, err) && entry.Record != nil {
 				assert.Contains(t, text, entry.Record.Text())
 			}
-			_, err = f.Touch(f.ctx, key, ttl)
+			_, err = f.Touch(f.ctx, key, nil, ttl)
 			assert.NoError(t, err)
-			token, now, err := f.Acquire(f.ctx, key, entry.Record, ttl)
+			token, now, err := f.Acquire(f.ctx, key, entry.Record, ttl, false)
 			assert.NoError(t, err)
 			assert.False(t, token != "" && now.Record != nil)
-			_, err = f.Fill(f.ctx, key, token, entry.Record, r, ttl)
+			_, err = f.Fill(f.ctx, key, token, entry.Record, r, nil, ttl)
 			assert.NoError(t, err)
 			_, err = f.GetMany(f.ctx, []string{key, f.key("k0")})
 			assert.NoError(t, err)

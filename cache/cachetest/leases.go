@@ -40,7 +40,7 @@ func leaseTests() map[string]func(*testing.T, *fixture) {
 // requireHeld checks that somebody holds the lease of a key without a record.
 func (f *fixture) requireHeld(t *testing.T, key string, old *cache.Record) {
 	t.Helper()
-	token, now, err := f.Acquire(f.ctx, key, old, ttl)
+	token, now, err := f.Acquire(f.ctx, key, old, ttl, false)
 	require.NoError(t, err)
 	require.Empty(t, token)
 	require.Nil(t, now.Record)
@@ -62,11 +62,11 @@ func testLeasesApart(t *testing.T, f *fixture) {
 }
 
 func testLeaseExpires(t *testing.T, f *fixture) {
-	first, _, err := f.Acquire(f.ctx, f.key("a"), nil, short)
+	first, _, err := f.Acquire(f.ctx, f.key("a"), nil, short, false)
 	require.NoError(t, err)
 	var second string
 	eventually(t, func() bool {
-		second, _, err = f.Acquire(f.ctx, f.key("a"), nil, ttl)
+		second, _, err = f.Acquire(f.ctx, f.key("a"), nil, ttl, false)
 		require.NoError(t, err)
 		return second != ""
 	})
@@ -164,7 +164,7 @@ func testSetManyEndsLease(t *testing.T, f *fixture) {
 func testTouchKeepsLease(t *testing.T, f *fixture) {
 	old := f.set(t, f.key("a"), `{"n":1}`)
 	token := f.lease(t, f.key("a"), old)
-	_, err := f.Touch(f.ctx, f.key("a"), ttl)
+	_, err := f.Touch(f.ctx, f.key("a"), nil, ttl)
 	require.NoError(t, err)
 	require.True(t, f.fill(t, f.key("a"), token, old, `{"n":2}`))
 }
@@ -174,7 +174,7 @@ func testAcquireNewer(t *testing.T, f *fixture) {
 	for name, old := range map[string]*cache.Record{
 		"nothing": nil, "another record": record(t, `{"n":1}`), "an absence": cache.AbsentRecord(),
 	} {
-		token, now, err := f.Acquire(f.ctx, f.key("a"), old, ttl)
+		token, now, err := f.Acquire(f.ctx, f.key("a"), old, ttl, false)
 		require.NoError(t, err)
 		require.Empty(t, token, name)
 		require.NotNil(t, now.Record, name)
@@ -182,7 +182,7 @@ func testAcquireNewer(t *testing.T, f *fixture) {
 		require.Greater(t, now.TTL(time.Now()), ttl-time.Minute, name)
 	}
 	f.lease(t, f.key("a"), newer) // nobody took it
-	_, now, err := f.Acquire(f.ctx, f.key("a"), nil, ttl)
+	_, now, err := f.Acquire(f.ctx, f.key("a"), nil, ttl, false)
 	require.NoError(t, err)
 	require.NotNil(t, now.Record, "what is newer is told whoever holds the lease")
 }
@@ -244,7 +244,7 @@ func testRelease(t *testing.T, f *fixture) {
 // requireEnded checks that one who waits learns how the load of a key ended.
 func (f *fixture) requireEnded(t *testing.T, key string, want cache.Ended) {
 	t.Helper()
-	token, now, ended, err := f.Reacquire(f.ctx, key, nil, ttl)
+	token, now, ended, err := f.Reacquire(f.ctx, key, nil, ttl, false)
 	require.NoError(t, err)
 	require.Empty(t, token)
 	require.Nil(t, now.Record)
@@ -255,7 +255,7 @@ func (f *fixture) requireEnded(t *testing.T, key string, want cache.Ended) {
 // requireWaiting checks that one who waits has to wait on.
 func (f *fixture) requireWaiting(t *testing.T, key string) {
 	t.Helper()
-	token, now, ended, err := f.Reacquire(f.ctx, key, nil, ttl)
+	token, now, ended, err := f.Reacquire(f.ctx, key, nil, ttl, false)
 	require.NoError(t, err)
 	require.Empty(t, token)
 	require.Nil(t, now.Record)
@@ -295,7 +295,7 @@ func testAbandonOfAnother(t *testing.T, f *fixture) {
 	require.NoError(t, f.Abandon(f.ctx, f.key("a"), token, cache.Ended{Failure: "yes"}))
 	require.NoError(t, f.Abandon(f.ctx, f.key("a"), token, cache.Ended{Failure: "twice"}))
 	f.requireEnded(t, f.key("a"), cache.Ended{Failure: "yes"})
-	token, _, ended, err := f.Reacquire(f.ctx, f.key("free"), nil, ttl)
+	token, _, ended, err := f.Reacquire(f.ctx, f.key("free"), nil, ttl, false)
 	require.NoError(t, err)
 	require.NotEmpty(t, token)
 	require.Nil(t, ended)
@@ -303,7 +303,7 @@ func testAbandonOfAnother(t *testing.T, f *fixture) {
 
 func testReacquireReleased(t *testing.T, f *fixture) {
 	require.NoError(t, f.Release(f.ctx, f.key("a"), f.lease(t, f.key("a"), nil)))
-	token, now, ended, err := f.Reacquire(f.ctx, f.key("a"), nil, ttl)
+	token, now, ended, err := f.Reacquire(f.ctx, f.key("a"), nil, ttl, false)
 	require.NoError(t, err)
 	require.NotEmpty(t, token)
 	require.Nil(t, now.Record)
@@ -313,7 +313,7 @@ func testReacquireReleased(t *testing.T, f *fixture) {
 
 func testReacquireFilled(t *testing.T, f *fixture) {
 	require.True(t, f.fill(t, f.key("a"), f.lease(t, f.key("a"), nil), nil, `{"n":1}`))
-	token, now, ended, err := f.Reacquire(f.ctx, f.key("a"), nil, ttl)
+	token, now, ended, err := f.Reacquire(f.ctx, f.key("a"), nil, ttl, false)
 	require.NoError(t, err)
 	require.Empty(t, token)
 	require.NotNil(t, now.Record)
@@ -333,7 +333,7 @@ func testNoteIsNoLease(t *testing.T, f *fixture) {
 func testAcquireExpiry(t *testing.T, f *fixture) {
 	old := f.set(t, f.key("a"), `{"n":1}`)
 	for key, old := range map[string]*cache.Record{f.key("a"): old, f.key("b"): nil, f.key("c"): old} {
-		token, now, err := f.Acquire(f.ctx, key, old, ttl)
+		token, now, err := f.Acquire(f.ctx, key, old, ttl, false)
 		require.NoError(t, err)
 		require.NotEmpty(t, token)
 		require.Nil(t, now.Record)

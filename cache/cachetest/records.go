@@ -100,7 +100,7 @@ func testAwkwardKeys(t *testing.T, f *fixture) {
 		require.Equal(t, first.Text(), f.text(t, key), key)
 		require.NoError(t, f.Release(f.ctx, key, f.lease(t, key, first)), key)
 		f.set(t, key, `{"n":2}`)
-		touched, err := f.Touch(f.ctx, key, ttl)
+		touched, err := f.Touch(f.ctx, key, nil, ttl)
 		require.NoError(t, err)
 		require.True(t, touched, key)
 	}
@@ -124,7 +124,7 @@ func testTooLarge(t *testing.T, f *fixture) {
 	require.ErrorIs(t, f.Set(f.ctx, f.key("a"), large, ttl), cache.ErrInvalidRecord)
 	require.ErrorIs(t, f.SetMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: large, TTL: ttl}}), cache.ErrInvalidRecord)
 	token := f.lease(t, f.key("a"), nil)
-	_, err := f.Fill(f.ctx, f.key("a"), token, nil, large, ttl)
+	_, err := f.Fill(f.ctx, f.key("a"), token, nil, large, nil, ttl)
 	require.ErrorIs(t, err, cache.ErrInvalidRecord)
 	require.Empty(t, f.text(t, f.key("a")))
 }
@@ -140,11 +140,11 @@ func testExpiry(t *testing.T, f *fixture) {
 	r := record(t, `{"n":1}`)
 	require.NoError(t, f.Set(f.ctx, keys[0], r, short))
 	require.NoError(t, f.SetMany(f.ctx, []cache.Item{{Key: keys[1], Record: r, TTL: short}}))
-	filled, err := f.Fill(f.ctx, keys[2], f.lease(t, keys[2], nil), nil, r, short)
+	filled, err := f.Fill(f.ctx, keys[2], f.lease(t, keys[2], nil), nil, r, nil, short)
 	require.NoError(t, err)
 	require.True(t, filled)
 	f.set(t, keys[3], `{"n":1}`)
-	touched, err := f.Touch(f.ctx, keys[3], short)
+	touched, err := f.Touch(f.ctx, keys[3], nil, short)
 	require.NoError(t, err)
 	require.True(t, touched)
 	f.set(t, f.key("stays"), `{"n":1}`)
@@ -165,12 +165,12 @@ func testTTLBounds(t *testing.T, f *fixture) {
 	for _, bad := range []time.Duration{0, -time.Second, cache.MinTTL - 1, math.MinInt64} {
 		require.Error(t, f.Set(f.ctx, f.key("a"), r, bad))
 		require.Error(t, f.SetMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: r, TTL: bad}}))
-		_, err := f.Touch(f.ctx, f.key("a"), bad)
+		_, err := f.Touch(f.ctx, f.key("a"), nil, bad)
 		require.Error(t, err)
-		_, _, err = f.Acquire(f.ctx, f.key("b"), nil, bad)
+		_, _, err = f.Acquire(f.ctx, f.key("b"), nil, bad, false)
 		require.Error(t, err)
 		token := f.lease(t, f.key("a"), old)
-		_, err = f.Fill(f.ctx, f.key("a"), token, old, r, bad)
+		_, err = f.Fill(f.ctx, f.key("a"), token, old, r, nil, bad)
 		require.Error(t, err)
 		require.NoError(t, f.Release(f.ctx, f.key("a"), token))
 	}
@@ -187,7 +187,7 @@ func testTTLBounds(t *testing.T, f *fixture) {
 func testTouch(t *testing.T, f *fixture) {
 	f.set(t, f.key("a"), `{"n":1}`)
 	for _, want := range []time.Duration{5 * ttl, ttl / 5} {
-		touched, err := f.Touch(f.ctx, f.key("a"), want)
+		touched, err := f.Touch(f.ctx, f.key("a"), nil, want)
 		require.NoError(t, err)
 		require.True(t, touched)
 		entry, err := f.Get(f.ctx, f.key("a"))
@@ -198,7 +198,7 @@ func testTouch(t *testing.T, f *fixture) {
 }
 
 func testTouchAbsent(t *testing.T, f *fixture) {
-	touched, err := f.Touch(f.ctx, f.key("a"), ttl)
+	touched, err := f.Touch(f.ctx, f.key("a"), nil, ttl)
 	require.NoError(t, err)
 	require.False(t, touched)
 	require.Empty(t, f.text(t, f.key("a")))
@@ -290,21 +290,17 @@ func testClosed(t *testing.T, store cache.Store) {
 			}
 			return nil
 		},
-		"tags": func() error {
-			for _, err := range f.Tags(f.ctx) {
-				return err
-			}
-			return nil
-		},
+		"drop tag":      func() error { return f.DropTag(f.ctx, f.key("tag")) },
+		"adopt tags":    func() error { _, err := f.AdoptTags(f.ctx, []*cache.Record{r}, ttl); return err },
 		"set many":      func() error { return f.SetMany(f.ctx, []cache.Item{{Key: f.key("a"), Record: r, TTL: ttl}}) },
-		"touch":         func() error { _, err := f.Touch(f.ctx, f.key("a"), ttl); return err },
+		"touch":         func() error { _, err := f.Touch(f.ctx, f.key("a"), nil, ttl); return err },
 		"delete":        func() error { _, err := f.Delete(f.ctx, f.key("a")); return err },
 		"delete prefix": func() error { _, err := f.DeletePrefix(f.ctx, f.key("")); return err },
 		"scan":          func() error { _, _, err := f.Scan(f.ctx, f.key(""), "", 10); return err },
-		"acquire":       func() error { _, _, err := f.Acquire(f.ctx, f.key("c"), nil, ttl); return err },
-		"reacquire":     func() error { _, _, _, err := f.Reacquire(f.ctx, f.key("c"), nil, ttl); return err },
+		"acquire":       func() error { _, _, err := f.Acquire(f.ctx, f.key("c"), nil, ttl, false); return err },
+		"reacquire":     func() error { _, _, _, err := f.Reacquire(f.ctx, f.key("c"), nil, ttl, false); return err },
 		"abandon":       func() error { return f.Abandon(f.ctx, f.key("b"), token, cache.Ended{}) },
-		"fill":          func() error { _, err := f.Fill(f.ctx, f.key("b"), token, nil, r, ttl); return err },
+		"fill":          func() error { _, err := f.Fill(f.ctx, f.key("b"), token, nil, r, nil, ttl); return err },
 		"release":       func() error { return f.Release(f.ctx, f.key("b"), token) },
 		"ping":          func() error { return f.Ping(f.ctx) },
 		"info":          func() error { _, err := f.Info(f.ctx); return err },

@@ -3,9 +3,10 @@ package cachetest
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -13,139 +14,317 @@ import (
 
 func tagTests() map[string]func(*testing.T, *fixture) {
 	return map[string]func(*testing.T, *fixture){
-		"a tag drops what bears it":                    testTagDrops,
-		"a dropped tag keeps older loads from filling": testTagFence,
-		"a tag ends the leases of what bears it":       testTagEndsLease,
-		"a tag has as many keys as it takes":           testTagOfMany,
-		"a tag must not be empty":                      testTagEmpty,
-		"tags are listed with what bears them":         testTagList,
-		"a listed tag can be put back":                 testTagPutBack,
+		"a dropped tag drops what bears it":                   testTagDrops,
+		"a record ends with the first of its tags":            testTagAny,
+		"absences and refusals bear tags":                     testTagNegative,
+		"a tag dropped during a load keeps it from filling":   testTagFence,
+		"a tag dropped long ago does not":                     testTagFenceEnds,
+		"however many tags are dropped during a load":         testTagFenceOfMany,
+		"a lease that is not for tags fills no record of one": testTagNeedsLease,
+		"what was dropped may be filled and dropped again":    testTagAgain,
+		"what was dropped may be written over":                testTagOverwritten,
+		"a touch leaves the tags as they are":                 testTagTouched,
+		"a tag has as many records as it takes":               testTagOfMany,
+		"a tag must not be empty":                             testTagEmpty,
+		"tags that cannot be read drop the record":            testTagUnreadable,
+		"records from elsewhere bring their tags":             testTagAdopted,
+		"no load outlives the drop of its tag":                testTagRace,
+		"tags are dropped while others fill":                  testTagStorm,
 	}
 }
 
-// tag files a key whose load began so long ago.
-func (f *fixture) tag(t *testing.T, key string, since time.Duration, tags ...string) bool {
+func (f *fixture) leaseTagged(t *testing.T, key string, old *cache.Record) (token string, now cache.Entry) {
 	t.Helper()
-	ok, err := f.Tag(f.ctx, key, tags, ttl, time.Now().Add(-since))
+	token, now, err := f.Acquire(f.ctx, key, old, ttl, true)
 	require.NoError(t, err)
-	return ok
+	require.NotEmpty(t, token)
+	return token, now
 }
 
-func (f *fixture) dropTag(t *testing.T, tag string) int {
+func (f *fixture) fillTagged(t *testing.T, key, token string, old *cache.Record, text string, tags ...string) bool {
 	t.Helper()
-	n, err := f.DeleteTag(f.ctx, tag)
+	filled, err := f.Fill(f.ctx, key, token, old, record(t, text), tags, ttl)
 	require.NoError(t, err)
-	return n
+	return filled
+}
+
+// load fills a key that has no record that counts.
+func (f *fixture) load(t *testing.T, key, text string, tags ...string) {
+	t.Helper()
+	token, now := f.leaseTagged(t, key, nil)
+	require.True(t, f.fillTagged(t, key, token, now.Old, text, tags...))
+}
+
+func (f *fixture) drop(t *testing.T, tag string) {
+	t.Helper()
+	require.NoError(t, f.DropTag(f.ctx, tag))
+}
+
+// requireGone checks that no way of reading finds a record.
+func (f *fixture) requireGone(t *testing.T, key string) {
+	t.Helper()
+	require.Empty(t, f.text(t, key))
+	got, err := f.GetMany(f.ctx, []string{f.key("nothing"), key})
+	require.NoError(t, err)
+	require.NoError(t, got[1].Err)
+	require.Nil(t, got[1].Record)
+	for listed, err := range f.Records(f.ctx, key) {
+		require.NoError(t, err)
+		require.NotEqual(t, key, listed.Key)
+	}
+	requirePeek(t, f, key, "")
 }
 
 func testTagDrops(t *testing.T, f *fixture) {
-	for _, name := range []string{"user:1", "a}b", "{c}", "*", strings.Repeat("long", 200), "é"} {
+	for _, name := range []string{"user:1", "a}b", "{c}", "*", strings.Repeat("long", 200), "é", "no UTF-8 \xff", "<&>", `q"\`, "{", ":"} {
 		tag := f.key(name)
 		one, two, other := f.key(name+"one"), f.key(name+"two"), f.key(name+"other")
-		for _, key := range []string{one, two} {
-			require.True(t, f.tag(t, key, 0, tag, f.key("all")))
-			f.set(t, key, `{"n":1}`)
+		f.load(t, one, `{"n":1}`, tag, f.key("all"))
+		f.load(t, two, `{}`, f.key("all"), tag, tag)
+		f.load(t, other, `{"n":1}`, f.key("all"))
+		for key, n := range map[string]string{one: "1", other: "1"} {
+			entry, err := f.Get(f.ctx, key)
+			require.NoError(t, err)
+			require.NotNil(t, entry.Record, "%q", name)
+			v, _ := entry.Record.Field("n")
+			require.Equal(t, n, v.Text())
 		}
-		require.True(t, f.tag(t, other, 0, f.key("all")))
-		f.set(t, other, `{"n":1}`)
-		require.Equal(t, 2, f.dropTag(t, tag))
-		require.Empty(t, f.text(t, one))
-		require.Empty(t, f.text(t, two))
+		require.NotEmpty(t, f.text(t, two))
+		f.drop(t, tag)
+		f.requireGone(t, one)
+		f.requireGone(t, two)
 		require.NotEmpty(t, f.text(t, other))
-		require.Zero(t, f.dropTag(t, tag), "what is dropped bears the tag no more")
+		f.drop(t, tag)
+		require.NotEmpty(t, f.text(t, other))
+	}
+}
+
+func testTagAny(t *testing.T, f *fixture) {
+	tags := []string{f.key("1"), f.key("2"), f.key("3")}
+	for _, tag := range tags {
+		f.load(t, f.key("a"), `{"n":1}`, tags...)
+		require.NotEmpty(t, f.text(t, f.key("a")))
+		f.drop(t, tag)
+		f.requireGone(t, f.key("a"))
+	}
+}
+
+func testTagNegative(t *testing.T, f *fixture) {
+	for text, state := range map[string]cache.State{`null`: cache.Absent, `{"denied":403}`: cache.Denied} {
+		f.load(t, f.key("a"), text, f.key("tag"))
+		entry, err := f.Get(f.ctx, f.key("a"))
+		require.NoError(t, err)
+		require.NotNil(t, entry.Record)
+		require.Equal(t, state, entry.Record.State())
+		f.drop(t, f.key("tag"))
+		f.requireGone(t, f.key("a"))
 	}
 }
 
 func testTagFence(t *testing.T, f *fixture) {
-	started := time.Now()
-	f.dropTag(t, f.key("tag"))
-	require.False(t, f.tag(t, f.key("a"), time.Since(started)+10*time.Millisecond, f.key("other"), f.key("tag")),
-		"what was loaded before the tag was dropped may be filled")
-	require.True(t, f.tag(t, f.key("a"), time.Minute, f.key("other")))
-	require.Eventually(t, func() bool { return f.tag(t, f.key("a"), time.Millisecond, f.key("tag")) },
-		5*time.Second, time.Millisecond, "what is loaded afterwards may not be filled")
-	require.False(t, f.tag(t, f.key("a"), 24*time.Hour, f.key("other")), "a load older than the memory of drops may be filled")
+	// a tag that nobody has heard of, and one that has a version
+	f.load(t, f.key("other"), `{}`, f.key("known"))
+	for _, tag := range []string{f.key("new"), f.key("known")} {
+		token, _ := f.leaseTagged(t, f.key("a"), nil)
+		f.drop(t, tag)
+		require.False(t, f.fillTagged(t, f.key("a"), token, nil, `{"stale":true}`, f.key("x"), tag), "it may be of the time before")
+		f.requireGone(t, f.key("a"))
+		require.False(t, f.fillTagged(t, f.key("a"), token, nil, `{"stale":true}`), "the lease is over")
+	}
+	token, _ := f.leaseTagged(t, f.key("a"), nil)
+	f.drop(t, f.key("unrelated"))
+	require.True(t, f.fillTagged(t, f.key("a"), token, nil, `{"n":1}`, f.key("new"), f.key("known")))
+	require.NotEmpty(t, f.text(t, f.key("a")))
 }
 
-func testTagEndsLease(t *testing.T, f *fixture) {
+func testTagFenceEnds(t *testing.T, f *fixture) {
+	for range 3 {
+		f.drop(t, f.key("tag"))
+		f.load(t, f.key("a"), `{"n":1}`, f.key("tag"))
+		require.NotEmpty(t, f.text(t, f.key("a")))
+	}
+}
+
+func testTagFenceOfMany(t *testing.T, f *fixture) {
+	token, _ := f.leaseTagged(t, f.key("a"), nil)
+	f.drop(t, f.key("tag"))
+	for i := range 1200 {
+		f.drop(t, f.key(fmt.Sprint("other", i)))
+	}
+	require.False(t, f.fillTagged(t, f.key("a"), token, nil, `{"stale":true}`, f.key("tag")))
+	f.load(t, f.key("a"), `{"n":1}`, f.key("tag"))
+	require.NotEmpty(t, f.text(t, f.key("a")))
+}
+
+func testTagNeedsLease(t *testing.T, f *fixture) {
 	token := f.lease(t, f.key("a"), nil)
-	require.True(t, f.tag(t, f.key("a"), 0, f.key("tag")))
-	require.Zero(t, f.dropTag(t, f.key("tag")))
-	require.False(t, f.fill(t, f.key("a"), token, nil, `{"n":1}`))
+	require.False(t, f.fillTagged(t, f.key("a"), token, nil, `{"n":1}`, f.key("tag")))
+	token, _ = f.leaseTagged(t, f.key("a"), nil)
+	require.True(t, f.fillTagged(t, f.key("a"), token, nil, `{"n":1}`), "a lease for tags takes a record without")
+	require.Equal(t, `{"n":1}`, f.text(t, f.key("a")))
+
+	old := record(t, `{"n":1}`)
+	token, _ = f.leaseTagged(t, f.key("a"), old)
+	require.NoError(t, f.Release(f.ctx, f.key("a"), token))
+	f.leaseTagged(t, f.key("a"), old)
+}
+
+func testTagAgain(t *testing.T, f *fixture) {
+	for range 3 {
+		f.load(t, f.key("a"), `{"n":1}`, f.key("tag"))
+		f.load(t, f.key("b"), `{"n":1}`, f.key("tag"))
+		require.NotEmpty(t, f.text(t, f.key("a")))
+		require.NotEmpty(t, f.text(t, f.key("b")))
+		f.drop(t, f.key("tag"))
+		f.requireGone(t, f.key("a"))
+		f.requireGone(t, f.key("b"))
+	}
+}
+
+func testTagOverwritten(t *testing.T, f *fixture) {
+	again := func() {
+		f.load(t, f.key("a"), `{"n":1}`, f.key("tag"))
+		f.drop(t, f.key("tag"))
+	}
+	again()
+	f.set(t, f.key("a"), `{"n":2}`)
+	require.Equal(t, `{"n":2}`, f.text(t, f.key("a")))
+	_, err := f.Delete(f.ctx, f.key("a"))
+	require.NoError(t, err)
+	again()
+	require.Equal(t, 1, f.add(t, `{"n":3}`, f.key("a"), f.key("b"))-1, "it counts as nothing")
+	require.Equal(t, `{"n":3}`, f.text(t, f.key("a")))
+	_, err = f.Delete(f.ctx, f.key("a"))
+	require.NoError(t, err)
+	again()
+	entry, err := f.Get(f.ctx, f.key("a"))
+	require.NoError(t, err)
+	token, now := f.leaseTagged(t, f.key("a"), entry.Old)
+	require.Nil(t, now.Record)
+	require.True(t, f.fillTagged(t, f.key("a"), token, entry.Old, `{"n":4}`))
+	require.Equal(t, `{"n":4}`, f.text(t, f.key("a")))
+}
+
+func testTagTouched(t *testing.T, f *fixture) {
+	f.load(t, f.key("a"), `{"n":1}`, f.key("tag"))
+	entry, err := f.Get(f.ctx, f.key("a"))
+	require.NoError(t, err)
+	touched, err := f.Touch(f.ctx, f.key("a"), entry.Record, 2*ttl)
+	require.NoError(t, err)
+	require.True(t, touched)
+	require.NotEmpty(t, f.text(t, f.key("a")))
+	f.drop(t, f.key("tag"))
+	_, err = f.Touch(f.ctx, f.key("a"), entry.Record, 2*ttl)
+	require.NoError(t, err)
+	f.requireGone(t, f.key("a"))
 }
 
 func testTagOfMany(t *testing.T, f *fixture) {
-	const many = 1200
-	for i := range many {
-		key := f.key(fmt.Sprint("many", i))
-		require.True(t, f.tag(t, key, 0, f.key("tag")))
-		f.set(t, key, `{"n":1}`)
+	const many = 600
+	keys := make([]string, many)
+	for i := range keys {
+		keys[i] = f.key(fmt.Sprint("many", i))
+		f.load(t, keys[i], `{"n":1}`, f.key("tag"), f.key(fmt.Sprint("of its own", i)))
 	}
-	require.Equal(t, many, f.dropTag(t, f.key("tag")))
+	found := func() (n int) {
+		got, err := f.GetMany(f.ctx, keys)
+		require.NoError(t, err)
+		for _, g := range got {
+			if g.Record != nil {
+				n++
+			}
+		}
+		return n
+	}
+	require.Equal(t, many, found())
+	f.drop(t, f.key("tag"))
+	require.Zero(t, found())
 }
 
 func testTagEmpty(t *testing.T, f *fixture) {
-	_, err := f.DeleteTag(f.ctx, "")
-	require.Error(t, err)
+	require.Error(t, f.DropTag(f.ctx, ""))
 }
 
-// listTags lists what bears tags among the test's own keys.
-func (f *fixture) listTags(t *testing.T) map[string][]cache.Tagged {
-	t.Helper()
-	tags := make(map[string][]cache.Tagged)
-	for tagged, err := range f.Tags(f.ctx) {
+func testTagUnreadable(t *testing.T, f *fixture) {
+	for _, tags := range []string{`"x"`, `1`, `null`, `["tag"]`, `{"tag":1}`, `{"tag":null}`, `{"tag":""}`, `{"":""}`, `{"tag":"made up"}`} {
+		f.set(t, f.key("a"), `{"n":1,"_tags":`+tags+`}`)
+		f.requireGone(t, f.key("a"))
+		f.set(t, f.key("a"), `{"\u005ftags":`+tags+`}`)
+		f.requireGone(t, f.key("a"))
+	}
+	f.set(t, f.key("a"), `{"n":1,"_tags":{}}`)
+	require.NotEmpty(t, f.text(t, f.key("a")))
+}
+
+func testTagAdopted(t *testing.T, f *fixture) {
+	adopt := func(texts ...string) []bool {
+		var records []*cache.Record
+		for _, text := range texts {
+			records = append(records, record(t, text))
+		}
+		counts, err := f.AdoptTags(f.ctx, records, ttl)
 		require.NoError(t, err)
-		if strings.HasPrefix(tagged.Key, f.key("")) {
-			tags[tagged.Key] = append(tags[tagged.Key], tagged)
-		}
+		return counts
 	}
-	return tags
+	saved := func(n int, version string, tags ...string) string {
+		versions := make(map[string]string)
+		for _, tag := range tags {
+			versions[cache.TagName(f.key(tag))] = version
+		}
+		return record(t, fmt.Sprintf(`{"n":%d}`, n)).WithTags(versions).Text()
+	}
+	one, two := saved(1, "v1", "tag", "a}b"), saved(2, "v1", "tag")
+	require.Equal(t, []bool{true, true, true}, adopt(one, `{"n":3}`, two))
+	f.set(t, f.key("1"), one)
+	f.set(t, f.key("2"), two)
+	require.Equal(t, one, f.text(t, f.key("1")))
+	require.Equal(t, []bool{true, false}, adopt(one, saved(1, "v2", "tag")), "another version than the one that is there")
+	f.load(t, f.key("3"), `{"n":3}`, f.key("tag"))
+	require.NotEmpty(t, f.text(t, f.key("1")), "what is loaded bears the version that is there")
+
+	f.drop(t, f.key("tag"))
+	f.requireGone(t, f.key("1"))
+	f.requireGone(t, f.key("2"))
+	f.requireGone(t, f.key("3"))
+	require.Equal(t, []bool{false, false}, adopt(one, two), "nobody brings back what was dropped")
+	f.drop(t, f.key("new"))
+	require.Equal(t, []bool{false}, adopt(saved(1, "v1", "new")), "nor what was dropped before it was heard of")
+	require.Equal(t, []bool{false, false}, adopt(`{"_tags":1}`, `{"_tags":{"x":""}}`))
+	require.Empty(t, adopt())
 }
 
-func testTagList(t *testing.T, f *fixture) {
-	require.Empty(t, f.listTags(t))
-	names := []string{f.key("user:1"), f.key("*"), f.key("{c"), f.key("é")}
-	for _, key := range awkward(f.key("")) {
-		if strings.HasPrefix(key, f.key("")) {
-			require.True(t, f.tag(t, key, 0, names...))
-			listed := f.listTags(t)
-			require.Len(t, listed[key], len(names), "%q", key)
-			for _, tagged := range listed[key] {
-				require.Contains(t, names, tagged.Tag)
-				left := time.Until(time.Unix(0, tagged.Expires))
-				require.LessOrEqual(t, left, ttl+time.Second)
-				require.Greater(t, left, ttl-time.Minute)
+func testTagRace(t *testing.T, f *fixture) {
+	testLoads(t, f, []string{f.key("tag")}, func(string) error { return f.DropTag(f.ctx, f.key("tag")) })
+}
+
+// What is filled under tags while these are dropped is gone with the next drop.
+func testTagStorm(t *testing.T, f *fixture) {
+	var fillers sync.WaitGroup
+	keys := make([]string, workers)
+	for worker := range workers {
+		keys[worker] = f.key(fmt.Sprint(worker))
+		fillers.Go(func() {
+			for i := range 40 {
+				token, now, err := f.Acquire(f.ctx, keys[worker], nil, ttl, true)
+				if !assert.NoError(t, err) {
+					return
+				}
+				if token == "" {
+					_, err := f.Delete(f.ctx, keys[worker])
+					assert.NoError(t, err)
+					continue
+				}
+				_, err = f.Fill(f.ctx, keys[worker], token, now.Old, record(t, `{"n":1}`), []string{f.key("tag"), f.key(fmt.Sprint("t", i%3))}, ttl)
+				assert.NoError(t, err)
 			}
-		}
+		})
 	}
-	ok, err := f.Tag(f.ctx, f.key("brief"), []string{names[0]}, short, time.Now())
-	require.NoError(t, err)
-	require.True(t, ok)
-	eventually(t, func() bool { return len(f.listTags(t)[f.key("brief")]) == 0 }, "what has expired is listed")
-	for range f.Tags(f.ctx) {
-		break // a reader may leave early
+	for range 50 {
+		f.drop(t, f.key("tag"))
 	}
-
-	f.dropTag(t, names[0])
-	require.Len(t, f.listTags(t)[f.key("é")], len(names)-1)
-}
-
-func testTagPutBack(t *testing.T, f *fixture) {
-	const many = 1200 // more than a server lists at once
-	for _, name := range []string{"a}b", strings.Repeat("long", 200), "short"} {
-		tag := f.key(name)
-		for i := range many {
-			require.True(t, f.tag(t, f.key(fmt.Sprint(name, i)), 0, tag))
-		}
-		listed := f.listTags(t)
-		require.Len(t, listed, many)
-		f.dropTag(t, tag)
-		require.Empty(t, f.listTags(t))
-		for key, tagged := range listed {
-			require.Len(t, tagged, 1)
-			eventually(t, func() bool { return f.tag(t, key, 0, tagged[0].Tag) }, "a tag may be put back once its drop is over")
-			f.set(t, key, `{"n":1}`)
-		}
-		require.Equal(t, many, f.dropTag(t, tag), "under the name it has had")
+	fillers.Wait()
+	f.drop(t, f.key("tag"))
+	for _, key := range keys {
+		f.requireGone(t, key)
 	}
 }

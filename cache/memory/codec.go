@@ -17,7 +17,6 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
@@ -50,16 +49,12 @@ type savedHeader struct {
 type savedRecord struct {
 	Key []byte `json:"key,omitempty"`
 	// Expires is in nanoseconds of Unix time.
-	Expires int64      `json:"expires,omitempty"`
-	Tags    []savedTag `json:"tags,omitempty"`
+	Expires int64 `json:"expires,omitempty"`
+	// Tags are those of a record as it was saved before records noted their
+	// tags themselves.
+	Tags json.RawMessage `json:"tags,omitempty"`
 	// Value is the record's text.
 	Value string `json:"value,omitempty"`
-}
-
-type savedTag struct {
-	Tag []byte `json:"tag"`
-	// Until is when the record ceases to bear it, in nanoseconds of Unix time.
-	Until int64 `json:"until"`
 }
 
 type savedEnd struct {
@@ -69,8 +64,6 @@ type savedEnd struct {
 
 // writeFile puts the store's records in place of what the file holds.
 func (s *Store) writeFile(ctx context.Context, path string) error {
-	s.tags.beginSave()
-	defer s.tags.endSave()
 	return replace(path, func(w io.Writer) error { return s.writeRecords(ctx, w) })
 }
 
@@ -87,7 +80,7 @@ func (s *Store) writeRecords(ctx context.Context, w io.Writer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		record := savedRecord{[]byte(key), entry.Expires, s.tags.saved(key), entry.Record.Text()}
+		record := savedRecord{Key: []byte(key), Expires: entry.Expires, Value: entry.Record.Text()}
 		if err := e.put(record); err != nil {
 			return err
 		}
@@ -128,7 +121,7 @@ func (e *encoder) put(v any) error {
 type counts struct {
 	kept    int64
 	expired int64
-	dropped int64 // larger than the store takes, or with more tags
+	dropped int64 // larger than the store takes, or of tags that were dropped
 }
 
 // readFile puts the file's records into the store, up to where it is damaged.
@@ -157,7 +150,6 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 	if header.Version != formatVersion {
 		return n, fmt.Errorf("format version %d is not known, want %d", header.Version, formatVersion)
 	}
-	room := s.options.Load().MaxSize // of all tags
 	for lines := int64(0); ; lines++ {
 		limit := lineLimit(s.options.Load().MaxValueSize)
 		line, err := d.next(ctx, limit)
@@ -178,7 +170,7 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 		if saved.Records != nil {
 			return n, d.end(*saved.Records, lines)
 		}
-		s.restore(&saved.savedRecord, &room, &n)
+		s.restore(&saved.savedRecord, &n)
 	}
 }
 
@@ -186,46 +178,25 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 // encoded as JSON once more, it can take six bytes where it took one.
 func lineLimit(maxValueSize int) int { return lineRoom + 6*min(maxValueSize, 1<<28) }
 
-// restore puts one record into the store, with its tags. One for whose tags
-// there is no room is left out: without them, it would outlive their drop.
-func (s *Store) restore(saved *savedRecord, room *int64, n *counts) {
-	now := time.Now()
-	if saved.Expires <= now.UnixNano() {
+// restore puts one record into the store, unless one of its tags has another
+// version by now. Without its tags, it would outlive their drop.
+func (s *Store) restore(saved *savedRecord, n *counts) {
+	if saved.Expires <= time.Now().UnixNano() {
 		n.expired++
 		return
 	}
 	record, err := cache.Decode(saved.Value, s.options.Load().MaxValueSize)
-	if err != nil {
+	if err != nil || saved.Tags != nil {
 		n.dropped++
 		return
 	}
-	if !s.restoreTags(saved, room, now) {
+	versions, ok := s.tags.adopt(record)
+	if !ok {
 		n.dropped++
 		return
 	}
-	s.records.Set(string(saved.Key), cache.Entry{Record: record, Expires: saved.Expires})
+	s.records.Set(string(saved.Key), cache.Entry{Record: record, Expires: saved.Expires, Versions: versions})
 	n.kept++
-}
-
-// restoreTags notes all of a record's tags, if there is room for them.
-func (s *Store) restoreTags(saved *savedRecord, room *int64, now time.Time) bool {
-	live := slices.DeleteFunc(saved.Tags, func(t savedTag) bool { return !time.Unix(0, t.Until).After(now) })
-	if len(live) == 0 {
-		return true
-	}
-	weight := int64(len(saved.Key))
-	for _, tag := range live {
-		weight += s.tags.weigh(string(tag.Tag))
-	}
-	if weight > *room {
-		return false
-	}
-	*room -= weight
-	key := string(saved.Key)
-	for _, tag := range live {
-		s.tags.add(string(tag.Tag), key, time.Unix(0, tag.Until), now)
-	}
-	return true
 }
 
 // decoder reads lines.

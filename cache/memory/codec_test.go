@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -49,8 +50,7 @@ func saved(t testing.TB, records ...savedRecord) []byte {
 func some(n int) (records []savedRecord) {
 	for i := range n {
 		records = append(records, savedRecord{
-			Key: fmt.Append(nil, "key", i), Expires: time.Now().Add(time.Hour).UnixNano(), Value: fmt.Sprintf(`{"n":%d}`, i),
-			Tags: []savedTag{{[]byte("tag"), time.Now().Add(time.Hour).UnixNano()}},
+			Key: fmt.Append(nil, "key", i), Expires: time.Now().Add(time.Hour).UnixNano(), Value: fmt.Sprintf(`{"n":%d,"_tags":{"tag":"v1"}}`, i),
 		})
 	}
 	return records
@@ -78,55 +78,58 @@ func TestRecordsThatExpiredOrAreTooLargeAreNotRestored(t *testing.T) {
 	require.Equal(t, 1, s.records.EstimatedSize())
 }
 
-// Tags are beside what the size of the store limits, and a file may have any.
-func TestTagsThatAreReadTakeNoMoreThanTheStoreMay(t *testing.T) {
+// Without the tag that it has borne, a record would outlive the tag's drop.
+func TestRecordsWhoseTagsAreNotCurrentAreNotRestored(t *testing.T) {
 	t.Parallel()
 	later := time.Now().Add(time.Hour).UnixNano()
-	tag := func(name string) savedTag { return savedTag{[]byte(name), later} }
-	var many, long []savedTag
-	for i := range 20_000 {
-		many = append(many, tag(fmt.Sprint("tag", i)))
-	}
-	long = append(long, tag(strings.Repeat("x", 1<<19)))
-	hostile := []savedRecord{
-		{Key: []byte("many"), Expires: later, Value: `{}`, Tags: many},
-		{Key: []byte("long"), Expires: later, Value: `{}`, Tags: long},
-		{Key: bytes.Repeat([]byte("k"), 1<<19), Expires: later, Value: `{}`, Tags: many[:1]},
-	}
-	for i := range 5000 {
-		hostile = append(hostile, savedRecord{Key: fmt.Append(nil, "a", i), Expires: later, Value: `{}`, Tags: many[i : i+1]})
-		hostile = append(hostile, savedRecord{Key: fmt.Append(nil, "b", i), Expires: later, Value: `{}`, Tags: many[:1]})
-	}
-	hostile = append(hostile, savedRecord{Key: []byte("no tags"), Expires: later, Value: `{}`})
-	const size = 1 << 16
-	s := newStore(t, Options{MaxSize: size})
-	n, err := s.readRecords(t.Context(), bytes.NewReader(saved(t, hostile...)))
+	file := saved(t,
+		savedRecord{Key: []byte("one"), Expires: later, Value: `{"_tags":{"tag":"v1"}}`},
+		savedRecord{Key: []byte("two"), Expires: later, Value: `{"_tags":{"tag":"v1","other":"v1"}}`},
+		savedRecord{Key: []byte("another version"), Expires: later, Value: `{"_tags":{"tag":"v2"}}`},
+		savedRecord{Key: []byte("no version"), Expires: later, Value: `{"_tags":{"tag":null}}`},
+		savedRecord{Key: []byte("former format"), Expires: later, Value: `{}`, Tags: json.RawMessage(`[{"tag":"YQ==","until":1}]`)},
+	)
+	s := newStore(t, Options{})
+	n, err := s.readRecords(t.Context(), bytes.NewReader(file))
 	require.NoError(t, err)
-	require.EqualValues(t, len(hostile), n.kept+n.dropped)
-	weight, bearers := 0, 0
-	for name, keys := range s.tags.bearers {
-		weight += len(name) + tagOverhead + (len(keys)-1)*bearerOverhead
-		bearers += len(keys)
-		for key := range keys {
-			weight += len(key)
-		}
-	}
-	require.LessOrEqual(t, weight, size)
-	require.Greater(t, weight, size-1000, "there was room for more")
-	require.EqualValues(t, bearers+1, n.kept, "a record was kept without its tags, or the other way round")
-	for key := range s.records.All() {
-		require.NotContains(t, []string{"many", "long"}, key)
-	}
+	require.Equal(t, counts{kept: 2, dropped: 3}, n)
+	s.state.Store(opened)
+	require.NoError(t, s.DropTag(t.Context(), "other"))
+	_, ok := s.Peek("two", time.Now())
+	require.False(t, ok)
+	_, ok = s.Peek("one", time.Now())
+	require.True(t, ok)
+}
 
-	// what has expired takes no room
-	over := savedTag{[]byte(strings.Repeat("x", 2*size)), time.Now().UnixNano()}
-	s = newStore(t, Options{MaxSize: size})
-	n, err = s.readRecords(t.Context(), bytes.NewReader(saved(t, savedRecord{
-		Key: []byte("a"), Expires: later, Value: `{}`, Tags: []savedTag{over, tag("sound")},
-	})))
-	require.NoError(t, err)
-	require.Equal(t, counts{kept: 1}, n)
-	require.Equal(t, []string{"sound"}, s.tags.names())
+// A version is forgotten with the last record that bears it.
+func TestTagsTakeNoRoomWithoutRecords(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, Options{})
+	fill := func(key, tag string) {
+		token, _, err := s.Acquire(t.Context(), key, nil, time.Hour, true)
+		require.NoError(t, err)
+		filled, err := s.Fill(t.Context(), key, token, nil, record(t, `{}`), []string{tag}, time.Hour)
+		require.NoError(t, err)
+		require.True(t, filled)
+	}
+	fill("kept", "kept")
+	for i := range 1000 {
+		fill("k", fmt.Sprint("tag", i))
+		_, err := s.Delete(t.Context(), "k")
+		require.NoError(t, err)
+	}
+	s.records.CleanUp()
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		s.tags.mu.Lock()
+		defer s.tags.mu.Unlock()
+		return len(s.tags.current) < 10
+	}, 10*time.Second, time.Millisecond)
+	_, ok := s.Peek("kept", time.Now())
+	require.True(t, ok)
+	require.NoError(t, s.DropTag(t.Context(), "kept"))
+	_, ok = s.Peek("kept", time.Now())
+	require.False(t, ok)
 }
 
 // Whatever byte is wrong or missing, what is read is what was written, up to
@@ -186,19 +189,18 @@ func TestLookupsAndWritesDoNotWaitForASave(t *testing.T) {
 	s := newStore(t, Options{})
 	ctx := t.Context()
 	write := func(key string) {
-		_, err := s.Tag(ctx, key, []string{"tag of " + key}, time.Hour, time.Now())
+		token, _, err := s.Acquire(ctx, key, nil, time.Hour, true)
 		require.NoError(t, err)
-		require.NoError(t, s.Set(ctx, key, record(t, `{"a":1}`), time.Hour))
+		_, err = s.Fill(ctx, key, token, nil, record(t, `{"a":1}`), []string{"tag of " + key}, time.Hour)
+		require.NoError(t, err)
 	}
 	for i := range 200 {
 		write(fmt.Sprint("old", i))
 	}
 	r, w := io.Pipe()
 	over := make(chan error, 1)
-	s.tags.beginSave()
 	go func() {
 		err := s.writeRecords(ctx, w)
-		s.tags.endSave()
 		_ = w.Close()
 		over <- err
 	}()
@@ -210,9 +212,7 @@ func TestLookupsAndWritesDoNotWaitForASave(t *testing.T) {
 		_, ok := s.Peek(fmt.Sprint("old", i%200), time.Now())
 		require.True(t, ok)
 	}
-	deleted, err := s.DeleteTag(ctx, "tag of new0")
-	require.NoError(t, err)
-	require.Equal(t, 1, deleted)
+	require.NoError(t, s.DropTag(ctx, "tag of new0"))
 	_, err = s.DeletePrefix(ctx, "new1")
 	require.NoError(t, err)
 	_, err = io.Copy(&file, r)
@@ -226,7 +226,7 @@ func TestLookupsAndWritesDoNotWaitForASave(t *testing.T) {
 		if r.Key == nil {
 			continue
 		}
-		require.Equal(t, "tag of "+string(r.Key), string(r.Tags[0].Tag), i)
+		require.Equal(t, "tag of "+string(r.Key), record(t, r.Value).Tags()[0].Name, i)
 		if strings.HasPrefix(string(r.Key), "new") {
 			early++
 		}
@@ -245,7 +245,6 @@ func TestSaveEndsWithItsContext(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	require.Empty(t, entries, "something is left of it")
-	require.Nil(t, s.tags.saving)
 }
 
 // What a store reads is a file that anybody may have had hands on.

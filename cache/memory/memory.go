@@ -11,12 +11,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 	// EntryOverhead is what a record costs beside its key and its text, in
 	// bytes: the record, otter's node and its share of the hash table, as
 	// measured.
-	EntryOverhead = 200
+	EntryOverhead = 240
 	// DefaultSaveInterval is between two saves where nothing else is configured.
 	DefaultSaveInterval = time.Minute
 )
@@ -34,9 +36,7 @@ const (
 type Options struct {
 	// MaxSize is the size of all entries together, in bytes: keys, the text
 	// of records, and [EntryOverhead] for each. Above it, the entries that
-	// are least likely to be used again are dropped. Tags are not counted;
-	// those that are read from a file take as much again at most, and records
-	// for whose tags that is too little are not read. Default 256 MiB.
+	// are least likely to be used again are dropped. Default 256 MiB.
 	MaxSize int64
 	// MaxValueSize is the largest record in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
@@ -166,11 +166,12 @@ func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
 	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.staleFor.Load(), math.MaxInt64-e.Value.Expires))
 }
 
-// live tells whether an entry has not expired.
+// live reports whether an entry counts: it has not expired, and none of its
+// tags was dropped.
 func live(e cache.Entry) bool { return liveAt(e, time.Now()) }
 
 func liveAt(e cache.Entry, now time.Time) bool {
-	return e.Record != nil && e.Expires > now.UnixNano()
+	return e.Record != nil && e.Expires > now.UnixNano() && near.Current(e.Versions)
 }
 
 // RetainStale keeps records written from now on for as long after they expired.
@@ -186,7 +187,7 @@ func (s *Store) RetainStale(d time.Duration) {
 // Stale finds a record that expired at most maxAge ago.
 func (s *Store) Stale(key string, maxAge time.Duration) (cache.Entry, bool) {
 	entry, ok := s.records.GetIfPresent(key)
-	return entry, ok && s.state.Load() == opened && time.Now().UnixNano()-entry.Expires <= int64(maxAge)
+	return entry, ok && s.state.Load() == opened && near.Current(entry.Versions) && time.Now().UnixNano()-entry.Expires <= int64(maxAge)
 }
 
 // DropStale drops a record that has expired.
@@ -309,7 +310,7 @@ func (s *Store) entry(ctx context.Context, record *cache.Record, ttl time.Durati
 		return cache.Entry{}, fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, most)
 	}
 	expires, err := s.expires(ctx, ttl)
-	return cache.Entry{Record: record, Expires: expires}, err
+	return cache.Entry{Record: record, Expires: expires, Versions: s.tags.versionsOf(record)}, err
 }
 
 // expires is the time at which a TTL ends that begins now.
@@ -325,7 +326,7 @@ func (s *Store) expires(ctx context.Context, ttl time.Duration) (int64, error) {
 }
 
 // Touch gives a record that is there a new TTL.
-func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+func (s *Store) Touch(ctx context.Context, key string, _ *cache.Record, ttl time.Duration) (bool, error) {
 	expires, err := s.expires(ctx, ttl)
 	if err != nil {
 		return false, err
@@ -335,7 +336,8 @@ func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool,
 		if touched = live(current); !touched {
 			return current, otter.CancelOp
 		}
-		return cache.Entry{Record: current.Record, Expires: expires}, otter.WriteOp
+		current.Expires = expires
+		return current, otter.WriteOp
 	})
 	s.keeper.changed.Store(true)
 	return touched, nil
@@ -368,17 +370,17 @@ func (s *Store) remove(key string) (removed bool) {
 }
 
 // Acquire takes the key's lease where the store has nothing newer than old.
-func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
-	token, now, _, err := s.acquire(ctx, key, old, ttl, false)
+func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
+	token, now, _, err := s.acquire(ctx, key, old, ttl, tagged, false)
 	return token, now, err
 }
 
 // Reacquire is Acquire for a caller that has waited for the lease.
-func (s *Store) Reacquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, *cache.Ended, error) {
-	return s.acquire(ctx, key, old, ttl, true)
+func (s *Store) Reacquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, *cache.Ended, error) {
+	return s.acquire(ctx, key, old, ttl, tagged, true)
 }
 
-func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, waited bool) (token string, now cache.Entry, ended *cache.Ended, err error) {
+func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged, waited bool) (token string, now cache.Entry, ended *cache.Ended, err error) {
 	if _, err := s.expires(ctx, ttl); err != nil {
 		return "", cache.Entry{}, nil, err
 	}
@@ -392,18 +394,28 @@ func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl 
 		}
 		return current, otter.CancelOp
 	})
+	if token != "" && tagged {
+		token = fmt.Sprint(token, " ", s.tags.mark())
+	}
 	return token, now, ended, nil
 }
 
 // Fill writes a record under a lease where the store has nothing newer than old.
-func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
+func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, tags []string, ttl time.Duration) (bool, error) {
 	entry, err := s.entry(ctx, record, ttl)
 	if err != nil {
 		return false, err
 	}
+	if len(tags) > 0 {
+		var ok bool
+		entry.Record, entry.Versions, ok = s.tags.bear(record, tags, token)
+		if !ok || entry.Record.Size() > s.options.Load().MaxValueSize {
+			return false, s.Release(ctx, key, token)
+		}
+	}
 	filled := false
 	s.records.Compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
-		if !s.leases.use(key, token) || live(current) && !same(current.Record, old) {
+		if !s.leases.use(key, leaseOf(token)) || live(current) && !same(current.Record, old) {
 			return current, otter.CancelOp
 		}
 		filled = true
@@ -415,14 +427,20 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 
 // Release ends a lease that was not used.
 func (s *Store) Release(_ context.Context, key, token string) error {
-	s.leases.use(key, token)
+	s.leases.use(key, leaseOf(token))
 	return s.open()
 }
 
 // Abandon ends a lease whose load came to nothing, and notes how.
 func (s *Store) Abandon(_ context.Context, key, token string, ended cache.Ended) error {
-	s.leases.abandon(key, token, ended)
+	s.leases.abandon(key, leaseOf(token), ended)
 	return s.open()
+}
+
+// leaseOf is the token of a lease without the mark that [tags] left behind it.
+func leaseOf(token string) string {
+	lease, _, _ := strings.Cut(token, " ")
+	return lease
 }
 
 func same(a, b *cache.Record) bool {

@@ -2,194 +2,179 @@ package memory
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"iter"
-	"maps"
-	"math/bits"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// tags knows which keys bear which tag, until when.
+// tags knows the current version of each tag. The records that bear a tag hold
+// its version, and the version is forgotten with the last of them: the garbage
+// collector finds out when that is.
 type tags struct {
 	mu      sync.Mutex
-	bearers map[string]map[string]time.Time // tag, key: until when
-	dropped map[string]time.Time            // tag: when
-	pruneAt int                             // number of tags at which to look for what has expired
-	// saving has the tags of each key while the store is saved, else nil.
-	saving map[string][]savedTag
+	current map[string]weak.Pointer[near.Version] // by name
+	// dropped is how many drops there were, and drops are the names of the
+	// latest, each at its number modulo dropsNoted.
+	dropped uint64
+	drops   [dropsNoted]string
 }
 
-// add notes that a key bears a tag, and tells when the tag was last dropped.
-func (t *tags) add(tag, key string, until, now time.Time) (dropped time.Time) {
+// dropsNoted is how many drops are remembered for loads that are under way. A
+// load during which more tags are dropped is not stored under tags.
+const dropsNoted = 1000
+
+// obtain returns the current version of a tag, which is text where there was
+// none.
+func (t *tags) obtain(name, text string) *near.Version {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.prune(now)
-	keys := t.bearers[tag]
-	if keys == nil {
-		keys = make(map[string]time.Time)
-		t.bearers[tag] = keys
+	if v := t.current[name].Value(); v != nil {
+		return v
 	}
-	// each time the number of keys has doubled, so that it costs little a key
-	if _, known := keys[key]; !known && len(keys) >= minPrune && bits.OnesCount(uint(len(keys))) == 1 {
-		removeBefore(keys, now)
+	if t.current == nil {
+		t.current = make(map[string]weak.Pointer[near.Version])
 	}
-	keys[key] = until
-	if t.saving != nil {
-		t.saving[key] = append(t.saving[key], savedTag{[]byte(tag), until.UnixNano()})
-	}
-	return t.dropped[tag]
+	v := near.NewVersion(text)
+	t.current[name] = weak.Make(v)
+	runtime.AddCleanup(v, t.forget, name)
+	return v
 }
 
-const (
-	// tagOverhead is what a tag costs beside its name, with the first key that
-	// bears it, and bearerOverhead what each further key does; in bytes, as
-	// measured.
-	tagOverhead    = 460
-	bearerOverhead = 80
-)
-
-// weigh tells what it costs to note that one more key bears a tag.
-func (t *tags) weigh(tag string) int64 {
+// forget drops the name of a tag whose version is gone.
+func (t *tags) forget(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.bearers[tag] != nil {
-		return bearerOverhead
-	}
-	return int64(len(tag)) + tagOverhead
-}
-
-// beginSave notes which tags each key bears, until endSave. A key has its tags
-// before it has its record, so what is seen among the records from now on has
-// all its tags here.
-func (t *tags) beginSave() {
-	t.mu.Lock()
-	t.saving = make(map[string][]savedTag)
-	t.mu.Unlock()
-	for _, tag := range t.names() {
-		name := []byte(tag)
-		t.mu.Lock()
-		for key, until := range t.bearers[tag] {
-			t.saving[key] = append(t.saving[key], savedTag{name, until.UnixNano()})
-		}
-		t.mu.Unlock()
+	if t.current[name].Value() == nil {
+		delete(t.current, name)
 	}
 }
 
-// saved are the tags of a key between beginSave and endSave.
-func (t *tags) saved(key string) []savedTag {
+// drop ends the current version of a tag.
+func (t *tags) drop(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.saving[key]
+	t.dropped++
+	t.drops[t.dropped%dropsNoted] = name
+	if v := t.current[name].Value(); v != nil {
+		v.End()
+	}
+	delete(t.current, name)
 }
 
-func (t *tags) endSave() {
+// mark is how many drops there were so far.
+func (t *tags) mark() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.saving = nil
+	return t.dropped
 }
 
-// drop takes the keys of a tag, and remembers when.
-func (t *tags) drop(tag string, now time.Time) (keys []string) {
+// droppedSince reports whether one of the tags was dropped since a mark, or may
+// have been.
+func (t *tags) droppedSince(mark uint64, names []string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.prune(now)
-	t.dropped[tag] = now
-	for key := range t.bearers[tag] {
-		keys = append(keys, key)
+	if mark > t.dropped || t.dropped-mark > dropsNoted {
+		return true
 	}
-	delete(t.bearers, tag)
-	return keys
-}
-
-// prune looks through everything each time the number of tags has doubled.
-func (t *tags) prune(now time.Time) {
-	if t.bearers == nil {
-		t.bearers, t.dropped = make(map[string]map[string]time.Time), make(map[string]time.Time)
-		t.pruneAt = minPrune
-	}
-	if len(t.bearers)+len(t.dropped) < t.pruneAt {
-		return
-	}
-	for tag, keys := range t.bearers {
-		removeBefore(keys, now)
-		if len(keys) == 0 {
-			delete(t.bearers, tag)
+	for n := mark + 1; n <= t.dropped; n++ {
+		if slices.Contains(names, t.drops[n%dropsNoted]) {
+			return true
 		}
 	}
-	removeBefore(t.dropped, now.Add(-cache.TagMemory))
-	t.pruneAt = max(minPrune, 2*(len(t.bearers)+len(t.dropped)))
+	return false
 }
 
-func removeBefore(times map[string]time.Time, limit time.Time) {
-	for name, at := range times {
-		if at.Before(limit) {
-			delete(times, name)
+// lately reports whether a tag is among the latest drops.
+func (t *tags) lately(name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Contains(t.drops[:], name)
+}
+
+// versionsOf are the versions that the record's tags have here, for the record
+// to be stored. They have ended where those of the record are not current.
+func (t *tags) versionsOf(record *cache.Record) []*near.Version {
+	var versions []*near.Version
+	for _, tag := range record.Tags() {
+		v := t.known(tag.Name)
+		if v == nil || v.Text() != tag.Version {
+			v = near.EndedVersion(tag.Version)
 		}
+		versions = append(versions, v)
 	}
+	return versions
 }
 
-// Tag notes that a key bears tags.
-func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl time.Duration, began time.Time) (bool, error) {
-	if _, err := s.expires(ctx, ttl); err != nil {
-		return false, err
+func (t *tags) known(name string) *near.Version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.current[name].Value()
+}
+
+// bear returns the record with the current versions of its tags. ok is false
+// where one of the tags was dropped since the lease was taken.
+func (t *tags) bear(record *cache.Record, tags []string, token string) (tagged *cache.Record, versions []*near.Version, ok bool) {
+	_, text, _ := strings.Cut(token, " ")
+	mark, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return nil, nil, false
 	}
-	now := time.Now()
+	var names []string
+	texts := make(map[string]string)
 	for _, tag := range tags {
-		if dropped := s.tags.add(tag, key, now.Add(ttl), now); !dropped.Before(began) {
-			return false, nil
-		}
+		name := cache.TagName(tag)
+		v := t.obtain(name, rand.Text()[:16])
+		names, versions, texts[name] = append(names, name), append(versions, v), v.Text()
 	}
-	s.keeper.changed.Store(true)
-	return time.Since(began) < cache.TagMemory, nil
+	// a drop from now on ends these versions
+	return record.WithTags(texts), versions, !t.droppedSince(mark, names)
 }
 
-// DeleteTag drops the records that bear a tag.
-func (s *Store) DeleteTag(ctx context.Context, tag string) (int, error) {
+// adopt makes the record's tags known here and returns their versions. ok is
+// false where a tag has another version here, or was dropped lately.
+func (t *tags) adopt(record *cache.Record) (versions []*near.Version, ok bool) {
+	ok = true
+	for _, tag := range record.Tags() {
+		if tag.Version == "" || t.known(tag.Name) == nil && t.lately(tag.Name) {
+			return nil, false
+		}
+		v := t.obtain(tag.Name, tag.Version)
+		ok = ok && v.Text() == tag.Version
+		versions = append(versions, v)
+	}
+	return versions, ok
+}
+
+// DropTag drops the records that bear a tag.
+func (s *Store) DropTag(ctx context.Context, tag string) error {
 	if tag == "" {
-		return 0, errors.New("deleting by tag: the tag is empty")
+		return errors.New("dropping a tag: the tag is empty")
 	}
 	if err := s.await(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	return s.Delete(ctx, s.tags.drop(tag, time.Now())...)
+	s.tags.drop(cache.TagName(tag))
+	s.keeper.changed.Store(true)
+	return s.open()
 }
 
-// Tags lists the keys that bear tags, a tag at a time.
-func (s *Store) Tags(ctx context.Context) iter.Seq2[cache.Tagged, error] {
-	return func(yield func(cache.Tagged, error) bool) {
-		if err := s.await(ctx); err != nil {
-			yield(cache.Tagged{}, err)
-			return
-		}
-		for _, tag := range s.tags.names() {
-			for key, until := range s.tags.of(tag) {
-				if !until.After(time.Now()) {
-					continue
-				}
-				if !yield(cache.Tagged{Tag: tag, Key: key, Expires: until.UnixNano()}, nil) {
-					return
-				}
-			}
-		}
-		if err := s.open(); err != nil {
-			yield(cache.Tagged{}, err)
-		}
+// AdoptTags makes the tags of records known that were stored elsewhere.
+func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, _ time.Duration) ([]bool, error) {
+	if err := s.await(ctx); err != nil {
+		return nil, err
 	}
-}
-
-func (t *tags) names() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(maps.Keys(t.bearers))
-}
-
-// of is the keys of a tag, as they are now.
-func (t *tags) of(tag string) map[string]time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return maps.Clone(t.bearers[tag])
+	count := make([]bool, len(records))
+	for i, record := range records {
+		_, count[i] = s.tags.adopt(record)
+	}
+	return count, s.open()
 }

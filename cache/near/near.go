@@ -36,6 +36,9 @@ type Sink interface {
 	Flush()
 	// SetTrust says how far it is told of writes from now on.
 	SetTrust(Trust)
+	// Version and BeginVersion are for what the store reads to check tags.
+	Version(key string, now time.Time) (*Version, bool)
+	BeginVersion(key string) VersionTicket
 }
 
 // BriefTTL is how long a copy lives that nobody vouches for.
@@ -59,7 +62,8 @@ const (
 
 // Options of a near cache.
 type Options struct {
-	// MaxSize in bytes of records and keys. Default 64MiB.
+	// MaxSize in bytes of records and keys. Versions of tags take a quarter as
+	// much beside them at most. Default 64MiB.
 	MaxSize int64
 	// TTL is the longest a copy lives. Default 30s.
 	TTL time.Duration
@@ -77,6 +81,9 @@ type Record interface {
 type Copy[R Record] struct {
 	Record  R
 	Expires int64
+	// Versions are those of the record's tags. The copy ends with the first of
+	// them that does.
+	Versions []*Version
 }
 
 // Cache has the copies of one store.
@@ -95,9 +102,10 @@ type Cache[R Record] struct {
 }
 
 type generation[R Record] struct {
-	trust   Trust
-	copies  *otter.Cache[string, entry[R]]
-	written [stripes]atomic.Uint64 // counts the writes told of, by stripe
+	trust    Trust
+	copies   *otter.Cache[string, entry[R]]
+	versions *otter.Cache[string, *Version] // of tags, by key
+	written  [stripes]atomic.Uint64         // counts the writes told of, by stripe
 }
 
 // entry is a copy with the time until it may be served, in nanoseconds of
@@ -125,6 +133,7 @@ func (c *Cache[R]) newGeneration(trust Trust) *generation[R] {
 	if trust == None {
 		return g
 	}
+	g.versions = newVersions(c.options.MaxSize)
 	g.copies = otter.Must(&otter.Options[string, entry[R]]{
 		MaximumWeight: uint64(c.options.MaxSize),
 		Weigher: func(key string, e entry[R]) uint32 {
@@ -147,7 +156,7 @@ func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) 
 		return Copy[R]{}, false
 	}
 	e, ok := g.copies.GetIfPresent(key)
-	if !ok || e.until <= now.UnixNano() {
+	if !ok || e.until <= now.UnixNano() || !Current(e.Versions) {
 		return Copy[R]{}, false
 	}
 	c.hits.Add(1)
@@ -161,7 +170,7 @@ func (c *Cache[R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[
 		if g == nil || g.copies == nil {
 			continue
 		}
-		if e, ok := g.copies.GetIfPresent(key); ok && now.UnixNano()-e.until <= int64(maxAge) {
+		if e, ok := g.copies.GetIfPresent(key); ok && now.UnixNano()-e.until <= int64(maxAge) && Current(e.Versions) {
 			return e.Copy, true
 		}
 	}
@@ -214,7 +223,7 @@ func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 			return // the usual case of a key that is nowhere
 		}
 	}
-	mayKeep := !t.strict || g.trust == Coherent
+	mayKeep := (!t.strict || g.trust == Coherent) && Current(e.Versions)
 	// An invalidation counts first and then drops the copy, under the same
 	// lock as this: it is either seen here, or drops what is kept here.
 	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
@@ -301,9 +310,11 @@ func (c *Cache[R]) Invalidate(keys ...string) {
 		g.stripe(c, key).Add(1)
 		if g.copies != nil {
 			g.copies.Invalidate(key)
+			g.versions.Invalidate(key)
 		}
 		if stale != nil {
 			stale.copies.Invalidate(key)
+			stale.versions.Invalidate(key)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -38,15 +39,60 @@ func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err
 			cmds[i] = pipe.Eval(ctx, addScript, []string{item.Key, s.leases.of(item.Key)}, item.Record.Text(), item.TTL.Milliseconds())
 		}
 		_, err := pipe.Exec(ctx)
-		for _, cmd := range cmds {
+		var left []cache.Item
+		for i, cmd := range cmds {
 			wrote, failed := cmd.Int()
 			added += wrote
 			err = errors.Join(err, failed)
+			if wrote == 0 {
+				left = append(left, items[i])
+			}
 		}
 		if err != nil {
 			return added, s.failed(doing, err)
 		}
+		replaced, err := s.replaceDropped(ctx, left)
+		added += replaced
+		if err != nil {
+			return added, err
+		}
 		items = items[n:]
 	}
 	return added, nil
+}
+
+// addLease is how long an addition that died half-way keeps others from the key.
+const addLease = time.Second
+
+// replaceDropped writes the records whose keys have what does not count any
+// more, because one of its tags was dropped.
+func (s *Store) replaceDropped(ctx context.Context, items []cache.Item) (replaced int, err error) {
+	if len(items) == 0 {
+		return 0, nil
+	}
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = item.Key
+	}
+	got, err := s.GetMany(ctx, keys)
+	if err != nil {
+		return 0, err
+	}
+	for i, item := range items {
+		if got[i].Old == nil {
+			continue
+		}
+		token, _, err := s.Acquire(ctx, item.Key, got[i].Old, addLease, false)
+		if err != nil {
+			return replaced, err
+		}
+		filled, err := s.Fill(ctx, item.Key, token, got[i].Old, item.Record, nil, item.TTL)
+		if err != nil {
+			return replaced, err
+		}
+		if filled {
+			replaced++
+		}
+	}
+	return replaced, nil
 }

@@ -18,7 +18,8 @@
 //	raw.go          values of other formats, and hashes: one script
 //	lease.go        leases: three scripts
 //	leasekey.go     the key of a lease hashes to the slot of its record
-//	tag.go          records that are dropped together; tag_list.go lists them
+//	tag.go          records that are dropped together
+//	drops.go        and what of it loads that are under way must know
 //	tracker.go      a connection on which a node tells of writes
 //	watch.go        trackers on all nodes, and what they are worth together
 //	scan.go         listing and deleting by prefix, over all masters; list.go:
@@ -64,10 +65,10 @@
 // # Access control
 //
 // A user needs +get +set +getrange +pttl +pexpire +exists +unlink +eval
-// +evalsha +scan +ping +info +hello +time +zadd +zrange +zscan +zrem
-// +zremrangebyscore (and +cluster|slots, +readonly in a cluster) on the keys
-// of the prefix, and +hlen +hkeys +hstrlen +hgetall where values are hashes; the
-// store's own keys (fwb:) are under the prefix as well.
+// +evalsha +scan +ping +info +hello +xadd +xrange +xrevrange (and
+// +cluster|slots, +readonly in a cluster) on the keys of the prefix, and +hlen
+// +hkeys +hstrlen +hgetall where values are hashes; the store's own keys (fwb:)
+// are under the prefix as well.
 // Trackers need +client|tracking +subscribe &filewallball:tracker.
 //
 // # Telling of writes

@@ -21,21 +21,25 @@ import (
 // that those who wait are woken, and nothing else about a load is but the record.
 
 // acquire: token, TTL of the lease, largest text, whether the caller has waited
-// (1 or 0), old text if there is any. It answers {1, TTL of the old record} where
-// the lease is taken, 0 where another has it, the note of a load that ended
-// without a record where the caller has waited for it, or text and TTL of a
-// record that is not the old one.
-var acquire = goredis.NewScript(`
+// (1 or 0), TTL of the list of drops, old text if there is any. A fourth key is
+// that list, for a lease whose record may bear tags. It answers {1, TTL of the old
+// record} where the lease is taken, with the mark behind them if there is a
+// fourth key; 0 where another has it, the note of a load that ended without a
+// record where the caller has waited for it, or text and TTL of a record that is
+// not the old one.
+var acquire = goredis.NewScript(markLua + `
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl ~= -2 then
 	local text = redis.call('GETRANGE', KEYS[1], 0, ARGV[3])
-	if text ~= ARGV[5] then return {text, ttl} end
+	if text ~= ARGV[6] then return {text, ttl} end
 end
 local ended = redis.call('GET', KEYS[3])
 if ended and ended ~= 'released' and ARGV[4] == '1' then return ended end
 if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if ended then redis.call('UNLINK', KEYS[3]) end
-return {1, ttl}`)
+if not KEYS[4] then return {1, ttl} end
+local id, nonce = mark(KEYS[4], ARGV[1], ARGV[5])
+return {1, ttl, id, nonce}`)
 
 // fill: token, TTL of the record, largest text, text, old text if there is any.
 // It answers whether it wrote.
@@ -63,26 +67,31 @@ const (
 )
 
 // Acquire takes the key's lease where the store has nothing newer than old.
-func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, error) {
-	token, now, _, err := s.acquire(ctx, key, old, ttl, 0)
+func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
+	token, now, _, err := s.acquire(ctx, key, old, ttl, tagged, 0)
 	return token, now, err
 }
 
 // Reacquire is Acquire for a caller that has waited for the lease.
-func (s *Store) Reacquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration) (string, cache.Entry, *cache.Ended, error) {
-	return s.acquire(ctx, key, old, ttl, 1)
+func (s *Store) Reacquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, *cache.Ended, error) {
+	return s.acquire(ctx, key, old, ttl, tagged, 1)
 }
 
-func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, waited int) (token string, now cache.Entry, ended *cache.Ended, err error) {
+func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool, waited int) (token string, now cache.Entry, ended *cache.Ended, err error) {
 	if err := checkTTL(ttl); err != nil {
 		return "", cache.Entry{}, nil, err
 	}
 	token = rand.Text()
-	args := []any{token, ttl.Milliseconds(), s.options.MaxValueSize, waited}
+	keys := s.loadKeys(key)
+	oneServer := s.options.ClientType != Cluster
+	if tagged && oneServer {
+		keys = append(keys, s.leases.drops())
+	}
+	args := []any{token, ttl.Milliseconds(), s.options.MaxValueSize, waited, dropsTTL.Milliseconds()}
 	if old != nil {
 		args = append(args, old.Text())
 	}
-	answer, err := acquire.Run(ctx, s.primary, s.loadKeys(key), args...).Result()
+	answer, err := acquire.Run(ctx, s.primary, keys, args...).Result()
 	if err != nil {
 		if !mayBeDone(err) {
 			token = ""
@@ -94,17 +103,37 @@ func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl 
 		return "", cache.Entry{}, endedOf(answer), nil
 	case []any:
 		left, _ := answer[1].(int64)
-		text, newer := answer[0].(string)
-		if newer {
-			got := s.got(text, left, time.Now())
-			return "", got.Entry, nil, got.Err
+		if text, newer := answer[0].(string); newer {
+			return s.acquireOver(ctx, key, s.got(text, left, time.Now()), ttl, tagged, waited)
 		}
 		if left != -2 {
 			now.Expires = expires(left, time.Now())
 		}
-		return token, now, nil, nil
+		since := markOf(answer[2:])
+		if tagged && !oneServer {
+			since = s.markNow(ctx, token)
+		}
+		return token + since.String(), now, nil, nil
 	}
 	return "", cache.Entry{}, nil, nil
+}
+
+// acquireOver decides what a record that is not the old one is to who wants the
+// lease: newer, or nothing, for one of its tags was dropped.
+func (s *Store) acquireOver(ctx context.Context, key string, found cache.Got, ttl time.Duration, tagged bool, waited int) (token string, now cache.Entry, ended *cache.Ended, err error) {
+	got := []cache.Got{found}
+	if err := s.checkTags(ctx, got); err != nil {
+		return "", cache.Entry{}, nil, err
+	}
+	dropped := got[0].Old
+	if dropped == nil {
+		return "", got[0].Entry, nil, got[0].Err
+	}
+	token, now, ended, err = s.acquire(ctx, key, dropped, ttl, tagged, waited)
+	if token != "" && now.Old == nil {
+		now.Old = dropped
+	}
+	return token, now, ended, err
 }
 
 // mayBeDone reports whether Redis may carry out a command that has failed here:
@@ -138,17 +167,29 @@ func endedOf(note string) *cache.Ended {
 }
 
 // Fill writes a record under a lease where the store has nothing newer than old.
-func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, ttl time.Duration) (bool, error) {
+func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, tags []string, ttl time.Duration) (bool, error) {
+	const doing = "filling a record"
 	if err := s.check(record, ttl); err != nil {
 		return false, err
 	}
-	args := []any{token, ttl.Milliseconds(), s.options.MaxValueSize, record.Text()}
+	lease, since := splitToken(token)
+	if len(tags) > 0 {
+		tagged, ok, err := s.bear(ctx, record, tags, since, ttl)
+		if err != nil {
+			return false, s.failed(doing, err)
+		}
+		if !ok || tagged.Size() > s.options.MaxValueSize {
+			return false, s.Release(ctx, key, token)
+		}
+		record = tagged
+	}
+	args := []any{lease, ttl.Milliseconds(), s.options.MaxValueSize, record.Text()}
 	if old != nil {
 		args = append(args, old.Text())
 	}
 	filled, err := fill.Run(ctx, s.primary, []string{key, s.leases.of(key)}, args...).Bool()
 	if err != nil {
-		return false, s.failed("filling a record", err)
+		return false, s.failed(doing, err)
 	}
 	return filled, nil
 }
@@ -168,8 +209,9 @@ func (s *Store) Abandon(ctx context.Context, key, token string, ended cache.Ende
 }
 
 func (s *Store) release(ctx context.Context, key, token, note string, ttl time.Duration) error {
+	lease, _ := splitToken(token)
 	keys := s.loadKeys(key)[1:]
-	if err := release.Run(ctx, s.primary, keys, token, note, ttl.Milliseconds()).Err(); err != nil {
+	if err := release.Run(ctx, s.primary, keys, lease, note, ttl.Milliseconds()).Err(); err != nil {
 		return s.failed("releasing a lease", err)
 	}
 	return nil

@@ -63,22 +63,14 @@ func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.own) 
 // are told of.
 func (l *leaseKeys) canaryPrefix() string { return l.own + "canary:" }
 
-// ofTag is the keys of a tag, in one slot: of the keys that bear it, and of
-// the mark that it was dropped.
-func (l *leaseKeys) ofTag(tag string) (bearers, dropped string) {
-	braced := "{" + cache.KeyIdentity(tag, strings.Contains(tag, "}")) + "}"
-	return l.own + tagInfix + braced, l.own + "dropped:" + braced
-}
-
-const tagInfix = "tag:"
+// ofTag is the key of a tag, by what [cache.TagName] makes of it.
+func (l *leaseKeys) ofTag(name string) string { return l.tagPrefix() + "{" + name + "}" }
 
 // tagPrefix is what the keys of all tags begin with.
-func (l *leaseKeys) tagPrefix() string { return l.own + tagInfix + "{" }
+func (l *leaseKeys) tagPrefix() string { return l.own + "tag:" }
 
-// tagOf is the name of the tag whose bearers are under a key with that prefix.
-func (l *leaseKeys) tagOf(key string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(key, l.tagPrefix()), "}")
-}
+// drops is the key of the list of the latest drops of tags.
+func (l *leaseKeys) drops() string { return l.own + "drops" }
 
 // canary is a new key for that in a slot.
 func (l *leaseKeys) canary(slot int) string {

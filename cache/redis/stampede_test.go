@@ -46,7 +46,7 @@ func TestDeadHolderDelaysOthersNoLongerThanItsLease(t *testing.T) {
 		cache.LookupOptions{Source: s, LookupTimeout: 20 * time.Second, LoadTimeout: 10 * time.Second})
 	// a node that took the lease, asked the source, and died
 	dead := open(t, Options{Addresses: []string{server.Addr()}})
-	token, _, err := dead.Acquire(t.Context(), "session:user:hot", nil, lease)
+	token, _, err := dead.Acquire(t.Context(), "session:user:hot", nil, lease, false)
 	require.NoError(t, err)
 	require.NotEmpty(t, token)
 	s.asked.Add(1)
@@ -73,7 +73,7 @@ func TestLoadThatWasOvertakenLeavesNothing(t *testing.T) {
 	}{
 		"delete":        {func(in *instance) error { _, err := in.Delete(context.Background(), key); return err }, 0},
 		"delete prefix": {func(in *instance) error { _, err := in.DeletePrefix(context.Background(), "session:"); return err }, 0},
-		"delete tag":    {func(in *instance) error { _, err := in.DeleteTag(context.Background(), "user:1"); return err }, 0},
+		"delete tag":    {func(in *instance) error { return in.DropTag(context.Background(), "user:1") }, 0},
 		"set":           {func(in *instance) error { return in.Set(context.Background(), key, versioned(7), time.Hour) }, 7},
 		"foreign set": {func(in *instance) error {
 			return in.store.primary.Set(context.Background(), key, versioned(7).Text(), time.Hour).Err()

@@ -145,8 +145,16 @@ func (s *Store) GetMany(ctx context.Context, keys []string) ([]cache.Got, error)
 	return got, s.read(ctx, keys, got)
 }
 
-// read fills got from replicas, where those are to be read, and the primary.
+// read fills got, and checks the tags of what it has read.
 func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error {
+	if err := s.readRecords(ctx, keys, got); err != nil {
+		return err
+	}
+	return s.checkTags(ctx, got)
+}
+
+// readRecords fills got from replicas, where those are to be read, and the primary.
+func (s *Store) readRecords(ctx context.Context, keys []string, got []cache.Got) error {
 	if s.reader == nil || s.closed.Load() {
 		return s.readFrom(ctx, s.primary, keys, got)
 	}
@@ -368,13 +376,16 @@ func checkTTL(ttl time.Duration) error {
 	return nil
 }
 
-// Touch gives a record that is there a new TTL.
-func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+// Touch gives a record that is there a new TTL, and its tags one to match.
+func (s *Store) Touch(ctx context.Context, key string, record *cache.Record, ttl time.Duration) (bool, error) {
 	if err := checkTTL(ttl); err != nil {
 		return false, err
 	}
+	pipe := s.primary.Pipeline()
+	s.extendTags(ctx, pipe, record, ttl)
 	cmd := goredis.NewBoolCmd(ctx, "pexpire", key, ttl.Milliseconds())
-	if err := s.primary.Process(ctx, cmd); err != nil {
+	_ = pipe.Process(ctx, cmd)
+	if _, err := pipe.Exec(ctx); err != nil {
 		return false, s.failed("extending a record", err)
 	}
 	return cmd.Val(), nil

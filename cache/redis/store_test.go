@@ -24,7 +24,7 @@ func TestStoreKeepsItsPromises(t *testing.T) {
 		},
 		"user with what doc.go says it needs": func(t *testing.T) Options {
 			o := at(redistest.StartWith(t, redistest.Options{Users: []string{
-				"web on >secret ~* -@all +get +set +getrange +pttl +pexpire +exists +unlink +eval +evalsha +scan +ping +info +hello +time +zadd +zrange +zscan +zrem +zremrangebyscore +select",
+				"web on >secret ~* -@all +get +set +getrange +pttl +pexpire +exists +unlink +eval +evalsha +scan +ping +info +hello +xadd +xrange +xrevrange +select",
 			}}))
 			o.Username, o.Password, o.DB = "web", "secret", new(int)
 			*o.DB = 3

@@ -2,85 +2,296 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// A tag is a sorted set of the keys that bear it, scored by when they expire.
-// It never outgrows its records by much: each key that is added prunes those
-// that have expired, and the set expires with its last key.
+// A tag is one small key that holds the tag's version, a random text. Records
+// note the versions of their tags, and count as long as these are current. To
+// drop a tag is to give it another version, or none. A tag key that is evicted
+// or expires drops its records, too. See drops.go for loads that are under way
+// when a tag is dropped.
 
-// tagKey: key, its TTL, how long a drop is remembered; it answers how long ago
-// the tag was dropped, or -1. Times are in milliseconds, by the server's clock.
-var tagKey = goredis.NewScript(`
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-local left = redis.call('PTTL', KEYS[2])
-if left < 0 then return -1 end
-return ARGV[3] - left`)
+// minTagTTL is how long a version is kept at least, so that a backup from
+// before a drop does not revive what was dropped.
+const minTagTTL = time.Hour
 
-// Tag notes that a key bears tags.
-func (s *Store) Tag(ctx context.Context, key string, tags []string, ttl time.Duration, began time.Time) (bool, error) {
-	if err := checkTTL(ttl); err != nil {
-		return false, err
-	}
-	for _, tag := range tags {
-		bearers, dropped := s.leases.ofTag(tag)
-		age, err := tagKey.Run(ctx, s.primary, []string{bearers, dropped},
-			key, ttl.Milliseconds(), cache.TagMemory.Milliseconds()).Int64()
-		if err != nil {
-			return false, s.failed("tagging a key", err)
-		}
-		// The clocks of two machines are compared by how long ago each event
-		// was: began is that long ago when the answer is here, the drop was
-		// when it was made. So a drop shortly before may count as one after,
-		// never the other way round. A millisecond more, for both are rounded.
-		if age >= 0 && age <= time.Since(began).Milliseconds()+1 {
-			return false, nil
-		}
-	}
-	return time.Since(began) < cache.TagMemory, nil
+// tagTTL is how long a version is kept for records that live for ttl: so much
+// longer that it seldom needs to be extended, for near copies hear of that as
+// of any write.
+func tagTTL(ttl time.Duration) time.Duration { return 2*min(ttl, 1<<61) + minTagTTL }
+
+// versionLength is how much of a version is read. Ours are shorter.
+const versionLength = 64
+
+func newVersion() string { return rand.Text()[:16] }
+
+// obtainScript: key of a tag; the version to give it where it has none ("" for
+// none), the least TTL in milliseconds, and the TTL to give it where it has
+// less. It answers the version that the tag has then. It is sent whole, for it
+// goes into pipelines.
+const obtainScript = `
+local version = redis.pcall('GET', KEYS[1])
+if type(version) ~= 'string' then
+	if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3]) end
+	return ARGV[1]
+end
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 and left < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return version`
+
+// obtain adds to a pipeline what reads the version of a tag for a record that
+// lives for ttl, and gives it one where it has none.
+func (s *Store) obtain(ctx context.Context, pipe goredis.Pipeliner, name, version string, ttl time.Duration) *goredis.Cmd {
+	return pipe.Eval(ctx, obtainScript, []string{s.leases.ofTag(name)},
+		version, ttl.Milliseconds(), tagTTL(ttl).Milliseconds())
 }
 
-// DeleteTag drops the records that bear a tag. Where it fails, some may be
-// dropped, and the tag still has the others.
-func (s *Store) DeleteTag(ctx context.Context, tag string) (int, error) {
-	const doing = "deleting by tag"
+// renewScript: key of a tag; a version, the least TTL. Setting a key needs room
+// in the server, dropping it does not.
+const renewScript = `
+local ttl = math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))
+local set = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl)
+if set.err then redis.call('UNLINK', KEYS[1]) end
+return 1`
+
+// DropTag gives the tag another version, after it has noted the drop for loads
+// that are under way.
+func (s *Store) DropTag(ctx context.Context, tag string) error {
+	const doing = "dropping a tag"
 	if tag == "" {
-		return 0, errors.New("deleting by tag: the tag is empty")
+		return errors.New("dropping a tag: the tag is empty")
 	}
-	bearers, dropped := s.leases.ofTag(tag)
-	// whoever files a key from now on hears of it
-	if err := s.primary.Set(ctx, dropped, "", cache.TagMemory).Err(); err != nil {
-		return 0, s.failed(doing, err)
+	if s.closed.Load() {
+		return s.failed(doing, goredis.ErrClosed)
 	}
-	deleted := 0
-	for {
-		keys, err := s.primary.ZRange(ctx, bearers, 0, pipelineKeys-1).Result()
+	name := cache.TagName(tag)
+	pipe := s.primary.Pipeline()
+	s.noteDrop(ctx, pipe, name)
+	if s.options.ClientType == Cluster { // the keys may be on two servers
+		if _, err := pipe.Exec(ctx); err != nil {
+			return s.failed(doing, err)
+		}
+		pipe = s.primary.Pipeline()
+	}
+	pipe.Eval(ctx, renewScript, []string{s.leases.ofTag(name)}, newVersion(), minTagTTL.Milliseconds())
+	if _, err := pipe.Exec(ctx); err != nil {
+		return s.failed(doing, err)
+	}
+	if sink := s.sink(); sink != nil {
+		sink.Invalidate(s.leases.ofTag(name))
+	}
+	return nil
+}
+
+// bear returns the record with the current versions of its tags. ok is false
+// where one of the tags was dropped since the mark was made.
+func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, since mark, ttl time.Duration) (tagged *cache.Record, ok bool, err error) {
+	if since == (mark{}) {
+		return nil, false, nil
+	}
+	pipe := s.primary.Pipeline()
+	cmds := make(map[string]*goredis.Cmd, len(tags))
+	for _, tag := range tags {
+		name := cache.TagName(tag)
+		if cmds[name] == nil {
+			cmds[name] = s.obtain(ctx, pipe, name, newVersion(), ttl)
+		}
+	}
+	// The versions come first. A drop that is not noted yet when the list is
+	// read gives its tag another version only after that.
+	if s.options.ClientType == Cluster {
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, false, err
+		}
+		pipe = s.primary.Pipeline()
+	}
+	noted := s.dropsSince(ctx, pipe, since)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, false, err
+	}
+	versions := make(map[string]string, len(cmds))
+	for name, cmd := range cmds {
+		version, err := cmd.Text()
 		if err != nil {
-			return deleted, s.failed(doing, err)
+			return nil, false, err
 		}
-		if len(keys) == 0 {
-			return deleted, nil
-		}
-		n, err := s.Delete(ctx, keys...)
-		deleted += n
-		if err != nil {
-			return deleted, err
-		}
-		members := make([]any, len(keys))
-		for i, key := range keys {
-			members[i] = key
-		}
-		if err := s.primary.ZRem(ctx, bearers, members...).Err(); err != nil {
-			return deleted, s.failed(doing, err)
+		versions[name] = version
+	}
+	return record.WithTags(versions), since.none(noted.Val(), versions), nil
+}
+
+// AdoptTags gives tags that have no version here those of the records.
+func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, ttl time.Duration) ([]bool, error) {
+	const doing = "adopting tags"
+	if s.closed.Load() {
+		return nil, s.failed(doing, goredis.ErrClosed)
+	}
+	pipe := s.primary.Pipeline()
+	cmds := make(map[string]*goredis.Cmd)
+	for _, record := range records {
+		for _, tag := range record.Tags() {
+			if cmds[tag.Name] == nil && tag.Version != "" {
+				cmds[tag.Name] = s.obtain(ctx, pipe, tag.Name, tag.Version, ttl)
+			}
 		}
 	}
+	if len(cmds) > 0 {
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, s.failed(doing, err)
+		}
+	}
+	count := make([]bool, len(records))
+	for i, record := range records {
+		count[i] = true
+		for _, tag := range record.Tags() {
+			cmd := cmds[tag.Name]
+			count[i] = count[i] && cmd != nil && cmd.Val() == tag.Version
+		}
+	}
+	return count, nil
+}
+
+// extendTags adds to a pipeline what lets the tags of a record live for ttl.
+func (s *Store) extendTags(ctx context.Context, pipe goredis.Pipeliner, record *cache.Record, ttl time.Duration) {
+	if record == nil {
+		return
+	}
+	for _, tag := range record.Tags() {
+		s.obtain(ctx, pipe, tag.Name, "", ttl)
+	}
+}
+
+// sink is where near copies are kept, or nil.
+func (s *Store) sink() near.Sink {
+	if w := s.watcher.Load(); w != nil {
+		return w.sink
+	}
+	return nil
+}
+
+// tagCheck finds out which records bear tags that are current.
+type tagCheck struct {
+	store   *Store
+	sink    near.Sink // or nil
+	now     time.Time
+	current map[string]*near.Version // by the key of the tag; nil where it is still to be read
+}
+
+// checkTags moves records with a tag that was dropped from Record to Old. The
+// versions that are not known in this process are read in one round trip, from
+// the primary: how far replicas lag behind must not delay a drop.
+func (s *Store) checkTags(ctx context.Context, got []cache.Got) error {
+	c := tagCheck{store: s, now: time.Now()}
+	for i := range got {
+		if r := got[i].Record; r != nil && len(r.Tags()) > 0 {
+			if c.sink = s.sink(); !c.known(&got[i].Entry) {
+				c.want(r)
+			}
+		}
+	}
+	if c.current == nil {
+		return nil
+	}
+	if err := c.read(ctx); err != nil {
+		return s.failed("reading the versions of tags", err)
+	}
+	for i := range got {
+		if e := &got[i].Entry; e.Record != nil && len(e.Record.Tags()) > len(e.Versions) {
+			c.judge(e)
+		}
+	}
+	return nil
+}
+
+// known reports whether all versions of the record's tags are known to be
+// current. Where another version is known, the record may be newer than that.
+func (c *tagCheck) known(e *cache.Entry) bool {
+	if c.sink == nil {
+		return false
+	}
+	tags := e.Record.Tags()
+	versions := make([]*near.Version, len(tags))
+	for i, tag := range tags {
+		v, ok := c.sink.Version(c.store.leases.ofTag(tag.Name), c.now)
+		if !ok || v.Text() != tag.Version {
+			return false
+		}
+		versions[i] = v
+	}
+	e.Versions = versions
+	return true
+}
+
+func (c *tagCheck) want(r *cache.Record) {
+	if c.current == nil {
+		c.current = make(map[string]*near.Version)
+	}
+	for _, tag := range r.Tags() {
+		c.current[c.store.leases.ofTag(tag.Name)] = nil
+	}
+}
+
+// read asks Redis for the versions that are wanted.
+func (c *tagCheck) read(ctx context.Context) error {
+	keys := make([]string, 0, len(c.current))
+	for key := range c.current {
+		keys = append(keys, key)
+	}
+	for len(keys) > 0 {
+		part := keys[:min(len(keys), pipelineKeys)]
+		keys = keys[len(part):]
+		if err := c.readPart(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *tagCheck) readPart(ctx context.Context, keys []string) error {
+	tickets := make([]near.VersionTicket, len(keys))
+	cmds := make([]*goredis.StringCmd, len(keys))
+	pipe := c.store.primary.Pipeline()
+	for i, key := range keys {
+		if c.sink != nil {
+			tickets[i] = c.sink.BeginVersion(key)
+		}
+		cmds[i] = pipe.GetRange(ctx, key, 0, versionLength)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for i, cmd := range cmds {
+		version, err := cmd.Result()
+		switch {
+		case isWrongType(err): // a stranger's key is no version
+			version = ""
+		case err != nil:
+			return err
+		}
+		if version == "" {
+			c.current[keys[i]] = near.EndedVersion("")
+		} else {
+			c.current[keys[i]] = tickets[i].Keep(version)
+		}
+	}
+	return nil
+}
+
+// judge decides whether a record with tags counts.
+func (c *tagCheck) judge(e *cache.Entry) {
+	tags := e.Record.Tags()
+	versions := make([]*near.Version, len(tags))
+	for i, tag := range tags {
+		versions[i] = c.current[c.store.leases.ofTag(tag.Name)]
+		if tag.Version == "" || versions[i].Text() != tag.Version {
+			*e = cache.Entry{Old: e.Record}
+			return
+		}
+	}
+	e.Versions = versions
 }

@@ -294,7 +294,7 @@ func (s *Store) Watch(prefix string, sink near.Sink) {
 	switch {
 	case s.closed.Load():
 	case s.watcher.Load() == nil:
-		s.watcher.Store(newWatcher(s, sink, []string{prefix, s.leases.canaryPrefix()}, s.logger))
+		s.watcher.Store(newWatcher(s, sink, []string{prefix, s.leases.canaryPrefix(), s.leases.tagPrefix()}, s.logger))
 	default:
 		s.watcher.Load().watch([]string{prefix})
 	}

@@ -36,7 +36,9 @@ func (m *memo) SetTrust(t near.Trust) {
 	m.trust.Store(int32(t))
 	m.changes.Add(1)
 }
-func (m *memo) is(t near.Trust) bool { return near.Trust(m.trust.Load()) == t }
+func (m *memo) Version(string, time.Time) (*near.Version, bool) { return nil, false }
+func (m *memo) BeginVersion(string) near.VersionTicket          { return near.VersionTicket{} }
+func (m *memo) is(t near.Trust) bool                            { return near.Trust(m.trust.Load()) == t }
 
 func (m *memo) becomes(t *testing.T, trust near.Trust) {
 	t.Helper()
