@@ -29,17 +29,27 @@ func benchmarkKeys() []string {
 // the same keys with an expiry each, and nothing around them. A read of the
 // clock alone is BenchmarkClock.
 func BenchmarkHit(b *testing.B) {
-	for name, store := range map[string]func() cache.Store{
-		"near":   func() cache.Store { return watchedStore{newStore(b)} },
-		"memory": func() cache.Store { return newStore(b) },
+	for name, bench := range map[string]struct {
+		from  string
+		store func() cache.Store
+		tags  []string
+	}{
+		"near":          {"near", func() cache.Store { return watchedStore{newStore(b)} }, nil},
+		"near tagged":   {"near", func() cache.Store { return watchedStore{newStore(b)} }, []string{"user:1", "all"}},
+		"memory":        {"memory", func() cache.Store { return newStore(b) }, nil},
+		"memory tagged": {"memory", func() cache.Store { return newStore(b) }, []string{"user:1", "all"}},
 	} {
 		b.Run(name, func(b *testing.B) {
-			c := newCache(b, store())
+			name := bench.from
+			c := newCache(b, bench.store())
 			c.EnableNear(near.Options{})
 			route := newRoute(b, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
 			keys := benchmarkKeys()
 			for _, key := range keys {
-				require.NoError(b, c.Set(b.Context(), key, decode(b, benchmarkText), time.Hour))
+				token, _, err := c.Store().Acquire(b.Context(), key, nil, time.Hour, true)
+				require.NoError(b, err)
+				_, err = c.Store().Fill(b.Context(), key, token, nil, decode(b, benchmarkText), bench.tags, time.Hour)
+				require.NoError(b, err)
 				route.Find(b.Context(), cache.Request{Key: key})
 			}
 			b.ReportAllocs()
