@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/filewallball/caddy-filewallball/cache"
-	"github.com/filewallball/caddy-filewallball/handlers"
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/stores"
 )
 
@@ -23,7 +23,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if err := app.UnmarshalCaddyfile(d); err != nil {
 		return nil, err
 	}
-	return httpcaddyfile.App{Name: handlers.AppID, Value: caddyconfig.JSON(app, nil)}, nil
+	return httpcaddyfile.App{Name: lookup.AppID, Value: caddyconfig.JSON(app, nil)}, nil
 }
 
 // UnmarshalCaddyfile reads the app from Caddyfile tokens:
@@ -112,7 +112,7 @@ func (a *App) unmarshalTTL(d *caddyfile.Dispenser) error {
 		return d.Errf("ttl takes a family (%s) and a duration", names)
 	}
 	family, value := args[0], args[1]
-	if (&handlers.Policy{Families: cache.Families()}).Family(family).Name == "" {
+	if (&lookup.Policy{Families: cache.Families()}).Family(family).Name == "" {
 		return d.Errf("ttl: family '%s' is not known: want one of %s", family, names)
 	}
 	if _, ok := a.TTL[family]; ok {

@@ -21,32 +21,38 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/memory"
 	"github.com/filewallball/caddy-filewallball/cache/near"
 	"github.com/filewallball/caddy-filewallball/cache/redis"
-	"github.com/filewallball/caddy-filewallball/handlers"
+	"github.com/filewallball/caddy-filewallball/handlers/admin"
 	"github.com/filewallball/caddy-filewallball/handlers/command"
+	"github.com/filewallball/caddy-filewallball/handlers/filesystem"
+	"github.com/filewallball/caddy-filewallball/handlers/invalidate"
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
-	"github.com/filewallball/caddy-filewallball/handlers/lookupfs"
-	"github.com/filewallball/caddy-filewallball/handlers/source"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/metadata"
+	"github.com/filewallball/caddy-filewallball/handlers/session"
+	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
+	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
 	"github.com/filewallball/caddy-filewallball/handlers/stores"
+	"github.com/filewallball/caddy-filewallball/handlers/upload"
 )
 
 func init() {
 	caddy.RegisterModule(App{})
-	caddy.RegisterModule(handlers.SessionLookup{})
-	caddy.RegisterModule(handlers.FileMetadata{})
-	caddy.RegisterModule(handlers.LookupInvalidate{})
-	caddy.RegisterModule(handlers.UploadProgress{})
-	caddy.RegisterModule(handlers.UploadProgressReport{})
-	caddy.RegisterModule(source.HTTP{})
-	caddy.RegisterModule(source.FileSystem{})
-	caddy.RegisterModule(new(lookupfs.LookupCache))
-	caddy.RegisterModule(handlers.NewAdminAPI(lifetime.Running))
+	caddy.RegisterModule(session.Handler{})
+	caddy.RegisterModule(metadata.Handler{})
+	caddy.RegisterModule(invalidate.Handler{})
+	caddy.RegisterModule(upload.Handler{})
+	caddy.RegisterModule(upload.Report{})
+	caddy.RegisterModule(httpsource.Source{})
+	caddy.RegisterModule(filesource.Source{})
+	caddy.RegisterModule(new(filesystem.LookupCache))
+	caddy.RegisterModule(admin.API{})
 
-	httpcaddyfile.RegisterGlobalOption(handlers.AppID, parseGlobalOption)
-	httpcaddyfile.RegisterHandlerDirective("session_lookup", handlers.ParseSessionLookup)
-	httpcaddyfile.RegisterHandlerDirective("file_metadata", handlers.ParseFileMetadata)
-	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", handlers.ParseLookupInvalidate)
-	httpcaddyfile.RegisterHandlerDirective("upload_progress", handlers.ParseUploadProgress)
-	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", handlers.ParseUploadProgressReport)
+	httpcaddyfile.RegisterGlobalOption(lookup.AppID, parseGlobalOption)
+	httpcaddyfile.RegisterHandlerDirective("session_lookup", session.Parse)
+	httpcaddyfile.RegisterHandlerDirective("file_metadata", metadata.Parse)
+	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", invalidate.Parse)
+	httpcaddyfile.RegisterHandlerDirective("upload_progress", upload.Parse)
+	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", upload.ParseReport)
 	// after every other way to log in, and before what may use the session
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
 	// after session_lookup, whose placeholders it may use
@@ -92,13 +98,14 @@ type App struct {
 	// Whether responses get a Cache-Status field (RFC 9211). Default true.
 	CacheStatus *bool `json:"cache_status,omitempty"`
 
-	policy  handlers.Policy
+	ctx     context.Context // ends with the configuration
+	policy  lookup.Policy
 	memory  memory.Options
 	process *lifetime.Process
 	shared  *lifetime.Shared
 
-	names   *handlers.RouteNames
-	lookups *handlers.Lookups
+	names   *lookup.RouteNames
+	lookups *lookup.Lookups
 }
 
 // Alert has the thresholds of health. Zero means the default.
@@ -115,13 +122,14 @@ type Alert struct {
 
 // CaddyModule returns the Caddy module information.
 func (App) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: handlers.AppID, New: func() caddy.Module { return new(App) }}
+	return caddy.ModuleInfo{ID: lookup.AppID, New: func() caddy.Module { return new(App) }}
 }
 
 // Provision makes the cache, or finds the one that the configuration before
 // this one has warmed.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.names, a.lookups = new(handlers.RouteNames), new(handlers.Lookups)
+	a.ctx = ctx
+	a.names, a.lookups = new(lookup.RouteNames), new(lookup.Lookups)
 	if err := a.provisionPolicy(); err != nil {
 		return err
 	}
@@ -142,13 +150,13 @@ func (a *App) provisionPolicy() error {
 	if err := cache.CheckIdentity(prefix); err != nil {
 		return fmt.Errorf("key_prefix: want printable UTF-8 text: %w", err)
 	}
-	a.policy = handlers.Policy{
+	a.policy = lookup.Policy{
 		KeyPrefix:     prefix,
 		Families:      cache.Families(),
 		LookupTimeout: time.Duration(a.LookupTimeout),
 		MaxValueSize:  int(a.MaxValueSize),
 		CacheStatus:   a.CacheStatus == nil || *a.CacheStatus,
-		Alert: handlers.Alert{
+		Alert: lookup.Alert{
 			HitRateBelow: 80, LatencyAbove: 10 * time.Millisecond, MemoryAbove: 80, ClientsAbove: 1000,
 		},
 	}
@@ -174,7 +182,7 @@ func (a *App) provisionPolicy() error {
 	return nil
 }
 
-func (c *Alert) apply(to *handlers.Alert) {
+func (c *Alert) apply(to *lookup.Alert) {
 	if c == nil {
 		return
 	}
@@ -256,11 +264,14 @@ func (a *App) Cleanup() error {
 	return a.shared.Release()
 }
 
-// Cache is the cache that all routes share.
+// Context ends with this configuration.
+func (a *App) Context() context.Context { return a.ctx }
+
+// Cache is the cache that all lookups share.
 func (a *App) Cache() *cache.Cache { return a.shared.Cache }
 
 // Policy is what the configuration says about all lookups.
-func (a *App) Policy() *handlers.Policy { return &a.policy }
+func (a *App) Policy() *lookup.Policy { return &a.policy }
 
 // KeyPrefix goes in front of every key.
 func (a *App) KeyPrefix() string { return a.policy.KeyPrefix }
@@ -271,7 +282,7 @@ func (a *App) NameRoute(wanted, directive string) string {
 }
 
 // Lookups are those of this configuration.
-func (a *App) Lookups() *handlers.Lookups { return a.lookups }
+func (a *App) Lookups() *lookup.Lookups { return a.lookups }
 
 // storeOpener says how the configured store is made.
 func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {

@@ -20,11 +20,11 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/pflag"
 
-	"github.com/filewallball/caddy-filewallball/handlers"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 const (
-	base = "/" + handlers.AppID + "/"
+	base = "/" + lookup.AppID + "/"
 
 	dialTimeout = 5 * time.Second
 	// maxAnswer bounds what is read of an answer that is no stream.

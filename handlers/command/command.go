@@ -14,7 +14,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/filewallball/caddy-filewallball/handlers"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 const long = `
@@ -32,7 +32,7 @@ command was not used as it should be.`
 // New returns the command to be registered.
 func New() caddycmd.Command {
 	return caddycmd.Command{
-		Name:      handlers.AppID,
+		Name:      lookup.AppID,
 		Usage:     "<command>",
 		Short:     "Shows and changes what is in the shared cache of a running Caddy",
 		Long:      long,

@@ -12,12 +12,12 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/near"
-	"github.com/filewallball/caddy-filewallball/handlers"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 // App is one configuration's.
 type App interface {
-	handlers.App
+	lookup.App
 	// ApplyShared is called whenever the app is the newest: to set what all
 	// configurations share as this one wants it.
 	ApplyShared(*cache.Stats)
@@ -138,7 +138,7 @@ func (p *Process) Ended(a App) {
 
 // Running is the app that started last. The admin API is made before any
 // app is and outlives none, so it asks anew each time.
-func Running() (handlers.App, bool) {
+func Running() (lookup.App, bool) {
 	var newest App
 	usage.Range(func(key, value any) bool {
 		p, ok := value.(*Process)

@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+// AdminAPI adds endpoints under /filewallball/ to Caddy's admin API, to watch
+// the shared cache and to change what is in it:
+//
+//	GET    stats         what lookups came to, how fast, and what the store is
+//	GET    health        whether the store answers, and how well
+//	GET    info          the server behind the store
+//	GET    keys          lists keys, by prefix
+//	GET    keys/{key}    a record and how long it has left; also HEAD
+//	PUT    keys/{key}    writes a record
+//	DELETE keys/{key}    drops a record
+//	POST   purge         drops many records
+//	POST   warm          loads records before anybody asks for them
+//	GET    backup        reads all records
+//	POST   restore       writes the records of a backup
+//	POST   bench         measures the store
+//
+// Where no running configuration uses the cache, every answer is a 503.
+//
+// Caddy makes admin modules before any app, and once more for remote
+// administration, so each request finds the running app anew.
+type API struct{}
+
+// CaddyModule returns the Caddy module information.
+func (API) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api." + lookup.AppID,
+		New: func() caddy.Module { return new(API) },
+	}
+}
+
+const adminBase = "/" + lookup.AppID + "/"
+
+// Routes returns the endpoints. Their patterns name no methods, so that a
+// wrong one is answered in JSON like every other error of the admin API.
+func (API) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(unknownEndpoint)},
+		{Pattern: adminBase + "stats", Handler: reading(with(getStats))},
+		{Pattern: adminBase + "health", Handler: reading(getHealth)},
+		{Pattern: adminBase + "info", Handler: reading(with(getInfo))},
+		{Pattern: adminBase + "keys", Handler: reading(with(listKeys))},
+		{Pattern: adminKey, Handler: methods{
+			http.MethodGet: with(getKey), http.MethodHead: with(getKey),
+			http.MethodPut: with(putKey), http.MethodDelete: with(deleteKey),
+		}},
+		{Pattern: adminBase + "purge", Handler: methods{http.MethodPost: with(purge)}},
+		{Pattern: adminBase + "warm", Handler: methods{http.MethodPost: with(warm)}},
+		{Pattern: adminBase + "backup", Handler: methods{http.MethodGet: with(backup)}},
+		{Pattern: adminBase + "restore", Handler: methods{http.MethodPost: with(restore)}},
+		{Pattern: adminBase + "bench", Handler: methods{http.MethodPost: with(bench)}},
+	}
+}
+
+func unknownEndpoint(http.ResponseWriter, *http.Request) error {
+	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key}, purge, warm, backup, restore or bench")
+}
+
+// methods are the methods of an endpoint.
+type methods map[string]caddy.AdminHandlerFunc
+
+// reading is an endpoint that changes nothing.
+func reading(serve caddy.AdminHandlerFunc) methods {
+	return methods{http.MethodGet: serve, http.MethodHead: serve}
+}
+
+// ServeHTTP answers by the request's method.
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	serve, ok := m[r.Method]
+	if !ok {
+		allowed := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
+		w.Header().Set("Allow", allowed)
+		return refuse(http.StatusMethodNotAllowed, "method not allowed: want "+allowed)
+	}
+	return serve(w, r)
+}
+
+const notRunning = "no configuration uses " + lookup.AppID
+
+// with calls an endpoint with the running app.
+func with(serve func(http.ResponseWriter, *http.Request, lookup.App) error) caddy.AdminHandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		app, ok := lifetime.Running()
+		if !ok {
+			return refuse(http.StatusServiceUnavailable, notRunning)
+		}
+		return serve(w, r, app)
+	}
+}
+
+// refuse is an error that says what is wrong with a request, or would be
+// right. Caddy logs it, so it never repeats what the client sent.
+func refuse(status int, message string) error {
+	return caddy.APIError{HTTPStatus: status, Err: errors.New(message)}
+}
+
+// storeError is what a client is told of a store's error. The log has more.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, cache.ErrInvalidRecord):
+		return caddy.APIError{HTTPStatus: http.StatusUnprocessableEntity, Err: err}
+	case unavailable(err):
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the store is unavailable: the log says why"}
+	}
+	return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err, Message: "the store failed: the log says why"}
+}
+
+func unavailable(err error) bool {
+	return errors.Is(err, cache.ErrUnavailable) || errors.Is(err, cache.ErrClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// adminTimeout is the longest that an endpoint waits for the store, but for
+// those that go through all keys.
+const adminTimeout = 5 * time.Second
+
+func bounded(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), adminTimeout)
+}
+
+// ping is an error where the store does not answer.
+func ping(r *http.Request, app lookup.App) error {
+	ctx, cancel := bounded(r)
+	defer cancel()
+	if err := app.Cache().Store().Ping(ctx); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	return writeJSONAs(w, http.StatusOK, "application/json", v)
+}
+
+func writeJSONAs(w http.ResponseWriter, status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Module       = (*API)(nil)
+	_ caddy.AdminRouter  = (*API)(nil)
+	_ caddy.AdminHandler = methods(nil)
+)

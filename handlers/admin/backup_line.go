@@ -1,0 +1,164 @@
+// Reading the lines of a backup, which may come from anywhere.
+
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+// maxBackupLine is the longest line in bytes, given the largest record:
+// escaped, a byte may become six.
+func maxBackupLine(maxValueSize int) int {
+	return 6*(maxValueSize+2*cache.MaxIdentity) + 1<<10
+}
+
+var errLineTooLong = errors.New("line is too long")
+
+// lineReader reads lines of a bounded length, and past those that are longer.
+type lineReader struct {
+	from *bufio.Reader
+	max  int
+	line []byte
+}
+
+func newLineReader(from io.Reader, max int) *lineReader {
+	return &lineReader{from: bufio.NewReaderSize(from, 64<<10), max: max}
+}
+
+// next is the next line, valid until the one after it. The last one needs no
+// line break.
+func (l *lineReader) next() ([]byte, error) {
+	l.line = l.line[:0]
+	length := 0
+	for {
+		part, err := l.from.ReadSlice('\n')
+		if length += len(part); length <= l.max+1 {
+			l.line = append(l.line, part...)
+		}
+		switch {
+		case err == bufio.ErrBufferFull:
+			continue
+		case err != nil && (err != io.EOF || length == 0):
+			return nil, err
+		case length > l.max+1:
+			return nil, errLineTooLong
+		}
+		return l.line, nil
+	}
+}
+
+// backupLine is a record, or a tag that the key of a record bears.
+type backupLine struct {
+	item cache.Item
+	tag  string
+}
+
+var (
+	errNoLine  = errors.New("line is empty")
+	errExpired = errors.New("record has expired since the backup")
+)
+
+// parseBackupLine reads a line of a backup. The errors repeat nothing of it.
+func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupLine, error) {
+	if line = bytes.TrimSpace(line); len(line) == 0 {
+		return backupLine{}, errNoLine
+	}
+	var fields struct {
+		Key       string          `json:"key"`
+		Tag       *string         `json:"tag"`
+		TTL       *int64          `json:"ttl_ms"`
+		ExpiresAt *int64          `json:"expires_at"`
+		Value     json.RawMessage `json:"value"`
+		ValueText *string         `json:"value_text"`
+	}
+	// the decoder would replace invalid UTF-8, and so name other keys
+	if !utf8.Valid(line) || line[0] != '{' || !json.Valid(line) {
+		return backupLine{}, errors.New("line is not a JSON object")
+	}
+	if err := json.Unmarshal(line, &fields); err != nil {
+		return backupLine{}, errors.New("a field is of the wrong type: want strings for key, tag and value_text, whole numbers for ttl_ms and expires_at")
+	}
+	parsed := backupLine{item: cache.Item{Key: fields.Key}}
+	if err := checkRestoredKey(fields.Key, policy); err != nil {
+		return backupLine{}, err
+	}
+	var err error
+	if parsed.item.TTL, err = restoredTTL(fields.Key, fields.TTL, fields.ExpiresAt, policy, now); err != nil {
+		return backupLine{}, err
+	}
+	if fields.Tag != nil {
+		parsed.tag = *fields.Tag
+		return parsed, checkKeyText("tag", parsed.tag)
+	}
+	text := string(fields.Value)
+	switch {
+	case fields.Value != nil && fields.ValueText != nil:
+		return backupLine{}, errors.New("line has both value and value_text")
+	case fields.ValueText != nil:
+		text = *fields.ValueText
+	case fields.Value == nil:
+		return backupLine{}, errors.New("line has no value")
+	}
+	parsed.item.Record, err = cache.Decode(text, policy.MaxValueSize)
+	return parsed, err
+}
+
+func checkRestoredKey(key string, policy *lookup.Policy) error {
+	switch err := checkKeyText("key", key); {
+	case err != nil:
+		return err
+	case !strings.HasPrefix(key, policy.KeyPrefix):
+		return errors.New("key does not begin with key_prefix: nothing here would find it")
+	case policy.IsOwn(key):
+		return errors.New("key is one of the plugin's own, and no record's")
+	}
+	return nil
+}
+
+func checkKeyText(what, text string) error {
+	if text == "" || cache.CheckIdentity(text) != nil {
+		return fmt.Errorf("%s is malformed: want 1 to %d bytes of UTF-8 text without control characters", what, cache.MaxIdentity)
+	}
+	return nil
+}
+
+const forever = -1 // as ttl_ms
+
+// restoredTTL is how long a record has left: until expires_at, where the line
+// has that, and ttl_ms at most. What never expired lives as long as its family.
+func restoredTTL(key string, ttl, expiresAt *int64, policy *lookup.Policy, now time.Time) (time.Duration, error) {
+	left := time.Duration(math.MaxInt64)
+	switch {
+	case ttl == nil:
+		return 0, errors.New("line has no ttl_ms")
+	case *ttl == forever && expiresAt == nil:
+		family, ok := cache.FamilyOf(policy.Families, policy.KeyPrefix, key)
+		if !ok {
+			return 0, errors.New("record never expires and is of no family: want a ttl_ms in milliseconds")
+		}
+		return family.TTL, nil
+	case *ttl < 1:
+		return 0, errors.New("ttl_ms is not right: want at least 1 millisecond")
+	case *ttl < int64(left/time.Millisecond):
+		left = time.Duration(*ttl) * time.Millisecond
+	}
+	if expiresAt != nil {
+		left = min(left, time.UnixMilli(*expiresAt).Sub(now))
+	}
+	if left < cache.MinTTL {
+		return 0, errExpired
+	}
+	return left, nil
+}

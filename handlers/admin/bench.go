@@ -1,0 +1,203 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+const (
+	maxBenchBody        = 4 << 10
+	maxBenchCount       = 100_000
+	maxBenchBatch       = 1000
+	maxBenchConcurrency = 64
+	maxBenchBytes       = 256 << 20
+	// benchTTL is how long records of a bench stay that could not be dropped.
+	benchTTL = time.Minute
+)
+
+// benchRequest is the body of a bench.
+type benchRequest struct {
+	Count       int `json:"count"`       // records; default 1000
+	Size        int `json:"size"`        // of each, in bytes; default 256
+	Batch       int `json:"batch"`       // records in one call of set_many and get_many; default 100
+	Concurrency int `json:"concurrency"` // callers at a time; default 1
+}
+
+// benched is the answer to a bench.
+type benched struct {
+	Store string `json:"store"`
+	benchRequest
+	Sequential *benchRun `json:"sequential"`
+	// Concurrent is measured where the concurrency is more than one.
+	Concurrent *benchRun `json:"concurrent,omitempty"`
+}
+
+type benchRun struct {
+	Set     benchOperation `json:"set"`
+	Get     benchOperation `json:"get"`
+	SetMany benchOperation `json:"set_many"`
+	GetMany benchOperation `json:"get_many"`
+}
+
+// benchOperation is what one kind of call came to.
+type benchOperation struct {
+	Operations int       `json:"operations"` // calls; a batch is one
+	Records    int       `json:"records"`
+	Errors     int       `json:"errors"` // calls that failed, or found something else
+	Seconds    float64   `json:"seconds"`
+	PerSecond  float64   `json:"per_second"` // records
+	Latency    Quantiles `json:"latency_ms"` // of a call
+}
+
+// bench writes and reads records through the running store and its pool, one
+// at a time and in batches, and tells how long that took. Copies in this
+// process play no part. The records are the plugin's own and dropped at the
+// end.
+func bench(w http.ResponseWriter, r *http.Request, app lookup.App) error {
+	body, err := readBody(w, r, maxBenchBody)
+	if err != nil {
+		return err
+	}
+	what, err := whatToBench(body, app.Policy().MaxValueSize)
+	if err != nil {
+		return err
+	}
+	if err := ping(r, app); err != nil {
+		return err
+	}
+	b := newBenchmark(what, app)
+	defer b.clean(r.Context())
+	answer := benched{Store: app.Cache().Store().Name(), benchRequest: what, Sequential: b.run(r.Context(), 1)}
+	if what.Concurrency > 1 {
+		answer.Concurrent = b.run(r.Context(), what.Concurrency)
+	}
+	return writeJSON(w, answer)
+}
+
+// whatToBench reads the body of a bench, which may be empty.
+func whatToBench(body []byte, maxValueSize int) (benchRequest, error) {
+	what := benchRequest{Count: 1000, Size: min(256, maxValueSize), Batch: 100, Concurrency: 1}
+	if len(bytes.TrimSpace(body)) > 0 && decodeStrictly(body, &what) != nil {
+		return benchRequest{}, refuse(http.StatusBadRequest, `body is not a JSON object with the right fields: want count, size, batch and concurrency, or some of them`)
+	}
+	for _, field := range []struct {
+		name            string
+		value, from, to int
+	}{
+		{"count", what.Count, 1, maxBenchCount},
+		{"size", what.Size, len(benchRecord("")), maxValueSize},
+		{"batch", what.Batch, 1, maxBenchBatch},
+		{"concurrency", what.Concurrency, 1, maxBenchConcurrency},
+	} {
+		if field.value < field.from || field.value > field.to {
+			return benchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf("%s is not right: want %d to %d", field.name, field.from, field.to))
+		}
+	}
+	if what.Count*what.Size > maxBenchBytes || what.Batch*what.Size > maxBenchBytes/8 {
+		return benchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf(
+			"that is too much: want at most %d bytes in all, and %d in a batch", maxBenchBytes, maxBenchBytes/8))
+	}
+	return what, nil
+}
+
+func benchRecord(padding string) string { return `{"p":"` + padding + `"}` }
+
+// benchmark is a bench under way.
+type benchmark struct {
+	benchRequest
+	cache  *cache.Cache
+	record *cache.Record
+	keys   []string
+}
+
+func newBenchmark(what benchRequest, app lookup.App) *benchmark {
+	b := &benchmark{benchRequest: what, cache: app.Cache(), keys: make([]string, what.Count)}
+	text := benchRecord(strings.Repeat("x", what.Size-len(benchRecord(""))))
+	b.record, _ = cache.Decode(text, what.Size) // it is one
+	prefix := app.Policy().KeyPrefix + cache.OwnPrefix + "bench:" + rand.Text() + ":"
+	for i := range b.keys {
+		b.keys[i] = prefix + strconv.Itoa(i)
+	}
+	return b
+}
+
+// clean drops what was written, also when the client has gone.
+func (b *benchmark) clean(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
+	defer cancel()
+	_, _ = b.cache.Delete(ctx, b.keys...) // else its TTL ends it
+}
+
+func (b *benchmark) run(ctx context.Context, concurrency int) *benchRun {
+	return &benchRun{
+		Set: b.measure(ctx, concurrency, 1, func(ctx context.Context, keys []string) bool {
+			return b.cache.Set(ctx, keys[0], b.record, benchTTL) == nil
+		}),
+		Get: b.measure(ctx, concurrency, 1, func(ctx context.Context, keys []string) bool {
+			entry, err := b.cache.Get(ctx, keys[0])
+			return err == nil && b.is(entry)
+		}),
+		SetMany: b.measure(ctx, concurrency, b.Batch, func(ctx context.Context, keys []string) bool {
+			items := make([]cache.Item, len(keys))
+			for i, key := range keys {
+				items[i] = cache.Item{Key: key, Record: b.record, TTL: benchTTL}
+			}
+			return b.cache.SetMany(ctx, items) == nil
+		}),
+		GetMany: b.measure(ctx, concurrency, b.Batch, func(ctx context.Context, keys []string) bool {
+			got, err := b.cache.GetMany(ctx, keys)
+			return err == nil && !slices.ContainsFunc(got, func(g cache.Got) bool { return !b.is(g.Entry) })
+		}),
+	}
+}
+
+func (b *benchmark) is(entry cache.Entry) bool {
+	return entry.Record != nil && entry.Record.Text() == b.record.Text()
+}
+
+// measure calls for all keys, so many at a time. A client that leaves ends it.
+func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call func(context.Context, []string) bool) benchOperation {
+	batches := slices.Collect(slices.Chunk(b.keys, batch))
+	took := make([]time.Duration, len(batches))
+	var next, failed atomic.Int64
+	var group sync.WaitGroup
+	started := time.Now()
+	for range concurrency {
+		group.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(batches) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+				began := time.Now()
+				if !call(ctx, batches[i]) {
+					failed.Add(1)
+				}
+				took[i] = time.Since(began)
+				cancel()
+			}
+		})
+	}
+	group.Wait()
+	seconds := time.Since(started).Seconds()
+	slices.Sort(took)
+	return benchOperation{
+		Operations: len(batches), Records: len(b.keys), Errors: int(failed.Load()),
+		Seconds: rounded(seconds), PerSecond: rounded(float64(len(b.keys)) / seconds),
+		Latency: Quantiles{P50: quantile(took, 0.5), P95: quantile(took, 0.95), P99: quantile(took, 0.99)},
+	}
+}
+
+// quantile is in milliseconds; sorted is in ascending order and has some.
+func quantile(sorted []time.Duration, q float64) float64 {
+	return milliseconds(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))])
+}

@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
+)
+
+func (c adminClient) health(t *testing.T) (status int, health Health) {
+	t.Helper()
+	a := c.get(t, "health")
+	require.Equal(t, "application/health+json", a.Header.Get("Content-Type"))
+	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	require.NoError(t, json.Unmarshal([]byte(a.Body), &health), "%s", a.Body)
+	return a.Status, health
+}
+
+func TestHealthPassesWhereNothingIsWrong(t *testing.T) {
+	overBothStores(t, func(t *testing.T, app *lookuptest.App, c adminClient) {
+		status, health := c.health(t)
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, HealthPass, health.Status)
+		require.Empty(t, health.Output)
+		require.Contains(t, health.Checks, app.Cache().Store().Name()+":ping")
+		for name, checks := range health.Checks {
+			require.Len(t, checks, 1, name)
+			require.Equal(t, HealthPass, checks[0].Status, name)
+			require.Empty(t, checks[0].Output, name)
+			require.NotNil(t, checks[0].Value, name)
+			require.NotEmpty(t, checks[0].Unit, name)
+		}
+	})
+}
+
+func TestHealthWarnsOfALowHitRateOnceItSaysSomething(t *testing.T) {
+	app := newMemoryApp(t)
+	c := startAdmin(t, app)
+	app.Put(t, "found", "{}")
+	var keys []string
+	for i := range minHealthLookups - 1 {
+		keys = append(keys, fmt.Sprint(i))
+	}
+	lookups(t, app, cache.Session, nil, keys...)
+	_, health := c.health(t)
+	require.Equal(t, HealthPass, health.Status, "a cache begins empty")
+
+	lookups(t, app, cache.Session, nil, "found")
+	status, health := c.health(t)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, HealthWarn, health.Status)
+	require.Equal(t, "hit rate is 1.0%, below 80%", health.Output)
+	check := health.Checks["lookups:hit_rate"][0]
+	require.Equal(t, HealthCheck{Value: 1.0, Unit: "percent", Status: HealthWarn, Output: health.Output}, check)
+
+	app.Policy().Alert.HitRateBelow = 1
+	_, health = c.health(t)
+	require.Equal(t, HealthPass, health.Status, "it is not below the threshold")
+}
+
+func TestHealthOfAFullEmbeddedStoreIsNoAlarm(t *testing.T) {
+	app := newMemoryApp(t)
+	app.Policy().Alert = lookup.Alert{}
+	app.Put(t, "a", "{}")
+	_, health := startAdmin(t, app).health(t)
+	require.Equal(t, HealthPass, health.Status)
+	require.Len(t, health.Checks, 2)
+}
+
+func TestHealthWarnsOfWhatTheServerSays(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory", "100mb")
+	app := newRedisApp(t, server)
+	c := startAdmin(t, app)
+	app.Put(t, "a", "{}")
+	generous := app.Policy().Alert
+	for check, test := range map[string]struct {
+		alert  func(*lookup.Alert)
+		output string
+	}{
+		"redis:latency_p95":       {func(a *lookup.Alert) { a.LatencyAbove = time.Nanosecond }, `^95% of the round trips take up to .+s, above 1ns$`},
+		"redis:memory_used":       {func(a *lookup.Alert) { a.MemoryAbove = 0.001 }, `^memory in use is \d+\.\d%, above 0\.001%$`},
+		"redis:connected_clients": {func(a *lookup.Alert) { a.ClientsAbove = 0 }, `^\d+ clients are connected, above 0$`},
+	} {
+		app.Policy().Alert = generous
+		test.alert(&app.Policy().Alert)
+		status, health := c.health(t)
+		require.Equal(t, http.StatusOK, status, check)
+		require.Equal(t, HealthWarn, health.Status, check)
+		require.Regexp(t, test.output, health.Output, check)
+		require.Equal(t, HealthWarn, health.Checks[check][0].Status, check)
+		require.Equal(t, HealthPass, health.Checks["redis:ping"][0].Status, check)
+	}
+	app.Policy().Alert.LatencyAbove, app.Policy().Alert.ClientsAbove = time.Nanosecond, 0
+	_, health := c.health(t)
+	require.Contains(t, health.Output, "; ", "each reason is given")
+}
+
+func TestHealthWarnsWhereTheServerHidesItsNumbers(t *testing.T) {
+	server := redistest.Start(t)
+	require.NoError(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "default", "-info").Err())
+	_, health := startAdmin(t, newRedisApp(t, server)).health(t)
+	require.Equal(t, HealthWarn, health.Status)
+	require.Equal(t, "memory and clients of the store cannot be read", health.Output)
+}
+
+// failsInTime checks that health tells of a failure within two seconds, and
+// that statistics can be read all the same.
+func failsInTime(t *testing.T, c adminClient) {
+	t.Helper()
+	started := time.Now()
+	status, health := c.health(t)
+	require.Less(t, time.Since(started), 2*time.Second)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, HealthFail, health.Status)
+	require.Equal(t, "the store does not answer", health.Output)
+
+	started = time.Now()
+	stats := c.get(t, "stats")
+	require.Less(t, time.Since(started), 2*time.Second)
+	require.Equal(t, http.StatusOK, stats.Status)
+	require.Contains(t, stats.Body, `"redis":null`)
+	require.Contains(t, stats.Body, `"pool":{`)
+}
+
+func recovers(t *testing.T, c adminClient) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		status, health := c.health(t)
+		return status == http.StatusOK && health.Status == HealthPass
+	}, 10*time.Second, 20*time.Millisecond)
+	require.NotContains(t, c.get(t, "stats").Body, `"redis":null`)
+}
+
+func TestHealthTellsOfADeadServerAndOfItsReturn(t *testing.T) {
+	server := redistest.Start(t)
+	c := startAdmin(t, newRedisApp(t, server))
+	recovers(t, c)
+	server.Kill()
+	for range 2 {
+		failsInTime(t, c)
+	}
+	for _, request := range [][3]string{
+		{"GET", "info"}, {"GET", "keys"}, {"GET", "keys/a"}, {"PUT", "keys/a?ttl=1h", "{}"}, {"DELETE", "keys/a"},
+		{"POST", "purge", `{"keys": ["a"]}`}, {"POST", "purge", `{"prefix": "a"}`},
+	} {
+		a := c.do(t, request[0], request[1], request[2])
+		require.Equal(t, http.StatusServiceUnavailable, a.Status, "%v: %s", request, a.Body)
+		require.Equal(t, "the store is unavailable: the log says why", a.message(t))
+	}
+	server.Restart()
+	recovers(t, c)
+	require.Equal(t, http.StatusNoContent, c.do(t, http.MethodPut, "keys/a?ttl=1h", "{}").Status)
+}
+
+func TestHealthTellsOfAServerThatHangs(t *testing.T) {
+	server := redistest.Start(t)
+	c := startAdmin(t, newRedisApp(t, server))
+	recovers(t, c)
+	server.Pause()
+	for range 2 {
+		failsInTime(t, c)
+	}
+	server.Continue()
+	recovers(t, c)
+}
+
+func TestAdminRefusesAValueThatIsNoRecord(t *testing.T) {
+	server := redistest.Start(t)
+	c := startAdmin(t, newRedisApp(t, server))
+	client := server.Client()
+	require.NoError(t, client.Set(t.Context(), "text", "s3cret", time.Hour).Err())
+	require.NoError(t, client.HSet(t.Context(), "hash", "field", "s3cret").Err())
+	require.NoError(t, client.Set(t.Context(), "forever", "{}", 0).Err())
+	for _, key := range []string{"text", "hash"} {
+		a := c.get(t, "keys/"+key)
+		require.Equal(t, http.StatusUnprocessableEntity, a.Status, key)
+		require.Contains(t, a.message(t), "invalid record: value is not a")
+		require.NotContains(t, a.Body, "s3cret")
+	}
+	require.EqualValues(t, -1, *c.get(t, "keys/forever").record(t).TTL)
+	for _, key := range []string{"text", "hash", "forever"} {
+		require.Equal(t, http.StatusNoContent, c.do(t, http.MethodDelete, "keys/"+key, "").Status, key)
+	}
+}

@@ -1,0 +1,222 @@
+// The admin endpoints that list, read, write and drop records.
+//
+// Keys are whole: with the configured key_prefix in front. In a path they are
+// percent-encoded. What must be: % ? # and the space as in any URL; a / only
+// beside another one or a segment of dots, because Caddy redirects // and ..
+// to a shorter path, which would be another key.
+
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+const (
+	// adminKey is the pattern of the endpoints of one key.
+	adminKey = adminBase + "keys/"
+
+	defaultListLimit = 100
+	maxListLimit     = 1000
+)
+
+// listKeys answers {"keys": [...], "cursor": "…"}: about limit keys with the
+// prefix (default 100, at most 1000), and the cursor to go on from, empty at
+// the end. There may be fewer keys, or none, before that.
+func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
+	query, err := parameters(r, "prefix", "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	prefix, limit := query.Get("prefix"), defaultListLimit
+	if prefix != "" {
+		if err := checkKey(prefix); err != nil {
+			return err
+		}
+	}
+	if query.Has("limit") {
+		limit, err = strconv.Atoi(query.Get("limit"))
+		if err != nil || limit < 1 || limit > maxListLimit {
+			return refuse(http.StatusBadRequest, fmt.Sprintf("limit is not right: want a number from 1 to %d", maxListLimit))
+		}
+	}
+	ctx, cancel := bounded(r)
+	defer cancel()
+	keys, next, err := app.Cache().Store().Scan(ctx, prefix, query.Get("cursor"), limit)
+	switch {
+	case err != nil && unavailable(err):
+		return storeError(err)
+	case err != nil:
+		return refuse(http.StatusBadRequest, "cursor is not right: want one that an earlier answer gave")
+	}
+	if keys == nil {
+		keys = []string{}
+	}
+	return writeJSON(w, map[string]any{"keys": keys, "cursor": next})
+}
+
+// getKey answers {"key": …, "ttl_seconds": …, "value": …}, the value as it is
+// stored. The TTL is rounded up; -1 is a record that never expires.
+func getKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(r)
+	defer cancel()
+	entry, err := app.Cache().Get(ctx, key)
+	if err != nil {
+		return storeError(err)
+	}
+	if entry.Record == nil {
+		return refuse(http.StatusNotFound, "there is no such key")
+	}
+	ttl := int64(-1)
+	if left := entry.TTL(time.Now()); left != cache.NoExpiry {
+		ttl = int64((left + time.Second - 1) / time.Second)
+	}
+	name, err := json.Marshal(key)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	// by hand, because the encoder would rewrite the value
+	_, _ = fmt.Fprintf(w, `{"key":%s,"ttl_seconds":%d,"value":%s}`+"\n", name, ttl, entry.Record.Text())
+	return nil
+}
+
+// putKey stores the body, a JSON object or null ("known to be absent"), for
+// ttl, or as long as records of the key's family live.
+func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	ttl, err := ttlOf(r, app.Policy(), key)
+	if err != nil {
+		return err
+	}
+	limit := app.Policy().MaxValueSize
+	body, err := readBody(w, r, limit)
+	if err != nil {
+		return err
+	}
+	record, err := cache.Decode(string(body), limit)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+	}
+	ctx, cancel := bounded(r)
+	defer cancel()
+	if err := app.Cache().Set(ctx, key, record, ttl); err != nil {
+		return storeError(err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// deleteKey drops a record on every node, if there is one.
+func deleteKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := bounded(r)
+	defer cancel()
+	if _, err := app.Cache().Delete(ctx, key); err != nil {
+		return storeError(err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// keyOf is the key in the request's path.
+func keyOf(r *http.Request) (string, error) {
+	key := strings.TrimPrefix(r.URL.Path, adminKey)
+	return key, checkKey(key)
+}
+
+// checkKey refuses what no record can have for a key.
+func checkKey(key string) error {
+	if err := checkKeyText("key", key); err != nil {
+		return refuse(http.StatusBadRequest, err.Error())
+	}
+	return nil
+}
+
+// ttlOf is the TTL that is asked for, or else that of the key's family.
+func ttlOf(r *http.Request, policy *lookup.Policy, key string) (time.Duration, error) {
+	query, err := parameters(r, "ttl")
+	if err != nil {
+		return 0, err
+	}
+	if !query.Has("ttl") {
+		family, ok := cache.FamilyOf(policy.Families, policy.KeyPrefix, key)
+		if !ok {
+			return 0, refuse(http.StatusBadRequest, "key is of no family: say how long it lives, like ?ttl=1h")
+		}
+		return family.TTL, nil
+	}
+	ttl, err := caddy.ParseDuration(query.Get("ttl"))
+	if err != nil || ttl < cache.MinTTL {
+		return 0, refuse(http.StatusBadRequest, "ttl is not right: want a duration of at least 1ms, like 500ms, 30s or 1h")
+	}
+	return ttl, nil
+}
+
+// parameters is the query, which must have no others than these. One more is
+// most likely part of a key whose ? should have been encoded.
+func parameters(r *http.Request, known ...string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "query is malformed: want name=value, percent-encoded")
+	}
+	for name, values := range query {
+		if !slices.Contains(known, name) {
+			return nil, refuse(http.StatusBadRequest, "unknown parameter: want "+strings.Join(known, ", ")+"; a ? in a key is %3F")
+		}
+		if len(values) > 1 {
+			return nil, refuse(http.StatusBadRequest, name+" is given twice: once is all it takes")
+		}
+	}
+	return query, nil
+}
+
+// boolOf is a parameter that is true or false, and false where it is not given.
+func boolOf(query url.Values, name string) (bool, error) {
+	switch query.Get(name) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	if query.Has(name) {
+		return false, refuse(http.StatusBadRequest, name+" is not right: want true or false")
+	}
+	return false, nil
+}
+
+// readBody reads a body of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is too large: want at most %d bytes", limit))
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "body ended early")
+	}
+	return body, nil
+}

@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/source"
+)
+
+const (
+	maxWarmBody            = 64 << 20
+	defaultWarmConcurrency = 4
+	maxWarmConcurrency     = 64
+	// progressInterval is how often a client hears how far a warm-up is.
+	progressInterval = time.Second
+)
+
+// warmRequest is the body of a warm-up.
+type warmRequest struct {
+	// Route is the name of the routes to load records of.
+	Route string `json:"route"`
+	// IDs are identities as they are after placeholders are replaced. Nil:
+	// all that the source can list.
+	IDs []string `json:"ids"`
+	// Concurrency is how many loads run at a time. Default 4, at most 64.
+	Concurrency int `json:"concurrency"`
+	// Rate is how many identities are taken up in a second. Default: no limit.
+	Rate float64 `json:"rate"`
+	// Root and FS are what {http.vars.root} and {http.vars.fs} are where the
+	// route is, for a source that takes its root from the site.
+	Root string `json:"root"`
+	FS   string `json:"fs"`
+}
+
+// warm loads what the store lacks of a route, by the way that lookups go, and
+// streams how far it is: see [progress]. It ends with the client, and with the
+// configuration that has the route.
+func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
+	r.Body = patientBody(w, r)
+	body, err := readBody(w, r, maxWarmBody)
+	if err != nil {
+		return err
+	}
+	what, err := whatToWarm(body)
+	if err != nil {
+		return err
+	}
+	lookups := app.Lookups().Named(what.Route)
+	if len(lookups) == 0 {
+		return unknownRoute(app.Lookups().Names())
+	}
+	repl := what.replacer()
+	for _, l := range lookups {
+		if err := warmable(l, repl, what.IDs == nil); err != nil {
+			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("route cannot be warmed"), Message: err.Error()}
+		}
+	}
+	if err := ping(r, app); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(app.Context(), func() { cancel(errReplaced) })()
+	answer := startLines(w)
+	u := newWarmUp(what, lookups, repl, cancel)
+	done := u.start(ctx)
+	for ticker := time.NewTicker(progressInterval); ; {
+		select {
+		case <-done:
+			ticker.Stop()
+			_ = answer.send(u.result(context.Cause(ctx)))
+			return nil
+		case <-ticker.C:
+			if err := answer.send(u.progress()); err != nil {
+				cancel(err)
+			}
+		}
+	}
+}
+
+// replacer knows what does not depend on a request.
+func (q *warmRequest) replacer() *caddy.Replacer {
+	repl := caddy.NewReplacer()
+	if q.Root != "" {
+		repl.Set("http.vars.root", q.Root)
+	}
+	repl.Set("http.vars.fs", q.FS)
+	return repl
+}
+
+const warmWants = `want {"route": "<name>", "ids": ["…"]}, and as you like concurrency, rate, root and fs`
+
+// whatToWarm reads the body of a warm-up.
+func whatToWarm(body []byte) (what warmRequest, err error) {
+	// the decoder would replace invalid UTF-8, and so name other identities
+	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil {
+		return warmRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+warmWants)
+	}
+	switch {
+	case what.Route == "":
+		err = refuse(http.StatusBadRequest, "route is missing: "+warmWants)
+	case what.Concurrency < 0 || what.Concurrency > maxWarmConcurrency:
+		err = refuse(http.StatusBadRequest, fmt.Sprintf("concurrency is not right: want 1 to %d", maxWarmConcurrency))
+	case what.Rate < 0:
+		err = refuse(http.StatusBadRequest, "rate is not right: want how many in a second, above 0")
+	case what.Concurrency == 0:
+		what.Concurrency = defaultWarmConcurrency
+	}
+	return what, err
+}
+
+// decodeStrictly decodes one JSON object, which must have no unknown fields.
+func decodeStrictly(body []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("there is more than one value")
+	}
+	return nil
+}
+
+// unknownRoute names the routes to the client, but not to the log.
+func unknownRoute(names []string) error {
+	message := "there is no such route: no route has a lookup"
+	if len(names) > 0 {
+		message = "there is no such route: want one of " + strings.Join(names, ", ")
+	}
+	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("there is no such route"), Message: message}
+}
+
+// warmable returns why a lookup cannot be done without a request, or nil.
+func warmable(l *lookup.Lookup, repl *caddy.Replacer, list bool) error {
+	if l.Source() == nil {
+		return errors.New("the route has no source to load records from: your application writes them by itself")
+	}
+	if l.KeyVaries() {
+		return errors.New("the route's key has placeholders of a request, so that nothing but a request tells it: only identities can be warmed")
+	}
+	lister, ok := l.Source().(source.Lister)
+	if list && !ok {
+		return fmt.Errorf("source %s cannot list what it has: say which ids", l.Source().Name())
+	}
+	if ok {
+		return lister.Placed(repl)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+// Package lookupfs has the file system module that remembers what another
+// file system said of its names, for file_server, try_files, file matchers
+// and whatever else reads files through Caddy.
+package filesystem
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	defaultTTL     = 2 * time.Second
+	defaultMaxSize = 16 << 20
+
+	// nameSize is what a name takes in memory beside its bytes: what was
+	// said of it, and otter's node and table slot.
+	nameSize = 512
+	// openFileSize is what a file that is kept open counts. It takes less,
+	// but of descriptors there are fewer than of bytes: 1024 of them fill the
+	// default size.
+	openFileSize = 16 << 10
+)
+
+// LookupCache is a file system over another one. It remembers for a while
+// what the other one said of a name: that there is no such file, that it is a
+// directory, or that it is a file, which it keeps open, so that a request for
+// it looks up no name and opens nothing.
+//
+// What it says is never older than the TTL. A file on the server's disk that
+// is changed in place is seen changed at once, because the open file is asked
+// each time. One that was replaced or deleted is, until the TTL is over,
+// served as it was, whole. Where another file system's file turns out to have
+// been changed, reading it fails and it is looked at again by the next
+// request, so that nobody gets content with the size or date of another.
+//
+// Only what file_server can make use of is remembered: that a file does not
+// exist, directories, and regular files. Other errors and files come from the
+// other file system each time.
+type LookupCache struct {
+	// The file system to remember things of. Default: the server's disk.
+	FileSystemRaw json.RawMessage `json:"file_system,omitempty" caddy:"namespace=caddy.fs inline_key=backend"`
+
+	// How long what was said of a name is believed. Default 2s.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// What is remembered at most, in bytes. A name takes its length and 512
+	// bytes, and 16KiB more with an open file. What is used least goes first.
+	// Default 16MiB, which is up to 1024 open files.
+	MaxSize int64 `json:"max_size,omitempty"`
+
+	under   fs.FS
+	entries *otter.Cache[string, *entry]
+	flights singleflight.Group
+	closed  atomic.Bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (*LookupCache) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "caddy.fs.lookup_cache",
+		New: func() caddy.Module { return new(LookupCache) },
+	}
+}
+
+// Provision loads the other file system.
+func (c *LookupCache) Provision(ctx caddy.Context) error {
+	c.under = disk{}
+	if len(c.FileSystemRaw) > 0 {
+		module, err := ctx.LoadModule(c, "FileSystemRaw")
+		if err != nil {
+			return fmt.Errorf("loading the file system under lookup_cache: %v", err)
+		}
+		under, ok := module.(fs.FS)
+		if !ok {
+			return fmt.Errorf("module %T is not a file system", module)
+		}
+		c.under = under
+	}
+	if c.TTL == 0 {
+		c.TTL = caddy.Duration(defaultTTL)
+	}
+	if c.MaxSize == 0 {
+		c.MaxSize = defaultMaxSize
+	}
+	if c.TTL < 0 || c.MaxSize < 0 {
+		return errors.New("ttl and max_size of lookup_cache cannot be negative")
+	}
+	var err error
+	c.entries, err = otter.New(&otter.Options[string, *entry]{
+		MaximumWeight: uint64(c.MaxSize),
+		Weigher:       weigh,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *entry]) time.Duration {
+			return max(time.Duration(c.TTL)-time.Since(e.Value.began), 1)
+		}),
+		OnDeletion: func(e otter.DeletionEvent[string, *entry]) { e.Value.forget() },
+	})
+	return err
+}
+
+func weigh(name string, e *entry) uint32 {
+	size := len(name) + nameSize
+	if e.kept != nil {
+		size += openFileSize
+	}
+	return uint32(size)
+}
+
+// Cleanup closes the files that nobody reads. Requests that are under way go
+// on, without anything being remembered for them.
+func (c *LookupCache) Cleanup() error {
+	if c.entries != nil {
+		c.closed.Store(true)
+		c.entries.InvalidateAll()
+		c.entries.StopAllGoroutines()
+	}
+	return nil
+}
+
+// disk is Caddy's own default file system, which the file_server of a site
+// without another one uses: names are paths of the server.
+type disk struct{}
+
+func (disk) Open(name string) (fs.File, error) { return os.Open(name) }
+
+// Interface guards
+var (
+	_ caddy.Provisioner  = (*LookupCache)(nil)
+	_ caddy.CleanerUpper = (*LookupCache)(nil)
+	_ fs.FS              = (*LookupCache)(nil)
+)

@@ -1,0 +1,85 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// AppID is the ID of the app that owns the shared cache.
+const AppID = "filewallball"
+
+// App is what the handlers need of the app that owns the shared cache. It is
+// usable as soon as it is provisioned.
+type App interface {
+	// Context ends with the app's configuration.
+	Context() context.Context
+	// Cache is the cache that all lookups share.
+	Cache() *cache.Cache
+	// Policy is what the configuration says about all lookups.
+	Policy() *Policy
+	// NameRoute gives a route its name in statistics: the wanted one or, for
+	// "", one made of the directive's name and a number.
+	NameRoute(wanted, directive string) string
+	// Lookups are those of the app's configuration.
+	Lookups() *Lookups
+}
+
+// Policy is what the configuration says about all lookups.
+type Policy struct {
+	// KeyPrefix goes in front of every key.
+	KeyPrefix string
+	// Families with their configured TTLs.
+	Families []cache.Family
+	// LookupTimeout is the longest a request waits for the store.
+	LookupTimeout time.Duration
+	// MaxValueSize is the largest record in bytes of JSON.
+	MaxValueSize int
+	// CacheStatus tells whether responses get a Cache-Status field.
+	CacheStatus bool
+	// Alert has the thresholds of health.
+	Alert Alert
+}
+
+// Alert has the thresholds above or below which health is a warning.
+type Alert struct {
+	HitRateBelow float64       // percent
+	LatencyAbove time.Duration // p95 of a round trip to the store
+	MemoryAbove  float64       // percent of the server's maxmemory
+	ClientsAbove int64         // connected clients of the server
+}
+
+// Family is the family of that name, with its configured TTL.
+func (p *Policy) Family(name string) cache.Family {
+	for _, f := range p.Families {
+		if f.Name == name {
+			return f
+		}
+	}
+	return cache.Family{}
+}
+
+// isOwn tells whether a key is of the plugin's own and no record's.
+func (p *Policy) IsOwn(key string) bool {
+	return strings.HasPrefix(key, p.KeyPrefix+cache.OwnPrefix)
+}
+
+// appOf returns the app, making one without configuration where the
+// configuration has none.
+func AppOf(ctx caddy.Context) (App, error) {
+	v, err := ctx.App(AppID)
+	if err != nil {
+		return nil, fmt.Errorf("getting the %s app: %w", AppID, err)
+	}
+	app, ok := v.(App)
+	if !ok {
+		return nil, errors.New("the " + AppID + " app is of an unexpected type")
+	}
+	return app, nil
+}

@@ -1,0 +1,32 @@
+package lookup
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// debugLog is the log that tells of each lookup where the level is DEBUG, which
+// no log becomes without a new configuration.
+type debugLog struct {
+	logger  *zap.Logger // nil where nobody would read it
+	message string
+}
+
+func newDebugLog(ctx caddy.Context, message string) debugLog {
+	if logger := ctx.Logger(); logger.Core().Enabled(zapcore.DebugLevel) {
+		return debugLog{logger, message}
+	}
+	return debugLog{}
+}
+
+// log tells what a lookup came to; never its identity or key, which may be
+// credentials.
+func (d debugLog) log(r *cache.Result) {
+	if d.logger != nil {
+		d.logger.Debug(d.message, zap.String("outcome", string(r.Outcome)), zap.Bool("hit", r.Hit),
+			zap.String("from", r.From), zap.Duration("ttl", r.TTL), zap.Error(r.Err))
+	}
+}

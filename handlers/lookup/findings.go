@@ -1,0 +1,121 @@
+// What lookups found, as placeholders for the handlers after them.
+
+package lookup
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// What the placeholders of each lookup begin with.
+const (
+	SessionPrefix  = "http.session."
+	MetadataPrefix = "http.file_metadata."
+)
+
+// userPlaceholder is where Caddy's own authentication puts the user, too.
+const userPlaceholder = "http.auth.user.id"
+
+// findings are what the lookups of one request found, and the room for what
+// each request needs of them.
+type Findings struct {
+	// of each kind, the last lookup's
+	Session, File Found
+	// user is whom the session belongs to, or "".
+	user string
+
+	body   BodyWriter
+	status statusLines
+}
+
+// found is what a lookup came to. The zero value is that there was none.
+type Found struct {
+	Outcome cache.Outcome
+	ID      string
+	Record  *cache.Record // nil where it has no fields to tell
+}
+
+// tell says what a lookup came to: in placeholders, in the response and in
+// the debug log. Of a session that may not pass there are no fields: after
+// on_denied continue, whoever reads {http.session.user_id} must not take it
+// for that of a valid session.
+func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, result *cache.Result) {
+	*into = Found{Outcome: result.Outcome, ID: id}
+	if result.OK() {
+		into.Record = result.Record
+	}
+	l.addCacheStatus(h, &f.status, result)
+	l.debug.log(result)
+}
+
+// findingsPlaceholder is where the findings of a request are found again, a
+// name that no configuration has: unlike a variable of the request, nobody can
+// set it, and the first findings would go on to answer for all that follow.
+const findingsPlaceholder = "\x00filewallball"
+
+// findingsOf returns the findings of a request, which are placeholders of it
+// from then on.
+func FindingsOf(repl *caddy.Replacer) *Findings {
+	v, _ := repl.Get(findingsPlaceholder)
+	if f, ok := v.(*Findings); ok {
+		return f
+	}
+	f := new(Findings)
+	repl.Map(f.placeholder)
+	return f
+}
+
+// writer returns a response to which files are written well.
+func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
+	if f.body.ResponseWriter != nil {
+		return w // it is below w already, or was in use for another part of this request
+	}
+	f.body.ResponseWriter = w
+	return &f.body
+}
+
+// setUser says whom the session belongs to. Who says so last is right: what a
+// handler before this one has set, the replacer would prefer to the findings.
+func (f *Findings) SetUser(repl *caddy.Replacer, user string) {
+	f.user = ""
+	if _, ok := repl.Get(userPlaceholder); ok {
+		repl.Set(userPlaceholder, user)
+	}
+	f.user = user
+}
+
+func (f *Findings) placeholder(name string) (any, bool) {
+	if path, ok := strings.CutPrefix(name, SessionPrefix); ok {
+		return f.Session.placeholder(path)
+	}
+	if path, ok := strings.CutPrefix(name, MetadataPrefix); ok {
+		return f.File.placeholder(path)
+	}
+	switch {
+	case name == userPlaceholder && f.user != "":
+		return f.user, true
+	case name == findingsPlaceholder:
+		return f, true
+	}
+	return nil, false
+}
+
+func (f *Found) placeholder(path string) (any, bool) {
+	switch {
+	case f.Outcome == "":
+		return nil, false
+	case path == "outcome":
+		return string(f.Outcome), true
+	case path == "id":
+		return f.ID, true
+	case f.Record == nil:
+		// what there is not is empty, not left standing as {…} in the output
+		return "", true
+	}
+	value, _ := f.Record.Field(path)
+	return value.Text(), true
+}

@@ -1,0 +1,80 @@
+package lookup
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Two identities never share a key, and what is malformed has none.
+func FuzzIdentityToKey(f *testing.F) {
+	for _, seed := range [][2]string{{"a", "b"}, {"a:b", "a"}, {"*", "\\*"}, {"a\r\nb", "a"}, {"{id}", "{env.HOME}"}, {"\xff", "\u0085"}, {strings.Repeat("a", 513), strings.Repeat("a", 512)}} {
+		f.Add(seed[0], seed[1], false)
+		f.Add(seed[0], seed[1], true)
+	}
+	f.Fuzz(func(t *testing.T, a, b string, hash bool) {
+		repl := caddy.NewReplacer()
+		repl.Set("http.request.host", "example.com")
+		for _, template := range []string{"session:user:{id}", "{http.request.host}:{id}:x", "{id}:{id}"} {
+			l := Lookup{Key: template, HashID: &hash, policy: &Policy{KeyPrefix: "p:"}}
+			require.NoError(t, l.provisionKey(cache.Family{}, Kind{}))
+			keyOf := func(id string) string {
+				req, err := l.Request(nil, repl, id)
+				if err != nil {
+					require.ErrorIs(t, err, cache.ErrMalformedIdentity)
+					require.Error(t, cache.CheckIdentity(id))
+					return ""
+				}
+				require.Equal(t, id, req.ID)
+				require.NoError(t, cache.CheckIdentity(req.Key), "the key is malformed")
+				require.True(t, strings.HasPrefix(req.Key, "p:"))
+				return req.Key
+			}
+			if keyOfA, keyOfB := keyOf(a), keyOf(b); a != b && keyOfA != "" && keyOfB != "" && len(a) <= 512 && len(b) <= 512 {
+				require.NotEqual(t, keyOfA, keyOfB)
+			}
+		}
+	})
+}
+
+// Placeholders in a redirect are client input: none can add a header or move
+// a URL of this site to another host.
+func FuzzRedirectStaysOnSite(f *testing.F) {
+	for _, seed := range []string{"/a", "//evil.example", `/\evil.example`, "\t//evil.example", "a\r\nb", "https://evil.example", "\x00", "é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		repl := caddy.NewReplacer()
+		repl.Set("value", value)
+		for _, template := range []string{"/{value}", "/login{value}", "/login?to={value}"} {
+			got := (&Reaction{Redirect: template}).location(repl)
+			require.Regexp(t, `^/([!-~]*)$`, got)
+			require.False(t, strings.HasPrefix(got, "//"), got)
+			require.NotContains(t, got, `\`)
+		}
+	})
+}
+
+func TestOnlyWhatStaysIsReplacedAtProvision(t *testing.T) {
+	t.Setenv("TEST_NAME", "value")
+	for template, want := range map[string]struct {
+		resolved string
+		fixed    bool
+	}{
+		"a:{id}":                        {"a:{id}", true},
+		"{env.TEST_NAME}:{id}":          {"value:{id}", true},
+		`\{tag\}:{id}`:                  {"{tag}:{id}", true},
+		"{time.now.year}:{id}":          {"{time.now.year}:{id}", false},
+		"{http.request.host}:{id}":      {"{http.request.host}:{id}", false},
+		"{env.TEST_NAME}{http.x}:{id}":  {"value{http.x}:{id}", false},
+		"{env.NO_SUCH_VARIABLE_AT_ALL}": {"", true},
+	} {
+		resolved, fixed := atProvision(template)
+		require.Equal(t, want.resolved, resolved, template)
+		require.Equal(t, want.fixed, fixed, template)
+	}
+}

@@ -1,0 +1,38 @@
+package lookup
+
+import (
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Lookups finds the lookups of one configuration by the names of their routes.
+// Several may have one name: those of a snippet that many sites import. The
+// zero value is ready to use.
+type Lookups struct {
+	mu     sync.Mutex
+	byName map[string][]*Lookup
+}
+
+func (l *Lookups) add(name string, lookup *Lookup) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byName == nil {
+		l.byName = make(map[string][]*Lookup)
+	}
+	l.byName[name] = append(l.byName[name], lookup)
+}
+
+// named are the lookups of that name, in the order they were made.
+func (l *Lookups) Named(name string) []*Lookup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.byName[name])
+}
+
+// names are those that there are, in order.
+func (l *Lookups) Names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.byName))
+}

@@ -1,0 +1,73 @@
+// What records are filed under, so that they can be dropped together.
+
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// tagger makes the tags of records from templates.
+type tagger struct {
+	prefix    string // of the placeholders that are fields of the record
+	templates []string
+}
+
+// newTagger checks templates. Tags are made when a record comes from its
+// source, which may be in the background, so there is no request to take
+// placeholders from: only the identity and the record itself.
+func newTagger(templates []string, prefix string) (*tagger, error) {
+	t := &tagger{prefix: prefix}
+	for _, template := range templates {
+		var wrong string
+		resolved, err := caddy.NewReplacer().ReplaceFunc(template, func(name string, value any) (any, error) {
+			switch kind, _, _ := strings.Cut(name, "."); {
+			case kind == "env", kind == "file", kind == "system":
+				return value, nil
+			case name != "id" && !strings.HasPrefix(name, prefix):
+				wrong = name
+			}
+			return "{" + name + "}", nil
+		})
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("tag: %w", err)
+		case wrong != "":
+			return nil, fmt.Errorf("tag: {%s} is not known when a record comes from its source: "+
+				"want {id} or a field of the record, like {%suser_id}", wrong, prefix)
+		case resolved == "":
+			return nil, errors.New("tag: a tag is empty")
+		}
+		t.templates = append(t.templates, resolved)
+	}
+	return t, nil
+}
+
+// errNoField leaves out a tag that the record has no value for.
+var errNoField = errors.New("record lacks a field of the tag")
+
+func (t *tagger) tags(req cache.Request, record *cache.Record) []string {
+	var tags []string
+	repl := caddy.NewEmptyReplacer()
+	for _, template := range t.templates {
+		tag, err := repl.ReplaceFunc(template, func(name string, _ any) (any, error) {
+			if name == "id" {
+				return req.ID, nil
+			}
+			value, ok := record.Field(strings.TrimPrefix(name, t.prefix))
+			if !ok || !value.IsScalar() || value.Text() == "" {
+				return nil, errNoField
+			}
+			return value.Text(), nil
+		})
+		if err == nil {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}

@@ -1,0 +1,76 @@
+package metadata
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
+)
+
+// A hit of file_metadata with source file_system. Run:
+//
+//	go test -run '^$' -bench 'MetadataHit|SessionHit' -benchmem ./handlers
+//
+// What is above SessionHit/BareRequest is ours, within 2µs. Our allocations:
+// what is published (2), the key, Cache-Status, and the response writer, which
+// has room for all headers.
+func BenchmarkMetadataHit(b *testing.B) {
+	dir := b.TempDir()
+	name := filepath.Join(dir, "report.pdf")
+	require.NoError(b, os.WriteFile(name, make([]byte, 2048), 0o600))
+	hourAgo := time.Now().Add(-time.Hour)
+	require.NoError(b, os.Chtimes(name, hourAgo, hourAgo))
+	for _, c := range []struct {
+		name, method, memory string
+		header               []string
+		status               int
+	}{
+		{name: "Next", method: http.MethodGet},
+		{name: "HEAD", method: http.MethodHead, status: http.StatusOK},
+		{name: "304", method: http.MethodGet, header: []string{"If-Modified-Since", hourAgo.UTC().Format(http.TimeFormat)}, status: http.StatusNotModified},
+		{name: "Memory", method: http.MethodGet, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			ctx, _ := lookuptest.NewApp(b, `{}`)
+			h, err := lookuptest.NewHandler(ctx, "file_metadata", `{"source": {"source": "file_system", "root": "`+dir+`", "hide": ["secret"]}`+c.memory+`}`)
+			require.NoError(b, err)
+			r := request(c.method, "/report.pdf", c.header...)
+			next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
+			header := r.Header.Clone()
+			w := &nowhere{header: make(http.Header)}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				w.status = 0
+				maps.Copy(r.Header, header) // the handler takes out what it has decided
+				r := caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+				if err := h.ServeHTTP(w, r, next); err != nil {
+					b.Fatal(err)
+				}
+				if w.status != c.status {
+					b.Fatal("status", w.status)
+				}
+			}
+		})
+	}
+}
+
+// nowhere is a client that costs nothing.
+type nowhere struct {
+	httptest.ResponseRecorder
+	header http.Header
+	status int
+}
+
+func (w *nowhere) Header() http.Header         { return w.header }
+func (w *nowhere) WriteHeader(status int)      { w.status = status }
+func (w *nowhere) Write(p []byte) (int, error) { return len(p), nil }

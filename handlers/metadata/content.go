@@ -1,0 +1,41 @@
+// Contents of files, as [http.ServeContent] takes them.
+
+package metadata
+
+import (
+	"bytes"
+	"io"
+)
+
+// sized stands for a file of which only the size is known. Nothing is read
+// from it, since the answer to HEAD has no content.
+type sized int64
+
+func (s sized) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd {
+		return int64(s) + offset, nil
+	}
+	return offset, nil
+}
+
+func (sized) Read([]byte) (int, error) { return 0, io.EOF }
+
+// inMemory is a file that is in memory.
+type inMemory struct {
+	bytes.Reader
+	data []byte
+}
+
+func newInMemory(data []byte) *inMemory {
+	m := &inMemory{data: data}
+	m.Reset(data)
+	return m
+}
+
+// next is what is left of the file, up to n bytes, without a copy of it.
+func (m *inMemory) next(n int64) []byte {
+	rest := m.data[len(m.data)-m.Len():]
+	rest = rest[:min(n, int64(len(rest)))]
+	_, _ = m.Seek(int64(len(rest)), io.SeekCurrent)
+	return rest
+}

@@ -1,0 +1,282 @@
+package metadata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+)
+
+const (
+	metadataDirective = "file_metadata"
+)
+
+// FileMetadata finds the metadata of the requested file. From it, it answers
+// what needs no content (HEAD, 304, 412, 404) without touching the file, and
+// gives the next handler's response the headers that the metadata tells of.
+// Metadata helps, its absence must not break a file route: a request without
+// a usable identity, and by default one that nobody can tell about, goes to
+// the next handler as if there were no lookup.
+//
+// Fields of a record, all optional: name, size (bytes), content_type or
+// mime_type, etag or else sha256 or hash (quoted as a strong validator),
+// modified (RFC 3339, HTTP date or Unix seconds), path, cache_control. A value
+// that cannot stand in a header is ignored. A response header that an earlier
+// handler has set stays as it is.
+//
+// It must stand after encode (as it does by default), whose work it cannot
+// see otherwise; and not before handlers that make other content of a file,
+// such as templates, unless answer is off.
+//
+// Placeholders for the handlers that follow:
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.file_metadata.outcome}` | What the lookup came to: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
+// `{http.file_metadata.id}` | The identity
+// `{http.file_metadata.<path>}` | A field of the record; dots descend
+type Handler struct {
+	lookup.Lookup
+
+	// The URI that the request goes on with, where there is a record, with
+	// placeholders. What a record's field gives is escaped and cannot leave
+	// its place in the path, but it can name any file of the site, also one
+	// that a matcher would have hidden under the original path: let
+	// file_server hide such files. Without a query the request's own is kept.
+	// A record that lacks a field of it is an error of this lookup.
+	Rewrite string `json:"rewrite,omitempty"`
+
+	// Propose the record's name to the client in Content-Disposition
+	// (RFC 6266), as "attachment" or "inline". Default: no such header.
+	Disposition string `json:"disposition,omitempty"`
+
+	// Answer HEAD, 304, 412 and 404 straight from the record. Default true.
+	Answer *bool `json:"answer,omitempty"`
+
+	// Answer small files from memory. Needs source file_system, and that the
+	// next handler serves the files as they are: it is not asked.
+	Memory *FileMemory `json:"memory,omitempty"`
+
+	rewrite *uriTemplate
+	answers bool
+	content contentSource // nil without memory
+}
+
+// FileMemory limits which files are kept in memory, and how many.
+type FileMemory struct {
+	// The largest file that is kept, in bytes.
+	MaxFileSize int64 `json:"max_file_size"`
+
+	// The bytes of all files that are kept. Default 64MiB.
+	MaxSize int64 `json:"max_size,omitempty"`
+}
+
+// defaultFileMemory is how many bytes of files each route keeps.
+const defaultFileMemory = 64 << 20
+
+// contentSource is a source that knows what is in the files that its records
+// are about.
+type contentSource interface {
+	KeepContent(maxFile, maxSize int64) error
+	Content(ctx context.Context, req cache.Request, record *cache.Record) (data []byte, ok bool)
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers." + metadataDirective,
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision resolves placeholders and defaults, and readies the lookup.
+func (m *Handler) Provision(ctx caddy.Context) error {
+	m.answers = m.Answer == nil || *m.Answer
+	if m.Rewrite != "" {
+		m.rewrite = parseURITemplate(m.Rewrite, lookup.MetadataPrefix)
+	}
+	kind := lookup.Kind{
+		Directive:    metadataDirective,
+		RecordName:   "file metadata",
+		Prefix:       lookup.MetadataPrefix,
+		Family:       cache.FileMeta,
+		StaleIfError: 5 * time.Minute,
+		OnMissing:    lookup.Reaction{Status: http.StatusNotFound},
+		OnDenied:     lookup.Reaction{Status: http.StatusForbidden},
+		OnError:      lookup.Reaction{Continue: true},
+	}
+	if !m.answers {
+		kind.OnMissing = lookup.Reaction{Continue: true}
+	}
+	if err := m.ProvisionLookup(ctx, kind); err != nil {
+		return err
+	}
+	if _, ok := m.Source().(lookup.Locator); ok && m.ID == "" {
+		m.ID = "{http.request.uri.path}"
+	}
+	m.SetIdentity(template.New(m.ID))
+	return m.provisionMemory()
+}
+
+func (m *Handler) provisionMemory() error {
+	if m.Memory == nil {
+		return nil
+	}
+	if m.Memory.MaxSize == 0 {
+		m.Memory.MaxSize = defaultFileMemory
+	}
+	content, ok := m.Source().(contentSource)
+	switch {
+	case !ok:
+		return errors.New("memory needs source file_system: no other knows what is in a file and when it changes")
+	case m.rewrite != nil:
+		return errors.New("memory and rewrite exclude each other: what is served would not be the file that was looked up")
+	case !m.answers:
+		return errors.New("memory needs answer on: it is an answer that the next handler does not give")
+	case m.Memory.MaxFileSize <= 0 || m.Memory.MaxFileSize > m.Memory.MaxSize:
+		return fmt.Errorf("memory: want files of at least a byte, and no larger than the %d bytes for all of them", m.Memory.MaxSize)
+	}
+	m.content = content
+	return content.KeepContent(m.Memory.MaxFileSize, m.Memory.MaxSize)
+}
+
+// Validate checks what Provision only reads.
+func (m *Handler) Validate() error {
+	if m.ID == "" {
+		return errors.New("there is no identity: want one like {http.request.uri.path}, " +
+			"or source file_system, where it is the default")
+	}
+	if m.Disposition != "" && !knownDisposition(m.Disposition) {
+		return fmt.Errorf("disposition is '%s': want attachment, inline or off", m.Disposition)
+	}
+	if m.OnMissing.Redirect != "" || m.OnDenied.Redirect != "" || m.OnError.Redirect != "" {
+		return errors.New("a file cannot be missing, denied or unknown by redirect: want a status or continue")
+	}
+	return m.ValidateReactions()
+}
+
+// Causes of what is answered instead of a file, for the log and handle_errors.
+var (
+	errNoFile          = errors.New("there is no such file")
+	errFileDenied      = errors.New("file is refused")
+	errFileUnknown     = errors.New("nobody can tell about the file")
+	errUnknownResponse = errors.New("source gave an answer that cannot be served")
+)
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler].
+func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	f := lookup.FindingsOf(repl)
+	id := m.ExpandIdentity(r, repl, "")
+	var req cache.Request
+	var err error
+	if id != "" {
+		req, err = m.Request(r, repl, id)
+	}
+	if id == "" || err != nil {
+		f.File = lookup.Found{Outcome: cache.OutcomeNone}
+		return next.ServeHTTP(w, r)
+	}
+
+	result := m.Records().Find(r.Context(), req)
+	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
+		return caddyhttp.Error(lookup.StatusClientClosed, context.Canceled)
+	}
+	m.Publish(w.Header(), f, &f.File, id, &result)
+	switch {
+	case result.Response != nil:
+		if response, ok := result.Response.(lookup.Responder); ok {
+			response.Serve(w)
+			return nil
+		}
+		return m.OnError.Serve(w, r, repl, next, errUnknownResponse)
+	case result.OK():
+		return m.serveFile(w, r, repl, next, req, result.Record)
+	case result.Outcome == cache.OutcomeAbsent:
+		if !safeMethod(r) {
+			return next.ServeHTTP(w, r) // it may be about to be made
+		}
+		return m.OnMissing.Serve(w, r, repl, next, errNoFile)
+	case result.Outcome == cache.OutcomeDenied:
+		return m.OnDenied.Serve(w, r, repl, next, errFileDenied)
+	}
+	if result.Err == nil {
+		result.Err = errFileUnknown
+	}
+	return m.OnError.Serve(w, r, repl, next, result.Err)
+}
+
+// serveFile answers from what is known of the file, or lets the next handler
+// serve it.
+func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, req cache.Request, record *cache.Record) error {
+	rep := representationOf(record)
+	if rep.other {
+		return next.ServeHTTP(w, r)
+	}
+	var uri string
+	if m.rewrite != nil {
+		var err error
+		if uri, err = m.rewrite.expand(repl); err != nil {
+			return m.OnError.Serve(w, r, repl, next, err)
+		}
+	}
+	// the page of an error has the error's status, whatever its own
+	// preconditions would come to
+	_, inError := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+	if !safeMethod(r) || inError {
+		m.rewrite.apply(r, repl, uri)
+		return next.ServeHTTP(w, r)
+	}
+
+	d := &describer{rep: rep, known: &rep.validators}
+	d.ResponseWriter = w
+	if m.Disposition != "" && m.Disposition != "off" {
+		d.disposition = m.Disposition + rep.dispositionParams
+	}
+	// like file_server: who sets one knows what they are doing
+	if tag := etag.in(w.Header()); tag != "" {
+		known := rep.validators
+		known.etag = tag
+		d.known = &known
+	}
+	// One file can have several representations, each with a tag of its own,
+	// of which the next handler selects one. But a client that has the one
+	// which the record is about gets no other.
+	if d.known.named(r.Header) {
+		delete(r.Header, "Accept-Encoding")
+	}
+	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
+	if m.content != nil && r.Method == http.MethodGet && !d.encoded {
+		if data, ok := m.content.Content(r.Context(), req, record); ok {
+			d.content = data
+		}
+	}
+	if m.answers && !d.encoded && d.answer(r) {
+		return nil
+	}
+	m.rewrite.apply(r, repl, uri)
+	return d.serve(r, next)
+}
+
+// safeMethod tells whether a request only wants to see a file.
+func safeMethod(r *http.Request) bool {
+	return r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
+// Interface guards
+var (
+	_ caddy.Module                = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,157 @@
+// What a record of file metadata says in terms of HTTP.
+
+package metadata
+
+import (
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// representation is what a record says about a file, checked and ready for a
+// response header. It is immutable. What is not known, or could not stand in a
+// header, is empty.
+type representation struct {
+	validators
+	contentType  string
+	cacheControl string
+	// dispositionParams propose the name in Content-Disposition.
+	dispositionParams string
+	size              int64  // in bytes, or -1
+	length            string // size, as it stands in the header
+	// encodings are the content codings in which the next handler has
+	// another representation of the same file.
+	encodings []string
+	// other tells that this is no file to be answered from: a directory, or
+	// a file that cannot be read.
+	other bool
+}
+
+// representationOf derives it at the first use of a record.
+func representationOf(record *cache.Record) *representation {
+	if rep, ok := record.Memo().(*representation); ok {
+		return rep
+	}
+	rep := newRepresentation(record)
+	record.SetMemo(rep)
+	return rep
+}
+
+func newRepresentation(record *cache.Record) *representation {
+	rep := &representation{
+		validators:        validators{etag: etagOf(record), modified: modifiedOf(record)},
+		cacheControl:      textOf(record, "cache_control"),
+		dispositionParams: dispositionParams(scalarOf(record, "name")),
+		contentType:       contentTypeOf(record),
+		size:              -1,
+	}
+	if !rep.modified.IsZero() {
+		rep.lastModified = rep.modified.UTC().Format(http.TimeFormat)
+	}
+	if v, ok := record.Field("size"); ok {
+		if size, ok := v.Int(); ok && size >= 0 {
+			rep.size, rep.length = size, strconv.FormatInt(size, 10)
+		}
+	}
+	if v, ok := record.Field("encodings"); ok {
+		rep.encodings = v.Strings()
+	}
+	if v, ok := record.Field("regular"); ok {
+		rep.other = v.JSON() == "false"
+	}
+	return rep
+}
+
+// maxFieldLength is the longest value in bytes that goes from a record into a
+// header: more, and some client or proxy refuses the whole response.
+const maxFieldLength = 4 << 10
+
+// scalarOf is the text of a field that is neither an object nor an array.
+func scalarOf(record *cache.Record, field string) string {
+	if v, ok := record.Field(field); ok && v.IsScalar() {
+		return v.Text()
+	}
+	return ""
+}
+
+// textOf is a field whose value may stand in a header.
+func textOf(record *cache.Record, field string) string {
+	text := strings.TrimSpace(scalarOf(record, field))
+	if len(text) > maxFieldLength {
+		return ""
+	}
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] == 0x7f {
+			return ""
+		}
+	}
+	return text
+}
+
+// etagOf takes the first field that makes an entity tag. One that is quoted
+// already stays as it is.
+func etagOf(record *cache.Record) string {
+	for _, field := range []string{"etag", "sha256", "hash"} {
+		text := textOf(record, field)
+		if tag, rest := scanTag(text); tag != "" && rest == "" {
+			return tag
+		}
+		if text != "" && tagChars(text) {
+			return `"` + text + `"`
+		}
+	}
+	return ""
+}
+
+func modifiedOf(record *cache.Record) time.Time {
+	v, ok := record.Field("modified")
+	if !ok {
+		return time.Time{}
+	}
+	at, ok := v.Time()
+	if !ok {
+		var err error
+		if at, err = http.ParseTime(v.Text()); err != nil {
+			return time.Time{}
+		}
+	}
+	// like file_server: these are what file systems say that have no dates
+	if unix := at.Unix(); unix == 0 || unix == 1 {
+		return time.Time{}
+	}
+	return at
+}
+
+// contentTypeOf falls back to the extension, and never looks into the file.
+func contentTypeOf(record *cache.Record) string {
+	for _, field := range []string{"content_type", "mime_type"} {
+		if text := textOf(record, field); text != "" {
+			return text
+		}
+	}
+	for _, field := range []string{"name", "path"} {
+		if text := textOf(record, field); text != "" {
+			return mime.TypeByExtension(path.Ext(text))
+		}
+	}
+	return ""
+}
+
+// encodedFor tells whether the next handler may select another representation
+// for this client, such as a precompressed file beside it.
+func (rep *representation) encodedFor(r *http.Request) bool {
+	if len(rep.encodings) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(encode.AcceptedEncodings(r, nil), func(coding string) bool {
+		return slices.Contains(rep.encodings, coding)
+	})
+}

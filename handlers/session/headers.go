@@ -1,0 +1,183 @@
+// How fields of a session get into request headers, and how those of the
+// client are kept out of them.
+
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// HeaderCopy is a request header that is filled from a field of the record.
+// Strings, numbers and booleans are written as they are, arrays of them with
+// commas between, and anything else as JSON. What cannot be told faithfully is
+// left out, as is what is null or empty: text with a line break, an array with
+// a comma in one of its values.
+type HeaderCopy struct {
+	// The path of the field, such as user_id or headers.Remote-User.
+	Field string `json:"field,omitempty"`
+
+	// The name of the header. Default: the last part of the path, with hyphens
+	// for underscores: User-Id, Remote-User.
+	Header string `json:"header,omitempty"`
+}
+
+// resolveCopies returns the copies with all names of headers, or says which
+// of them cannot be.
+func resolveCopies(copies []HeaderCopy) ([]HeaderCopy, error) {
+	resolved := slices.Clone(copies)
+	for i := range resolved {
+		c := &resolved[i]
+		if err := checkPath(c.Field); err != nil {
+			return nil, fmt.Errorf("copy_headers: %w", err)
+		}
+		if c.Header == "" {
+			name := c.Field[strings.LastIndexByte(c.Field, '.')+1:]
+			c.Header = strings.ReplaceAll(name, "_", "-")
+		}
+		if !httpguts.ValidHeaderFieldName(c.Header) {
+			return nil, fmt.Errorf("copy_headers: '%s' is not the name of a header: want %s>Header-Name", c.Header, c.Field)
+		}
+		c.Header = http.CanonicalHeaderKey(c.Header)
+		switch c.Header {
+		case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Te", "Trailer", "Keep-Alive":
+			return nil, fmt.Errorf("copy_headers: %s belongs to the message or the connection and cannot be set", c.Header)
+		}
+		for _, earlier := range resolved[:i] {
+			if sameHeader(earlier.Header, c.Header) {
+				return nil, fmt.Errorf("copy_headers: %s and %s are the same header for many applications: give it once",
+					earlier.Header, c.Header)
+			}
+		}
+	}
+	return resolved, nil
+}
+
+// deleteCopies deletes the headers, also as X_User_Id or x.user.id for
+// X-User-Id: CGI, WSGI and their like make one name of all these.
+func deleteCopies(h http.Header, copies []HeaderCopy) {
+	for name := range h {
+		if isCopy(name, copies) {
+			delete(h, name)
+		}
+	}
+	keepFromConnection(h, copies)
+}
+
+// keepFromConnection takes the headers out of the client's Connection field. A
+// proxy deletes what is named there before it sends the request on, so that
+// the application would take the request for one without a session.
+func keepFromConnection(h http.Header, copies []HeaderCopy) {
+	values, ok := h["Connection"]
+	if !ok {
+		return
+	}
+	var kept []string
+	for option := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if option = strings.TrimSpace(option); option != "" && !isCopy(option, copies) {
+			kept = append(kept, option)
+		}
+	}
+	if kept == nil {
+		delete(h, "Connection")
+		return
+	}
+	h["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+func isCopy(name string, copies []HeaderCopy) bool {
+	for i := range copies {
+		if sameHeader(name, copies[i].Header) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameHeader tells whether two names are one for somebody who takes no notice
+// of case, and takes whatever is neither letter nor digit for an underscore.
+func sameHeader(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if folded(a[i]) != folded(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func folded(c byte) byte {
+	switch {
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A'
+	}
+	return '_'
+}
+
+// headerValue is a field as the value of a header, empty where it cannot be one.
+func headerValue(record *cache.Record, path string) string {
+	v, ok := record.Field(path)
+	if !ok || v.IsNull() {
+		return ""
+	}
+	text := v.Text()
+	if !v.IsScalar() {
+		if text, ok = structured(v.JSON()); !ok {
+			return ""
+		}
+	}
+	if !httpguts.ValidHeaderFieldValue(text) {
+		return ""
+	}
+	return text
+}
+
+// structured is an array or an object in one line. ok is false for an array in
+// which a value would look like two.
+func structured(text string) (line string, ok bool) {
+	if words, ok := scalars(text); ok {
+		for _, word := range words {
+			if strings.Contains(word, ",") {
+				return "", false
+			}
+		}
+		return strings.Join(words, ","), true
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		return "", false
+	}
+	return b.String(), true
+}
+
+// scalars lists the values of an array that has nothing but strings, numbers
+// and booleans.
+func scalars(text string) (words []string, ok bool) {
+	var items []any
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&items); err != nil {
+		return nil, false
+	}
+	for _, item := range items {
+		switch item.(type) {
+		case string, json.Number, bool:
+			words = append(words, fmt.Sprint(item))
+		default:
+			return nil, false
+		}
+	}
+	return words, true
+}

@@ -1,0 +1,24 @@
+package session
+
+import (
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
+	"github.com/filewallball/caddy-filewallball/handlers/metadata"
+	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
+	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
+)
+
+func TestMain(m *testing.M) {
+	lookuptest.Main(m, func() {
+		caddy.RegisterModule(Handler{})
+		caddy.RegisterModule(metadata.Handler{})
+		caddy.RegisterModule(httpsource.Source{})
+		caddy.RegisterModule(filesource.Source{})
+		httpcaddyfile.RegisterHandlerDirective("session_lookup", Parse)
+		httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
+	})
+}

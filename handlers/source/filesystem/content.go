@@ -1,0 +1,113 @@
+// The content of small files, kept in memory for as long as each file is seen
+// to be as it was read.
+
+package filesource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// contents are the files that are kept, by the keys of their records.
+type contents struct {
+	maxFile int64
+	files   *otter.Cache[string, *content]
+}
+
+// content is a file as it was when it had a size and a date.
+type content struct {
+	size, modified int64
+	version        fileVersion
+	data           []byte
+}
+
+// contentOverhead is what a kept file takes beside its key and its bytes.
+const contentOverhead = 200
+
+// KeepContent makes Content keep files of at most maxFile bytes, in at most
+// maxSize bytes altogether. It must be called before the first Content.
+func (s *Source) KeepContent(maxFile, maxSize int64) error {
+	files, err := otter.New(&otter.Options[string, *content]{
+		MaximumWeight: uint64(maxSize),
+		Weigher: func(key string, c *content) uint32 {
+			return uint32(len(key) + len(c.data) + contentOverhead)
+		},
+	})
+	s.contents = &contents{maxFile: maxFile, files: files}
+	return err
+}
+
+// Content is what is in the file that a record of this source is about: what
+// it had when it was last looked at, which is at most revalidate ago. It is
+// read into memory at its first use. ok is false where the next handler had
+// better read the file: it is too large, it has been changed since, or nothing
+// would tell of a change. The data must not be written to.
+func (s *Source) Content(ctx context.Context, req cache.Request, record *cache.Record) (data []byte, ok bool) {
+	sg, ok := s.sightings.GetIfPresent(req.Key)
+	if !ok {
+		return nil, false
+	}
+	last := sg.seen.Load()
+	if last == nil || !last.holds || last.record != record.Text() ||
+		last.kind != regular || last.size > s.contents.maxFile || !last.useful() {
+		return nil, false
+	}
+	c, ok := s.contents.files.GetIfPresent(req.Key)
+	if ok && !c.of(last.look) {
+		s.contents.files.Invalidate(req.Key)
+		ok = false
+	}
+	if !ok {
+		// one reads, the others wait for it
+		var err error
+		c, err = s.contents.files.Get(ctx, req.Key, otter.LoaderFunc[string, *content](
+			func(context.Context, string) (*content, error) { return s.read(req, last.look) }))
+		if err != nil || !c.of(last.look) {
+			return nil, false
+		}
+	}
+	return c.data, true
+}
+
+// of tells whether the content is that of a file as it was looked at.
+func (c *content) of(l look) bool {
+	return c.size == l.size && c.modified == l.modified && c.version == l.version
+}
+
+// errUnsettled says that a file is too new for its date to tell of the next
+// change.
+var errUnsettled = errors.New("file was written to just now")
+
+// read reads a file that is as it was when it was looked at, before and after.
+func (s *Source) read(req cache.Request, l look) (*content, error) {
+	if age := time.Since(time.Unix(0, l.modified)); age >= 0 && age < tick {
+		return nil, errUnsettled
+	}
+	file, now, err := s.open(req.Scope, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	if file == nil {
+		return nil, errChanged
+	}
+	defer file.Close()
+	c := &content{size: l.size, modified: l.modified, version: l.version, data: make([]byte, l.size)}
+	if !c.of(now) {
+		return nil, errChanged
+	}
+	if _, err := io.ReadFull(file, c.data); err != nil {
+		return nil, fmt.Errorf("reading file: %w", err)
+	}
+	after, err := file.Stat()
+	if err != nil || !c.of(lookOf(after)) {
+		return nil, errChanged
+	}
+	return c, nil
+}

@@ -1,0 +1,154 @@
+// Going through all files that a site may serve.
+
+package filesource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/source"
+)
+
+const (
+	// dirEntries is how many names of a directory are read at a time.
+	dirEntries = 256
+	// maxDepth is how deep directories are followed, links among them.
+	maxDepth = 64
+)
+
+// Placed tells whether root, file system and hidden files are known.
+func (s *Source) Placed(repl *caddy.Replacer) error {
+	for _, setting := range append([]string{s.Root, s.FS}, s.hidden.patterns...) {
+		_, err := repl.ReplaceOrErr(setting, false, true)
+		if err == nil {
+			continue
+		}
+		if setting == "{http.vars.root}" {
+			return errors.New("the root is that of the site, which only a request tells: say root, or give the source one")
+		}
+		return fmt.Errorf("only a request tells where the files are or which are hidden: '%s' has placeholders of one", setting)
+	}
+	if fsName := s.scope(nil, repl); !s.known(fsName) {
+		return errors.New("there is no such file system: say fs as the site does")
+	}
+	return nil
+}
+
+func (s *Source) known(scope string) bool {
+	_, ok := s.fsmap.Get(scope)
+	return ok
+}
+
+// List lists the request paths of all files under the root, but for those that
+// are hidden. It follows links, and no loops of them. It reads a directory a
+// part at a time, so it takes memory by depth, not by size.
+func (s *Source) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		scope := s.scope(nil, repl)
+		fsys, ok := s.fsmap.Get(scope)
+		if !ok {
+			yield("", errors.New("listing files: there is no such file system"))
+			return
+		}
+		w := &walk{
+			ctx: ctx, repl: repl, root: s.root.Expand(nil, repl, "."), hidden: s.hidden,
+			fsys: fsys, stat: s.statter(fsys, scope), yield: yield,
+		}
+		w.dir("", nil)
+	}
+}
+
+// walk goes through a file system.
+type walk struct {
+	ctx    context.Context
+	repl   *caddy.Replacer
+	root   string
+	hidden hideList
+	fsys   fs.FS
+	stat   func(string) (fs.FileInfo, error)
+	yield  func(string, error) bool
+}
+
+// dir goes through a directory, unless it is one of those above it. It tells
+// false where nobody wants to know more.
+func (w *walk) dir(path string, above []fs.FileInfo) bool {
+	name := caddyhttp.SanitizedPathJoin(w.root, path)
+	info, err := w.stat(name)
+	if err != nil {
+		return w.failed(err)
+	}
+	for _, dir := range above {
+		if os.SameFile(dir, info) {
+			return true
+		}
+	}
+	if len(above) >= maxDepth {
+		return w.failed(errors.New("it is too deep"))
+	}
+	file, err := w.fsys.Open(name)
+	if err != nil {
+		return w.failed(err)
+	}
+	defer file.Close()
+	dir, ok := file.(fs.ReadDirFile)
+	if !ok {
+		return w.failed(errors.New("it is no directory that can be read"))
+	}
+	above = append(above[:len(above):len(above)], info)
+	for {
+		entries, err := dir.ReadDir(dirEntries)
+		for _, entry := range entries {
+			if w.ctx.Err() != nil || !w.entry(path+"/"+entry.Name(), entry.Type(), above) {
+				return false
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return true
+		case err != nil:
+			return w.failed(err)
+		}
+	}
+}
+
+// entry is a file, a directory, or what is not served.
+func (w *walk) entry(path string, mode fs.FileMode, above []fs.FileInfo) bool {
+	name := caddyhttp.SanitizedPathJoin(w.root, path)
+	if w.hidden.hides(w.repl, name) || cache.CheckIdentity(path) != nil {
+		return true
+	}
+	if mode&fs.ModeSymlink != 0 {
+		info, err := w.stat(name)
+		if err != nil {
+			return true // it leads nowhere
+		}
+		mode = info.Mode()
+	}
+	switch {
+	case mode.IsDir():
+		return w.dir(path, above)
+	case mode.IsRegular():
+		return w.yield(path, nil)
+	}
+	return true
+}
+
+// failed tells of a directory that cannot be read, without naming it.
+func (w *walk) failed(err error) bool {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("%s: %w", pe.Op, pe.Err)
+	}
+	return w.yield("", fmt.Errorf("listing a directory: %w", err))
+}
+
+// Interface guard
+var _ source.Lister = (*Source)(nil)

@@ -1,0 +1,253 @@
+package httpsource
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// answering is a source whose application gives the same answer to everybody.
+func answering(t *testing.T, h Source, status int, header http.Header, body string) *Source {
+	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	})
+	h.URL = server.URL + "/{id}"
+	return provisioned(t, &h, "")
+}
+
+func TestStatusDecides(t *testing.T) {
+	t.Parallel()
+	const failed = "error"
+	for status := 200; status <= 599; status++ {
+		want := failed
+		switch {
+		case status <= 299:
+			want = "found"
+		case status == 304:
+		case status <= 399:
+			want = "response"
+		case status == 401 || status == 404 || status == 410:
+			want = "absent"
+		case status == 403:
+			want = "denied"
+		}
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			h := answering(t, Source{}, status, nil, "")
+			loaded, err := load(h, "a")
+			switch want {
+			case failed:
+				require.EqualError(t, err, fmt.Sprintf("status %d", status))
+				require.Zero(t, loaded)
+				return
+			case "response":
+				require.Nil(t, loaded.Record)
+				require.Equal(t, status, loaded.Response.(*Response).Status)
+			case "found":
+				require.Equal(t, cache.Found, loaded.Record.State())
+				require.JSONEq(t, fmt.Sprintf(`{"status": %d, "headers": {}}`, status), loaded.Record.Text())
+			case "absent":
+				require.Equal(t, cache.Absent, loaded.Record.State())
+			case "denied":
+				require.Equal(t, cache.Denied, loaded.Record.State())
+				require.Equal(t, 403, loaded.Record.DeniedStatus())
+			}
+			require.NoError(t, err)
+			require.False(t, loaded.NoStore)
+		})
+	}
+}
+
+func TestBodyOfSuccess(t *testing.T) {
+	t.Parallel()
+	header := http.Header{"X-User": {"ann"}, "X-Roles": {"a", "b"}, "Content-Type": {"text/plain"}, "Set-Cookie": {"sid=1"}}
+	copies := []string{"x-user", "X-Roles", "X-Missing"}
+	const status = `{"status": 200, "headers": {}}`
+	long := strings.Repeat("x", 200)
+	for name, test := range map[string]struct {
+		source Source
+		body   string
+		want   string
+		fails  string
+	}{
+		"object":                 {Source{}, `{"user_id": 12345678901234567890}`, `{"user_id": 12345678901234567890}`, ""},
+		"object within spaces":   {Source{}, " \r\n\t{\"a\": 1}\n", `{"a": 1}`, ""},
+		"empty object":           {Source{}, `{}`, `{}`, ""},
+		"null":                   {Source{}, "null\n", `null`, ""},
+		"refusal":                {Source{}, `{"denied": 451}`, `{"denied": 451}`, ""},
+		"nothing":                {Source{}, ``, status, ""},
+		"text":                   {Source{}, `nope`, status, ""},
+		"array":                  {Source{}, `[{"a": 1}]`, status, ""},
+		"string":                 {Source{}, `"{}"`, status, ""},
+		"braces":                 {Source{}, `{{ template }}`, status, ""},
+		"two objects":            {Source{}, `{} {}`, status, ""},
+		"HEAD":                   {Source{Method: "HEAD"}, `{"a": 1}`, status, ""},
+		"POST":                   {Source{Method: "POST"}, `{"a": 1}`, `{"a": 1}`, ""},
+		"invalid UTF-8":          {Source{}, "{\"a\": \"\xff\"}", "", "not valid UTF-8"},
+		"object of max_body":     {Source{MaxBody: 8}, `{"a": 1}`, `{"a": 1}`, ""},
+		"object over max_body":   {Source{MaxBody: 7}, `{"a": 1}`, "", "larger than 7 bytes"},
+		"text over max_body":     {Source{MaxBody: 100}, long, status, ""},
+		"record over max_body":   {Source{MaxBody: 10, CopyHeaders: copies}, `{"a": 1}`, "", "larger than 10 bytes"},
+		"headers beside nothing": {Source{CopyHeaders: copies}, ``, `{"status": 200, "headers": {"x-user": "ann", "X-Roles": "a, b"}}`, ""},
+		"headers beside HEAD":    {Source{Method: "HEAD", CopyHeaders: copies}, ``, `{"status": 200, "headers": {"x-user": "ann", "X-Roles": "a, b"}}`, ""},
+		"headers in object":      {Source{CopyHeaders: copies}, `{"n": 12345678901234567890}`, `{"n": 12345678901234567890, "headers": {"x-user": "ann", "X-Roles": "a, b"}}`, ""},
+		"headers over its own":   {Source{CopyHeaders: []string{"X-Missing"}}, `{"headers": {"X-Missing": "forged"}}`, `{"headers": {}}`, ""},
+		"headers not in refusal": {Source{CopyHeaders: copies}, `{"denied": 403}`, `{"denied": 403}`, ""},
+		"headers not in null":    {Source{CopyHeaders: copies}, `null`, `null`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			loaded, err := load(answering(t, test.source, http.StatusOK, header, test.body), "a")
+			if test.fails != "" {
+				require.ErrorContains(t, err, test.fails)
+				require.Zero(t, loaded)
+				return
+			}
+			require.NoError(t, err)
+			require.JSONEq(t, test.want, loaded.Record.Text())
+			if strings.Contains(test.want, "12345678901234567890") {
+				require.Contains(t, loaded.Record.Text(), "12345678901234567890", "numbers stay as they were written")
+			}
+		})
+	}
+}
+
+func TestCopiedHeaderMustBeText(t *testing.T) {
+	t.Parallel()
+	h := answering(t, Source{CopyHeaders: []string{"X-User"}}, 200, http.Header{"X-User": {"Jos\xe9"}}, "")
+	_, err := load(h, "a")
+	require.ErrorContains(t, err, "response header X-User is not valid UTF-8")
+}
+
+func TestCompressedBodyIsBoundToo(t *testing.T) {
+	t.Parallel()
+	body := `{"zeros": "` + strings.Repeat("0", 1<<20) + `"}`
+	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(gzipped(body))
+	})
+	_, err := load(provisioned(t, &Source{URL: server.URL + "/{id}"}, ""), "a")
+	require.ErrorContains(t, err, "larger than 1048576 bytes")
+	loaded, err := load(provisioned(t, &Source{URL: server.URL + "/{id}", MaxBody: 2 << 20}, ""), "a")
+	require.NoError(t, err)
+	require.Equal(t, body, loaded.Record.Text())
+}
+
+func gzipped(text string) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func TestRedirectGoesToTheClient(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int64
+	other := serve(t, func(http.ResponseWriter, *http.Request) { followed.Add(1) })
+	app := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "state", Value: "1"})
+		http.SetCookie(w, &http.Cookie{Name: "nonce", Value: "2"})
+		w.Header().Set("X-Internal", "secret")
+		w.Header().Set("Cache-Control", "max-age=3600")
+		http.Redirect(w, r, other.URL+"/login", http.StatusMovedPermanently)
+	})
+	h := provisioned(t, &Source{
+		URL:     app.URL + "/{id}",
+		Headers: http.Header{"Authorization": {"Bearer secret"}},
+	}, "")
+	loaded, err := load(h, "a")
+	require.NoError(t, err)
+	require.Nil(t, loaded.Record)
+	require.Zero(t, followed.Load(), "the Authorization header must reach nobody else")
+
+	response := loaded.Response.(*Response)
+	for range 2 { // for two clients that asked at once
+		w := httptest.NewRecorder()
+		w.Header().Set("Set-Cookie", "earlier=0")
+		response.Serve(w)
+		require.Equal(t, http.StatusMovedPermanently, w.Code)
+		require.Equal(t, http.Header{
+			"Location":      {other.URL + "/login"},
+			"Set-Cookie":    {"earlier=0", "state=1", "nonce=2"},
+			"Cache-Control": {"no-store"},
+		}, w.Result().Header)
+		require.Empty(t, w.Body.String())
+	}
+}
+
+func TestCacheControlLimitsTheTTL(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		lines   []string
+		age     string
+		want    time.Duration
+		noStore bool
+	}{
+		"nothing":              {nil, "", 0, false},
+		"max-age":              {[]string{"max-age=60"}, "", time.Minute, false},
+		"any case and spaces":  {[]string{" Private , MAX-AGE = 60 "}, "", time.Minute, false},
+		"quoted":               {[]string{`max-age="60"`}, "", time.Minute, false},
+		"private":              {[]string{"private"}, "", 0, false},
+		"no-store":             {[]string{"max-age=60, no-store"}, "", 0, true},
+		"no-cache":             {[]string{"no-cache"}, "", 0, true},
+		"no-cache for a field": {[]string{`no-cache="Set-Cookie"`}, "", 0, true},
+		"max-age=0":            {[]string{"max-age=0"}, "", 0, true},
+		"unreadable":           {[]string{"max-age=soon"}, "", 0, true},
+		"negative":             {[]string{"max-age=-1"}, "", 0, true},
+		"without a value":      {[]string{"max-age"}, "", 0, true},
+		"endless":              {[]string{"max-age=99999999999999999999"}, "", longestAge, false},
+		"the smallest":         {[]string{"max-age=60", "max-age=30"}, "", 30 * time.Second, false},
+		"two lines":            {[]string{"private", "no-store"}, "", 0, true},
+		"s-maxage is ours":     {[]string{"max-age=0, s-maxage=60"}, "", time.Minute, false},
+		"s-maxage=0":           {[]string{"s-maxage=0, max-age=60"}, "", 0, true},
+		"inside quotes":        {[]string{`private="a, no-store, \", no-store", max-age=60`}, "", time.Minute, false},
+		"other directive":      {[]string{"x-max-age=5, must-revalidate"}, "", 0, false},
+		"aged":                 {[]string{"max-age=60"}, "20", 40 * time.Second, false},
+		"aged out":             {[]string{"max-age=60"}, "60", 0, true},
+		"age alone":            {nil, "60", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			header := http.Header{"Cache-Control": test.lines}
+			if test.age != "" {
+				header.Set("Age", test.age)
+			}
+			for _, status := range []int{200, 403, 404} {
+				loaded, err := load(answering(t, Source{}, status, header, ""), "a")
+				require.NoError(t, err)
+				require.Equal(t, test.noStore, loaded.NoStore)
+				if !test.noStore {
+					require.Equal(t, test.want, loaded.MaxTTL)
+				}
+			}
+		})
+	}
+}
+
+func FuzzCacheControlNeverExtends(f *testing.F) {
+	f.Add(`max-age=60, private="a,b"`, "5")
+	f.Fuzz(func(t *testing.T, cacheControl, age string) {
+		maxTTL, noStore := cacheLimits(http.Header{"Cache-Control": {cacheControl}, "Age": {age}})
+		require.GreaterOrEqual(t, maxTTL, time.Duration(0))
+		require.LessOrEqual(t, maxTTL, longestAge)
+		if noStore {
+			require.Zero(t, maxTTL)
+		}
+	})
+}

@@ -1,0 +1,183 @@
+// The report as server-sent events, as the HTML standard has them:
+// https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+package upload
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const (
+	// heartbeat is how often a stream without news shows that it lives.
+	heartbeat = 15 * time.Second
+	// eventTimeout is the longest that a client may take to accept an event.
+	eventTimeout = 30 * time.Second
+	// reconnectAfter is how long a browser waits before it asks again.
+	reconnectAfter = time.Second
+)
+
+// stream sends an event for each change until the upload has ended, the client
+// has left or the configuration ends.
+func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner string) error {
+	watch, err := h.hub.join(key)
+	if err != nil {
+		w.Header().Set("Retry-After", "5")
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	defer watch.leave()
+	news, changed := watch.news()
+	for !news.known {
+		select {
+		case <-changed:
+			news, changed = watch.news()
+		case <-r.Context().Done():
+			return nil
+		}
+	}
+	if news.err != nil {
+		return caddyhttp.Error(http.StatusServiceUnavailable, news.err)
+	}
+	if !h.mayTell(news.record, owner) {
+		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
+	}
+	seen := parseEventID(r.Header.Get("Last-Event-ID"))
+	if !isRunning(news.record) && !eventIDOf(news.record).after(seen) {
+		w.WriteHeader(http.StatusNoContent) // which tells a browser to ask no more
+		return nil
+	}
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // for an nginx in front
+	w.WriteHeader(http.StatusOK)
+	out := eventWriter{w: w, control: http.NewResponseController(w)}
+	err = out.send("retry: %d\n\n", reconnectAfter.Milliseconds())
+	sent := "" // the text of the last record
+	alive := time.NewTicker(heartbeat)
+	defer alive.Stop()
+	for err == nil {
+		if !h.mayTell(news.record, owner) {
+			return nil // it has expired, or another upload has the identity now
+		}
+		if id := eventIDOf(news.record); id.after(seen) && news.record.Text() != sent {
+			seen, sent = id, news.record.Text()
+			err = out.send("id: %s\ndata: %s\n\n", id, tellable(news.record))
+			alive.Reset(heartbeat)
+		}
+		if news.last {
+			if err == nil && !isRunning(news.record) {
+				_ = out.send("event: end\nid: %s\ndata: %s\n\n", seen, tellable(news.record))
+			}
+			return nil
+		}
+		select {
+		case <-changed:
+			news, changed = watch.news()
+		case <-alive.C:
+			err = out.send(": \n\n")
+		case <-r.Context().Done():
+			return nil
+		case <-h.done:
+			return nil // the browser comes back to the next configuration
+		}
+	}
+	return nil // the client has left
+}
+
+// eventWriter sends events at once, whatever wraps the response.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (o eventWriter) send(format string, args ...any) error {
+	// in place of the server's own, which is for a whole response
+	if err := o.control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := fmt.Fprintf(o.w, format, args...); err != nil {
+		return err
+	}
+	return o.control.Flush()
+}
+
+// eventID tells which upload an event is about and when it was true, in
+// microseconds of Unix time; 0 is not known.
+type eventID struct{ started, timestamp int64 }
+
+func eventIDOf(record *cache.Record) (id eventID) {
+	for name, to := range map[string]*int64{"started": &id.started, "timestamp": &id.timestamp} {
+		value, _ := record.Field(name)
+		if at, ok := value.Time(); ok {
+			*to = at.UnixMicro()
+		}
+	}
+	return id
+}
+
+func (id eventID) String() string { return fmt.Sprintf("%d-%d", id.started, id.timestamp) }
+
+// after tells whether an event is news to who has seen another: it is later,
+// or of another upload.
+func (id eventID) after(seen eventID) bool {
+	return id.timestamp == 0 || id.started != seen.started || id.timestamp > seen.timestamp
+}
+
+// parseEventID reads what a browser sends back; what is none is no event.
+func parseEventID(text string) (id eventID) {
+	started, timestamp, _ := strings.Cut(text, "-")
+	var errs [2]error
+	id.started, errs[0] = strconv.ParseInt(started, 10, 64)
+	id.timestamp, errs[1] = strconv.ParseInt(timestamp, 10, 64)
+	if errors.Join(errs[:]...) != nil || id.timestamp <= 0 {
+		return eventID{}
+	}
+	return id
+}
+
+// wantsEvents tells whether an Accept header asks for events by name, and for
+// nothing else more (RFC 9110, section 12.5.1). Wildcards get JSON.
+func wantsEvents(accept []string) bool {
+	var events float64
+	var plain [3]float64 // application/json, application/*, */*
+	for i := range plain {
+		plain[i] = -1
+	}
+	for item := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		mediaType, params, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		q := 1.0
+		if text, ok := params["q"]; ok {
+			if q, err = strconv.ParseFloat(text, 64); err != nil || !(q >= 0 && q <= 1) {
+				continue
+			}
+		}
+		switch mediaType {
+		case "text/event-stream":
+			events = max(events, q)
+		case "application/json":
+			plain[0] = max(plain[0], q)
+		case "application/*":
+			plain[1] = max(plain[1], q)
+		case "*/*":
+			plain[2] = max(plain[2], q)
+		}
+	}
+	for _, q := range plain { // the most specific counts
+		if q >= 0 {
+			return events > 0 && events >= q
+		}
+	}
+	return events > 0
+}

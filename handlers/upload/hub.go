@@ -1,0 +1,146 @@
+// Many listeners, one read: what all who listen to an upload have in common.
+
+package upload
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// How many may listen at once, to one upload and in all to one report.
+const (
+	maxListenersPerUpload = 100
+	maxListeners          = 10_000
+)
+
+var errTooManyListeners = errors.New("too many listeners")
+
+// uploadHub reads each upload that somebody listens to once per interval,
+// however many listen.
+type uploadHub struct {
+	read     func(ctx context.Context, key string) (*cache.Record, error)
+	interval time.Duration
+
+	mu        sync.Mutex
+	watches   map[string]*uploadWatch
+	listeners int
+}
+
+// uploadWatch is an upload that somebody listens to.
+type uploadWatch struct {
+	hub       *uploadHub
+	key       string
+	listeners int                // under the hub's mutex
+	cancel    context.CancelFunc // of the goroutine that reads
+
+	mu      sync.Mutex
+	latest  uploadNews
+	changed chan struct{} // closed and replaced with each change
+}
+
+// uploadNews is the latest that is known of an upload.
+type uploadNews struct {
+	record *cache.Record // nil: there is none
+	err    error         // nobody could tell, ever
+	known  bool          // false until the first read
+	last   bool          // nothing will follow
+}
+
+// join listens to the upload with that key until leave.
+func (h *uploadHub) join(key string) (*uploadWatch, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w := h.watches[key]
+	if h.listeners >= maxListeners || w != nil && w.listeners >= maxListenersPerUpload {
+		return nil, errTooManyListeners
+	}
+	if w == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		w = &uploadWatch{hub: h, key: key, cancel: cancel, changed: make(chan struct{})}
+		if h.watches == nil {
+			h.watches = make(map[string]*uploadWatch)
+		}
+		h.watches[key] = w
+		go w.run(ctx)
+	}
+	h.listeners++
+	w.listeners++
+	return w, nil
+}
+
+// leave ends the reading with the last who leaves.
+func (w *uploadWatch) leave() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.hub.listeners--
+	if w.listeners--; w.listeners == 0 {
+		w.cancel()
+		w.retire()
+	}
+}
+
+// retire lets those who come from now on begin anew.
+func (w *uploadWatch) retire() {
+	if w.hub.watches[w.key] == w {
+		delete(w.hub.watches, w.key)
+	}
+}
+
+// run reads until the upload has ended or nobody listens.
+func (w *uploadWatch) run(ctx context.Context) {
+	ticker := time.NewTicker(w.hub.interval)
+	defer ticker.Stop()
+	for {
+		record, err := w.hub.read(ctx, w.key)
+		if w.tell(record, err) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// tell passes on what was read, and whether that is the last.
+func (w *uploadWatch) tell(record *cache.Record, err error) (last bool) {
+	w.mu.Lock()
+	before := w.latest
+	w.mu.Unlock()
+	news := uploadNews{record: record, err: err, known: true}
+	switch {
+	case err != nil && before.known:
+		news = before // the store comes back, or the listeners leave
+	case err != nil, record == nil, !isRunning(record):
+		news.last = true
+	}
+	// a server that shuts down waits for its requests to end
+	news.last = news.last || caddy.Exiting()
+	if news.last {
+		w.hub.mu.Lock()
+		w.retire()
+		w.hub.mu.Unlock()
+	}
+	if news.last || !before.known || before.record.Text() != news.record.Text() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.latest = news
+		close(w.changed)
+		w.changed = make(chan struct{})
+	}
+	return news.last
+}
+
+// news is the latest, and a channel that is closed when there is newer.
+func (w *uploadWatch) news() (uploadNews, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.latest, w.changed
+}

@@ -1,0 +1,152 @@
+package upload
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+const reportDirective = "upload_progress_report"
+
+// UploadProgressReport tells how far an upload has come, whichever node it
+// runs on: as JSON or, where the client asks for text/event-stream, as events
+// until the upload has ended.
+type Report struct {
+	// The identity of the upload, with placeholders.
+	ID string `json:"id,omitempty"`
+
+	// Who asks, with placeholders: uploads of other owners, or of none, are
+	// not found. Default: everybody may ask for all.
+	Owner string `json:"owner,omitempty"`
+
+	// The time between two events. Default 500ms.
+	Interval caddy.Duration `json:"interval,omitempty"`
+
+	keys    uploadKeys
+	cache   *cache.Cache
+	timeout time.Duration // of one read
+	hub     *uploadHub
+	done    <-chan struct{} // closed with the configuration
+}
+
+// CaddyModule returns the Caddy module information.
+func (Report) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers." + reportDirective, New: func() caddy.Module { return new(Report) }}
+}
+
+// Provision finds the cache and resolves defaults.
+func (h *Report) Provision(ctx caddy.Context) error {
+	app, err := lookup.AppOf(ctx)
+	if err != nil {
+		return err
+	}
+	h.cache, h.timeout, h.done = app.Cache(), app.Policy().LookupTimeout, ctx.Done()
+	if h.Interval == 0 {
+		h.Interval = caddy.Duration(defaultUploadInterval)
+	}
+	h.hub = &uploadHub{read: h.read, interval: time.Duration(h.Interval)}
+	h.keys, err = newUploadKeys(app.Policy())
+	return err
+}
+
+// Validate checks what Provision only reads.
+func (h *Report) Validate() error {
+	if h.ID == "" {
+		return errors.New("there is no identity: want one like {http.request.uri.path.1}")
+	}
+	if time.Duration(h.Interval) < cache.MinTTL {
+		return fmt.Errorf("interval is %s: want at least %s", time.Duration(h.Interval), cache.MinTTL)
+	}
+	return nil
+}
+
+var errNoUpload = errors.New("there is no such upload")
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler]. It answers every request.
+func (h *Report) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return caddyhttp.Error(http.StatusMethodNotAllowed, errors.New("a report is read with GET"))
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	key, ok := h.keys.key(repl, h.ID)
+	owner := repl.ReplaceAll(h.Owner, "")
+	if !ok || h.Owner != "" && owner == "" {
+		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
+	}
+	if r.Method == http.MethodGet && wantsEvents(r.Header.Values("Accept")) {
+		return h.stream(w, r, key, owner)
+	}
+	record, err := h.read(context.WithoutCancel(r.Context()), key)
+	if err != nil {
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	if !h.mayTell(record, owner) {
+		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, err = w.Write(append(tellable(record), '\n'))
+	return err
+}
+
+// read asks the store itself: a copy in this process could be behind.
+func (h *Report) read(ctx context.Context, key string) (*cache.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	entry, err := h.cache.Get(ctx, key)
+	return entry.Record, err
+}
+
+// mayTell tells whether there is a record that this owner may know.
+func (h *Report) mayTell(record *cache.Record, owner string) bool {
+	if record == nil || record.State() != cache.Found {
+		return false
+	}
+	if h.Owner == "" {
+		return true
+	}
+	has, _ := record.Field("owner")
+	return has.Text() == owner
+}
+
+// toldFields are the fields of a record that are told. The owner is none.
+var toldFields = [...]string{"progress", "status", "http_status", "timestamp", "received", "size", "rate", "started"}
+
+// tellable is what is told of a record, as JSON on one line.
+func tellable(record *cache.Record) []byte {
+	told := []byte("{")
+	for _, name := range toldFields {
+		value, ok := record.Field(name)
+		if !ok || !value.IsScalar() {
+			continue
+		}
+		if len(told) > 1 {
+			told = append(told, ", "...)
+		}
+		told = fmt.Appendf(told, "%q: ", name)
+		if value.IsString() { // another client may have written any
+			text, _ := json.Marshal(value.Text()) // strings always marshal
+			told = append(told, text...)
+		} else {
+			told = append(told, value.JSON()...)
+		}
+	}
+	return append(told, '}')
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Report)(nil)
+	_ caddy.Validator             = (*Report)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Report)(nil)
+)

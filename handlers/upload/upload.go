@@ -1,0 +1,185 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+const uploadDirective = "upload_progress"
+
+// UploadProgress publishes how far each upload has come, so that any node can
+// tell. It neither slows nor fails an upload: bytes are counted as they pass,
+// and written to the store by a goroutine of their own, which leaves out what
+// the store is too slow for.
+type Handler struct {
+	// The identity of the upload, with placeholders. Without one, or with a
+	// malformed one, an upload passes unpublished.
+	ID string `json:"id,omitempty"`
+
+	// How long a record lives after it was last written. Default: that of the
+	// family, 10m.
+	TTL caddy.Duration `json:"ttl,omitempty"`
+
+	// The time between two writes. Default 500ms. While nothing comes, it is a
+	// third of the TTL, at most 10s, where that is longer.
+	Interval caddy.Duration `json:"interval,omitempty"`
+
+	// Whose upload it is, with placeholders. While an upload runs, those of
+	// other owners under the same identity are not published.
+	Owner string `json:"owner,omitempty"`
+
+	// The name of this route in logs. Default: made of the directive's name
+	// and position.
+	Name string `json:"name,omitempty"`
+
+	keys      uploadKeys
+	cache     *cache.Cache
+	policy    *lookup.Policy
+	logger    *zap.Logger
+	finishing chan struct{} // has room for as many as may wait for the store
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers." + uploadDirective, New: func() caddy.Module { return new(Handler) }}
+}
+
+const defaultUploadInterval = 500 * time.Millisecond
+
+// Provision finds the cache and resolves defaults.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	app, err := lookup.AppOf(ctx)
+	if err != nil {
+		return err
+	}
+	h.cache, h.policy = app.Cache(), app.Policy()
+	h.finishing = make(chan struct{}, maxFinishing)
+	h.logger = ctx.Logger().With(zap.String("route", app.NameRoute(h.Name, uploadDirective)))
+	if h.Interval == 0 {
+		h.Interval = caddy.Duration(defaultUploadInterval)
+	}
+	if h.TTL == 0 {
+		h.TTL = caddy.Duration(h.policy.Family(cache.UploadProgress).TTL)
+	}
+	h.keys, err = newUploadKeys(h.policy)
+	return err
+}
+
+// Validate checks what Provision only reads.
+func (h *Handler) Validate() error {
+	switch {
+	case h.ID == "":
+		return errors.New("there is no identity: want one like {http.request.header.X-Upload-Id}")
+	case time.Duration(h.Interval) < cache.MinTTL:
+		return fmt.Errorf("interval is %s: want at least %s", time.Duration(h.Interval), cache.MinTTL)
+	case h.TTL/2 < h.Interval:
+		return fmt.Errorf("ttl is %s and interval %s: records would expire between two writes; want a ttl of at least twice the interval",
+			time.Duration(h.TTL), time.Duration(h.Interval))
+	}
+	return nil
+}
+
+// ServeHTTP implements [caddyhttp.MiddlewareHandler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	u, ok := h.begin(r)
+	if !ok {
+		return next.ServeHTTP(w, r)
+	}
+	recorder := caddyhttp.NewResponseRecorder(w, nil, nil) // never buffers
+	p := h.publisher(r.Context(), u)
+	go p.run()
+	panicked := true
+	defer func() {
+		if panicked { // a proxy that cannot finish its answer does
+			p.end(u.verdict(r.Context(), recorder.Status(), http.ErrAbortHandler))
+		}
+	}()
+	err = next.ServeHTTP(recorder, r)
+	panicked = false
+	p.end(u.verdict(r.Context(), recorder.Status(), err))
+	return err
+}
+
+// begin counts the body of a request from now on, if it is an upload whose
+// progress can be published.
+func (h *Handler) begin(r *http.Request) (*upload, bool) {
+	if !isUpload(r) {
+		return nil, false
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	key, ok := h.keys.key(repl, h.ID)
+	if !ok {
+		return nil, false
+	}
+	owner := repl.ReplaceAll(h.Owner, "")
+	if cache.CheckIdentity(owner) != nil {
+		return nil, false
+	}
+	u := &upload{key: key, owner: owner, size: r.ContentLength, started: time.Now()}
+	if r.Body == nil || r.Body == http.NoBody {
+		u.size = 0 // others look for NoBody, so it stays
+	} else {
+		r.Body = countBody(r.Body, u)
+	}
+	return u, true
+}
+
+// isUpload tells whether a request has a body, or is one of those that may
+// have an empty one. The stream of a CONNECT is no upload.
+func isUpload(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		return true
+	case http.MethodConnect:
+		return false
+	}
+	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+}
+
+func (h *Handler) publisher(ctx context.Context, u *upload) *publisher {
+	return &publisher{
+		ctx: context.WithoutCancel(ctx), upload: u, cache: h.cache, logger: h.logger,
+		ttl: time.Duration(h.TTL), interval: time.Duration(h.Interval),
+		timeout: h.policy.LookupTimeout, maxSize: h.policy.MaxValueSize,
+		finishing: h.finishing, ended: make(chan struct{}),
+	}
+}
+
+// uploadKeys makes the keys of uploads.
+type uploadKeys struct{ template cache.KeyTemplate }
+
+func newUploadKeys(policy *lookup.Policy) (uploadKeys, error) {
+	template, err := cache.ParseKeyTemplate(policy.Family(cache.UploadProgress).KeyTemplate)
+	if err != nil {
+		return uploadKeys{}, err
+	}
+	template[0] = policy.KeyPrefix + template[0]
+	return uploadKeys{template}, nil
+}
+
+// key is the key of the upload that a request is about; ok is false where the
+// identity is empty or malformed.
+func (k uploadKeys) key(repl *caddy.Replacer, id string) (key string, ok bool) {
+	id = repl.ReplaceAll(id, "")
+	if id == "" || cache.CheckIdentity(id) != nil {
+		return "", false
+	}
+	return k.template.Key(cache.KeyIdentity(id, false)), true
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)
