@@ -11,39 +11,56 @@ import (
 // Store is the store underneath, for what does not change records.
 func (c *Cache) Store() Store { return c.store }
 
-// Get reads a record, past all statistics.
+// Get reads a record, past all statistics. The error of one that is not used
+// because its invalidation is pending wraps [ErrPending].
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
-	return c.store.Get(ctx, key)
+	entry, err := c.store.Get(ctx, key)
+	if err == nil && c.pending.refuses(key, entry.Record) {
+		return Entry{}, ErrPending
+	}
+	return entry, err
 }
 
-// GetMany reads many keys in as few round trips as it takes.
+// GetMany is Get for many keys, in as few round trips as it takes.
 func (c *Cache) GetMany(ctx context.Context, keys []string) ([]Got, error) {
-	return c.store.GetMany(ctx, keys)
+	got, err := c.store.GetMany(ctx, keys)
+	for i := range got {
+		if got[i].Err == nil && c.pending.refuses(keys[i], got[i].Record) {
+			got[i] = Got{Err: ErrPending}
+		}
+	}
+	return got, err
 }
 
 // Exists tells whether a record is stored under the key.
 func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
-	entry, err := c.store.Get(ctx, key)
+	entry, err := c.Get(ctx, key)
 	return entry.Record != nil, err
 }
 
 // TTL tells how long a record has left; ok is false where there is none.
 func (c *Cache) TTL(ctx context.Context, key string) (ttl time.Duration, ok bool, err error) {
-	entry, err := c.store.Get(ctx, key)
+	entry, err := c.Get(ctx, key)
 	return entry.TTL(time.Now()), entry.Record != nil, err
 }
 
 // Set writes a record on every node: who looks it up from then on sees this
 // one or a newer one.
 func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Duration) error {
-	defer c.changed(key)
-	return c.store.Set(ctx, key, record, ttl)
+	return c.SetMany(ctx, []Item{{Key: key, Record: record, TTL: ttl}})
 }
 
 // SetMany is Set for many records in as few round trips as it takes.
 func (c *Cache) SetMany(ctx context.Context, items []Item) error {
-	defer c.changed(keysOf(items)...)
-	return c.store.SetMany(ctx, items)
+	keys := keysOf(items)
+	defer c.changed(keys...)
+	number := c.pending.call()
+	if err := c.store.SetMany(ctx, items); err != nil {
+		return err
+	}
+	// what an invalidation was to drop is overwritten
+	c.pending.finish(number, itemsOf(pendingKey, keys)...)
+	return nil
 }
 
 // AddMany writes the records whose keys have none and are not being loaded,
@@ -59,25 +76,4 @@ func keysOf(items []Item) []string {
 		keys[i] = item.Key
 	}
 	return keys
-}
-
-// Delete drops records on every node and tells how many there were. A load
-// that began before it cannot bring the old record back.
-func (c *Cache) Delete(ctx context.Context, keys ...string) (int, error) {
-	defer c.changed(keys...)
-	return c.store.Delete(ctx, keys...)
-}
-
-// DeletePrefix is Delete for every key with the prefix.
-func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
-	defer c.changedAll()
-	return c.store.DeletePrefix(ctx, prefix)
-}
-
-// DropTag drops every record that bears the tag, on every node, in a time that
-// does not depend on how many there are. A load that began before it cannot
-// bring an old record back.
-func (c *Cache) DropTag(ctx context.Context, tag string) error {
-	defer c.loads.forgetAll()
-	return c.store.DropTag(ctx, tag)
 }

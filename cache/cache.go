@@ -17,6 +17,7 @@ type Cache struct {
 	peeker  Peeker // the store, where it reads without I/O
 	stats   *Stats
 	near    *near.Cache[*Record] // nil where no copies are kept
+	pending *Pending
 	loads   flights
 	touches flights
 	// refreshes are loads that nobody waits for
@@ -26,13 +27,15 @@ type Cache struct {
 // New returns a cache over a store, which it owns from then on, counting into
 // stats, which it does not own.
 func New(store Store, stats *Stats) *Cache {
-	c := &Cache{store: store, stats: stats}
+	c := &Cache{store: store, stats: stats, pending: NewPending(nil)}
 	c.peeker, _ = store.(Peeker)
+	c.pending.attach(c)
 	return c
 }
 
 // Close waits for loads under way and closes the store.
 func (c *Cache) Close() error {
+	c.pending.detach(c)
 	c.loads.close()
 	c.touches.close()
 	c.refreshes.close()
@@ -73,6 +76,7 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.refreshBelow.Store(int64(options.TTL / refreshPart))
 	}
+	c.pending.know(options.KeyPrefix)
 	c.watchPrefix(options.KeyPrefix)
 	if staler, ok := c.store.(Staler); ok {
 		staler.RetainStale(options.StaleIfError)
@@ -170,6 +174,9 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		return r
 	}
+	if l.options.Source == nil && l.cache.pending.refuses(req.Key, entry.Record) {
+		return Result{Outcome: OutcomeError, Err: ErrPending}
+	}
 	return l.orStale(ctx, req, l.miss(ctx, req, entry.stored(), b))
 }
 
@@ -218,7 +225,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 
 // holds reports whether a cached record may be used and is still true.
 func (l *Lookup) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
-	return l.usable(record) && !l.expired(record, now) &&
+	return l.usable(record) && !l.expired(record, now) && !l.cache.pending.refuses(req.Key, record) &&
 		(l.valid == nil || l.valid.Valid(ctx, req, record, now))
 }
 

@@ -8,6 +8,8 @@
 package cache
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -27,10 +29,18 @@ type RecordTag struct {
 	Version string
 }
 
+// longTag is the length in bytes above which a tag's hash stands for it.
+const longTag = 256
+
 // TagName is what stands for a tag in records and in the store: the tag, or a
-// hash of one that is long, has a brace in it or is no valid UTF-8.
+// hash of one that is long, has a brace in it or is no valid UTF-8. The name of
+// a name is the name.
 func TagName(tag string) string {
-	return KeyIdentity(tag, strings.ContainsAny(tag, "{}") || !utf8.ValidString(tag))
+	if len(tag) <= longTag && !strings.ContainsAny(tag, "{}") && utf8.ValidString(tag) {
+		return tag
+	}
+	sum := sha256.Sum256([]byte(tag))
+	return hex.EncodeToString(sum[:])
 }
 
 // Tags are the tags that the record bears. A record whose tags cannot be read

@@ -24,5 +24,5 @@ func (l *Lookup) Warm(ctx context.Context, req Request) Result {
 	if entry.Record != nil && l.holds(ctx, req, entry.Record, now) {
 		return Result{Outcome: OutcomeHit, Record: entry.Record, Hit: true, From: l.cache.store.Name(), TTL: entry.TTL(now)}
 	}
-	return l.miss(ctx, req, entry.Record, b)
+	return l.miss(ctx, req, entry.stored(), b)
 }

@@ -1,0 +1,495 @@
+// Invalidations that the store did not carry out. They are not forgotten: until
+// they are done, this process uses no record that they concern, and tries again
+// in the background.
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrPending says that a record is not used because its invalidation has not
+// been carried out yet. It wraps [ErrUnavailable].
+var ErrPending = fmt.Errorf("%w: an invalidation of the record is still to be carried out", ErrUnavailable)
+
+const (
+	// maxPending is how many invalidations may be pending one by one, and
+	// maxPendingBytes how long their keys, tags and prefixes may be together.
+	// Beyond that, everything that lookups use is invalidated instead.
+	maxPending      = 50_000
+	maxPendingBytes = 16 << 20
+
+	// pauses between attempts
+	pendingPauseMin = 50 * time.Millisecond
+	pendingPauseMax = time.Second
+	// the longest one attempt may take, for keys and tags, and for prefixes
+	pendingTimeout       = 2 * time.Second
+	pendingPrefixTimeout = time.Minute
+
+	// keys of one attempt
+	pendingBatch = 500
+)
+
+const (
+	logPending     = "invalidations could not be carried out: their records are not used here, and they are tried again"
+	logPendingDone = "all pending invalidations are carried out"
+	logPendingFull = "too many invalidations are pending: no record is used until all records of the lookups are dropped"
+	logPendingLost = "invalidations are still pending and end with this process: other nodes and the next process may use their records until they expire"
+)
+
+// Pending are the invalidations that are still to be carried out in one place:
+// a store, as all caches see it that are made for the same records. The zero
+// value is not usable; see [NewPending].
+type Pending struct {
+	logger *slog.Logger
+	// some reports whether there are any, without a lock for the sake of hits.
+	some atomic.Bool
+
+	mu       sync.RWMutex
+	items    map[pendingItem]uint64 // the number of the call that asked for it last
+	prefixes []string               // those among the items
+	bytes    int
+	number   uint64
+	since    time.Time
+	last     error
+	full     bool
+	caches   []*Cache        // that may carry them out, the newest last
+	known    map[string]bool // prefixes of the keys of all lookups
+
+	cancel context.CancelFunc // of the goroutine, if it runs
+	done   chan struct{}      // closed when it has ended
+}
+
+// pendingItem is one invalidation.
+type pendingItem struct {
+	kind pendingKind
+	text string // key, prefix, or name of the tag
+}
+
+type pendingKind uint8
+
+const (
+	pendingKey pendingKind = iota
+	pendingTag
+	pendingPrefix
+)
+
+// NewPending returns a place in which nothing is pending. What happens is told
+// to logger, which may be nil.
+func NewPending(logger *slog.Logger) *Pending {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Pending{logger: logger, items: make(map[pendingItem]uint64), known: make(map[string]bool)}
+}
+
+// PendingStats say what is pending.
+type PendingStats struct {
+	Keys     int `json:"keys"`
+	Tags     int `json:"tags"`
+	Prefixes int `json:"prefixes"`
+	// All reports that there were too many, so that no record is used at all.
+	All bool `json:"all"`
+	// Since is when the first of them could not be carried out.
+	Since time.Time `json:"since,omitzero"`
+	// Last is why the last attempt failed.
+	Last error `json:"-"`
+}
+
+// Total is how many invalidations are pending.
+func (s PendingStats) Total() int { return s.Keys + s.Tags + s.Prefixes }
+
+// Stats counts what is pending.
+func (p *Pending) Stats() PendingStats {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := PendingStats{All: p.full, Since: p.since, Last: p.last}
+	for item := range p.items {
+		switch item.kind {
+		case pendingKey:
+			s.Keys++
+		case pendingTag:
+			s.Tags++
+		default:
+			s.Prefixes++
+		}
+	}
+	return s
+}
+
+// attach makes a cache one of those that carry out what is pending.
+func (p *Pending) attach(c *Cache) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.caches = append(p.caches, c)
+	p.startLocked()
+}
+
+// detach ends what attach began. The last cache makes one more attempt before
+// it goes; what is left then is kept for the next one.
+func (p *Pending) detach(c *Cache) {
+	p.mu.RLock()
+	last := len(p.caches) == 1 && len(p.items) > 0
+	p.mu.RUnlock()
+	if last {
+		p.attempt(context.Background(), c, pendingTimeout)
+	}
+	p.mu.Lock()
+	p.caches = slices.DeleteFunc(p.caches, func(other *Cache) bool { return other == c })
+	lost := len(p.caches) == 0 && len(p.items) > 0
+	done := p.done
+	if len(p.caches) == 0 && p.cancel != nil {
+		p.cancel()
+	} else {
+		done = nil
+	}
+	p.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+	if lost {
+		p.logger.Error(logPendingLost)
+	}
+}
+
+// know notes what the keys of a lookup begin with.
+func (p *Pending) know(prefix string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if prefix == "" || p.known[prefix] {
+		return
+	}
+	p.known[prefix] = true
+	if p.full {
+		p.addLocked(pendingItem{pendingPrefix, prefix})
+	}
+}
+
+// add notes invalidations that the store did not carry out.
+func (p *Pending) add(cause error, kind pendingKind, texts ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.items) == 0 {
+		p.since = time.Now()
+		p.logger.Warn(logPending, slog.Any("error", cause))
+	}
+	p.last = cause
+	p.number++
+	for _, text := range texts {
+		p.addLocked(pendingItem{kind, text})
+	}
+	if !p.full && (len(p.items) > maxPending || p.bytes > maxPendingBytes) {
+		p.addAllLocked()
+	}
+	p.some.Store(true)
+	p.startLocked()
+}
+
+func (p *Pending) addLocked(item pendingItem) {
+	if p.full && p.coveredLocked(item) {
+		for prefix := range p.known { // from now on, once more
+			p.items[pendingItem{pendingPrefix, prefix}] = p.number
+		}
+		return
+	}
+	if _, ok := p.items[item]; !ok {
+		p.bytes += len(item.text)
+		if item.kind == pendingPrefix {
+			p.prefixes = append(p.prefixes, item.text)
+		}
+	}
+	p.items[item] = p.number
+}
+
+// coveredLocked reports whether an invalidation is part of that of all lookups'
+// prefixes. Only records of lookups bear tags.
+func (p *Pending) coveredLocked(item pendingItem) bool {
+	for prefix := range p.known {
+		if item.kind == pendingTag || item.kind == pendingKey && strings.HasPrefix(item.text, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// addAllLocked puts the prefixes of all lookups in the place of what they cover.
+func (p *Pending) addAllLocked() {
+	if len(p.known) == 0 {
+		return // nobody looks anything up
+	}
+	p.logger.Error(logPendingFull)
+	for item := range p.items {
+		if p.coveredLocked(item) {
+			p.removeLocked(item)
+		}
+	}
+	for prefix := range p.known {
+		p.addLocked(pendingItem{pendingPrefix, prefix})
+	}
+	p.full = true
+}
+
+func (p *Pending) removeLocked(item pendingItem) {
+	p.bytes -= len(item.text)
+	delete(p.items, item)
+	if item.kind == pendingPrefix {
+		p.prefixes = slices.DeleteFunc(p.prefixes, func(prefix string) bool { return prefix == item.text })
+	}
+}
+
+// finish takes out what was carried out, unless it was asked for once more
+// after the number.
+func (p *Pending) finish(number uint64, items ...pendingItem) {
+	if !p.some.Load() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, item := range items {
+		if n, ok := p.items[item]; ok && n <= number {
+			p.removeLocked(item)
+		}
+	}
+	if len(p.items) == 0 && p.some.Load() {
+		p.full, p.last, p.since = false, nil, time.Time{}
+		p.some.Store(false)
+		p.logger.Info(logPendingDone)
+	}
+}
+
+// call is a number for finish: whatever is added from now on has a higher one.
+func (p *Pending) call() uint64 {
+	if !p.some.Load() {
+		return 0
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.number
+}
+
+// refuses reports whether a record must not be used. record may be nil, then it
+// is asked of the key alone.
+func (p *Pending) refuses(key string, record *Record) bool {
+	return p.some.Load() && p.refusesOneOf(key, record)
+}
+
+func (p *Pending) refusesOneOf(key string, record *Record) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.full {
+		return true
+	}
+	if _, ok := p.items[pendingItem{pendingKey, key}]; ok {
+		return true
+	}
+	if record != nil {
+		for _, tag := range record.tags {
+			if _, ok := p.items[pendingItem{pendingTag, tag.Name}]; ok {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(p.prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+}
+
+// startLocked runs the goroutine that carries out what is pending. It ends when
+// nothing is left, or nobody to do it.
+func (p *Pending) startLocked() {
+	if p.cancel != nil || len(p.items) == 0 || len(p.caches) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan struct{})
+	go p.run(ctx, p.done)
+}
+
+func (p *Pending) run(ctx context.Context, done chan struct{}) {
+	defer close(done)
+	for pause := pendingPauseMin; ; pause = min(2*pause, pendingPauseMax) {
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+		}
+		c := p.executor()
+		if c == nil {
+			return
+		}
+		p.attempt(ctx, c, pendingPrefixTimeout)
+	}
+}
+
+// executor is the cache that carries out what is pending, or nil where the
+// goroutine is to end.
+func (p *Pending) executor() *Cache {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.items) == 0 || len(p.caches) == 0 {
+		p.cancel()
+		p.cancel = nil
+		return nil
+	}
+	return p.caches[len(p.caches)-1]
+}
+
+// attempt tries to carry out what is pending, until something fails.
+func (p *Pending) attempt(ctx context.Context, c *Cache, prefixTimeout time.Duration) {
+	p.mu.RLock()
+	number := p.number
+	byKind := make(map[pendingKind][]string)
+	for item := range p.items {
+		byKind[item.kind] = append(byKind[item.kind], item.text)
+	}
+	p.mu.RUnlock()
+	err := func() error {
+		for _, tag := range byKind[pendingTag] {
+			if err := try(ctx, pendingTimeout, func(ctx context.Context) error { return c.dropTag(ctx, tag) }); err != nil {
+				return err
+			}
+			p.finish(number, pendingItem{pendingTag, tag})
+		}
+		for keys := range slices.Chunk(byKind[pendingKey], pendingBatch) {
+			if err := try(ctx, pendingTimeout, func(ctx context.Context) error { _, err := c.deleteKeys(ctx, keys); return err }); err != nil {
+				return err
+			}
+			p.finish(number, itemsOf(pendingKey, keys)...)
+		}
+		for _, prefix := range byKind[pendingPrefix] {
+			if err := try(ctx, prefixTimeout, func(ctx context.Context) error { _, err := c.deletePrefix(ctx, prefix); return err }); err != nil {
+				return err
+			}
+			p.finish(number, pendingItem{pendingPrefix, prefix})
+		}
+		return nil
+	}()
+	if err != nil {
+		p.mu.Lock()
+		p.last = err
+		p.mu.Unlock()
+	}
+}
+
+func try(ctx context.Context, timeout time.Duration, invalidate func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return invalidate(ctx)
+}
+
+func itemsOf(kind pendingKind, texts []string) []pendingItem {
+	items := make([]pendingItem, len(texts))
+	for i, text := range texts {
+		items[i] = pendingItem{kind, text}
+	}
+	return items
+}
+
+// SharePending makes the cache carry out what is pending in a place, and leave
+// there what it cannot carry out itself. It must be called before the cache is
+// used. By default, each cache is a place of its own.
+func (c *Cache) SharePending(p *Pending) {
+	c.pending.detach(c)
+	c.pending = p
+	p.attach(c)
+}
+
+// Pending describes the invalidations that are still to be carried out.
+func (c *Cache) Pending() PendingStats { return c.pending.Stats() }
+
+// PendingError says that invalidations were not carried out and are pending.
+type PendingError struct {
+	// Undone is how many of them.
+	Undone int
+	Err    error
+}
+
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("%d invalidations are pending: %v", e.Undone, e.Err)
+}
+
+func (e *PendingError) Unwrap() error { return e.Err }
+
+// Delete drops records on every node and reports how many there were. A load
+// that began before it cannot bring the old record back. Where it fails, the
+// error is a
+// [PendingError]: the records are not used in this process from then on, and the
+// invalidation is tried again until it is carried out.
+func (c *Cache) Delete(ctx context.Context, keys ...string) (deleted int, err error) {
+	number := c.pending.call()
+	for len(keys) > 0 {
+		part := keys[:min(len(keys), pendingBatch)]
+		n, err := c.deleteKeys(ctx, part)
+		deleted += n
+		if err != nil {
+			return deleted, c.postpone(err, pendingKey, keys...)
+		}
+		c.pending.finish(number, itemsOf(pendingKey, part)...)
+		keys = keys[len(part):]
+	}
+	return deleted, nil
+}
+
+func (c *Cache) deleteKeys(ctx context.Context, keys []string) (int, error) {
+	defer c.changed(keys...)
+	return c.store.Delete(ctx, keys...)
+}
+
+// errEmpty says that what was asked for would concern everything or nothing.
+var errEmpty = errors.New("prefix or tag is empty")
+
+// DeletePrefix is Delete for every key with the prefix, which must not be empty.
+func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
+	if prefix == "" {
+		return 0, errEmpty
+	}
+	number := c.pending.call()
+	deleted, err := c.deletePrefix(ctx, prefix)
+	if err != nil {
+		return deleted, c.postpone(err, pendingPrefix, prefix)
+	}
+	c.pending.finish(number, pendingItem{pendingPrefix, prefix})
+	return deleted, nil
+}
+
+func (c *Cache) deletePrefix(ctx context.Context, prefix string) (int, error) {
+	defer c.changedAll()
+	return c.store.DeletePrefix(ctx, prefix)
+}
+
+// DropTag is Delete for every record that bears the tag, in a time that does
+// not depend on how many there are. The tag must not be empty.
+func (c *Cache) DropTag(ctx context.Context, tag string) error {
+	if tag == "" {
+		return errEmpty
+	}
+	number := c.pending.call()
+	err := c.dropTag(ctx, tag)
+	if err != nil {
+		return c.postpone(err, pendingTag, TagName(tag))
+	}
+	c.pending.finish(number, pendingItem{pendingTag, TagName(tag)})
+	return nil
+}
+
+func (c *Cache) dropTag(ctx context.Context, tag string) error {
+	defer c.loads.forgetAll()
+	return c.store.DropTag(ctx, tag)
+}
+
+// postpone notes what could not be carried out.
+func (c *Cache) postpone(cause error, kind pendingKind, texts ...string) error {
+	c.pending.add(cause, kind, texts...)
+	if kind == pendingKey {
+		c.changed(texts...)
+	} else {
+		c.loads.forgetAll()
+	}
+	return &PendingError{Undone: len(texts), Err: cause}
+}
