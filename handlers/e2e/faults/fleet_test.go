@@ -1,0 +1,166 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+)
+
+// nodes is how many Caddys share a Redis.
+const nodes = 3
+
+// liveSessions is how many sessions there are at the start.
+const liveSessions = 20
+
+// fleet is three Caddys, their Redis and the application behind them.
+type fleet struct {
+	t      *testing.T
+	redis  *redistest.Server // nil in a cluster and with sentinels
+	truth  redis.UniversalClient
+	nodes  []*node
+	app    *application
+	oracle *oracle
+	path   string // where the traffic goes
+	option func(i int) string
+
+	last   atomic.Int64   // the number of the last session
+	probes sync.WaitGroup // requests that wait for a refusal
+}
+
+// setup is how a fleet is made.
+type setup struct {
+	args    []string // of redis-server
+	users   []string // of redis-server; see redistest.Options
+	options string   // more subdirectives of redis, in the global option
+}
+
+// routes are the same on each node.
+func (f *fleet) routes() string {
+	return `
+	handle /plain {
+		session_lookup {cookie.session}
+		respond in
+	}
+	handle /app {
+		session_lookup {cookie.session} {
+			key app:{id}
+			source http ` + f.app.url + `/auth
+			tag user:{http.session.user}
+		}
+		respond in
+	}
+	handle /logout {
+		lookup_invalidate session:user:{cookie.session}
+		respond 204
+	}
+	handle /logout-user {
+		lookup_invalidate {
+			tag user:{query.user}
+		}
+		respond 204
+	}
+`
+}
+
+// newFleet starts a Redis and three nodes, each behind a proxy of its own.
+func newFleet(t *testing.T, s setup) *fleet {
+	t.Helper()
+	server := redistest.StartWith(t, redistest.Options{Users: s.users, Args: append([]string{"--enable-debug-command", "yes"}, s.args...)})
+	f := &fleet{t: t, redis: server, truth: server.Client()}
+	for range nodes {
+		f.nodes = append(f.nodes, &node{proxy: newProxy(t, server.Addr())})
+	}
+	f.option = func(i int) string {
+		return "\tfilewallball {\n\t\tredis " + f.nodes[i].proxy.addr() + " {\n" + s.options + "\n\t\t}\n\t}"
+	}
+	f.start()
+	return f
+}
+
+// start starts the nodes, and makes sessions that all of them know well.
+func (f *fleet) start() {
+	f.t.Helper()
+	f.oracle, f.app, f.path = newOracle(), newApplication(f.t), "/plain"
+	for i, n := range f.nodes {
+		n.page, n.admin = freeAddr(f.t), freeAddr(f.t)
+		n.start(f.t, f.option(i), f.routes())
+	}
+	for range liveSessions {
+		f.grant(f.t.Context())
+	}
+	f.awaitNear(30 * time.Second)
+}
+
+// grant makes a session.
+func (f *fleet) grant(ctx context.Context) string {
+	f.t.Helper()
+	id := fmt.Sprintf("s%d", f.last.Add(1))
+	require.NoError(f.t, f.truth.Set(ctx, key(id), `{"user": "u"}`, time.Hour).Err())
+	f.oracle.granted(id)
+	return id
+}
+
+// key is where the record of a session is.
+func key(id string) string { return "session:user:" + id }
+
+// revoke deletes a session in Redis, as an application does.
+func (f *fleet) revoke(ctx context.Context, id string) error {
+	f.oracle.unclear(id)
+	if err := f.truth.Del(ctx, key(id)).Err(); err != nil {
+		return err
+	}
+	f.oracle.gone(id, time.Now())
+	return nil
+}
+
+// awaitNear waits until all nodes answer for all live sessions from near
+// copies, and reports what is missing if they do not.
+func (f *fleet) awaitNear(within time.Duration) (missing string) {
+	f.t.Helper()
+	for end := time.Now().Add(within); ; {
+		if missing = f.notNear(); missing == "" {
+			return ""
+		}
+		if time.Now().After(end) {
+			return missing
+		}
+	}
+}
+
+// notNear says which nodes do not answer from near copies.
+func (f *fleet) notNear() string {
+	var missing []string
+	for i, n := range f.nodes {
+		for _, id := range f.oracle.allLive() {
+			if got, err := n.send("GET", f.path, id, ""); err != nil || got.status != 200 || !got.near {
+				missing = append(missing, fmt.Sprintf("node %d, session %s: status %d, near %t, %v", i, id, got.status, got.near, err))
+				break
+			}
+		}
+	}
+	return strings.Join(missing, "; ")
+}
+
+// attempts is how many connections the nodes have asked for.
+func (f *fleet) attempts() (n int64) {
+	for _, node := range f.nodes {
+		n += node.proxy.attempts.Load()
+	}
+	return n
+}
+
+// each does something to the network of each node.
+func (f *fleet) each(do func(*proxy)) {
+	for _, n := range f.nodes {
+		do(n.proxy)
+	}
+}

@@ -1,0 +1,53 @@
+// Package faults tests the promises of the plugin under faults: three real
+// Caddys share a real Redis, each over a network of its own that can be broken.
+//
+//	faults_test.go        the table: what is broken, and what is promised then
+//	scenario_test.go      how a row of it is run
+//	oracle_test.go        which requests were let in, and until when they might
+//	traffic_test.go       the requests that never stop
+//	fleet_test.go         Redis, the nodes, and the application
+//	node_test.go          a Caddy in a process of its own
+//	proxy_test.go         the network between a node and Redis
+//	invalidation_test.go  purges and logouts under faults
+//	loads_test.go         clients that leave, and an application that is slow
+//	topology_test.go      Sentinel and cluster
+//
+// `make test` runs the short rows, `make soak` all of them, for longer.
+package faults
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+)
+
+// caddyPath is the program that the nodes run.
+var caddyPath string
+
+// soak reports whether all rows are run.
+var soak = os.Getenv("FILEWALLBALL_SOAK") != ""
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "faults")
+	if err == nil {
+		caddyPath = filepath.Join(dir, "caddy")
+		var out []byte
+		if out, err = exec.Command("go", "build", "-o", caddyPath, "./caddy").CombinedOutput(); err != nil {
+			err = fmt.Errorf("building Caddy: %w\n%s", err, out)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, redistest.IgnoreLateDials(), goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}

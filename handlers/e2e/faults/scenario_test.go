@@ -1,0 +1,168 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// row is a fault, and what is promised while it lasts and after it.
+type row struct {
+	name  string
+	setup setup
+	// long rows are run by make soak alone.
+	long bool
+	// inject breaks something, and returns what mends it.
+	inject func(f *fleet) (mend func())
+	// lasts is how long the fault lasts. Sessions are revoked all the time.
+	lasts time.Duration
+	// stale is the longest time after its revocation that a session may be let
+	// in. 10 ms are asserted of 99 in a hundred revocations, longer times of
+	// all.
+	stale time.Duration
+	// recovery is the longest time after the fault until every node answers
+	// from near copies again.
+	recovery time.Duration
+	// calm faults fail no request of a live session at all.
+	calm bool
+	// failing is the largest share of requests of live sessions that may fail
+	// while the fault lasts; 0: any.
+	failing float64
+	// attempts is how many connections a node may ask for in a second of the
+	// fault; 0: any.
+	attempts float64
+	// during is done while the fault lasts, before it is mended.
+	during func(f *fleet)
+}
+
+// revokeEvery is the time between two revocations.
+const revokeEvery = 80 * time.Millisecond
+
+// run makes a fleet, breaks it, mends it, and compares with what is promised.
+func (r row) run(t *testing.T) {
+	f := newFleet(t, r.setup)
+	r.runOn(t, f)
+}
+
+func (r row) runOn(t *testing.T, f *fleet) {
+	if missing := f.notNear(); missing != "" {
+		t.Fatalf("before the fault: %s", missing)
+	}
+	stop := f.traffic()
+	defer stop()
+	healthy := time.Now()
+	f.revokeFor(500 * time.Millisecond)
+	attempts, began := f.connections(), time.Now()
+	mend := r.inject(f)
+	lasts := r.lasts
+	if soak {
+		lasts *= 4
+	}
+	f.revokeFor(lasts)
+	if r.during != nil {
+		r.during(f)
+	}
+	asked, lasted := f.connections()-attempts, time.Since(began)
+	mend()
+	mended := time.Now()
+	missing := f.awaitNear(r.recovery + 30*time.Second)
+	recovered := time.Now()
+	f.revokeFor(500 * time.Millisecond)
+	stop()
+
+	noise := f.oracle.machineNoise()
+	ages, worst, of := f.oracle.ages()
+	report := fmt.Sprintf("noise %v; %d revocations, the last to be let in %v after its own (p99 %v); recovery %v; %d failures; %d connections in %v",
+		noise.Round(time.Microsecond), len(ages), quantile(ages, 1).Round(time.Microsecond), quantile(ages, 0.99).Round(time.Microsecond),
+		recovered.Sub(mended).Round(time.Millisecond), len(f.oracle.failures), asked, lasted.Round(time.Millisecond))
+	t.Log(report)
+	if len(ages) < 5 {
+		t.Errorf("only %d sessions could be revoked: the run says nothing", len(ages))
+	}
+	if missing != "" {
+		t.Errorf("no recovery: %s", missing)
+	} else if took := recovered.Sub(mended); took > r.recovery+noise {
+		t.Errorf("recovery took %v, promised are %v (noise %v)", took, r.recovery, noise)
+	}
+	r.checkStale(t, f, ages, noise, worst, of)
+	r.checkFailures(t, f, healthy, began, recovered)
+	if perSecond := float64(asked) / float64(len(f.nodes)) / lasted.Seconds(); r.attempts > 0 && perSecond > r.attempts {
+		t.Errorf("a node asked for %.1f connections a second, promised are %.1f", perSecond, r.attempts)
+	}
+}
+
+// healthBound is how old a near copy gets while nothing is broken.
+const healthBound = 10 * time.Millisecond
+
+func (r row) checkStale(t *testing.T, f *fleet, ages []time.Duration, noise time.Duration, worst entry, of string) {
+	t.Helper()
+	bound, age := r.stale, quantile(ages, 1)
+	if bound <= healthBound {
+		age = quantile(ages, 0.99)
+	}
+	if age > bound+noise {
+		late, letIn := f.oracle.late(bound + noise)
+		t.Errorf("of %d requests that were let in after a revocation, %d were later than %v (noise %v): session %s %v after, at node %d, near %t",
+			letIn, late, bound, noise, of, age, worst.node, worst.near)
+	}
+}
+
+// checkFailures finds failures that the fault does not excuse.
+func (r row) checkFailures(t *testing.T, f *fleet, healthy, began, recovered time.Time) {
+	t.Helper()
+	if r.calm {
+		recovered = began
+	}
+	// a request may be under way when the fault begins
+	if n, first := f.oracle.failedOutside(began.Add(-time.Second), recovered); n > 0 {
+		t.Errorf("%d requests of live sessions failed that should not: the first at node %d with status %d, %v after the fault began",
+			n, first.node, first.status, first.sent.Sub(began))
+	}
+	if n, _ := f.oracle.failedOutside(healthy, recovered); r.failing > 0 && !r.calm {
+		all := f.oracle.requests(began, recovered)
+		failed := len(f.oracle.failures) - n
+		if share := float64(failed) / float64(max(1, all)); share > r.failing {
+			t.Errorf("%d of %d requests failed, %.0f %%; promised are %.0f %%", failed, all, 100*share, 100*r.failing)
+		}
+	}
+}
+
+// connections are the attempts so far, of nodes with a proxy.
+func (f *fleet) connections() int64 {
+	if f.nodes[0].proxy == nil {
+		return 0
+	}
+	return f.attempts()
+}
+
+// revokeFor revokes a session after the other, makes as many new ones, and
+// watches until each is refused.
+func (f *fleet) revokeFor(d time.Duration) {
+	ticker := time.NewTicker(revokeEvery)
+	defer ticker.Stop()
+	for end := time.Now().Add(d); time.Now().Before(end); <-ticker.C {
+		live := f.oracle.allLive()
+		if len(live) < liveSessions/2 {
+			f.tryGrant()
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		id := live[0]
+		if err := f.revoke(ctx, id); err == nil {
+			f.untilRefused(id, revokeEvery)
+			f.tryGrant()
+		}
+		cancel()
+	}
+}
+
+// tryGrant makes a session where Redis takes it.
+func (f *fleet) tryGrant() {
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	id := fmt.Sprintf("s%d", f.last.Add(1))
+	if f.truth.Set(ctx, key(id), `{"user": "u"}`, time.Hour).Err() == nil {
+		f.oracle.granted(id)
+	}
+}

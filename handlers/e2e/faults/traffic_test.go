@@ -1,0 +1,100 @@
+package faults
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// pace is the time between two requests of the traffic at a node.
+const pace = 4 * time.Millisecond
+
+// traffic asks every node for sessions, live and revoked ones, until stop is
+// called.
+func (f *fleet) traffic() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	for i := range f.nodes {
+		wait.Go(func() { f.ask(ctx, i) })
+	}
+	return sync.OnceFunc(func() {
+		cancel()
+		wait.Wait()
+		f.probes.Wait()
+	})
+}
+
+// ask is the traffic of one node. A request that hangs does not keep others
+// back.
+func (f *fleet) ask(ctx context.Context, i int) {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	ticker := time.NewTicker(pace)
+	defer ticker.Stop()
+	slots := make(chan struct{}, 32)
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		select {
+		case slots <- struct{}{}:
+		default: // all hang: the node is asked again once one of them ends
+			continue
+		}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			switch n % 5 {
+			case 0, 2:
+				f.try(i, pick(f.oracle.allLive(), n/2), true)
+			case 1: // the one that was revoked last
+				f.try(i, pick(f.oracle.allRevoked(), 0), false)
+			case 3:
+				f.try(i, pick(f.oracle.allRevoked(), n/5), false)
+			default:
+				f.control(i)
+			}
+		})
+	}
+}
+
+// try sends one request for a session, and reports whether it was let in.
+func (f *fleet) try(i int, id string, live bool) bool {
+	return f.tryWritten(i, id, live, func() {})
+}
+
+// tryWritten calls written once the request is on its way.
+func (f *fleet) tryWritten(i int, id string, live bool, written func()) bool {
+	if id == "" {
+		return false
+	}
+	sent := time.Now()
+	got, err := f.nodes[i].sendWritten("GET", f.path, id, "", written)
+	if err != nil {
+		got.status = 0
+	}
+	f.oracle.saw(id, i, sent, got, live)
+	return got.status == 200
+}
+
+// control measures the noise of the machine: a request that needs nothing.
+func (f *fleet) control(i int) {
+	n := f.nodes[i]
+	pauses, sent := n.pauses.Load(), time.Now()
+	if _, err := n.send("GET", "/control", "", ""); err == nil && n.pauses.Load() == pauses && pauses%2 == 0 {
+		f.oracle.control(time.Since(sent))
+	}
+}
+
+// untilRefused asks every node for a revoked session without a break until it
+// refuses, or the time is over. It does not wait for that.
+func (f *fleet) untilRefused(id string, within time.Duration) {
+	end := time.Now().Add(within)
+	for i := range f.nodes {
+		f.probes.Go(func() {
+			for time.Now().Before(end) && f.try(i, id, false) {
+			}
+		})
+	}
+}
