@@ -1,17 +1,17 @@
 package faults
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
 
 func TestFaults(t *testing.T) {
-	for _, r := range table {
-		if r.long && !soak {
-			continue
-		}
-		t.Run(r.name, r.run)
+	var scenarios []scenario
+	for _, r := range slices.Concat(table, topologies) {
+		scenarios = append(scenarios, scenario{r.name, r.long, r.run})
 	}
+	runAll(t, scenarios)
 }
 
 // reconnects is how many connections a node may ask for in a second while
@@ -26,12 +26,12 @@ var table = []row{
 		lasts:  2 * time.Second, stale: healthBound, recovery: time.Second, calm: true,
 	},
 	{
-		name:   "a node is paused for 1.5 s",
+		name: "a node is paused for 1.5 s", long: true,
 		inject: func(f *fleet) func() { return pauseOne(f, 0) },
 		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
-		name:   "a node is paused for 1.5 s, and its network for 1.8 s",
+		name: "a node is paused for 1.5 s, and its network for 1.8 s", long: true,
 		inject: func(f *fleet) func() { return pauseOne(f, 300*time.Millisecond) },
 		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
@@ -48,7 +48,7 @@ var table = []row{
 
 	// the network
 	{
-		name: "the link of a tracker lags",
+		name: "the link of a tracker lags", long: true,
 		inject: func(f *fleet) func() {
 			f.nodes[0].proxy.rate.Store(25 << 10)
 			stop := f.foreignWrites(2000)
@@ -111,7 +111,7 @@ var table = []row{
 		lasts: time.Second, stale: time.Second, recovery: time.Second,
 	},
 	{
-		name: "connections die silently, and new ones too",
+		name: "connections die silently, and new ones too", long: true,
 		inject: func(f *fleet) func() {
 			f.each((*proxy).silence)
 			f.each((*proxy).dropNew)
@@ -127,7 +127,7 @@ var table = []row{
 
 	// Redis
 	{
-		name: "Redis is full and the trackers are new",
+		name: "Redis is full and the trackers are new", long: true,
 		inject: func(f *fleet) func() {
 			f.do("CONFIG", "SET", "maxmemory", "1")
 			f.each(func(p *proxy) { p.cut(nil) })
@@ -136,7 +136,7 @@ var table = []row{
 		during: nearAgain, lasts: time.Second, stale: time.Second, recovery: time.Second,
 	},
 	{
-		name: "Redis cannot save, refuses writes, and the trackers are new",
+		name: "Redis cannot save, refuses writes, and the trackers are new", long: true,
 		inject: func(f *fleet) func() {
 			mend := f.breakSaves()
 			f.each(func(p *proxy) { p.cut(nil) })
@@ -145,7 +145,7 @@ var table = []row{
 		during: nearAgain, lasts: time.Second, stale: time.Second, recovery: time.Second,
 	},
 	{
-		name:   "a script keeps Redis busy",
+		name: "a script keeps Redis busy", long: true,
 		setup:  setup{args: []string{"--lua-time-limit", "50"}},
 		inject: (*fleet).runScript,
 		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
@@ -186,7 +186,7 @@ var table = []row{
 		lasts: 500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
-		name: "the password is rotated away",
+		name: "the password is rotated away", long: true,
 		setup: setup{
 			users:   []string{"web on >secret ~* &* +@all"},
 			options: "\t\t\tusername web\n\t\t\tpassword secret",
@@ -199,7 +199,7 @@ var table = []row{
 		lasts: 4 * time.Second, stale: time.Second, recovery: 2 * time.Second, attempts: reconnects,
 	},
 	{
-		name: "Redis takes no more clients",
+		name: "Redis takes no more clients", long: true,
 		inject: func(f *fleet) func() {
 			f.do("CONFIG", "SET", "maxclients", "1")
 			f.each(func(p *proxy) { p.cut(nil) })
@@ -218,7 +218,7 @@ var table = []row{
 		lasts:  time.Second, stale: healthBound, recovery: time.Second,
 	},
 	{
-		name:   "SWAPDB",
+		name: "SWAPDB", long: true,
 		inject: func(f *fleet) func() { return f.replaceAll("SWAPDB", "0", "1") },
 		lasts:  2 * time.Second, stale: time.Second, recovery: time.Second,
 	},

@@ -23,14 +23,16 @@ const liveSessions = 20
 
 // fleet is three Caddys, their Redis and the application behind them.
 type fleet struct {
-	t      *testing.T
-	redis  *redistest.Server // nil in a cluster and with sentinels
-	truth  redis.UniversalClient
-	nodes  []*node
-	app    *application
-	oracle *oracle
-	path   string // where the traffic goes
-	option func(i int) string
+	t        *testing.T
+	redis    *redistest.Server   // nil in a cluster and with sentinels
+	sentinel *redistest.Sentinel // nil unless there are sentinels
+	cluster  *redistest.Cluster  // nil unless there is a cluster
+	truth    redis.UniversalClient
+	nodes    []*node
+	app      *application
+	oracle   *oracle
+	path     string // where the traffic goes
+	option   func(i int) string
 
 	last   atomic.Int64   // the number of the last session
 	probes sync.WaitGroup // requests that wait for a refusal

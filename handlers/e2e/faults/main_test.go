@@ -2,7 +2,8 @@
 // Caddys share a real Redis, each over a network of its own that can be broken.
 //
 //	faults_test.go        the table: what is broken, and what is promised then
-//	scenario_test.go      how a row of it is run
+//	injections_test.go    how things are broken
+//	row_test.go           how a row of the table is run
 //	oracle_test.go        which requests were let in, and until when they might
 //	traffic_test.go       the requests that never stop
 //	fleet_test.go         Redis, the nodes, and the application
@@ -12,7 +13,7 @@
 //	loads_test.go         clients that leave, and an application that is slow
 //	topology_test.go      Sentinel and cluster
 //
-// `make test` runs the short rows, `make soak` all of them, for longer.
+// `make test` runs the short ones, `make soak` all of them, for longer.
 package faults
 
 import (
@@ -30,8 +31,23 @@ import (
 // caddyPath is the program that the nodes run.
 var caddyPath string
 
-// soak reports whether all rows are run.
+// soak reports whether all scenarios are run, and for longer.
 var soak = os.Getenv("FILEWALLBALL_SOAK") != ""
+
+// scenario is a test of this package. A long one is run by make soak alone.
+type scenario struct {
+	name string
+	long bool
+	run  func(*testing.T)
+}
+
+func runAll(t *testing.T, scenarios []scenario) {
+	for _, s := range scenarios {
+		if !s.long || soak {
+			t.Run(s.name, s.run)
+		}
+	}
+}
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "faults")

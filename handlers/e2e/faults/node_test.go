@@ -2,6 +2,7 @@ package faults
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -80,6 +81,7 @@ func (n *node) caddyfile(options, routes string) string {
 	admin ` + n.admin + `
 	persist_config off
 	auto_https off
+	default_bind 127.0.0.1
 	grace_period 2s
 	log {
 		level WARN
@@ -164,9 +166,21 @@ func (n *node) send(method, path, session, body string) (answer, error) {
 	return n.sendWritten(method, path, session, body, func() {})
 }
 
-// sendWritten calls written once the request is on its way, or has failed.
-func (n *node) sendWritten(method, path, session, body string, written func()) (answer, error) {
+// sendWritten calls written once the request is on its way, or has failed. It
+// tries again where a reload closes the listener before anybody has read from
+// the connection: that is Caddy's own doing.
+func (n *node) sendWritten(method, path, session, body string, written func()) (got answer, err error) {
 	defer written()
+	for range 5 {
+		got, err = n.sendOnce(method, path, session, body, written)
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			break
+		}
+	}
+	return got, err
+}
+
+func (n *node) sendOnce(method, path, session, body string, written func()) (answer, error) {
 	req, err := http.NewRequest(method, "http://"+n.page+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err

@@ -10,9 +10,10 @@ import (
 // row is a fault, and what is promised while it lasts and after it.
 type row struct {
 	name  string
+	long  bool // see scenario
 	setup setup
-	// long rows are run by make soak alone.
-	long bool
+	// start makes the fleet; nil: newFleet with setup.
+	start func(t *testing.T) *fleet
 	// inject breaks something, and returns what mends it.
 	inject func(f *fleet) (mend func())
 	// lasts is how long the fault lasts. Sessions are revoked all the time.
@@ -41,11 +42,12 @@ const revokeEvery = 80 * time.Millisecond
 
 // run makes a fleet, breaks it, mends it, and compares with what is promised.
 func (r row) run(t *testing.T) {
-	f := newFleet(t, r.setup)
-	r.runOn(t, f)
-}
-
-func (r row) runOn(t *testing.T, f *fleet) {
+	var f *fleet
+	if r.start != nil {
+		f = r.start(t)
+	} else {
+		f = newFleet(t, r.setup)
+	}
 	if missing := f.notNear(); missing != "" {
 		t.Fatalf("before the fault: %s", missing)
 	}
