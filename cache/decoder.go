@@ -32,23 +32,16 @@ type Raw struct {
 	Text string
 	// Fields is not nil where the value is a hash.
 	Fields map[string]string
-}
-
-// RawEntry is a raw value with the time it expires.
-type RawEntry struct {
-	Raw
-	// Found reports whether there is a value.
-	Found bool
-	// Expires is in nanoseconds of Unix time; 0 is never.
+	// Expires is when the store will drop it, in nanoseconds of Unix time; 0 is never.
 	Expires int64
 }
 
 // RawReader is a [Store] that also reads values which are not records.
 type RawReader interface {
 	// GetRaw reads a value of whatever format, no larger than the store's
-	// limit. A larger one, or one that is neither a string nor a hash, gives an
+	// limit; nil where there is none. A larger one, or one that is neither a string nor a hash, gives an
 	// error that wraps [ErrInvalidRecord].
-	GetRaw(ctx context.Context, key string) (RawEntry, error)
+	GetRaw(ctx context.Context, key string) (*Raw, error)
 }
 
 // setDecoder makes the lookup read raw values, if it has a decoder.
@@ -76,10 +69,10 @@ func (l *Lookup) read(ctx context.Context, key string) (Entry, error) {
 		return l.cache.store.Get(ctx, key)
 	}
 	raw, err := l.raw.GetRaw(ctx, key)
-	if err != nil || !raw.Found {
+	if err != nil || raw == nil {
 		return Entry{}, err
 	}
-	text, expires, err := l.options.Decoder.Decode(raw.Raw)
+	text, expires, err := l.options.Decoder.Decode(*raw)
 	if err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
 	}

@@ -18,11 +18,11 @@ import (
 // rawStore has one raw value under every key.
 type rawStore struct {
 	cache.Store
-	value cache.RawEntry
+	value *cache.Raw
 	reads atomic.Int32
 }
 
-func (s *rawStore) GetRaw(context.Context, string) (cache.RawEntry, error) {
+func (s *rawStore) GetRaw(context.Context, string) (*cache.Raw, error) {
 	s.reads.Add(1)
 	return s.value, nil
 }
@@ -47,8 +47,8 @@ func (u upper) Decode(raw cache.Raw) (string, time.Time, error) {
 	return strings.ToLower(raw.Text), u.expires, nil
 }
 
-func found(text string) cache.RawEntry {
-	return cache.RawEntry{Raw: cache.Raw{Text: text}, Found: true, Expires: time.Now().Add(time.Hour).UnixNano()}
+func found(text string) *cache.Raw {
+	return &cache.Raw{Text: text, Expires: time.Now().Add(time.Hour).UnixNano()}
 }
 
 // Applications have fields like "_user_id" in their sessions.

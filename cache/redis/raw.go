@@ -43,31 +43,31 @@ var (
 )
 
 // GetRaw reads a string or a hash and when it expires, from the primary.
-func (s *Store) GetRaw(ctx context.Context, key string) (cache.RawEntry, error) {
+func (s *Store) GetRaw(ctx context.Context, key string) (*cache.Raw, error) {
 	const doing = "reading a value"
 	limit := s.options.MaxValueSize
 	answer, err := getRaw.Run(ctx, s.primary, []string{key}, limit, maxFields).Slice()
 	if err != nil {
-		return cache.RawEntry{}, s.failed(doing, err)
+		return nil, s.failed(doing, err)
 	}
 	ttl, _ := answer[0].(int64)
 	if ttl == -2 {
-		return cache.RawEntry{}, nil
+		return nil, nil
 	}
-	entry := cache.RawEntry{Found: true, Expires: expires(ttl, time.Now())}
+	raw := &cache.Raw{Expires: expires(ttl, time.Now())}
 	switch value := answer[1].(type) {
 	case string:
 		switch {
 		case len(answer) == 3 && value == "type":
-			return cache.RawEntry{}, errOtherType
+			return nil, errOtherType
 		case len(answer) == 3, len(value) > limit:
-			return cache.RawEntry{}, errTooLarge
+			return nil, errTooLarge
 		}
-		entry.Text = value
+		raw.Text = value
 	case []any:
-		entry.Fields = fields(value)
+		raw.Fields = fields(value)
 	}
-	return entry, nil
+	return raw, nil
 }
 
 // fields makes a map of names and values in turn.

@@ -1,0 +1,115 @@
+// Session cookies, and how their signatures are checked.
+
+package stores
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"net/http"
+	"net/url"
+)
+
+// MaxCookies is how many cookies of one name are looked at: a client may send
+// any number, and each costs a signature.
+const MaxCookies = 8
+
+// Cookies lists the values of the session cookie as they were sent. There may
+// be several: of an older path, or of a parent domain.
+func (s *Settings) Cookies(r *http.Request) []string { return cookies(r, s.cookie) }
+
+func cookies(r *http.Request, name string) []string {
+	var values []string
+	for _, c := range r.CookiesNamed(name) {
+		if c.Value == "" {
+			continue
+		}
+		if values = append(values, c.Value); len(values) == MaxCookies {
+			break
+		}
+	}
+	return values
+}
+
+// unescape decodes a value as JavaScript's decodeURIComponent; one that is
+// not encoded is as it is.
+func unescape(value string) string {
+	if decoded, err := url.PathUnescape(value); err == nil {
+		return decoded
+	}
+	return value
+}
+
+// only keeps the values that consist of letters, digits and the bytes of more.
+// What else is in a cookie that is not signed could make the key of something
+// that is no session.
+func only(values []string, more string) []string {
+	kept := values[:0]
+	for _, value := range values {
+		if isPlain(value, more) {
+			kept = append(kept, value)
+		}
+	}
+	return kept
+}
+
+const longestID = 256
+
+func isPlain(id, more string) bool {
+	if id == "" || len(id) > longestID {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		default:
+			if !containsByte(more, c) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func containsByte(s string, c byte) bool {
+	for i := range len(s) {
+		if s[i] == c {
+			return true
+		}
+	}
+	return false
+}
+
+// signedBy reports whether a signature is the HMAC of a value with one of the
+// secrets. It takes the same time for each that is wrong.
+func signedBy(secrets [][]byte, algorithm func() hash.Hash, encoding *base64.Encoding, value, signature string) bool {
+	signed := 0
+	for _, secret := range secrets {
+		mac := hmac.New(algorithm, secret)
+		mac.Write([]byte(value))
+		want := encoding.EncodeToString(mac.Sum(nil))
+		signed |= subtle.ConstantTimeCompare([]byte(want), []byte(signature))
+	}
+	return signed == 1
+}
+
+// algorithm finds the hash of that name.
+func algorithm(name, standard string) (func() hash.Hash, error) {
+	if name == "" {
+		name = standard
+	}
+	if h, ok := algorithms[name]; ok {
+		return h, nil
+	}
+	return nil, errors.New("algorithm: want sha1, sha256, sha384 or sha512")
+}
+
+// algorithms are those that cookies can be signed with.
+var algorithms = map[string]func() hash.Hash{
+	"sha1": sha1.New, "sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New,
+}

@@ -1,0 +1,84 @@
+package stores
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Express reads sessions of express-session that connect-redis keeps: JSON
+// under sess:<id>, and the cookie connect.sid, s:<id>.<signature>.
+type Express struct {
+	Settings
+}
+
+// CaddyModule returns the Caddy module information.
+func (Express) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".express", New: func() caddy.Module { return new(Express) }}
+}
+
+// Provision resolves placeholders and defaults.
+func (e *Express) Provision(caddy.Context) error {
+	return e.Settings.Provision(Defaults{Cookie: "connect.sid", Key: "sess:{id}", Signed: Signed})
+}
+
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
+func (e *Express) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return e.Unmarshal(d, nil) }
+
+// Identities finds the ids in cookies that are signed right.
+func (e *Express) Identities(r *http.Request) (ids []string) {
+	for _, value := range e.Cookies(r) {
+		if signed, ok := strings.CutPrefix(unescape(value), "s:"); ok {
+			ids = appendSigned(ids, signed, e.secrets)
+		}
+	}
+	return ids
+}
+
+// appendSigned appends the id of <id>.<signature>, as cookie-signature writes it.
+func appendSigned(ids []string, signed string, secrets [][]byte) []string {
+	dot := strings.LastIndexByte(signed, '.')
+	if dot <= 0 || !signedBy(secrets, sha256.New, base64.RawStdEncoding, signed[:dot], signed[dot+1:]) {
+		return ids
+	}
+	return append(ids, signed[:dot])
+}
+
+// Decode reads a session, whose end is that of its key. cookie.expires is from
+// when the session last changed: requests that only use it extend the key and
+// leave the text as it is. It counts where the key says nothing, because it
+// never ends or has longer than the session may live.
+func (e *Express) Decode(raw cache.Raw) (Session, error) {
+	session, record, err := readJSON(raw)
+	if err != nil {
+		return Session{}, err
+	}
+	expires, err := expiry(record, "cookie.expires")
+	if err != nil {
+		return Session{}, err
+	}
+	if !expires.IsZero() && !extended(record, raw, expires) {
+		session.Expires = expires
+	}
+	return session, nil
+}
+
+// extended reports whether the key was extended since its text was written: it
+// lives beyond the end in the text, but no longer than a session may.
+func extended(record *cache.Record, raw cache.Raw, expires time.Time) bool {
+	v, ok := record.Field("cookie.originalMaxAge")
+	if !ok || raw.Expires == 0 {
+		return false
+	}
+	maxAge, ok := v.Int()
+	const rounding = 2 * time.Second // connect-redis counts in seconds
+	return ok && maxAge > 0 && maxAge < 1<<42 && raw.Expires > expires.UnixNano() &&
+		time.Until(time.Unix(0, raw.Expires)) <= time.Duration(maxAge)*time.Millisecond+rounding
+}

@@ -1,0 +1,82 @@
+package stores
+
+import (
+	"encoding/base64"
+	"hash"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/directive"
+)
+
+// Fastify reads sessions of @fastify/session that connect-redis keeps: JSON
+// under sess:<id>, and the cookie sessionId, <id>.<signature>, with s: in front
+// where the application sets that prefix.
+type Fastify struct {
+	Settings
+
+	// What the signature is made with: sha256 (the default), sha1, sha384 or sha512.
+	Algorithm string `json:"algorithm,omitempty"`
+
+	algorithm func() hash.Hash
+}
+
+// CaddyModule returns the Caddy module information.
+func (Fastify) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".fastify", New: func() caddy.Module { return new(Fastify) }}
+}
+
+// Provision resolves placeholders and defaults.
+func (f *Fastify) Provision(caddy.Context) (err error) {
+	if f.algorithm, err = algorithm(f.Algorithm, "sha256"); err != nil {
+		return err
+	}
+	return f.Settings.Provision(Defaults{Cookie: "sessionId", Key: "sess:{id}", Signed: Signed})
+}
+
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It may also have
+//
+//	algorithm sha256|sha1|sha384|sha512
+func (f *Fastify) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return f.Unmarshal(d, readAlgorithm(d, &f.Algorithm), "algorithm")
+}
+
+// readAlgorithm reads the option algorithm.
+func readAlgorithm(d *caddyfile.Dispenser, into *string) func(string) (bool, error) {
+	return func(name string) (known bool, err error) {
+		if name != "algorithm" {
+			return false, nil
+		}
+		*into, err = directive.OneOf(d, "sha1", "sha256", "sha384", "sha512")
+		return true, err
+	}
+}
+
+// Identities finds the ids in cookies that are signed right.
+func (f *Fastify) Identities(r *http.Request) (ids []string) {
+	for _, value := range f.Cookies(r) {
+		signed := strings.TrimPrefix(unescape(value), "s:")
+		dot := strings.LastIndexByte(signed, '.')
+		if dot > 0 && signedBy(f.secrets, f.algorithm, base64.RawStdEncoding, signed[:dot], signed[dot+1:]) {
+			ids = append(ids, signed[:dot])
+		}
+	}
+	return ids
+}
+
+// Decode reads a session and its end, cookie.originalExpires or cookie.expires.
+func (f *Fastify) Decode(raw cache.Raw) (Session, error) {
+	session, record, err := readJSON(raw)
+	if err != nil {
+		return Session{}, err
+	}
+	session.Expires, err = expiry(record, "cookie.originalExpires")
+	if err == nil && session.Expires.IsZero() {
+		session.Expires, err = expiry(record, "cookie.expires")
+	}
+	return session, err
+}

@@ -1,0 +1,80 @@
+package stores
+
+import (
+	"encoding/base64"
+	"hash"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Koa reads sessions of koa-session that koa-redis keeps: JSON under the very
+// id that is in the cookie koa.sess, and its signature in koa.sess.sig.
+//
+// Where the application sets a prefix, the id in the cookie begins with it, and
+// so does the key: key koa:sess:{id} for the prefix koa:sess:.
+type Koa struct {
+	Settings
+
+	// What the signature is made with: sha1 (the default), sha256, sha384 or sha512.
+	Algorithm string `json:"algorithm,omitempty"`
+
+	algorithm func() hash.Hash
+	prefix    string // of ids in cookies, from the key
+}
+
+// CaddyModule returns the Caddy module information.
+func (Koa) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".koa", New: func() caddy.Module { return new(Koa) }}
+}
+
+// Provision resolves placeholders and defaults.
+func (k *Koa) Provision(caddy.Context) (err error) {
+	if k.algorithm, err = algorithm(k.Algorithm, "sha1"); err != nil {
+		return err
+	}
+	if err := k.Settings.Provision(Defaults{Cookie: "koa.sess", Key: cache.IDPlaceholder, Signed: Signed}); err != nil {
+		return err
+	}
+	k.prefix, _, _ = strings.Cut(k.key, cache.IDPlaceholder)
+	return nil
+}
+
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It may also have
+//
+//	algorithm sha1|sha256|sha384|sha512
+func (k *Koa) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return k.Unmarshal(d, readAlgorithm(d, &k.Algorithm), "algorithm")
+}
+
+// Identities finds the ids in cookies whose signature is among those sent.
+func (k *Koa) Identities(r *http.Request) (ids []string) {
+	signatures := cookies(r, k.cookie+".sig")
+	for _, value := range k.Cookies(r) {
+		id, ok := strings.CutPrefix(value, k.prefix)
+		if !ok || id == "" {
+			continue
+		}
+		for _, signature := range signatures {
+			if signedBy(k.secrets, k.algorithm, base64.RawURLEncoding, k.cookie+"="+value, signature) {
+				ids = append(ids, id)
+				break
+			}
+		}
+	}
+	return ids
+}
+
+// Decode reads a session and its end, _expire.
+func (k *Koa) Decode(raw cache.Raw) (Session, error) {
+	session, record, err := readJSON(raw)
+	if err != nil {
+		return Session{}, err
+	}
+	session.Expires, err = expiry(record, "_expire")
+	return session, err
+}

@@ -1,0 +1,79 @@
+package stores
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/directive"
+	"github.com/filewallball/caddy-filewallball/handlers/session/stores/formats"
+)
+
+// PHP reads sessions of PHP itself that the extension redis (phpredis) keeps
+// under PHPREDIS_SESSION:<id>, and the cookie PHPSESSID, which holds the id
+// alone.
+type PHP struct {
+	Settings
+
+	// The session.serialize_handler: php or php_serialize. Default: php_serialize
+	// for what is one array as that writes it, and php for all else. An
+	// application that lets visitors choose the names of session variables
+	// should say which.
+	Format string `json:"format,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (PHP) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: Namespace + ".php", New: func() caddy.Module { return new(PHP) }}
+}
+
+// Provision resolves placeholders and defaults.
+func (p *PHP) Provision(caddy.Context) error {
+	if p.Format != "" && p.Format != "php" && p.Format != "php_serialize" {
+		return errors.New("format: want php or php_serialize, as in session.serialize_handler")
+	}
+	return p.Settings.Provision(Defaults{Cookie: "PHPSESSID", Key: "PHPREDIS_SESSION:{id}"})
+}
+
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It may also have
+//
+//	format php|php_serialize
+func (p *PHP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return p.Unmarshal(d, func(name string) (known bool, err error) {
+		if name != "format" {
+			return false, nil
+		}
+		p.Format, err = directive.OneOf(d, "php", "php_serialize")
+		return true, err
+	}, "format")
+}
+
+// Variant is the format.
+func (p *PHP) Variant() string { return p.Format }
+
+// Identities finds the ids in cookies.
+func (p *PHP) Identities(r *http.Request) []string { return only(p.Cookies(r), "-,") }
+
+// Decode reads a session, which ends with its key.
+func (p *PHP) Decode(raw cache.Raw) (Session, error) {
+	switch {
+	case raw.Fields != nil:
+		return Session{}, errNoString
+	case raw.Text == "": // there is nothing in the session
+		return Session{JSON: "{}"}, nil
+	}
+	var json string
+	var err error
+	if p.Format == "php_serialize" || p.Format == "" && strings.HasPrefix(raw.Text, "a:") {
+		json, err = formats.PHP(raw.Text)
+		if err == nil || p.Format != "" {
+			return Session{JSON: json}, err
+		}
+	}
+	json, err = formats.PHPSession(raw.Text)
+	return Session{JSON: json}, err
+}

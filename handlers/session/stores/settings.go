@@ -1,0 +1,179 @@
+// The options that all stores have, and how their blocks are read.
+
+package stores
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/filewallball/caddy-filewallball/handlers/directive"
+)
+
+// Settings are the options that all stores have.
+type Settings struct {
+	// The name of the session cookie. Default: what the application uses where
+	// nobody has changed it.
+	Cookie string `json:"cookie,omitempty"`
+
+	// The secrets that cookies are signed or encrypted with. Any of them will
+	// do, so that they can be changed while sessions live. Placeholders such as
+	// {env.SESSION_SECRET} and {file./run/secrets/session} are replaced at load
+	// time.
+	Secrets []string `json:"secrets,omitempty"`
+
+	// The template of the keys in Redis, with {id} where the id of the session
+	// goes. Default: what the application uses where nobody has changed it.
+	Key string `json:"key,omitempty"`
+
+	cookie, key string
+	secrets     [][]byte
+}
+
+// Defaults of a store.
+type Defaults struct {
+	Cookie string
+	Key    string
+	// Signed says whether the store has secrets.
+	Signed Signing
+}
+
+// Signing says whether the cookies of a store are signed or encrypted.
+type Signing int
+
+const (
+	// Unsigned cookies hold the id alone: a secret is an error.
+	Unsigned Signing = iota
+	// MaybeSigned cookies are signed where there is a secret.
+	MaybeSigned
+	// Signed cookies need a secret.
+	Signed
+)
+
+// Provision resolves placeholders and takes defaults for what is not set.
+func (s *Settings) Provision(defaults Defaults) error {
+	s.cookie, s.key = s.Cookie, s.Key
+	if s.cookie == "" {
+		s.cookie = defaults.Cookie
+	}
+	if s.key == "" {
+		s.key = defaults.Key
+	}
+	repl := caddy.NewReplacer()
+	var err error
+	if s.cookie, err = repl.ReplaceOrErr(s.cookie, true, true); err != nil {
+		return fmt.Errorf("cookie: %w", err)
+	}
+	if !httpguts.ValidHeaderFieldName(s.cookie) {
+		return errors.New("cookie: that is not the name of a cookie")
+	}
+	s.secrets = nil
+	for i, secret := range s.Secrets {
+		// an error of the replacer names placeholders, which are no secrets
+		secret, err := repl.ReplaceOrErr(secret, true, true)
+		if err != nil {
+			return fmt.Errorf("secret: %w", err)
+		}
+		if secret == "" {
+			return fmt.Errorf("secret: number %d is empty", i+1)
+		}
+		s.secrets = append(s.secrets, []byte(secret))
+	}
+	switch {
+	case defaults.Signed == Signed && len(s.secrets) == 0:
+		return errors.New("there is no secret: want the one that the application signs its cookies with, like secret {env.SESSION_SECRET}")
+	case defaults.Signed == Unsigned && len(s.secrets) > 0:
+		return errors.New("there is a secret, but the cookies of this store are not signed: leave it out")
+	}
+	return nil
+}
+
+// KeyTemplate is the template of the keys.
+func (s *Settings) KeyTemplate() string { return s.key }
+
+// CookieName is the name of the session cookie.
+func (s *Settings) CookieName() string { return s.cookie }
+
+// Unmarshal reads the block of a store; its tokens are those of from.
+//
+//	<store> {
+//		cookie <name>
+//		secret <secret...>    # repeatable
+//		key <template>
+//	}
+//
+// own reads the options that only this store has, which want names, and
+// reports whether it knows one.
+func (s *Settings) Unmarshal(d *caddyfile.Dispenser, own func(name string) (known bool, err error), want ...string) error {
+	d.Next() // the name of the store
+	store := d.Val()
+	if d.NextArg() {
+		return d.Errf("unexpected '%s' after %s: its options go into a block", d.Val(), store)
+	}
+	once := make(directive.Once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if name != "secret" {
+			if err := once.Check(d); err != nil {
+				return err
+			}
+		}
+		known, err := s.unmarshalLine(d, name)
+		if !known && err == nil && own != nil {
+			known, err = own(name)
+		}
+		if err != nil {
+			return err
+		}
+		if !known {
+			return d.Errf("unknown option '%s': %s takes %s", name, store, list(append([]string{"cookie", "secret", "key"}, want...)))
+		}
+	}
+	return nil
+}
+
+func (s *Settings) unmarshalLine(d *caddyfile.Dispenser, name string) (known bool, err error) {
+	switch name {
+	case "cookie":
+		s.Cookie, err = notEmpty(d)
+	case "key":
+		s.Key, err = notEmpty(d)
+	case "secret":
+		secrets := d.RemainingArgs()
+		if len(secrets) == 0 || slices.Contains(secrets, "") {
+			return true, d.Err("secret takes one secret or more, and none that is empty")
+		}
+		s.Secrets = append(s.Secrets, secrets...)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func notEmpty(d *caddyfile.Dispenser) (string, error) {
+	name := d.Val()
+	arg, err := directive.OneArg(d)
+	if err == nil && arg == "" {
+		err = d.Errf("%s is empty", name)
+	}
+	return arg, err
+}
+
+func list(names []string) string {
+	text := ""
+	for i, name := range names {
+		switch {
+		case i == 0:
+		case i == len(names)-1:
+			text += " and "
+		default:
+			text += ", "
+		}
+		text += name
+	}
+	return text
+}
