@@ -29,6 +29,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/metadata"
 	"github.com/filewallball/caddy-filewallball/handlers/session"
+	sessionstores "github.com/filewallball/caddy-filewallball/handlers/session/stores"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
 	"github.com/filewallball/caddy-filewallball/handlers/stores"
@@ -38,6 +39,9 @@ import (
 func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(session.Handler{})
+	for _, store := range sessionstores.All() {
+		caddy.RegisterModule(store)
+	}
 	caddy.RegisterModule(metadata.Handler{})
 	caddy.RegisterModule(invalidate.Handler{})
 	caddy.RegisterModule(upload.Handler{})

@@ -84,6 +84,9 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 	return l, nil
 }
 
+// Name is the name of the lookup in statistics.
+func (l *Lookup) Name() string { return l.options.Name }
+
 // Outcome is what a lookup came to.
 type Outcome string
 

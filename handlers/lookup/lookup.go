@@ -88,6 +88,10 @@ type Kind struct {
 	// options that only one of them has
 	Sliding, ExpiresAt bool
 	HashWithHTTP       bool
+	// Decoder reads values that are not records, nil where they are; their keys
+	// have KeyTemplate where nothing else is configured.
+	Decoder     cache.Decoder
+	KeyTemplate string
 	// revocable takes no copy of a record that may be out of date
 	Revocable    bool
 	StaleIfError time.Duration
@@ -129,6 +133,7 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 		Strict:        kind.Revocable,
 		StaleIfError:  kind.StaleIfError,
 		Source:        l.source,
+		Decoder:       kind.Decoder,
 		LookupTimeout: l.policy.LookupTimeout,
 		MaxValueSize:  l.policy.MaxValueSize,
 	}
@@ -176,10 +181,7 @@ func (l *Lookup) provisionSource(ctx caddy.Context) error {
 }
 
 func (l *Lookup) provisionKey(family cache.Family, kind Kind) error {
-	template := l.Key
-	if template == "" {
-		template = family.KeyTemplate
-	}
+	template := cmp.Or(l.Key, kind.KeyTemplate, family.KeyTemplate)
 	if resolved, fixed := atProvision(template); fixed {
 		template = resolved
 	} else {
@@ -274,6 +276,15 @@ func (l *Lookup) Records() *cache.Lookup { return l.records }
 
 // Source is where records come from; nil where the application writes them.
 func (l *Lookup) Source() cache.Source { return l.source }
+
+// Decoding says how values are decoded, "" where they are records. Two lookups
+// with one key must say the same.
+func (l *Lookup) Decoding() string {
+	if l.kind.Decoder == nil {
+		return ""
+	}
+	return l.kind.Decoder.ID()
+}
 
 // KeyVaries reports whether the key has placeholders other than {id}.
 func (l *Lookup) KeyVaries() bool { return l.keyVaries }

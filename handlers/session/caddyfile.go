@@ -26,7 +26,8 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 
 // UnmarshalCaddyfile reads the handler from Caddyfile tokens:
 //
-//	session_lookup [<matcher>] <id> {
+//	session_lookup [<matcher>] [<id>] {
+//		from <store> { … }        # instead of the identity
 //		key <template>
 //		hash_id [on|off]
 //		ttl <duration>
@@ -46,11 +47,14 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func (s *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
+	if len(args) > 1 || len(args) == 1 && args[0] == "" {
 		return d.Errf("session_lookup takes one identity, like {cookie.session}, and has %d: "+
 			"quote one that has spaces", len(args))
 	}
-	s.ID = args[0]
+	if len(args) == 1 {
+		s.ID = args[0]
+	}
+	start := *d // for an error that names the directive's line
 	once := make(directive.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		known, err := s.Lookup.UnmarshalOption(d, once, true)
@@ -61,12 +65,23 @@ func (s *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	switch {
+	case s.ID == "" && s.FromRaw == nil:
+		return start.Err("session_lookup takes an identity, like {cookie.session}, or from <store> in its block")
+	case s.ID != "" && s.FromRaw != nil:
+		return start.Err("session_lookup has an identity and from, which finds the session by its cookie: leave out one")
+	}
 	return nil
 }
 
 // unmarshalOwn reads what only this lookup has.
 func (s *Handler) unmarshalOwn(d *caddyfile.Dispenser, once directive.Once) error {
 	switch d.Val() {
+	case "from":
+		if err := once.Check(d); err != nil {
+			return err
+		}
+		return s.unmarshalFrom(d)
 	case "sliding":
 		if err := once.Check(d); err != nil {
 			return err
@@ -86,7 +101,7 @@ func (s *Handler) unmarshalOwn(d *caddyfile.Dispenser, once directive.Once) erro
 	case "copy_headers":
 		return s.unmarshalCopies(d)
 	}
-	return d.Errf("unknown subdirective '%s': session_lookup takes key, hash_id, ttl, negative_ttl, sliding, "+
+	return d.Errf("unknown subdirective '%s': session_lookup takes from, key, hash_id, ttl, negative_ttl, sliding, "+
 		"source, require, on_missing, on_denied, on_error, copy_headers and name", d.Val())
 }
 

@@ -21,6 +21,7 @@ func FuzzSessionLookupCaddyfile(f *testing.F) {
 		"session_lookup a {\n\tsource http https://a/?{id} {\n\t\theader A {id}\n\t}\n\tsliding\n\tttl 1h\n\thash_id off\n}",
 		"session_lookup a {\n\tkey b {\n\t\tc\n\t}\n}",
 		"session_lookup \"\" {\n}",
+		"session_lookup {\n\tfrom express {\n\t\tcookie a\n\t\tsecret b c\n\t\tkey d:{id}\n\t}\n}",
 		"session_lookup a { }\n}",
 	} {
 		f.Add(seed)
@@ -37,7 +38,7 @@ func FuzzSessionLookupCaddyfile(f *testing.F) {
 			}
 			return
 		}
-		require.NotEmpty(t, s.ID)
+		require.NotEqual(t, s.ID == "", s.FromRaw == nil, "either an identity or a store")
 		_, err = resolveCopies(s.CopyHeaders)
 		require.NoError(t, err, "found too late to name the line")
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 	"github.com/filewallball/caddy-filewallball/handlers/metadata"
+	"github.com/filewallball/caddy-filewallball/handlers/session/stores"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
 )
@@ -15,6 +16,9 @@ import (
 func TestMain(m *testing.M) {
 	lookuptest.Main(m, func() {
 		caddy.RegisterModule(Handler{})
+		for _, store := range stores.All() {
+			caddy.RegisterModule(store)
+		}
 		caddy.RegisterModule(metadata.Handler{})
 		caddy.RegisterModule(httpsource.Source{})
 		caddy.RegisterModule(filesource.Source{})

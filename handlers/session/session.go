@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -34,6 +35,10 @@ const (
 type Handler struct {
 	lookup.Lookup
 
+	// How an application keeps its sessions: the store knows their cookie, key
+	// and format. It takes the place of the identity, and needs Redis.
+	FromRaw json.RawMessage `json:"from,omitempty" caddy:"namespace=filewallball.session_stores inline_key=store"`
+
 	// Using a session extends it to its TTL, which is written at most once per
 	// tenth of the TTL.
 	Sliding bool `json:"sliding,omitempty"`
@@ -48,6 +53,7 @@ type Handler struct {
 	CopyHeaders []HeaderCopy `json:"copy_headers,omitempty"`
 
 	rules *sessionRules
+	from  *from // nil where sessions are records
 }
 
 // CaddyModule returns the Caddy module information.
@@ -71,7 +77,10 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 	}
 	s.SetIdentity(template.New(s.ID))
 	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
-	return s.ProvisionLookup(ctx, lookup.Kind{
+	if err := s.provisionFrom(ctx); err != nil {
+		return err
+	}
+	kind := lookup.Kind{
 		Directive:    sessionDirective,
 		RecordName:   "session",
 		Prefix:       lookup.SessionPrefix,
@@ -83,13 +92,17 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 		OnMissing:    lookup.Reaction{Status: http.StatusUnauthorized},
 		OnDenied:     lookup.Reaction{Status: http.StatusForbidden},
 		OnError:      lookup.Reaction{Status: http.StatusServiceUnavailable},
-	})
+	}
+	if s.from != nil {
+		kind.Decoder, kind.KeyTemplate = s.from, s.from.store.KeyTemplate()
+	}
+	return s.ProvisionLookup(ctx, kind)
 }
 
 // Validate checks what Provision only reads.
 func (s *Handler) Validate() error {
-	if s.ID == "" {
-		return errors.New("there is no identity: want one like {http.request.cookie.session}")
+	if s.ID == "" && s.from == nil {
+		return errors.New("there is no identity: want one like {http.request.cookie.session}, or from <store>")
 	}
 	if _, ok := s.Source().(lookup.Locator); ok {
 		return errors.New("source " + s.Source().Name() + " finds files and no sessions: want http or none")
@@ -111,23 +124,18 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	f := lookup.FindingsOf(repl)
 	// the identity may be in a header that the session replaces, so it is
 	// read before the client's headers go
-	id := s.ExpandIdentity(r, repl, "")
-	req, err := s.Request(r, repl, id)
-	if len(s.CopyHeaders) > 0 {
-		deleteCopies(r.Header, s.CopyHeaders)
-	}
+	id, result, err := s.find(r, repl)
 	switch {
-	case id == "":
-		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
-		return s.OnMissing.Serve(w, r, repl, next, errNoIdentity)
 	case err != nil:
 		// a malformed identity is not even published: it could break a log or
 		// a header that it is put into
 		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
 		return caddyhttp.Error(http.StatusBadRequest, err)
+	case id == "":
+		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
+		return s.OnMissing.Serve(w, r, repl, next, errNoIdentity)
 	}
 
-	result := s.Records().Find(r.Context(), req)
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(lookup.StatusClientClosed, context.Canceled)
 	}
@@ -158,6 +166,29 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	// an outcome that nobody here knows is no session either
 	return s.OnError.Serve(w, r, repl, next, errSessionUnknown)
+}
+
+// find looks up the session that a request means, and deletes the headers that
+// are to be the session's. Without an identity, id is empty; a malformed one
+// is an error.
+func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result cache.Result, err error) {
+	var ids []string
+	var req cache.Request
+	if s.from != nil {
+		ids = s.from.identities(r)
+	} else if id = s.ExpandIdentity(r, repl, ""); id != "" {
+		req, err = s.Request(r, repl, id)
+	}
+	if len(s.CopyHeaders) > 0 {
+		deleteCopies(r.Header, s.CopyHeaders)
+	}
+	switch {
+	case s.from != nil:
+		return s.findFrom(r, repl, ids)
+	case id == "" || err != nil:
+		return id, cache.Result{}, err
+	}
+	return id, s.Records().Find(r.Context(), req), nil
 }
 
 // admit tells the handlers that follow, and the access log, whose session it

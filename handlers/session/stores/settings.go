@@ -95,6 +95,9 @@ func (s *Settings) Provision(defaults Defaults) error {
 // KeyTemplate is the template of the keys.
 func (s *Settings) KeyTemplate() string { return s.key }
 
+// HasKey reports whether a key is configured.
+func (s *Settings) HasKey() bool { return s.Key != "" }
+
 // CookieName is the name of the session cookie.
 func (s *Settings) CookieName() string { return s.cookie }
 

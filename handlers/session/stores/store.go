@@ -20,6 +20,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
@@ -59,4 +61,11 @@ type Session struct {
 type Variant interface {
 	// Variant is equal for stores that decode alike.
 	Variant() string
+}
+
+// All are the modules of this package.
+func All() []caddy.Module {
+	return []caddy.Module{
+		BetterAuth{}, Django{}, Express{}, Fastify{}, Flask{}, Koa{}, Laravel{}, PHP{}, Rack{}, Spring{},
+	}
 }

@@ -1,0 +1,132 @@
+// Sessions that an application keeps in a way of its own: from <store>.
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/session/stores"
+)
+
+// from is how an application keeps its sessions.
+type from struct {
+	store stores.Store
+	id    string // of its decoding
+	log   undecodableLog
+}
+
+// unmarshalFrom reads
+//
+//	from <store> {
+//		cookie <name>
+//		secret <secret...>
+//		key <template>
+//		…
+//	}
+func (s *Handler) unmarshalFrom(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("from takes a store, like: from express { … }")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, stores.Namespace+"."+name)
+	if err != nil {
+		return err
+	}
+	if _, ok := module.(stores.Store); !ok {
+		return d.Errf("module %s is not a store of sessions", name)
+	}
+	s.FromRaw = caddyconfig.JSONModuleObject(module, "store", name, nil)
+	return nil
+}
+
+// provisionFrom readies the store, if there is one, and checks what may not
+// stand beside it.
+func (s *Handler) provisionFrom(ctx caddy.Context) error {
+	if len(s.FromRaw) == 0 {
+		return nil
+	}
+	switch {
+	case s.ID != "":
+		return errors.New("from finds the session by its cookie: leave out the identity")
+	case len(s.SourceRaw) > 0:
+		return errors.New("from and source exclude each other: what the application keeps by itself, nobody else can answer")
+	case s.HashID != nil && *s.HashID:
+		return errors.New("from and hash_id exclude each other: the application's keys are not hashed")
+	}
+	app, err := lookup.AppOf(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := app.Cache().Store().(cache.RawReader); !ok {
+		return fmt.Errorf("from reads sessions that an application keeps in Redis, and the store here is %s: "+
+			"put redis <address> into the global option filewallball", app.Cache().Store().Name())
+	}
+	module, err := ctx.LoadModule(s, "FromRaw")
+	if err != nil {
+		return fmt.Errorf("from: %v", err)
+	}
+	store, ok := module.(stores.Store)
+	if !ok {
+		return fmt.Errorf("from: module %T is not a store of sessions", module)
+	}
+	if k, ok := store.(interface{ HasKey() bool }); ok && k.HasKey() && s.Key != "" {
+		return errors.New("key is given twice: in the block of from, and beside it")
+	}
+	s.from = &from{store: store, id: string(module.(caddy.Module).CaddyModule().ID)}
+	if v, ok := store.(stores.Variant); ok {
+		s.from.id += " " + v.Variant()
+	}
+	s.from.log.logger = ctx.Logger()
+	return nil
+}
+
+// ID says how values are decoded.
+func (f *from) ID() string { return f.id }
+
+// Decode makes a record of a session.
+func (f *from) Decode(raw cache.Raw) (string, time.Time, error) {
+	session, err := f.store.Decode(raw)
+	return session.JSON, session.Expires, err
+}
+
+// findFrom looks the sessions up that a request may mean, until there is one.
+// It is "" and no result where the request means none.
+func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) (id string, result cache.Result, err error) {
+	for _, id = range ids {
+		req, err := s.Request(r, repl, id)
+		if err != nil {
+			return "", cache.Result{}, err
+		}
+		if result = s.Records().Find(r.Context(), req); result.Outcome != cache.OutcomeAbsent {
+			break
+		}
+	}
+	if errors.Is(result.Err, cache.ErrInvalidRecord) {
+		s.from.log.report(s.Records().Name(), s.from.id, result.Err, time.Now())
+	}
+	return id, result, nil
+}
+
+// identities are those that a request may mean and that can be looked up.
+func (f *from) identities(r *http.Request) []string {
+	ids := f.store.Identities(r)
+	kept := ids[:0]
+	for _, id := range ids {
+		if id != "" && cache.CheckIdentity(id) == nil && len(kept) < stores.MaxCookies {
+			kept = append(kept, id)
+		}
+	}
+	return kept
+}
+
+// Interface guard
+var _ cache.Decoder = (*from)(nil)
