@@ -5,9 +5,20 @@ import (
 	"time"
 )
 
-// budget is the time that one lookup may still wait for the store, over all
-// its round trips.
-type budget struct{ left time.Duration }
+// budget is the time that one lookup may still wait for the store before its
+// source is asked, over all its round trips, and the time by which it must be
+// over.
+type budget struct {
+	left     time.Duration
+	deadline time.Time
+}
+
+func (l *Lookup) newBudget() *budget {
+	return &budget{left: l.options.LookupTimeout, deadline: time.Now().Add(l.longest())}
+}
+
+// longest is the longest that a lookup may take.
+func (l *Lookup) longest() time.Duration { return l.options.LoadTimeout + l.options.LookupTimeout }
 
 // spend runs one round trip within the budget. The end of ctx's request does
 // not cut it short: a connection that is given up in mid-answer is lost.
@@ -22,3 +33,28 @@ func (b *budget) spend(ctx context.Context, trip func(context.Context) error) er
 	b.left -= time.Since(started)
 	return err
 }
+
+// trip is spend for the round trips of loads, which take turns with those of
+// other lookups. Waiting for a turn is not the store's fault, and ends with ctx.
+func (l *Lookup) trip(ctx context.Context, b *budget, trip func(context.Context) error) error {
+	if b.left <= 0 {
+		return ErrUnavailable
+	}
+	if err := l.trips.enter(ctx); err != nil {
+		return err
+	}
+	defer l.trips.leave()
+	return b.spend(ctx, trip)
+}
+
+// finish is trip for what ends a load. It has a time of its own, whatever the
+// load has spent, and is done although nobody waits any more.
+func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) error {
+	b := &budget{left: max(l.options.LookupTimeout, minFinishTimeout)}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.left)
+	defer cancel()
+	return l.trip(ctx, b, trip)
+}
+
+// minFinishTimeout is enough for a node that is far away from its store.
+const minFinishTimeout = 2 * time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync/atomic"
 	"time"
 
@@ -22,13 +23,23 @@ type Cache struct {
 	touches flights
 	// refreshes are loads that nobody waits for
 	refreshes flights
+	pauses    pauses
+	waits     waits
+	giveBacks *giveBacks
+	// trips bounds the round trips of loads, so that those of others always
+	// find a connection; nil where round trips need none.
+	trips *limiter
 }
 
 // New returns a cache over a store, which it owns from then on, counting into
 // stats, which it does not own.
 func New(store Store, stats *Stats) *Cache {
-	c := &Cache{store: store, stats: stats, pending: NewPending(nil)}
+	c := &Cache{store: store, stats: stats, pending: NewPending(nil), pauses: pauses{seed: maphash.MakeSeed()}}
 	c.peeker, _ = store.(Peeker)
+	c.giveBacks = newGiveBacks(store, &c.waits)
+	if pool := store.Pool(); pool != nil {
+		c.trips = newLimiter(max(1, pool.Size/2))
+	}
 	c.pending.attach(c)
 	return c
 }
@@ -39,6 +50,7 @@ func (c *Cache) Close() error {
 	c.loads.close()
 	c.touches.close()
 	c.refreshes.close()
+	c.giveBacks.close()
 	return c.store.Close()
 }
 
@@ -56,6 +68,8 @@ type Lookup struct {
 	// raw is the store, where values are decoded, and decoderID says how.
 	raw       RawReader
 	decoderID string
+	// slots are those of loads, trips those of their round trips.
+	slots, trips *queue
 	// refreshBelow is the TTL below which a record is asked for anew.
 	refreshBelow atomic.Int64
 }
@@ -75,6 +89,10 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.valid, _ = options.Source.(Revalidator)
 		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.refreshBelow.Store(int64(options.TTL / refreshPart))
+		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
+		if c.trips != nil {
+			l.trips = &queue{limiter: c.trips}
+		}
 	}
 	c.pending.know(options.KeyPrefix)
 	c.watchPrefix(options.KeyPrefix)
@@ -118,8 +136,10 @@ type Result struct {
 	Response any
 	// Err says why the outcome is an error.
 	Err error
-	// overtaken tells that the key was changed while its source was asked.
+	// overtaken reports that the key was changed while its source was asked.
 	overtaken bool
+	// tooLate reports that the load was ended by the deadline of its lookup.
+	tooLate bool
 }
 
 // OK tells whether there is a record with fields.
@@ -158,7 +178,7 @@ func (l *Lookup) find(ctx context.Context, req Request) Result {
 
 // get is lookup for what this process does not have.
 func (l *Lookup) get(ctx context.Context, req Request) Result {
-	b := &budget{left: l.options.LookupTimeout}
+	b := l.newBudget()
 	var entry Entry
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
@@ -170,7 +190,7 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 		ticket.Keep(near.Copy[*Record]{}, time.Now()) // an older record is no answer either
 		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
-		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, err))
+		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, b, err))
 	}
 	now := time.Now()
 	ticket.Keep(copyOf(entry), now)
@@ -196,11 +216,12 @@ func (l *Lookup) orStale(ctx context.Context, req Request, r Result) Result {
 
 // getWithoutStore is get where the store does not answer, so that nothing can
 // be filled.
-func (l *Lookup) getWithoutStore(ctx context.Context, req Request, err error) Result {
+func (l *Lookup) getWithoutStore(ctx context.Context, req Request, b *budget, err error) Result {
 	if l.options.Source == nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
-	return l.miss(ctx, req, nil, &budget{})
+	b.left = 0
+	return l.miss(ctx, req, nil, b)
 }
 
 // hit makes a result of a cached entry, if it still holds.
@@ -220,7 +241,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 		if l.options.Sliding {
 			l.slide(ctx, req.Key, record, r.TTL, now)
 		} else if l.refreshable(r.TTL) {
-			l.refresh(ctx, req, record)
+			l.refresh(ctx, req, record, now)
 		}
 	}
 	return r, true
@@ -259,9 +280,8 @@ func (l *Lookup) slide(ctx context.Context, key string, record *Record, left tim
 		return
 	}
 	detached := context.WithoutCancel(ctx) // a closure over ctx would put it on the heap at every hit
-	l.cache.touches.start(key, nil, func() Result {
-		b := &budget{left: l.options.LookupTimeout}
-		return Result{Err: b.spend(detached, func(ctx context.Context) error {
+	l.cache.touches.start(detached, key, nil, func(ctx context.Context, _ *flight) Result {
+		return Result{Err: l.newBudget().spend(ctx, func(ctx context.Context) error {
 			_, err := l.cache.store.Touch(ctx, key, record, full)
 			return err
 		})}

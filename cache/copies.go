@@ -20,6 +20,13 @@ type Watched interface {
 	Watch(prefix string, sink near.Sink)
 }
 
+// EndWatched is a [Watched] store that also tells of loads that end without
+// filling their key.
+type EndWatched interface {
+	// EndedKey is the key that the sink hears of when a load of a key ends so.
+	EndedKey(key string) string
+}
+
 // EnableNear makes the cache keep copies of records in this process, where the
 // store tells of writes. It must be called before the first route is made.
 func (c *Cache) EnableNear(options near.Options) {
@@ -38,8 +45,16 @@ func (c *Cache) Near() near.Stats {
 
 func (c *Cache) watchPrefix(prefix string) {
 	if c.near != nil {
-		c.store.(Watched).Watch(prefix, c.near)
+		c.store.(Watched).Watch(prefix, wakingSink{c.near, &c.waits})
 	}
+}
+
+// listen is told when another load of a key ends, by filling it or otherwise.
+func (c *Cache) listen(key string) (woken <-chan struct{}, stop func()) {
+	if watched, ok := c.store.(EndWatched); ok {
+		return c.waits.listen(key, watched.EndedKey(key))
+	}
+	return c.waits.listen(key)
 }
 
 // ticket is drawn before the store is asked for what may be copied.
@@ -65,6 +80,7 @@ func (c *Cache) changed(keys ...string) {
 	if c.near != nil {
 		c.near.Invalidate(keys...)
 	}
+	c.waits.wake(keys...)
 }
 
 // changedAll is changed for every key.
@@ -73,6 +89,7 @@ func (c *Cache) changedAll() {
 	if c.near != nil {
 		c.near.Flush()
 	}
+	c.waits.wakeEverybody()
 }
 
 // Staler is a [Store] that still has records for a while after they expired.
@@ -114,12 +131,12 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 // correctStale makes what is kept for stale use agree with an answer of the
 // source that is not in the store: so who was refused is not let in afterwards
 // by an older record. The ticket is from before the source was asked.
-func (l *Lookup) correctStale(key string, ticket near.Ticket[*Record], loaded Loaded, overtaken bool) {
+func (l *Lookup) correctStale(key string, ticket near.Ticket[*Record], loaded Loaded) {
 	if staler, ok := l.cache.store.(Staler); ok {
 		staler.DropStale(key)
 	}
 	answered := loaded.Record
-	if answered != nil && (answered.state != Found || loaded.NoStore || overtaken) {
+	if answered != nil && (answered.state != Found || loaded.NoStore) {
 		answered = nil
 	}
 	ticket.Correct(answered, time.Now())

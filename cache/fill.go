@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// fill stores what was loaded, if it may be, and notes in r what came of it.
-func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, b *budget, r *Result) {
+// fill stores what was loaded, if it may be, and notes in r what came of it. It
+// reports whether the lease is used up, or is being given back.
+func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, r *Result) (used bool) {
+	if loaded.Response != nil || loaded.NoStore {
+		return false
+	}
 	ttl := l.options.TTL
 	if loaded.Record.state != Found {
 		ttl = l.options.NegativeTTL
@@ -20,22 +24,26 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 	}
 	ttl = l.capTTL(ttl, loaded.Record, time.Now())
 	if ttl < MinTTL {
-		return
+		return false
 	}
-	err := b.spend(ctx, func(ctx context.Context) (err error) {
+	err := l.finish(ctx, func(ctx context.Context) (err error) {
 		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, l.tags(req, loaded.Record), ttl)
 		return err
 	})
 	switch {
 	case err != nil:
 		r.Stored = false
+		l.cache.giveBacks.add(req.Key, token, l.leaseTTL())
 	case r.Stored:
 		r.TTL = ttl
 		l.filled(loaded.Record, ttl)
 		l.cache.changed(req.Key)
 	default:
 		r.overtaken = true
+		// what the source said is older than what is in the store
+		l.cache.changed(req.Key)
 	}
+	return true
 }
 
 // tags are what a record from the source is filed under.
@@ -52,17 +60,21 @@ var superseded = &Record{text: `{"_source":""}`, origin: originUnknown}
 
 // withdraw drops a record that lookups still use although the source has given
 // another answer since, one that is not stored: so a session that has ended is
-// not used until its TTL is over.
-func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *Record, b *budget) {
-	if token == "" || old == nil || !l.holds(ctx, req, old, time.Now()) {
-		return
+// not used until its TTL is over. It reports whether the lease is used up, or is
+// being given back.
+func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *Record) (used bool) {
+	if old == nil || !l.holds(ctx, req, old, time.Now()) {
+		return false
 	}
-	// where this fails, the next use of the record asks the source once more
-	_ = b.spend(ctx, func(ctx context.Context) error {
+	err := l.finish(ctx, func(ctx context.Context) error {
 		_, err := l.cache.store.Fill(ctx, req.Key, token, old, superseded, nil, MinTTL)
 		return err
 	})
+	if err != nil { // the next use of the record asks the source once more
+		l.cache.giveBacks.add(req.Key, token, l.leaseTTL())
+	}
 	l.cache.changed(req.Key)
+	return true
 }
 
 // capTTL keeps a TTL from reaching beyond the record's own expires_at.

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // flights lets one load per key and source run at a time in this process.
 // Unlike singleflight it knows all loads of a key, whatever their source, so
-// that an invalidation can keep later callers from joining them; and a
-// caller that leaves does not end the load.
+// that an invalidation can keep later callers from joining them; a caller that
+// leaves does not end the load, but the last one does.
 type flights struct {
 	mu     sync.Mutex
 	loads  map[string][]*flight // by key
@@ -19,36 +20,67 @@ type flights struct {
 	closed bool
 }
 
+// flight is one load and those who wait for it.
 type flight struct {
-	source Source
-	done   chan struct{}
+	source  Source
+	cancel  context.CancelFunc
+	waiters int // under the lock of the flights
+	// early is the result of a load that is not over yet; see answerAfter.
+	early    Result
+	answered chan struct{}
+	// result is that of the load, once done is closed.
 	result Result
+	done   chan struct{}
 }
+
+// loading is what a flight does. Its context ends when nobody waits any more.
+type loading func(ctx context.Context, fl *flight) Result
 
 // errNoResult is the result of a load that ended its goroutine.
 var errNoResult = errors.New("loading ended without a result")
 
 // do joins the flight of the key and source, or starts load in a goroutine of
-// its own. joined tells which. It returns early only when ctx ends.
-func (f *flights) do(ctx context.Context, key string, source Source, load func() Result) (result Result, joined bool) {
-	fl, joined := f.board(key, source, load)
+// its own, whose context has the values of ctx but not its end. joined reports
+// which. It returns early only when ctx ends.
+func (f *flights) do(ctx context.Context, key string, source Source, load loading) (result Result, joined bool) {
+	fl, joined := f.board(ctx, key, source, load)
 	if fl == nil {
 		return Result{Outcome: OutcomeError, Err: ErrClosed}, false
+	}
+	defer f.leave(key, fl)
+	answered := fl.answered
+	if joined {
+		// only the whole load shows whether the key was changed meanwhile
+		answered = nil
 	}
 	select {
 	case <-fl.done:
 		return fl.result, joined
+	case <-answered:
+		return fl.early, joined
 	case <-ctx.Done():
-		return Result{Outcome: OutcomeError, Err: ctx.Err()}, joined
+	}
+	select {
+	case <-fl.done:
+		return fl.result, joined
+	default:
+	}
+	select {
+	case <-fl.answered:
+		return fl.early, joined
+	default:
+		return Result{Outcome: OutcomeError, Err: context.Cause(ctx)}, joined
 	}
 }
 
-// start is do for nobody who waits; it does nothing where a flight is under way.
-func (f *flights) start(key string, source Source, load func() Result) {
-	f.board(key, source, load)
+// start is do for nobody who waits; it does nothing where a flight is under
+// way. The load ends by itself.
+func (f *flights) start(ctx context.Context, key string, source Source, load loading) {
+	// its one waiter never leaves
+	f.board(ctx, key, source, load)
 }
 
-func (f *flights) board(key string, source Source, load func() Result) (fl *flight, joined bool) {
+func (f *flights) board(ctx context.Context, key string, source Source, load loading) (fl *flight, joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -56,31 +88,68 @@ func (f *flights) board(key string, source Source, load func() Result) (fl *flig
 	}
 	for _, fl := range f.loads[key] {
 		if fl.source == source {
+			fl.waiters++
 			return fl, true
 		}
 	}
-	fl = &flight{source: source, done: make(chan struct{}), result: Result{Outcome: OutcomeError, Err: errNoResult}}
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	fl = &flight{
+		source: source, cancel: cancel, waiters: 1, answered: make(chan struct{}), done: make(chan struct{}),
+		result: Result{Outcome: OutcomeError, Err: errNoResult},
+	}
 	if f.loads == nil {
 		f.loads = make(map[string][]*flight)
 	}
 	f.loads[key] = append(f.loads[key], fl)
 	f.group.Go(func() {
 		defer close(fl.done)
+		defer cancel()
 		defer f.land(key, fl)
 		defer func() {
 			if p := recover(); p != nil {
 				fl.result = Result{Outcome: OutcomeError, Err: fmt.Errorf("loading panicked: %v\n%s", p, debug.Stack())}
 			}
 		}()
-		fl.result = load()
+		fl.result = load(detached, fl)
 	})
 	return fl, false
 }
 
-// land takes a flight off the board, if forget has not.
+// answerAfter gives a result that is not final to those who began the load,
+// once they have waited for the rest of it for so long. It returns what must be
+// called when the load is over.
+func (fl *flight) answerAfter(wait time.Duration, result Result) (stop func()) {
+	answer := sync.OnceFunc(func() {
+		fl.early = result
+		close(fl.answered)
+	})
+	if wait <= 0 {
+		answer()
+		return func() {}
+	}
+	timer := time.AfterFunc(wait, answer)
+	return func() { timer.Stop() }
+}
+
+// leave takes a waiter off a flight. The last one ends it.
+func (f *flights) leave(key string, fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl.waiters--; fl.waiters == 0 {
+		f.remove(key, fl) // nobody may join a load that is being ended
+		fl.cancel()
+	}
+}
+
+// land takes a flight off the board, if nothing else has.
 func (f *flights) land(key string, fl *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.remove(key, fl)
+}
+
+// remove is land with f.mu held.
+func (f *flights) remove(key string, fl *flight) {
 	rest := f.loads[key]
 	for i := range rest {
 		if rest[i] == fl {

@@ -16,23 +16,28 @@ type fakeSource struct{ Source }
 
 var errExpected = errors.New("expected")
 
-// blocked returns a load that waits for the returned function to be called.
-func blocked(result Result) (load func() Result, finish func()) {
-	done := make(chan struct{})
-	return func() Result { <-done; return result }, sync.OnceFunc(func() { close(done) })
+// loads is a load that needs neither its context nor its flight.
+func loads(load func() Result) loading {
+	return func(context.Context, *flight) Result { return load() }
 }
 
-func noLoad(t *testing.T) func() Result {
-	return func() Result {
+// blocked returns a load that waits for the returned function to be called.
+func blocked(result Result) (load loading, finish func()) {
+	done := make(chan struct{})
+	return loads(func() Result { <-done; return result }), sync.OnceFunc(func() { close(done) })
+}
+
+func noLoad(t *testing.T) loading {
+	return loads(func() Result {
 		t.Error("a second load began")
 		return Result{}
-	}
+	})
 }
 
 // board is do without waiting.
-func board(t *testing.T, f *flights, key string, source Source, load func() Result) (*flight, bool) {
+func board(t *testing.T, f *flights, key string, source Source, load loading) (*flight, bool) {
 	t.Helper()
-	fl, joined := f.board(key, source, load)
+	fl, joined := f.board(t.Context(), key, source, load)
 	require.NotNil(t, fl)
 	return fl, joined
 }
@@ -61,7 +66,7 @@ func TestFlightsOfOneKeyAreJoined(t *testing.T) {
 		key    string
 		source Source
 	}{{"b", source}, {"a", &fakeSource{Source: source}}, {"a", nil}} {
-		r, joined := f.do(t.Context(), test.key, test.source, func() Result { return Result{Outcome: OutcomeHit} })
+		r, joined := f.do(t.Context(), test.key, test.source, loads(func() Result { return Result{Outcome: OutcomeHit} }))
 		require.False(t, joined, "another key or source is another flight")
 		require.Equal(t, OutcomeHit, r.Outcome)
 	}
@@ -101,24 +106,103 @@ func TestAForgottenFlightIsNotJoined(t *testing.T) {
 	}
 }
 
-func TestALeavingCallerDoesNotEndTheFlight(t *testing.T) {
+func TestAFlightEndsWithItsLastCaller(t *testing.T) {
 	t.Parallel()
 	var f flights
 	t.Cleanup(f.close)
-	load, finish := blocked(Result{Outcome: OutcomeMiss})
-	defer finish()
-	ctx, leave := context.WithCancel(t.Context())
-	leave()
-	r, joined := f.do(ctx, "a", nil, load)
+	began, ended := make(chan struct{}), make(chan struct{})
+	load := func(ctx context.Context, _ *flight) Result {
+		close(began)
+		<-ctx.Done()
+		close(ended)
+		return Result{Outcome: OutcomeMiss}
+	}
+	callers := make([]func(), 3)
+	results := make(chan Result)
+	for i := range callers {
+		ctx, leave := context.WithCancel(t.Context())
+		callers[i] = leave
+		go func() {
+			r, _ := f.do(ctx, "a", nil, load)
+			results <- r
+		}()
+	}
+	<-began
+	require.Eventually(t, func() bool { return f.waiters("a") == len(callers) }, 10*time.Second, time.Millisecond)
+	for i, leave := range callers {
+		select {
+		case <-ended:
+			require.Fail(t, "the load ended before its last caller left")
+		default:
+		}
+		leave()
+		r := <-results
+		require.Equal(t, OutcomeError, r.Outcome)
+		require.ErrorIs(t, r.Err, context.Canceled)
+		require.Equal(t, len(callers)-1-i, f.waiters("a"))
+	}
+	// a load that is being ended is not joined
+	r, joined := f.do(t.Context(), "a", nil, loads(func() Result { return Result{Outcome: OutcomeHit} }))
 	require.False(t, joined)
-	require.ErrorIs(t, r.Err, context.Canceled)
-	require.Equal(t, OutcomeError, r.Outcome)
+	require.Equal(t, OutcomeHit, r.Outcome)
+	<-ended
+}
 
-	fl, joined := board(t, &f, "a", nil, noLoad(t))
-	require.True(t, joined)
-	finish()
-	<-fl.done
-	require.Equal(t, OutcomeMiss, fl.result.Outcome)
+// waiters is how many wait for the flight of a key.
+func (f *flights) waiters(key string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fl := range f.loads[key] {
+		return fl.waiters
+	}
+	return 0
+}
+
+func TestAnEarlyAnswerIsForThoseWhoBeganTheLoad(t *testing.T) {
+	t.Parallel()
+	var f flights
+	t.Cleanup(f.close)
+	finish := make(chan struct{})
+	load := func(_ context.Context, fl *flight) Result {
+		defer fl.answerAfter(time.Millisecond, Result{Outcome: OutcomeMiss})()
+		<-finish
+		return Result{Outcome: OutcomeMiss, Stored: true}
+	}
+	fl, _ := board(t, &f, "a", nil, load) // so that nothing ends it
+	early := make(chan Result)
+	joined := make(chan Result)
+	go func() {
+		r, _ := f.do(t.Context(), "b", nil, load)
+		early <- r
+	}()
+	go func() {
+		r, _ := f.do(t.Context(), "a", nil, noLoad(t))
+		joined <- r
+	}()
+	require.Equal(t, Result{Outcome: OutcomeMiss}, <-early)
+	<-fl.answered
+	leaving, leave := context.WithCancel(t.Context())
+	leave()
+	r, _ := f.do(leaving, "a", nil, noLoad(t))
+	require.Equal(t, Result{Outcome: OutcomeMiss}, r, "better than an error")
+	close(finish)
+	require.Equal(t, Result{Outcome: OutcomeMiss, Stored: true}, <-joined)
+}
+
+func TestAFlightThatNobodyWaitsForEndsByItself(t *testing.T) {
+	t.Parallel()
+	var f flights
+	began, end := make(chan context.Context), make(chan struct{})
+	ctx, leave := context.WithCancel(t.Context())
+	f.start(ctx, "a", nil, func(ctx context.Context, _ *flight) Result {
+		began <- ctx
+		<-end
+		return Result{}
+	})
+	leave()
+	require.NoError(t, (<-began).Err())
+	close(end)
+	f.close()
 }
 
 func TestALoadThatBreaksIsAnError(t *testing.T) {
@@ -130,10 +214,10 @@ func TestALoadThatBreaksIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var f flights
-			r, _ := f.do(t.Context(), "a", nil, load)
+			r, _ := f.do(t.Context(), "a", nil, loads(load))
 			require.Equal(t, OutcomeError, r.Outcome)
 			require.Error(t, r.Err)
-			r, joined := f.do(t.Context(), "a", nil, func() Result { return Result{Outcome: OutcomeHit} })
+			r, joined := f.do(t.Context(), "a", nil, loads(func() Result { return Result{Outcome: OutcomeHit} }))
 			require.False(t, joined)
 			require.Equal(t, OutcomeHit, r.Outcome)
 			f.close()
@@ -145,7 +229,7 @@ func TestClosingWaitsForFlightsAndRefusesNewOnes(t *testing.T) {
 	t.Parallel()
 	var f flights
 	load, finish := blocked(Result{})
-	f.start("a", nil, load)
+	f.start(t.Context(), "a", nil, load)
 	closed := make(chan struct{})
 	go func() {
 		f.close()
@@ -163,7 +247,7 @@ func TestClosingWaitsForFlightsAndRefusesNewOnes(t *testing.T) {
 	}
 	r, _ := f.do(t.Context(), "b", nil, noLoad(t))
 	require.ErrorIs(t, r.Err, ErrClosed)
-	f.start("b", nil, noLoad(t))
+	f.start(t.Context(), "b", nil, noLoad(t))
 	finish()
 	<-closed
 }

@@ -10,6 +10,12 @@ import (
 	"time"
 )
 
+// ErrOverloaded says that too many loads of a lookup wait for the source.
+var ErrOverloaded = errors.New("too many loads are waiting for the source")
+
+// errTooLate says that a lookup has taken as long as it may.
+var errTooLate = fmt.Errorf("lookup took too long: %w", context.DeadlineExceeded)
+
 // miss asks the source, one load per key at a time. old is what the store has
 // and this lookup does not use.
 func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
@@ -17,11 +23,13 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 	if source == nil {
 		return Result{Outcome: OutcomeAbsent}
 	}
-	detached := context.WithoutCancel(ctx)
-	load := func() Result { return l.load(detached, req, old, b) }
+	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
+	defer cancel()
+	load := func(ctx context.Context, fl *flight) Result { return l.load(ctx, req, old, b, fl) }
 	r, joined := l.cache.loads.do(ctx, req.Key, source, load)
-	if joined && r.overtaken {
-		// the change may have come before this lookup, from another node
+	if joined && (r.overtaken || r.tooLate) && ctx.Err() == nil {
+		// the change may have come before this lookup, from another node; or
+		// the load began long before it
 		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
 	}
 	if joined {
@@ -31,89 +39,95 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 }
 
 // load fills a key from the source, under the key's lease. Without the lease
-// (the store is out of reach, or somebody else loads for too long) it asks for
-// itself and fills nothing.
-func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget) Result {
-	token, filled, old := l.lease(ctx, req.Key, old, b)
-	if r, ok := l.hit(ctx, req, filled, l.cache.store.Name(), time.Now()); ok {
+// (the store is unreachable, another load takes too long, or its answer is not
+// to be stored) it asks for itself and fills nothing.
+func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget, fl *flight) Result {
+	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
+	defer cancel()
+	slot := &slot{queue: l.slots}
+	defer slot.give()
+	if err := slot.take(ctx); err != nil {
+		return notStarted(ctx, err)
+	}
+	c := l.claim(ctx, req.Key, old, b, slot)
+	if r, ok := l.hit(ctx, req, c.now, l.cache.store.Name(), time.Now()); ok {
 		return r
 	}
-	return l.loadUnder(ctx, req, token, old, b)
+	if c.ended != nil && c.ended.Failure != "" {
+		return Result{Outcome: OutcomeError, Err: &SourceError{errors.New(c.ended.Failure)}}
+	}
+	if err := slot.take(ctx); err != nil {
+		l.end(ctx, req.Key, c.token, nil)
+		return notStarted(ctx, err)
+	}
+	return l.loadUnder(ctx, req, c.token, c.old, b, fl)
 }
+
+// notStarted is the result of a load that did not come to ask its source.
+func notStarted(ctx context.Context, err error) Result {
+	if errors.Is(err, errQueueFull) {
+		return Result{Outcome: OutcomeError, Err: ErrOverloaded}
+	}
+	return Result{Outcome: OutcomeError, Err: fmt.Errorf("waiting for other loads: %w", err), tooLate: tooLate(ctx)}
+}
+
+// tooLate reports whether a load was ended by its deadline.
+func tooLate(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
 // loadUnder asks the source, and fills the key under the lease of the token,
 // which is "" without one.
-func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget) (r Result) {
-	defer func() {
-		if !r.Stored { // also where the source panics
-			l.release(ctx, req.Key, token, b)
-		}
-	}()
+func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget, fl *flight) (r Result) {
+	ended := &Ended{Failure: "the load broke off"} // as where the source panics
+	defer func() { l.end(ctx, req.Key, token, ended) }()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	loaded, err := l.ask(ctx, req, old)
-	if err != nil {
-		return Result{Outcome: OutcomeError, Err: err}
+	switch {
+	case err != nil:
+		r, ended = Result{Outcome: OutcomeError, Err: err, tooLate: tooLate(ctx)}, failureOf(ctx, err)
+	default:
+		l.correctStale(req.Key, ticket, loaded)
+		r, ended = l.resultOf(loaded), new(Ended)
 	}
-	defer func() {
-		if !r.Stored {
-			l.withdraw(ctx, req, token, old, b)
-			l.correctStale(req.Key, ticket, loaded, r.overtaken)
-		}
-	}()
+	defer fl.answerAfter(b.left, r)()
+	used := false
+	if err == nil && token != "" {
+		used = l.fill(ctx, req, token, old, loaded, &r) || l.withdraw(ctx, req, token, old)
+	}
+	if used {
+		token = ""
+	}
+	return r
+}
+
+// resultOf is the result of what the source answered.
+func (l *Lookup) resultOf(loaded Loaded) Result {
 	if loaded.Response != nil {
 		return Result{Outcome: OutcomeAbsent, Response: loaded.Response}
 	}
-	r = Result{Record: loaded.Record, Outcome: OutcomeMiss}
+	r := Result{Record: loaded.Record, Outcome: OutcomeMiss}
 	switch {
 	case loaded.Record.state == Absent, l.expired(loaded.Record, time.Now()):
 		r.Outcome = OutcomeAbsent
 	case loaded.Record.state == Denied:
 		r.Outcome = OutcomeDenied
 	}
-	if token != "" && !loaded.NoStore {
-		l.fill(ctx, req, token, old, loaded, b, &r)
-	}
 	return r
 }
 
-const (
-	// how often those who wait for a lease look again
-	leasePollMin = 5 * time.Millisecond
-	leasePollMax = 100 * time.Millisecond
-)
-
-// lease waits until it has the key's lease, or somebody else has filled the
-// key, or it has waited for as long as a load may take. It also answers what
-// the store had when the lease was taken, which a fill may replace: old, or a
-// record that has come since and that this lookup does not use.
-func (l *Lookup) lease(ctx context.Context, key string, old *Record, b *budget) (token string, now Entry, had *Record) {
-	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
-	defer cancel()
-	for poll := leasePollMin; ; poll = min(leasePollMax, poll*3/2) {
-		err := b.spend(ctx, func(ctx context.Context) (err error) {
-			token, now, err = l.cache.store.Acquire(ctx, key, old, l.options.LoadTimeout, l.options.Tags != nil)
-			return err
-		})
-		if now.Old != nil {
-			old = now.Old
-		}
-		switch {
-		case err != nil:
-			return "", Entry{}, old
-		case now.Record != nil && !l.usable(now.Record) && ctx.Err() == nil:
-			old = now.Record
-			continue
-		case token != "" || now.Record != nil:
-			return token, now, old
-		}
-		select {
-		case <-ctx.Done():
-			return "", Entry{}, old
-		case <-time.After(poll):
-		}
+// failureOf is what those who wait for a load learn of its failure: nothing
+// where it was ended here, so that one of them loads.
+func failureOf(ctx context.Context, err error) *Ended {
+	if ctx.Err() != nil {
+		return nil
 	}
+	var failed *SourceError
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	return &Ended{Failure: err.Error()}
 }
 
+// ask asks the source, for LoadTimeout at most.
 func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
@@ -139,15 +153,4 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 		return Loaded{}, &SourceError{err}
 	}
 	return loaded, nil
-}
-
-// release lets others load at once instead of when the lease expires.
-func (l *Lookup) release(ctx context.Context, key, token string, b *budget) {
-	if token == "" {
-		return
-	}
-	// a failure costs the others a wait, and nobody can do anything about it
-	_ = b.spend(ctx, func(ctx context.Context) error {
-		return l.cache.store.Release(ctx, key, token)
-	})
 }

@@ -87,7 +87,7 @@ func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
 	route := newRoute(t, c, cache.LookupOptions{Source: src})
 	results := make(chan cache.Result)
 	go func() { results <- route.Find(t.Context(), reqA) }()
-	require.Eventually(t, func() bool { return store.called("acquire") > 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return store.called("reacquire") > 3 }, 10*time.Second, time.Millisecond)
 	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), nil, time.Hour)
 	require.NoError(t, err)
 	require.True(t, filled)
@@ -189,17 +189,19 @@ func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
 	}
 }
 
-func TestALeavingClientDoesNotEndTheLoad(t *testing.T) {
+func TestALeavingClientDoesNotEndTheLoadOfOthers(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		type valueKey struct{}
 		src := newGate()
 		route := newRoute(t, c, cache.LookupOptions{Source: src})
 		ctx, leave := context.WithCancel(context.WithValue(t.Context(), valueKey{}, "value"))
-		result := make(chan cache.Result)
-		go func() { result <- route.Find(ctx, reqA) }()
+		left, stayed := make(chan cache.Result), make(chan cache.Result)
+		go func() { left <- route.Find(ctx, reqA) }()
 		loadCtx := <-src.entered
+		go func() { stayed <- route.Find(t.Context(), reqA) }()
+		joined(t, c, 2)
 		leave()
-		r := <-result
+		r := <-left
 		require.Equal(t, cache.OutcomeError, r.Outcome)
 		require.ErrorIs(t, r.Err, context.Canceled)
 
@@ -208,6 +210,33 @@ func TestALeavingClientDoesNotEndTheLoad(t *testing.T) {
 		_, bounded := loadCtx.Deadline()
 		require.True(t, bounded)
 		src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
-		require.Eventually(t, func() bool { return get(t, c, reqA.Key).Record != nil }, 10*time.Second, time.Millisecond)
+		require.True(t, (<-stayed).Stored)
+	})
+}
+
+// joined waits until so many wait for the load of reqA.
+func joined(t *testing.T, c *cache.Cache, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return c.Waiters(reqA.Key) == n }, 10*time.Second, time.Millisecond)
+}
+
+func TestALoadEndsWithItsLastWaiter(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		src := newGate()
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		ctx, leave := context.WithCancel(t.Context())
+		results := make(chan cache.Result)
+		for range 3 {
+			go func() { results <- route.Find(ctx, reqA) }()
+		}
+		loadCtx := <-src.entered
+		joined(t, c, 3)
+		leave()
+		for range 3 {
+			require.ErrorIs(t, (<-results).Err, context.Canceled)
+		}
+		<-loadCtx.Done()
+		requireNothingStored(t, c, reqA.Key) // and the lease is free at once
+		require.EqualValues(t, 1, src.loads.Load())
 	})
 }

@@ -11,6 +11,14 @@ const (
 	DefaultLookupTimeout = 500 * time.Millisecond
 	DefaultNegativeTTL   = 30 * time.Second
 	DefaultLoadTimeout   = 5 * time.Second
+	DefaultMaxConcurrent = 64
+)
+
+const (
+	// how many loads of a lookup may wait, for each that may be under way, and
+	// at least
+	queuedPerLoad = 16
+	minQueued     = 1024
 )
 
 // LookupOptions say how one route looks records up.
@@ -60,18 +68,27 @@ type LookupOptions struct {
 	// dropped together with others. Absences and refusals have tags too.
 	// Nil: nothing.
 	Tags func(req Request, record *Record) []string
-	// LoadTimeout is the longest a load from the source may take, and the
-	// longest a lease is held: so long does a node that died while loading
-	// delay others. Default 5s.
+	// LoadTimeout is the longest a load from the source may take. Together with
+	// LookupTimeout it is the longest that a lookup takes, and that a node which
+	// died while loading delays others. Default 5s.
 	LoadTimeout time.Duration
+	// MaxConcurrent is how many loads may be under way at a time in this
+	// process. More wait, no longer than LoadTimeout; where very many wait, 16
+	// for each that may be under way and 1024 at least, the next one is
+	// [ErrOverloaded] at once. Default 64.
+	MaxConcurrent int
 	// LookupTimeout is the longest that one lookup waits for the store, all
-	// its round trips together. Default 500ms.
+	// its round trips together, but for those of another load that it waits
+	// for. Default 500ms.
 	LookupTimeout time.Duration
 }
 
 func (o *LookupOptions) setDefaults() {
 	setDefault(&o.LoadTimeout, DefaultLoadTimeout)
 	setDefault(&o.LookupTimeout, DefaultLookupTimeout)
+	if o.MaxConcurrent == 0 {
+		o.MaxConcurrent = DefaultMaxConcurrent
+	}
 	if o.MaxValueSize == 0 {
 		o.MaxValueSize = DefaultMaxValueSize
 	}
@@ -87,6 +104,9 @@ func (o *LookupOptions) validate() error {
 	var errs []error
 	if o.Name == "" {
 		errs = append(errs, errors.New("route has no name"))
+	}
+	if o.MaxConcurrent < 0 {
+		errs = append(errs, fmt.Errorf("max concurrent is %d, want at least 1", o.MaxConcurrent))
 	}
 	for _, d := range []struct {
 		name  string

@@ -11,7 +11,7 @@ import (
 // refreshes no record, keeps no near copy, and asks no source while the store
 // is unreachable, since nothing could be stored.
 func (l *Lookup) Warm(ctx context.Context, req Request) Result {
-	b := &budget{left: l.options.LookupTimeout}
+	b := l.newBudget()
 	var entry Entry
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
 		entry, err = l.cache.store.Get(ctx, req.Key)

@@ -294,11 +294,14 @@ func (s *Store) Watch(prefix string, sink near.Sink) {
 	switch {
 	case s.closed.Load():
 	case s.watcher.Load() == nil:
-		s.watcher.Store(newWatcher(s, sink, []string{prefix, s.leases.canaryPrefix(), s.leases.tagPrefix()}, s.logger))
+		s.watcher.Store(newWatcher(s, sink, []string{prefix, s.leases.canaryPrefix(), s.leases.tagPrefix(), s.leases.notePrefix()}, s.logger))
 	default:
 		s.watcher.Load().watch([]string{prefix})
 	}
 }
+
+// EndedKey is the key of the note on how a load ended.
+func (s *Store) EndedKey(key string) string { return s.leases.noteOf(key) }
 
 // watchDials lets the watcher hear of data connections.
 func (s *Store) watchDials(dial dialFunc) dialFunc {

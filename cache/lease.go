@@ -1,0 +1,110 @@
+// The lease of a key: how a load takes it, waits for one that another load has,
+// and gives it back.
+
+package cache
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// How often a load that waits for another one looks at the store. Where the
+	// store tells of writes, that is only for what is not told: a lease that
+	// expires, or a push that gets lost.
+	leasePollTold = 250 * time.Millisecond
+	leasePollMin  = 5 * time.Millisecond
+	leasePollMax  = 100 * time.Millisecond
+)
+
+// leaseTTL is how long a lease is held at most: as long as a load takes, with
+// the round trips before and after it.
+func (l *Lookup) leaseTTL() time.Duration { return l.longest() }
+
+// claim is what came of asking for a key's lease: the token of the lease, what
+// another load has filled meanwhile, or how that one ended. Where it is empty,
+// the load goes on without the lease. old is what the store has, which a fill
+// may replace: what it had before, or a record that has come since and that the
+// lookup does not use.
+type claim struct {
+	token string
+	now   Entry
+	ended *Ended
+	old   *Record
+}
+
+// claim takes the key's lease, or waits for the load that has it, without its
+// slot.
+func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, slot *slot) claim {
+	woken, stop := l.cache.listen(key)
+	defer stop()
+	c, held, err := l.acquire(ctx, key, old, b, false)
+	if !held {
+		return c
+	}
+	slot.give()
+	// The load that has the lease may be dead. Waiting for it leaves time to
+	// ask the source.
+	dead := time.NewTimer(time.Until(b.deadline) - l.options.LookupTimeout/2)
+	defer dead.Stop()
+	for poll := leasePollMin; held && err == nil; poll = min(leasePollMax, poll*3/2) {
+		wait := poll
+		if l.cache.near != nil && l.cache.near.Coherent() {
+			wait = leasePollTold
+		}
+		select {
+		case <-ctx.Done():
+			return c
+		case <-dead.C:
+			return c
+		case <-woken:
+		case <-time.After(wait):
+		}
+		c, held, err = l.acquire(ctx, key, c.old, &budget{left: l.options.LookupTimeout}, true)
+	}
+	return c
+}
+
+// acquire asks for the key's lease once. held reports that another load has it.
+func (l *Lookup) acquire(ctx context.Context, key string, old *Record, b *budget, waited bool) (c claim, held bool, err error) {
+	c.old = old
+	for {
+		err := l.trip(ctx, b, func(ctx context.Context) (err error) {
+			if waited {
+				c.token, c.now, c.ended, err = l.cache.store.Reacquire(ctx, key, c.old, l.leaseTTL(), l.options.Tags != nil)
+			} else {
+				c.token, c.now, err = l.cache.store.Acquire(ctx, key, c.old, l.leaseTTL(), l.options.Tags != nil)
+			}
+			return err
+		})
+		if err != nil {
+			l.cache.giveBacks.add(key, c.token, l.leaseTTL())
+			return claim{old: c.old}, false, err
+		}
+		if c.now.Old != nil {
+			c.old = c.now.Old
+		}
+		if c.now.Record == nil || l.usable(c.now.Record) {
+			return c, c.token == "" && c.now.Record == nil && c.ended == nil, nil
+		}
+		c.old, c.now = c.now.Record, Entry{} // it may be replaced
+	}
+}
+
+// end ends a lease that was not used, and tells those who wait how its load
+// ended; nil is not at all, so that one of them loads.
+func (l *Lookup) end(ctx context.Context, key, token string, ended *Ended) {
+	if token == "" {
+		return
+	}
+	err := l.finish(ctx, func(ctx context.Context) error {
+		if ended == nil {
+			return l.cache.store.Release(ctx, key, token)
+		}
+		return l.cache.store.Abandon(ctx, key, token, *ended)
+	})
+	if err != nil {
+		l.cache.giveBacks.add(key, token, l.leaseTTL())
+	}
+	l.cache.waits.wake(key)
+}
