@@ -68,15 +68,12 @@ func (f *Fastify) Identities(r *http.Request) (ids []string) {
 	return ids
 }
 
-// Decode reads a session and its end, cookie.originalExpires or cookie.expires.
+// Decode reads a session and its end, cookie.expires.
 func (f *Fastify) Decode(raw cache.Raw) (Session, error) {
 	session, record, err := readJSON(raw)
 	if err != nil {
 		return Session{}, err
 	}
-	session.Expires, err = expiry(record, "cookie.originalExpires")
-	if err == nil && session.Expires.IsZero() {
-		session.Expires, err = expiry(record, "cookie.expires")
-	}
+	session.Expires, err = expiry(record, "cookie.expires")
 	return session, err
 }
