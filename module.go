@@ -209,6 +209,9 @@ func (a *App) Validate() error {
 	if a.Redis != nil && a.Memory != nil {
 		return fmt.Errorf("both redis and memory are configured: memory is the store only where there is no redis")
 	}
+	if m := a.Memory; m != nil && m.PersistJournal != nil && m.Persist == "" {
+		return fmt.Errorf("memory: persist_journal is given without persist, the file that it is for")
+	}
 	if m := a.Memory; m != nil && m.PersistInterval != 0 {
 		if m.Persist == "" {
 			return fmt.Errorf("memory: persist_interval is given without persist, the file that it is for")

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
@@ -35,6 +34,9 @@ const (
 // errDamaged says that the file is not as it was written.
 var errDamaged = errors.New("file is damaged")
 
+// errCutOff says that the file ends before its last line does.
+var errCutOff = fmt.Errorf("%w: it ends early", errDamaged)
+
 // castagnoli is the polynomial that processors know.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -44,6 +46,7 @@ type savedHeader struct {
 	// Saved is when, in nanoseconds of Unix time; it makes the checksums of
 	// each save different ones.
 	Saved int64 `json:"saved"`
+	savedAt
 }
 
 type savedRecord struct {
@@ -62,31 +65,26 @@ type savedEnd struct {
 	Records *int64 `json:"end,omitempty"`
 }
 
-// writeFile puts the store's records in place of what the file holds.
-func (s *Store) writeFile(ctx context.Context, path string) error {
-	return replace(path, func(w io.Writer) error { return s.writeRecords(ctx, w) })
-}
-
-func (s *Store) writeRecords(ctx context.Context, w io.Writer) error {
+// writeRecords writes all records of the store.
+func (s *Store) writeRecords(ctx context.Context, w io.Writer, at savedAt) (n int64, err error) {
 	e := newEncoder(w)
-	if err := e.put(savedHeader{formatName, formatVersion, time.Now().UnixNano()}); err != nil {
-		return err
+	if err := e.put(savedHeader{formatName, formatVersion, time.Now().UnixNano(), at}); err != nil {
+		return 0, err
 	}
-	n := int64(0)
 	for key, entry := range s.records.All() { // holds no lock while a record is written
 		if !live(entry) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return n, err
 		}
 		record := savedRecord{Key: []byte(key), Expires: entry.Expires, Value: entry.Record.Text()}
 		if err := e.put(record); err != nil {
-			return err
+			return n, err
 		}
 		n++
 	}
-	return e.put(savedEnd{&n})
+	return n, e.put(savedEnd{&n})
 }
 
 // encoder writes lines.
@@ -122,23 +120,14 @@ type counts struct {
 	kept    int64
 	expired int64
 	dropped int64 // larger than the store takes, or of tags that were dropped
+	changed int64 // by the journals
+	at      savedAt
 }
 
-// readFile puts the file's records into the store, up to where it is damaged.
-func (s *Store) readFile(ctx context.Context, path string) (n counts, err error) {
-	if err := trusted(path); err != nil {
-		return n, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return n, err
-	}
-	defer f.Close()
-	return s.readRecords(ctx, f)
-}
-
+// readRecords puts the records of a file into the store, up to where the file
+// is damaged.
 func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err error) {
-	d := decoder{r: bufio.NewReaderSize(r, 64<<10)}
+	d := newDecoder(r)
 	var header savedHeader
 	line, err := d.next(ctx, lineRoom)
 	if err != nil {
@@ -150,6 +139,7 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 	if header.Version != formatVersion {
 		return n, fmt.Errorf("format version %d is not known, want %d", header.Version, formatVersion)
 	}
+	n.at = header.savedAt
 	for lines := int64(0); ; lines++ {
 		limit := lineLimit(s.options.Load().MaxValueSize)
 		line, err := d.next(ctx, limit)
@@ -178,25 +168,30 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 // encoded as JSON once more, it can take six bytes where it took one.
 func lineLimit(maxValueSize int) int { return lineRoom + 6*min(maxValueSize, 1<<28) }
 
-// restore puts one record into the store, unless one of its tags has another
-// version by now. Without its tags, it would outlive their drop.
+// restore counts what becomes of one record.
 func (s *Store) restore(saved *savedRecord, n *counts) {
-	if saved.Expires <= time.Now().UnixNano() {
+	switch {
+	case saved.Expires <= time.Now().UnixNano():
 		n.expired++
-		return
-	}
-	record, err := cache.Decode(saved.Value, s.options.Load().MaxValueSize)
-	if err != nil || saved.Tags != nil {
+	case saved.Tags == nil && s.put(string(saved.Key), saved.Value, saved.Expires):
+		n.kept++
+	default:
 		n.dropped++
-		return
+	}
+}
+
+// put puts one record into the store that was saved, unless one of its tags has
+// another version by now. Without its tags, it would outlive their drop.
+func (s *Store) put(key, value string, expires int64) bool {
+	record, err := cache.Decode(value, s.options.Load().MaxValueSize)
+	if err != nil {
+		return false
 	}
 	versions, ok := s.tags.adopt(record)
-	if !ok {
-		n.dropped++
-		return
+	if ok {
+		s.records.Set(key, cache.Entry{Record: record, Expires: expires, Versions: versions})
 	}
-	s.records.Set(string(saved.Key), cache.Entry{Record: record, Expires: saved.Expires, Versions: versions})
-	n.kept++
+	return ok
 }
 
 // decoder reads lines.
@@ -205,6 +200,8 @@ type decoder struct {
 	line []byte
 	sum  uint32
 }
+
+func newDecoder(r io.Reader) *decoder { return &decoder{r: bufio.NewReaderSize(r, 64<<10)} }
 
 // next reads a line, which is valid until the next call; it is nil where the
 // line is sound but longer than the limit.
@@ -255,7 +252,7 @@ func (d *decoder) end(claimed, lines int64) error {
 // early is the error of a file that ends within a line or without its last.
 func early(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("%w: it ends early", errDamaged)
+		return errCutOff
 	}
 	return err
 }

@@ -2,8 +2,10 @@
 // a site of one node that needs no Redis. What it holds ends with the process,
 // unless it has a file that it keeps them in.
 //
-// persist.go has when the file is read and written, codec.go what stands in
-// it, and replace.go how it is written so that a crash leaves it whole.
+// persist.go has when the file is read and written, file.go how, codec.go what
+// stands in it, and replace.go how a crash leaves it whole. journal.go keeps a
+// crash from bringing back what was revoked since the last save, and replay.go
+// reads that journal. dir_unix.go refuses files that others may write to.
 package memory
 
 import (
@@ -43,13 +45,18 @@ type Options struct {
 	MaxValueSize int
 	// File keeps records, their tags and their expiry over a restart. It is
 	// read at the store's first use, and written by Close and while the store
-	// is used. A relative name is one in the working directory. A symbolic
-	// link, or a file in a directory that everybody may write to, is neither
-	// read nor written: the log says so. Default: none.
+	// is used. A relative name is one in the working directory. A file that
+	// others may write to, directly or by way of a directory or link above it, is
+	// neither read nor written, and so is one that another store has open: the
+	// log says so. Default: none.
 	File string
-	// SaveInterval is how long a change may stay unwritten: a crash forgets
-	// what it made. Each save writes all records. Default 1m.
+	// SaveInterval is how long a change may stay unwritten: a crash loses the
+	// records written since. Each save writes all records. Default 1m.
 	SaveInterval time.Duration
+	// NoJournal does without the journal beside File, which keeps a crash from
+	// bringing back what was dropped since the last save. With the journal a
+	// revocation takes as long as it takes to sync a line to the disk.
+	NoJournal bool
 	// Logger is told what becomes of the file. Default: nobody is.
 	Logger *slog.Logger
 }
@@ -90,6 +97,7 @@ type Store struct {
 	tags    tags
 	upkeep  upkeep
 	keeper  *keeper
+	journal journal
 	started time.Time
 	state   atomic.Int32
 
@@ -98,6 +106,10 @@ type Store struct {
 	staleFor atomic.Int64
 
 	expired, evicted atomic.Int64
+	// savedEvicted is what evicted was when the save in place began.
+	savedEvicted atomic.Int64
+	// openDirectory opens the directory of the file; tests open others.
+	openDirectory func(string) (directory, error)
 }
 
 // The states of a store, in their order.
@@ -113,7 +125,8 @@ func New(options Options) (*Store, error) {
 	if err := options.complete(); err != nil {
 		return nil, err
 	}
-	s := &Store{started: time.Now(), keeper: newKeeper()}
+	s := &Store{started: time.Now(), keeper: newKeeper(), openDirectory: openDirectory}
+	s.journal.full = s.keeper.wake
 	s.options.Store(&options)
 	if options.File == "" {
 		s.state.Store(opened)
@@ -270,8 +283,7 @@ func (s *Store) Set(ctx context.Context, key string, record *cache.Record, ttl t
 	if err != nil {
 		return err
 	}
-	s.write(key, entry)
-	return nil
+	return s.journal.add(ctx, s.write(key, entry, nil)...)
 }
 
 // SetMany is Set for each of the items, or for none of them where one is in
@@ -284,10 +296,11 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 			return fmt.Errorf("item %d: %w", i, err)
 		}
 	}
+	var changes []change
 	for i, item := range items {
-		s.write(item.Key, entries[i])
+		changes = s.write(item.Key, entries[i], changes)
 	}
-	return nil
+	return s.journal.add(ctx, changes...)
 }
 
 // Records change only inside otter's Compute, under the lock of their key, and
@@ -296,12 +309,49 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 // to Compute take the lock of the leases and nothing else: calling otter there
 // could deadlock.
 
-func (s *Store) write(key string, entry cache.Entry) {
-	s.records.Compute(key, func(cache.Entry, bool) (cache.Entry, otter.ComputeOp) {
+// write writes a record, and adds it to the changes if the journal must note it.
+func (s *Store) write(key string, entry cache.Entry, changes []change) []change {
+	var c change
+	s.compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
 		s.leases.end(key)
+		if s.revokes(current, entry, true) {
+			c = s.change(keySet, key)
+		}
 		return entry, otter.WriteOp
 	})
 	s.keeper.changed.Store(true)
+	if c.Number > 0 {
+		c.Value, c.Expires = entry.Record.Text(), entry.Expires
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// compute changes an entry between two saves, not while one begins.
+func (s *Store) compute(key string, change func(cache.Entry, bool) (cache.Entry, otter.ComputeOp)) {
+	s.journal.changing.RLock()
+	defer s.journal.changing.RUnlock()
+	s.records.Compute(key, change)
+}
+
+// change is a change that the store makes now; it has no number where there is
+// no journal.
+func (s *Store) change(kind, name string) change {
+	if !s.journal.on.Load() {
+		return change{}
+	}
+	return change{Number: s.journal.numbered.Add(1), Kind: kind, Name: []byte(name)}
+}
+
+// revokes reports whether a crash must not bring back what an entry replaces: a
+// record that it denies or ends earlier, and with whole any other record. An
+// evicted one may still be in the file.
+func (s *Store) revokes(current, entry cache.Entry, whole bool) bool {
+	whole = whole || entry.Record.State() != cache.Found
+	if !live(current) {
+		return whole && s.evicted.Load() != s.savedEvicted.Load()
+	}
+	return entry.Expires < current.Expires || whole && !same(current.Record, entry.Record)
 }
 
 // entry checks what is to be written.
@@ -349,24 +399,36 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 		return 0, err
 	}
 	deleted := 0
+	var changes []change
 	for _, key := range keys {
-		if s.remove(key) {
+		removed, c := s.removeNoted(key)
+		if removed {
 			deleted++
 		}
+		if c.Number > 0 {
+			changes = append(changes, c)
+		}
 	}
-	return deleted, nil
+	return deleted, s.journal.add(ctx, changes...)
 }
 
-func (s *Store) remove(key string) (removed bool) {
-	s.records.Compute(key, func(current cache.Entry, _ bool) (none cache.Entry, op otter.ComputeOp) {
+func (s *Store) remove(key string) bool {
+	removed, _ := s.removeNoted(key)
+	return removed
+}
+
+// removeNoted drops a record, and returns the change for the journal: also
+// where there is none, for an evicted record may still be in the file.
+func (s *Store) removeNoted(key string) (removed bool, c change) {
+	s.compute(key, func(current cache.Entry, _ bool) (none cache.Entry, op otter.ComputeOp) {
 		s.leases.end(key)
-		removed = live(current)
+		removed, c = live(current), s.change(keyDropped, key)
 		return none, otter.InvalidateOp
 	})
 	if removed {
 		s.keeper.changed.Store(true)
 	}
-	return removed
+	return removed, c
 }
 
 // Acquire takes the key's lease where the store has nothing newer than old.
@@ -414,14 +476,20 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 		}
 	}
 	filled := false
-	s.records.Compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
+	var c change
+	s.compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
 		if !s.leases.use(key, leaseOf(token)) || live(current) && !same(current.Record, old) {
 			return current, otter.CancelOp
 		}
-		filled = true
+		if filled = true; s.revokes(current, entry, false) {
+			c = s.change(keyDropped, key)
+		}
 		return entry, otter.WriteOp
 	})
 	s.keeper.changed.Store(true)
+	if c.Number > 0 {
+		return filled, s.journal.add(ctx, c)
+	}
 	return filled, nil
 }
 

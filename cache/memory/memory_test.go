@@ -3,7 +3,6 @@ package memory_test
 import (
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,9 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if file := os.Getenv(saverEnv); file != "" {
-		saveForever(file)
-	}
+	memory.RunChild()
 	goleak.VerifyTestMain(m)
 }
 

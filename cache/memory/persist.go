@@ -1,6 +1,5 @@
 // When the file of a store is read and written. One goroutine does both, from
-// the store's first use until its Close, so the file needs no lock, and no
-// lookup ever waits for a save.
+// the store's first use until its Close, so that no lookup waits for a save.
 
 package memory
 
@@ -18,13 +17,14 @@ import (
 )
 
 const (
-	logRead        = "memory: read the records of before"
-	logDamaged     = "memory: the file of records is damaged: what came before the damage is kept"
+	logRead        = "memory: read the file of records"
+	logDamaged     = "memory: the file of records is damaged: the records before the damage are kept"
 	logUnreadable  = "memory: the file of records cannot be read"
+	logNotTrusted  = "memory: the journal of revocations cannot be read: the records of the file are not used, for some may be revoked"
 	logSaveFails   = "memory: records cannot be saved: they are lost if this process ends now"
 	logSavesAgain  = "memory: records are saved again"
-	logSetAside    = "memory: a file stood in the way of the records and is set aside"
-	logNotSetAside = "memory: the file of records cannot be set aside: nothing is saved until it can"
+	logSetAside    = "memory: a file was in the place of the file of records and is set aside"
+	logUnprotected = "memory: the file of records has no journal and cannot be saved with one"
 )
 
 // keeper is what the callers of a store and the goroutine that reads and
@@ -37,6 +37,7 @@ type keeper struct {
 	mu      sync.Mutex
 	started bool
 	stopped bool
+	status  FileStatus
 	ctx     context.Context // ends with the store
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -48,8 +49,8 @@ func newKeeper() *keeper {
 	return k
 }
 
-// start runs the goroutine if it is neither running nor over, and tells false
-// where it is over.
+// start runs the goroutine if it is neither running nor over, and reports
+// whether it is not over.
 func (k *keeper) start(run func(context.Context)) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -92,136 +93,200 @@ func (s *Store) await(ctx context.Context) error {
 	}
 }
 
-// adjustKeeper tells the goroutine that there are other options. A store that
-// is still to be read has none yet.
+// adjustKeeper lets the goroutine see that there are other options. A store
+// whose file is still to be read has no goroutine yet.
 func (s *Store) adjustKeeper() {
 	if s.options.Load().File != "" && s.state.Load() == opened {
 		s.keeper.start(s.runSaver)
 	}
-	select {
-	case s.keeper.adjusted <- struct{}{}:
-	default:
-	}
+	s.keeper.wake()
 }
 
-// file is the file of a store.
-type file struct {
-	path string
-	// ours tells that what stands there is what this store has read to its
-	// end or written, so that it may be replaced.
-	ours bool
-	// failing tells that the last save failed, so that the next need not say so.
-	failing bool
+func (k *keeper) wake() {
+	select {
+	case k.adjusted <- struct{}{}:
+	default:
+	}
 }
 
 // readAndKeep is the goroutine of a store that begins with its file.
 func (s *Store) readAndKeep(ctx context.Context) {
 	f := &file{path: s.options.Load().File}
 	complete := s.load(ctx, f)
+	if complete && f.dir != nil && f.ours && f.journaled != s.journals() {
+		s.protect(ctx, f)
+	}
 	s.state.CompareAndSwap(unread, opened)
 	close(s.keeper.read)
 	if !complete {
+		f.leave()
 		return // what was not read must not be replaced by what was
 	}
-	s.save(ctx, f) // what could be read of a damaged file
+	s.save(ctx, f, false) // what could be read of a damaged file
 	s.saveUntilDone(ctx, f)
+}
+
+// protect saves what was read from a file without a journal, before there is
+// anything to note in one.
+func (s *Store) protect(ctx context.Context, f *file) {
+	s.keeper.changed.Store(true)
+	s.save(ctx, f, false)
+	if s.journals() && !f.journaled && ctx.Err() == nil {
+		f.ours = false // the records are in memory
+		if err := f.claim("unprotected", s.options.Load().Logger); err != nil {
+			s.fails(f, logUnprotected, err)
+		}
+	}
 }
 
 // runSaver is the goroutine of a store that is given a file while it is used.
 func (s *Store) runSaver(ctx context.Context) { s.saveUntilDone(ctx, new(file)) }
 
+// journals reports whether revocations are noted in a journal.
+func (s *Store) journals() bool { return !s.options.Load().NoJournal }
+
 func (s *Store) saveUntilDone(ctx context.Context, f *file) {
+	defer f.leave()
+	last := time.Now() // a save, or an attempt
 	for {
-		timer := time.NewTimer(s.options.Load().SaveInterval)
+		// other options do not put off the save that is due
+		timer := time.NewTimer(time.Until(last.Add(s.options.Load().SaveInterval)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			s.save(context.Background(), f)
+			s.journal.close()
+			s.save(context.Background(), f, true)
+			s.journal.detach()
 			return
 		case <-s.keeper.adjusted:
 			timer.Stop()
-			if s.options.Load().File != f.path {
-				s.save(ctx, f)
+			o := s.options.Load()
+			switched := o.File != f.path || f.ours && f.journaled == o.NoJournal
+			if !switched && !s.journal.long() {
+				continue
+			}
+			if switched {
+				s.keeper.changed.Store(true)
 			}
 		case <-timer.C:
-			s.save(ctx, f)
 		}
+		last = time.Now()
+		s.save(ctx, f, false)
 	}
 }
 
-// load reads the file. One that is not there is as good as an empty one; one
-// that cannot be read to its end is set aside. It tells false where the store
-// was closed before it came to the end.
+// load reads the file and its journals. A file that is not there is as good as
+// an empty one; one that cannot be read to its end is set aside. It reports
+// whether the store was not closed before it came to the end.
 func (s *Store) load(ctx context.Context, f *file) bool {
 	if f.path == "" {
 		return true
 	}
 	logger := s.options.Load().Logger.With(slog.String("file", f.path))
-	n, err := s.readFile(ctx, f.path)
-	counts := []any{slog.Int64("records", n.kept), slog.Int64("expired", n.expired), slog.Int64("dropped", n.dropped)}
+	if err := f.take(ctx, s.openDirectory, lockPatience); err != nil {
+		if ctx.Err() != nil {
+			return false
+		}
+		s.keeper.changed.Store(true)
+		logger.Warn(logUnreadable, slog.Any("error", err))
+		return true
+	}
+	n, err := s.readFile(ctx, f)
+	counts := []any{
+		slog.Int64("records", n.kept), slog.Int64("expired", n.expired), slog.Int64("dropped", n.dropped), slog.Int64("changed_by_journal", n.changed),
+	}
 	switch {
 	case err == nil:
-		f.ours = true
+		f.ours, f.journaled = true, n.at.Journal > 0
+		if n.changed > 0 {
+			s.keeper.changed.Store(true)
+		}
 		logger.Info(logRead, counts...)
 		return true
 	case errors.Is(err, fs.ErrNotExist):
-		f.ours = true
+		f.ours, f.journaled = true, s.journals()
 		return true
 	case ctx.Err() != nil:
 		return false
+	case errors.Is(err, errJournal):
+		logger.Error(logNotTrusted, slog.Any("error", err))
 	case errors.Is(err, errDamaged):
 		logger.Warn(logDamaged, append(counts, slog.Any("error", err))...)
 	default:
 		logger.Warn(logUnreadable, slog.Any("error", err))
 	}
 	s.keeper.changed.Store(true)
-	s.claim(f, "damaged")
+	if err := f.claim("damaged", s.options.Load().Logger); err != nil {
+		s.fails(f, logSaveFails, err)
+	}
 	return true
 }
 
-// claim sets aside what stands where the store will write and is not its own.
-func (s *Store) claim(f *file, why string) bool {
-	if f.ours {
-		return true
-	}
-	logger := s.options.Load().Logger.With(slog.String("file", f.path))
-	aside, err := setAside(f.path, why)
-	switch {
-	case err != nil && !f.failing:
+// fails notes that records are not saved, and logs the first time.
+func (s *Store) fails(f *file, message string, err error) {
+	s.keeper.note(func(status *FileStatus) { status.Err = err })
+	if !f.failing {
 		f.failing = true
-		logger.Warn(logNotSetAside, slog.Any("error", err))
-	case err == nil && aside != "":
-		logger.Warn(logSetAside, slog.String("set_aside", aside))
+		s.options.Load().Logger.Warn(message, slog.String("file", f.path), slog.Any("error", err))
 	}
-	f.ours = err == nil
-	return f.ours
 }
 
 // save writes the file if there is something new. What fails is tried again at
-// the next save.
-func (s *Store) save(ctx context.Context, f *file) {
+// the next save. last is for the save of a store that is closed.
+func (s *Store) save(ctx context.Context, f *file, last bool) {
 	if path := s.options.Load().File; path != f.path {
+		s.journal.detach()
+		f.leave()
 		*f = file{path: path}
 		s.keeper.changed.Store(true)
+		s.keeper.note(func(status *FileStatus) { *status = FileStatus{} })
 	}
 	if f.path == "" || !s.keeper.changed.Swap(false) {
 		return
 	}
-	logger := s.options.Load().Logger.With(slog.String("file", f.path))
-	if !s.claim(f, "unread") {
+	records, err := s.writeFile(ctx, f, last)
+	if err != nil {
 		s.keeper.changed.Store(true)
+		if ctx.Err() == nil {
+			s.fails(f, logSaveFails, err)
+		}
 		return
 	}
-	err := s.writeFile(ctx, f.path)
-	switch {
-	case err != nil:
-		s.keeper.changed.Store(true)
-		if ctx.Err() == nil && !f.failing {
-			f.failing = true
-			logger.Warn(logSaveFails, slog.Any("error", err))
-		}
-	case f.failing:
+	s.keeper.note(func(status *FileStatus) {
+		*status = FileStatus{Saved: time.Now(), Records: records, Journal: f.journaled}
+	})
+	if f.failing {
 		f.failing = false
-		logger.Info(logSavesAgain)
+		s.options.Load().Logger.Info(logSavesAgain, slog.String("file", f.path))
 	}
+}
+
+// FileStatus describes the file of a store.
+type FileStatus struct {
+	// File is its name; "" where there is none.
+	File string
+	// Saved is when records were last saved, and Records how many they were;
+	// zero where none were saved yet.
+	Saved   time.Time
+	Records int64
+	// Journal reports whether the last save has a journal.
+	Journal bool
+	// Err says why records cannot be saved now; nil where they can.
+	Err error
+}
+
+// FileStatus reports how the last save went.
+func (s *Store) FileStatus() FileStatus {
+	k := s.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	status := k.status
+	status.File = s.options.Load().File
+	return status
+}
+
+func (k *keeper) note(change func(*FileStatus)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	change(&k.status)
 }

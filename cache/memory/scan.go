@@ -28,7 +28,22 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 			keys = append(keys, key)
 		}
 	}
-	return s.Delete(ctx, keys...)
+	removed := 0
+	for _, key := range keys {
+		if s.remove(key) {
+			removed++
+		}
+	}
+	return removed, s.noteDrop(ctx, prefixDropped, prefix)
+}
+
+// noteDrop notes a drop of many keys, which is over: its number is above that
+// of all that it has dropped.
+func (s *Store) noteDrop(ctx context.Context, kind, name string) error {
+	if c := s.change(kind, name); c.Number > 0 {
+		return s.journal.add(ctx, c)
+	}
+	return nil
 }
 
 // Scan lists keys in ascending order; the cursor is the last key of the page

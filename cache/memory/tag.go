@@ -162,8 +162,12 @@ func (s *Store) DropTag(ctx context.Context, tag string) error {
 	if err := s.await(ctx); err != nil {
 		return err
 	}
-	s.tags.drop(cache.TagName(tag))
+	name := cache.TagName(tag)
+	s.tags.drop(name)
 	s.keeper.changed.Store(true)
+	if err := s.noteDrop(ctx, tagDropped, name); err != nil {
+		return err
+	}
 	return s.open()
 }
 

@@ -173,17 +173,32 @@ func TestDamagedFileIsNotFatal(t *testing.T) {
 }
 
 func TestPersistIsAdaptedToJSON(t *testing.T) {
-	config, err := sitetest.Adapt("{\n" + persisted("{env.HOME}/records 90s", "max_size 1MB") + "\n}\nhttp://127.0.0.1:0\n")
-	require.NoError(t, err)
-	var parsed struct{ Apps map[string]json.RawMessage }
-	require.NoError(t, json.Unmarshal(config, &parsed))
-	require.JSONEq(t, `{"memory": {"max_size": 1000000, "persist": "{env.HOME}/records", "persist_interval": 90000000000}}`,
-		string(parsed.Apps["filewallball"]))
+	for file, want := range map[string]string{
+		"{env.HOME}/records 90s":                   `"persist_interval": 90000000000`,
+		"{env.HOME}/records 90s {\njournal off\n}": `"persist_interval": 90000000000, "persist_journal": false`,
+		"{env.HOME}/records {\njournal\n}":         `"persist_journal": true`,
+	} {
+		config, err := sitetest.Adapt("{\n" + persisted(file, "max_size 1MB") + "\n}\nhttp://127.0.0.1:0\n")
+		require.NoError(t, err)
+		var parsed struct{ Apps map[string]json.RawMessage }
+		require.NoError(t, json.Unmarshal(config, &parsed))
+		require.JSONEq(t, `{"memory": {"max_size": 1000000, "persist": "{env.HOME}/records", `+want+`}}`,
+			string(parsed.Apps["filewallball"]))
+	}
+	for line, want := range map[string]string{
+		"journal maybe":           "journal",
+		"journal on\njournal off": "journal",
+		"fsync":                   "persist takes journal",
+	} {
+		_, err := sitetest.Adapt("{\n" + persisted("records {\n"+line+"\n}") + "\n}\nhttp://127.0.0.1:0\n")
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestPersistOfJSONIsChecked(t *testing.T) {
 	for app, want := range map[string]string{
 		`{"memory": {"persist_interval": "1m"}}`:                      "persist_interval is given without persist",
+		`{"memory": {"persist_journal": true}}`:                       "persist_journal is given without persist",
 		`{"memory": {"persist": "a", "persist_interval": "1ms"}}`:     "persist_interval is 1ms: want at least 1s",
 		`{"memory": {"persist": "{env.NO_SUCH_VARIABLE_IS_SET}"}}`:    "the name of the file is empty",
 		`{"memory": {"persist": "{nothing.known}/records"}}`:          "memory persist: unrecognized placeholder",

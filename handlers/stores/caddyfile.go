@@ -189,7 +189,9 @@ func backoff(d *caddyfile.Dispenser) (least, most caddy.Duration, err error) {
 //
 //	memory {
 //		max_size <size>
-//		persist <file> [<interval>]
+//		persist <file> [<interval>] {
+//			journal [on|off]
+//		}
 //	}
 func (m *Memory) Unmarshal(d *caddyfile.Dispenser) error {
 	return directive.Block(d, "memory takes max_size and persist", func(name string) (known bool, err error) {
@@ -218,7 +220,14 @@ func (m *Memory) unmarshalPersist(d *caddyfile.Dispenser) error {
 		}
 		m.PersistInterval = caddy.Duration(interval)
 	}
-	return nil
+	return directive.Block(d, "persist takes journal", func(name string) (known bool, err error) {
+		if name != "journal" {
+			return false, nil
+		}
+		journal, err := directive.OnOff(d)
+		m.PersistJournal = &journal
+		return true, err
+	})
 }
 
 // Unmarshal reads

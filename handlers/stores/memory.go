@@ -23,6 +23,10 @@ type Memory struct {
 	Persist string `json:"persist,omitempty"`
 	// How often changes are saved, beside the save at the end. Default 1m.
 	PersistInterval caddy.Duration `json:"persist_interval,omitempty"`
+	// Whether each revocation is written to a journal beside the file before it
+	// is answered, so that a crash brings nothing back that was revoked.
+	// Default true.
+	PersistJournal *bool `json:"persist_journal,omitempty"`
 }
 
 // MinPersistInterval is the least time between saves: each writes everything.
@@ -35,6 +39,7 @@ func (m *Memory) Options(maxValueSize int, logger *slog.Logger) (o memory.Option
 		return o, nil
 	}
 	o.MaxSize, o.SaveInterval = m.MaxSize, time.Duration(m.PersistInterval)
+	o.NoJournal = m.PersistJournal != nil && !*m.PersistJournal
 	if m.Persist == "" {
 		return o, nil
 	}

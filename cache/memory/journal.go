@@ -1,0 +1,323 @@
+// The journal of a store: what was revoked since the last save began. A save
+// holds all records as they were, so a crash would bring back what was dropped
+// or replaced after it. Each revocation is therefore on the disk before it is
+// answered.
+//
+// A save names the first journal that belongs to it; all later ones do too.
+// Changes have numbers in the order in which the store made them, for their
+// order in journals may be another. A save notes the number that changes had
+// when it began.
+
+package memory
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const logForgotten = "memory: a revocation cannot be noted on the disk: the file of records is removed instead"
+
+// journalInfix and the number of a journal end the name of its file.
+const journalInfix = ".journal-"
+
+const journalFormat = "filewallball journal"
+
+// journalHeader is the first line of a journal.
+type journalHeader struct {
+	Format  string `json:"format"`
+	Version int    `json:"version"`
+	Number  uint64 `json:"number"`
+}
+
+// change is any other line of a journal: what was dropped, or replaced by what.
+type change struct {
+	Number uint64 `json:"number"`
+	Kind   string `json:"kind"`
+	Name   []byte `json:"name"` // of the key, the prefix or the tag
+	// Value and Expires are those of the record that a key was set to.
+	Value   string `json:"value,omitempty"`
+	Expires int64  `json:"expires,omitempty"`
+}
+
+// The kinds of changes.
+const (
+	keyDropped    = "key dropped"
+	keySet        = "key set"
+	prefixDropped = "prefix dropped"
+	tagDropped    = "tag dropped"
+)
+
+// journal writes changes. The zero value writes none until attach.
+type journal struct {
+	// on reports whether there is a save, or one under way, for which changes
+	// must be noted. It changes under the lock of the disk.
+	on atomic.Bool
+	// numbered is the number of the latest change.
+	numbered atomic.Uint64
+	// changing is held for reading while a change is made and numbered, so that
+	// a save begins before all of it or after.
+	changing sync.RWMutex
+
+	mu       sync.Mutex
+	next     *batch // what is to be written
+	flushing bool
+	closed   bool
+	flushes  sync.WaitGroup
+
+	// disk orders what happens to the files of journals and saves.
+	disk    sync.Mutex
+	dir     directory // nil where the store has no file
+	name    string    // of the store's file
+	logger  *slog.Logger
+	file    diskFile // of the newest journal; nil until it is needed
+	lines   *encoder // into text, which is what the file gets next
+	text    bytes.Buffer
+	number  uint64 // of the newest journal
+	size    int64  // of the newest journal, in bytes, without its first line
+	saved   int64  // size of the save in place, in bytes
+	full    func() // is called when size is above the limit
+	skipped bool   // a revocation was not noted: no save that began before may be used
+}
+
+// batch is a number of changes that are written together.
+type batch struct {
+	changes []change
+	done    chan struct{}
+	err     error
+}
+
+// add notes changes and returns when they are on the disk. Those of many
+// callers go there together.
+func (j *journal) add(ctx context.Context, changes ...change) error {
+	if !j.on.Load() || len(changes) == 0 {
+		return nil
+	}
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return cache.ErrClosed
+	}
+	if j.next == nil {
+		j.next = &batch{done: make(chan struct{})}
+	}
+	b := j.next
+	b.changes = append(b.changes, changes...)
+	if !j.flushing {
+		j.flushing = true
+		j.flushes.Go(j.flush)
+	}
+	j.mu.Unlock()
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the disk has not taken the revocation yet", cache.ErrUnavailable)
+	}
+}
+
+// flush writes batches until there is none.
+func (j *journal) flush() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.next != nil {
+		b := j.next
+		j.next = nil
+		j.mu.Unlock()
+		b.err = j.write(b.changes)
+		close(b.done)
+		j.mu.Lock()
+	}
+	j.flushing = false
+}
+
+// close refuses revocations from now on, and waits for those that are noted.
+func (j *journal) close() {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.flushes.Wait()
+}
+
+// write puts a batch on the disk. Where that fails, as on a full disk, it
+// removes the save that the batch belongs to: then a crash loses all records,
+// and brings back none that was revoked. Only where that fails too the
+// revocation is not safe from a crash, which is an error.
+func (j *journal) write(changes []change) error {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	if j.dir == nil {
+		return nil // the store has no file any more
+	}
+	err := j.append(changes)
+	if err == nil {
+		return nil
+	}
+	j.end() // its last line may be cut off
+	j.skipped = true
+	if left := j.forget(); left != nil {
+		return fmt.Errorf("%w: noting a revocation: %w", cache.ErrUnavailable, errors.Join(err, left))
+	}
+	j.logger.Warn(logForgotten, slog.Any("error", err))
+	j.on.Store(false)
+	return nil
+}
+
+// forget removes the save in place.
+func (j *journal) forget() error {
+	if err := j.dir.remove(j.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return j.dir.sync()
+}
+
+func (j *journal) append(changes []change) error {
+	if j.file == nil {
+		if err := j.begin(); err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if err := j.lines.put(c); err != nil {
+			return err
+		}
+	}
+	if j.size += int64(j.text.Len()); j.size > j.limit() {
+		j.full()
+	}
+	return j.flushText(j.file)
+}
+
+// minJournalLimit keeps a small store from being saved all the time.
+const minJournalLimit = 16 << 20
+
+// limit is the size of a journal above which the records are saved before
+// their time: as much as the save takes.
+func (j *journal) limit() int64 { return max(minJournalLimit, j.saved) }
+
+// long reports whether the journal is above its limit.
+func (j *journal) long() bool {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	return j.size > j.limit()
+}
+
+// flushText puts the lines on the disk.
+func (j *journal) flushText(f diskFile) error {
+	defer j.text.Reset()
+	if _, err := f.Write(j.text.Bytes()); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// begin begins the next journal. Where it cannot, there is none to write to.
+func (j *journal) begin() error {
+	j.number++ // also where this fails: a name is not used twice
+	name := j.name + journalInfix + strconv.FormatUint(j.number, 10)
+	f, err := j.dir.create(name)
+	if err != nil {
+		return err
+	}
+	j.end()
+	j.text.Reset()
+	j.lines = newEncoder(&j.text)
+	err = errors.Join(j.lines.put(journalHeader{journalFormat, formatVersion, j.number}), j.flushText(f), j.dir.sync())
+	if err != nil {
+		_ = f.Close()
+		_ = j.dir.remove(name)
+		return err
+	}
+	j.file, j.size = f, 0
+	return nil
+}
+
+func (j *journal) end() {
+	if j.file != nil {
+		_ = j.file.Close()
+	}
+	j.file = nil
+}
+
+// attach lets the journal write beside a file, after the journals up to a
+// number. on reports whether there is a save that names a first journal.
+func (j *journal) attach(f *file, logger *slog.Logger, number uint64, on bool) {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	j.end()
+	j.dir, j.name, j.logger, j.number = f.dir, f.name, logger.With(slog.String("file", f.path)), number
+	j.on.Store(on)
+}
+
+// detach is for a store that leaves its file alone from now on.
+func (j *journal) detach() {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	j.on.Store(false)
+	j.end()
+	j.dir = nil
+}
+
+// rotate begins the journal of a save that is about to begin, and returns its
+// number and that of the latest change. last is for the save of a store that is closed: nothing will be noted
+// any more, so that the journal needs no file.
+func (j *journal) rotate(last bool) (savedAt, error) {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	j.skipped = false
+	if last {
+		return savedAt{j.number + 1, j.numbered.Load()}, nil
+	}
+	if j.file == nil || j.size > 0 {
+		if err := j.begin(); err != nil {
+			return savedAt{}, fmt.Errorf("beginning a journal: %w", err)
+		}
+	}
+	j.changing.Lock()
+	defer j.changing.Unlock()
+	j.on.Store(true)
+	return savedAt{j.number, j.numbered.Load()}, nil
+}
+
+// savedAt says where among the changes a save was made.
+type savedAt struct {
+	// Journal is the first that belongs to the save; 0 for a save without one.
+	Journal uint64 `json:"journal,omitempty"`
+	// Change is the number of the latest change when the save began.
+	Change uint64 `json:"change,omitempty"`
+}
+
+var errSkipped = errors.New("a revocation came while the records were written, and could not be noted")
+
+// commit puts a save in place whose first journal is given; 0 is for a save
+// without a journal. Then it removes the journals before that one.
+func (j *journal) commit(from string, first uint64, size int64) error {
+	j.disk.Lock()
+	defer j.disk.Unlock()
+	if j.skipped && first > 0 {
+		return errSkipped
+	}
+	if err := j.dir.rename(from, j.name); err != nil {
+		return err
+	}
+	if err := j.dir.sync(); err != nil {
+		return err
+	}
+	j.saved = size
+	if first == 0 {
+		j.on.Store(false)
+		j.end()
+	}
+	return removeAll(j.dir, j.name+journalInfix, func(rest string) bool {
+		number, err := strconv.ParseUint(rest, 10, 64)
+		return err == nil && (number < first || first == 0)
+	})
+}
