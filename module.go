@@ -61,8 +61,8 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
 	// after session_lookup, whose placeholders it may use
 	httpcaddyfile.RegisterDirectiveOrder("lookup_invalidate", httpcaddyfile.Before, "request_header")
-	// inside encode, so that what is answered here is as encode would have it
-	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
+	// after everything that gates or answers by itself, and inside encode
+	httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "file_server")
 	// after session_lookup and request_body, before all that reads a body
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress", httpcaddyfile.Before, "invoke")
 	// among those that answer, so that handle and route come first

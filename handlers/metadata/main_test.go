@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		caddy.RegisterModule(httpsource.Source{})
 		caddy.RegisterModule(filesource.Source{})
 		httpcaddyfile.RegisterHandlerDirective("file_metadata", Parse)
-		httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "invoke")
+		httpcaddyfile.RegisterDirectiveOrder("file_metadata", httpcaddyfile.Before, "file_server")
 		httpcaddyfile.RegisterHandlerDirective("session_lookup", session.Parse)
 		httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
 	})

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
@@ -68,7 +71,14 @@ type Handler struct {
 
 	rewrite *uriTemplate
 	answers bool
-	content contentSource // nil without memory
+	files   *filesource.Source // the source, where it is source file_system
+	content contentSource      // nil without memory
+
+	// elsewhere are the settings of file_servers behind this handler that may
+	// lead to other files than those that are looked up.
+	elsewhere []fileServer
+	otherRoot *sync.Once // says so in the log
+	logger    *zap.Logger
 }
 
 // FileMemory limits which files are kept in memory, and how many.
@@ -104,6 +114,11 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 	if m.Rewrite != "" {
 		m.rewrite = parseURITemplate(m.Rewrite, lookup.MetadataPrefix)
 	}
+	m.logger, m.otherRoot = ctx.Logger(), new(sync.Once)
+	next := followingOf(ctx)
+	fromFiles := isFileSystem(m.SourceRaw)
+	// what answers next may not be the file
+	onlyDescribes := fromFiles && next.known && !next.alone
 	kind := lookup.Kind{
 		Directive:    metadataDirective,
 		RecordName:   "file metadata",
@@ -114,7 +129,10 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 		OnDenied:     lookup.Reaction{Status: http.StatusForbidden},
 		OnError:      lookup.Reaction{Continue: true},
 	}
-	if !m.answers {
+	if m.rewrite != nil {
+		kind.OnError = lookup.Reaction{Status: http.StatusServiceUnavailable} // the path alone leads to no file
+	}
+	if !m.answers || onlyDescribes || fromFiles && next.passThru() {
 		kind.OnMissing = lookup.Reaction{Continue: true}
 	}
 	if err := m.ProvisionLookup(ctx, kind); err != nil {
@@ -124,7 +142,19 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 		m.ID = "{http.request.uri.path}"
 	}
 	m.SetIdentity(template.New(m.ID))
-	return m.provisionMemory()
+	if m.files, _ = m.Source().(*filesource.Source); m.files != nil {
+		if err := m.follow(next); err != nil {
+			return err
+		}
+	}
+	if err := m.provisionMemory(); err != nil {
+		return err
+	}
+	if onlyDescribes {
+		m.logger.Warn("answers are left to the next handler: file_metadata answers by itself where each request comes to file_server next")
+		m.answers, m.content = false, nil
+	}
+	return nil
 }
 
 func (m *Handler) provisionMemory() error {
@@ -179,11 +209,17 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	id := m.ExpandIdentity(r, repl, "")
 	var req cache.Request
 	var err error
+	if len(m.elsewhere) > 0 && !m.sameFiles(repl) {
+		id = ""
+	}
 	if id != "" {
 		req, err = m.Request(r, repl, id)
 	}
 	if id == "" || err != nil {
 		f.File = lookup.Found{Outcome: cache.OutcomeNone}
+		if errors.Is(err, cache.ErrMalformedIdentity) && m.files == nil {
+			return caddyhttp.Error(http.StatusBadRequest, err)
+		}
 		return next.ServeHTTP(w, r)
 	}
 

@@ -60,20 +60,21 @@ func TestMetadataOutcomes(t *testing.T) {
 		next                           bool
 		outcome, cacheStatus           string
 	}{
-		"found":              {document, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
-		"absent":             {"", "", "GET", "/?id=1", 404, false, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"known absence":      {"null", "", "HEAD", "/?id=1", 404, false, "absent", "file_metadata; hit; ttl=3599; detail=absent"},
-		"absent, POST":       {"", "", "POST", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"absent, continue":   {"", `"on_missing": {"continue": true}`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"absent, 410":        {"", `"on_missing": {"status": 410}`, "GET", "/?id=1", 410, false, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"absent, no answer":  {"", `"answer": false`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"refused":            {`{"denied": 451}`, "", "GET", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"refused, POST":      {`{"denied": 451}`, "", "POST", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"refused, continue":  {`{"denied": 451}`, `"on_denied": {"continue": true}`, "GET", "/?id=1", 200, true, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"no identity":        {document, "", "GET", "/", 200, true, "none", ""},
-		"malformed identity": {document, "", "GET", "/?id=%00", 200, true, "none", ""},
-		"left to next":       {`{"regular": false, "size": 3}`, "", "HEAD", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
-		"no validators":      {`{"size": 3}`, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"found":                    {document, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"absent":                   {"", "", "GET", "/?id=1", 404, false, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"known absence":            {"null", "", "HEAD", "/?id=1", 404, false, "absent", "file_metadata; hit; ttl=3599; detail=absent"},
+		"absent, POST":             {"", "", "POST", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"absent, continue":         {"", `"on_missing": {"continue": true}`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"absent, 410":              {"", `"on_missing": {"status": 410}`, "GET", "/?id=1", 410, false, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"absent, no answer":        {"", `"answer": false`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"refused":                  {`{"denied": 451}`, "", "GET", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"refused, POST":            {`{"denied": 451}`, "", "POST", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"refused, continue":        {`{"denied": 451}`, `"on_denied": {"continue": true}`, "GET", "/?id=1", 200, true, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"no identity":              {document, "", "GET", "/", 200, true, "none", ""},
+		"malformed identity":       {document, "", "GET", "/?id=%00", 400, false, "none", ""},
+		"malformed identity, POST": {document, `"on_error": {"continue": true}`, "POST", "/?id=%ff", 400, false, "none", ""},
+		"left to next":             {`{"regular": false, "size": 3}`, "", "HEAD", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"no validators":            {`{"size": 3}`, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -89,6 +90,58 @@ func TestMetadataOutcomes(t *testing.T) {
 			lookups := app.Cache().Stats().Snapshot().All.TotalRequests
 			require.Equal(t, c.outcome != "none", lookups == 1, "%d lookups", lookups)
 		})
+	}
+}
+
+func TestMalformedIdentitiesPassNoGate(t *testing.T) {
+	t.Parallel()
+	ctx, app := lookuptest.NewApp(t, `{}`)
+	gate, err := lookuptest.NewHandler(ctx, "file_metadata", `{"id": "{http.request.uri.path}",
+		"on_missing": {"status": 404}, "on_denied": {"status": 403}, "on_error": {"status": 503}}`)
+	require.NoError(t, err)
+	app.Put(t, "file:meta:/files/secret.txt", `{"denied": 403}`)
+	for _, path := range []string{
+		"/files/" + strings.Repeat("./", 4200) + "secret.txt", "/files/secret.txt%00", "/files/%ff/../secret.txt", "/files/secret.txt%C2%85",
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"} {
+			got := lookuptest.Serve(gate, request(method, path))
+			require.False(t, got.Next)
+			require.Equal(t, http.StatusBadRequest, got.Status)
+		}
+	}
+	// a source that gates nothing leaves them to the next handler
+	files, err := lookuptest.NewHandler(ctx, "file_metadata", `{"source": {"source": "file_system", "root": "`+t.TempDir()+`"}}`)
+	require.NoError(t, err)
+	for _, path := range []string{"/" + strings.Repeat("long", 3000), "/%ff", "/a%00"} {
+		require.True(t, lookuptest.Serve(files, lookuptest.Get(path)).Next)
+	}
+}
+
+func TestAFailedLookupIsNoFileWhereItWouldBeRewritten(t *testing.T) {
+	t.Parallel()
+	for config, want := range map[string]int{"": 200, `"rewrite": "/{http.file_metadata.path}"`: 503,
+		`"rewrite": "/{http.file_metadata.path}", "on_error": {"continue": true}`: 200} {
+		app, h := metadata(t, config)
+		app.Put(t, "file:meta:1", `{"name": "no path"}`)
+		require.NoError(t, app.Cache().Close())
+		require.Equal(t, want, lookuptest.Serve(h, lookuptest.Get("/?id=1")).Status, config)
+	}
+}
+
+func TestSizesNearTheLargestHaveNoNegativeLength(t *testing.T) {
+	t.Parallel()
+	for _, size := range []string{"9223372036854775807", "9223372036854775806", "4611686018427387904", "1152921504606846976"} {
+		app, h := metadata(t, "")
+		app.Put(t, "file:meta:1", `{"name": "a.bin", "size": `+size+`}`)
+		for _, ranges := range []string{
+			"bytes=0-,0-", "bytes=0-,0-,0-,0-,0-,0-,0-,0-,0-", "bytes=1-,-1", "bytes=0-0", "bytes=0-", "bytes=-9223372036854775807",
+			"bytes=0-1,5-9223372036854775807", "bytes=9223372036854775806-", "bytes=0-" + strings.Repeat(",1-", 2000),
+		} {
+			got := lookuptest.Serve(h, request("HEAD", "/?id=1", "Range", ranges))
+			require.NotContains(t, got.Header().Get("Content-Length"), "-", ranges)
+			require.NotEqual(t, "0", got.Header().Get("Content-Length"), ranges)
+			require.Contains(t, []int{200, 206, 416}, got.Status)
+		}
 	}
 }
 

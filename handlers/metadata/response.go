@@ -95,8 +95,15 @@ func (d *describer) answer(r *http.Request) bool {
 	return true
 }
 
+// maxRangesOf is the largest file of which several ranges are answered from
+// memory: net/http adds up their lengths, as many as a header has room for.
+const maxRangesOf = 1 << 48
+
 // answerWhole answers with the file, or its size, as file_server has it.
 func (d *describer) answerWhole(r *http.Request) {
+	if d.rep.size > maxRangesOf && strings.Contains(first(r.Header, "Range"), ",") {
+		delete(r.Header, "Range") // a server may ignore it (RFC 9110, section 14.2)
+	}
 	if d.Header()["Content-Encoding"] != nil || r.Header["Range"] != nil {
 		var content io.ReadSeeker = sized(d.rep.size)
 		if d.content != nil {
@@ -156,8 +163,8 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 		d.set(contentType, d.rep.contentType)
 	}
 	err := next.ServeHTTP(d, r)
-	if err != nil && !d.wrote {
-		d.withdraw() // an error page is not this file
+	if !d.wrote {
+		d.withdraw() // an error page is not this file, nor is an empty response
 	}
 	return err
 }

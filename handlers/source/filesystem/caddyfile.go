@@ -1,6 +1,8 @@
 package filesource
 
 import (
+	"slices"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
@@ -64,4 +66,15 @@ func (s *Source) unmarshalLine(d *caddyfile.Dispenser, once directive.Once) (err
 // that the configuration comes from.
 func (s *Source) HideFiles(files []string) {
 	s.Hide = hideFiles(s.Hide, files)
+}
+
+// HideAlso hides what a file_server behind the lookup hides. It must be called
+// before the first request.
+func (s *Source) HideAlso(patterns []string) {
+	for _, pattern := range patterns {
+		if !slices.Contains(s.Hide, pattern) {
+			s.Hide = append(s.Hide, pattern)
+		}
+	}
+	s.hidden = newHideList(s.Hide)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/maypok86/otter/v2"
+	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
@@ -45,7 +46,9 @@ const (
 // files that lie beside it. With hash it has the sha256 of the content, and
 // the etag is made of that.
 type Source struct {
-	// The root of the site. Default: {http.vars.root}, else the working directory.
+	// The directory of the files: give what file_server has. Default: the
+	// site's, {http.vars.root}. A request for which it is not known goes on,
+	// and no file of the working directory is looked at.
 	Root string `json:"root,omitempty"`
 
 	// The name of the file system. Default: {http.vars.fs}, else the
@@ -64,6 +67,9 @@ type Source struct {
 	// How long a file is taken for unchanged after a look at it: each node
 	// looks at most once in that time. Default 2s.
 	Revalidate caddy.Duration `json:"revalidate,omitempty"`
+
+	logger     *zap.Logger
+	rootAbsent *sync.Once // says so in the log
 
 	fsmap     caddy.FileSystems
 	onDisk    func() bool // the default file system is the server's disk
@@ -101,6 +107,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	if s.Revalidate == 0 {
 		s.Revalidate = caddy.Duration(defaultRevalidate)
 	}
+	s.logger, s.rootAbsent = ctx.Logger(), new(sync.Once)
 	s.fsmap = ctx.FileSystems()
 	s.onDisk = sync.OnceValue(s.defaultIsDisk)
 	s.hidden = newHideList(s.Hide)
@@ -162,7 +169,10 @@ func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID
 	if runtime.GOOS == "windows" && (strings.Contains(id, ":") || caddyhttp.HasWindowsShortName(id)) {
 		return "", req, false // other names of files, which hide does not know
 	}
-	root := s.root.Expand(r, repl, ".")
+	root, ok := s.resolveRoot(r, repl)
+	if !ok {
+		return "", req, false
+	}
 	fsName := s.scope(r, repl)
 	at, known := s.places.GetIfPresent(id)
 	if !known || at.root != root || at.scope != fsName {
@@ -191,6 +201,24 @@ func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
 	// the root and the file system may be client input too
 	at.ok = cache.CheckIdentity(at.keyID) == nil
 	return at
+}
+
+// noValue stands for placeholders of the root that have no value.
+const noValue = "\x00"
+
+// resolveRoot is the directory of the files for a request. ok is false where
+// it is not known: file_server would serve the working directory then, which
+// nobody has chosen.
+func (s *Source) resolveRoot(r *http.Request, repl *caddy.Replacer) (root string, ok bool) {
+	root = s.root.Expand(r, repl, noValue)
+	if strings.Contains(root, noValue) {
+		s.rootAbsent.Do(func() {
+			s.logger.Warn("the root of the files is not known, requests go on without metadata: "+
+				"set root for the site, or in source file_system as file_server has it", zap.String("root", s.Root))
+		})
+		return "", false
+	}
+	return root, true
 }
 
 // scope is the name of the file system, "" for the server's own.

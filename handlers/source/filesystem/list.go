@@ -59,8 +59,13 @@ func (s *Source) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[strin
 			yield("", errors.New("listing files: there is no such file system"))
 			return
 		}
+		root, ok := s.resolveRoot(nil, repl)
+		if !ok {
+			yield("", errors.New("listing files: their root is not known"))
+			return
+		}
 		w := &walk{
-			ctx: ctx, repl: repl, root: s.root.Expand(nil, repl, "."), hidden: s.hidden,
+			ctx: ctx, repl: repl, root: root, hidden: s.hidden,
 			fsys: fsys, stat: s.statter(fsys, scope), yield: yield,
 		}
 		w.dir("", nil)
