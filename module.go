@@ -277,6 +277,9 @@ func (a *App) Context() context.Context { return a.ctx }
 // Cache is the cache that all lookups share.
 func (a *App) Cache() *cache.Cache { return a.shared.Cache }
 
+// Hold keeps the cache open until release is called.
+func (a *App) Hold() (release func()) { return a.shared.Hold() }
+
 // Policy is what the configuration says about all lookups.
 func (a *App) Policy() *lookup.Policy { return &a.policy }
 
@@ -304,8 +307,8 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 		return lifetime.Opener{
 			// one store whatever the options, which it can change while it is
 			// used: so it loses nothing, and no two ever have the same file
-			Fingerprint: "memory",
-			Open:        func(*cache.Stats) (cache.Store, error) { return memory.New(a.memory) },
+			Fingerprint: "memory", Place: "memory", Logger: ctx.Slogger(),
+			Open: func(*cache.Stats) (cache.Store, error) { return memory.New(a.memory) },
 		}, nil
 	}
 	options, err := a.Redis.Options()
@@ -326,7 +329,9 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 	}
 	return lifetime.Opener{
 		Fingerprint: fmt.Sprintf("%s near %+v", options.Fingerprint(), copies),
+		Place:       fmt.Sprintf("%s prefix %q", options.Place(), options.KeyPrefix),
 		Near:        copies,
+		Logger:      logger,
 		Open: func(stats *cache.Stats) (cache.Store, error) {
 			return redis.New(options, stats, logger)
 		},

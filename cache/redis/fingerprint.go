@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"os"
+	"slices"
 )
 
 // Fingerprint is equal for resolved options that make equal stores: a hash of
@@ -24,6 +25,12 @@ func (o Options) Fingerprint() string {
 		hashFile(h, path)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Place is equal for resolved options whose stores have the same records: those
+// of one database of one deployment.
+func (o Options) Place() string {
+	return fmt.Sprintf("redis %q %q %d", slices.Sorted(slices.Values(o.Addresses)), o.MasterName, o.db())
 }
 
 func hashFile(h hash.Hash, path string) {

@@ -1,14 +1,14 @@
+// Package invalidate is the directive lookup_invalidate.
 package invalidate
 
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -16,18 +16,27 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// LookupInvalidate drops records on every node when the next handler has
-// succeeded: answered 2xx or 3xx. It does so before the client gets the
-// answer, so that the client's next request already sees the change.
+const logPending = "invalidation after a successful request is pending"
+
+// Handler drops records on every node when the next handler has succeeded:
+// answered 2xx or 3xx. The client gets the answer when that is done, so that
+// its next request to this node sees the change. Where it cannot be done within
+// lookup_timeout, the client gets on_error instead, this node uses none of those
+// records from then on, and the invalidation is tried again until it is done.
 type Handler struct {
-	// The keys of records to drop, with placeholders, without key_prefix.
+	// The keys of records to drop, with placeholders, without key_prefix. The
+	// key {session} is that of the session which session_lookup has found for
+	// this request, or has looked for.
 	Keys []string `json:"keys,omitempty"`
 
 	// Drop every record that bears one of these tags, with placeholders.
 	Tags []string `json:"tags,omitempty"`
 
-	policy *lookup.Policy
-	cache  *cache.Cache
+	// What the client gets where the records could not be dropped: a status
+	// from 400 to 599, or continue for the answer as it is. Default: 503.
+	OnError *lookup.Reaction `json:"on_error,omitempty"`
+
+	app    lookup.App
 	logger *zap.Logger
 }
 
@@ -42,138 +51,100 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision finds the cache.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	app, err := lookup.AppOf(ctx)
-	if err != nil {
-		return err
+	if h.OnError == nil {
+		h.OnError = &lookup.Reaction{Status: http.StatusServiceUnavailable}
 	}
-	h.policy, h.cache = app.Policy(), app.Cache()
-	return nil
+	var err error
+	h.app, err = lookup.AppOf(ctx)
+	return err
 }
 
 // Validate refuses a handler without work.
 func (h *Handler) Validate() error {
 	if len(h.Keys)+len(h.Tags) == 0 {
-		return errors.New("there is nothing to invalidate: want a key like session:user:{http.request.cookie.session}, or a tag")
+		return errors.New("there is nothing to invalidate: want a key like {session} or session:user:{http.request.cookie.session}, or a tag")
+	}
+	e := h.OnError
+	if e.Redirect != "" || e.Continue == (e.Status != 0) || e.Status != 0 && (e.Status < 400 || e.Status > 599) {
+		return errors.New("on_error: want a status from 400 to 599, or continue")
 	}
 	return nil
 }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	watch := &successWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
-	watch.succeeded = func() { h.invalidate(r) }
-	err := next.ServeHTTP(watch, r)
+	// the request may outlive its configuration
+	defer h.app.Hold()()
+	held := &heldResponse{
+		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		before:                w.Header().Clone(),
+		succeeded:             func() error { return h.invalidate(r) },
+	}
+	err := next.ServeHTTP(held, r)
 	if err == nil {
-		watch.answered(http.StatusOK) // what a handler that wrote nothing answers
+		held.answered(http.StatusOK) // what a handler that wrote nothing answers
+	}
+	if held.failure != nil {
+		held.withdraw()
+		return caddyhttp.Error(h.OnError.Status, held.failure)
 	}
 	return err
 }
 
-func (h *Handler) invalidate(r *http.Request) {
+// invalidate drops what the request names. The error is for the client.
+func (h *Handler) invalidate(r *http.Request) error {
+	c, policy := h.app.Cache(), h.app.Policy()
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.policy.LookupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), policy.LookupTimeout)
 	defer cancel()
+	started := time.Now()
 	var errs []error
-	var keys []string
-	for _, template := range h.Keys {
-		key := repl.ReplaceAll(template, "")
-		if err := cache.CheckIdentity(key); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		keys = append(keys, h.policy.KeyPrefix+key)
-	}
-	if len(keys) > 0 {
-		_, err := h.cache.Delete(ctx, keys...)
+	if keys := h.keys(repl, policy); len(keys) > 0 {
+		_, err := c.Delete(ctx, keys...)
 		errs = append(errs, err)
 	}
 	for _, template := range h.Tags {
-		tag := repl.ReplaceAll(template, "")
-		err := cache.CheckIdentity(tag)
-		if err == nil && tag != "" {
-			err = h.cache.DropTag(ctx, tag)
+		// no record bears a tag that is empty or malformed
+		if tag := repl.ReplaceAll(template, ""); tag != "" && cache.CheckIdentity(tag) == nil {
+			errs = append(errs, c.DropTag(ctx, tag))
 		}
-		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		h.logger.Error("records were not invalidated and may be used until they expire", zap.Error(err))
+	err := errors.Join(errs...)
+	if err == nil {
+		return nil
 	}
-}
-
-// successWriter calls succeeded once, before a final response of 2xx or 3xx
-// gets on its way.
-type successWriter struct {
-	caddyhttp.ResponseWriterWrapper
-	succeeded func()
-	done      bool
-}
-
-func (w *successWriter) answered(status int) {
-	if w.done || status < 200 && status != http.StatusSwitchingProtocols {
-		return
+	h.logger.Error(logPending, zap.Duration("waited", time.Since(started)), zap.Error(err))
+	if h.OnError.Continue {
+		return nil
 	}
-	w.done = true
-	if status >= 200 && status < 400 {
-		w.succeeded()
-	}
+	return fmt.Errorf("records were not invalidated everywhere yet: %w", err)
 }
 
-func (w *successWriter) WriteHeader(status int) {
-	w.answered(status)
-	w.ResponseWriterWrapper.WriteHeader(status)
-}
+// sessionKey stands for the key of the request's session.
+const sessionKey = "{session}"
 
-func (w *successWriter) Write(p []byte) (int, error) {
-	w.answered(http.StatusOK)
-	return w.ResponseWriterWrapper.Write(p)
-}
-
-// ReadFrom keeps sendfile possible.
-func (w *successWriter) ReadFrom(r io.Reader) (int64, error) {
-	w.answered(http.StatusOK)
-	return w.ResponseWriterWrapper.ReadFrom(r)
-}
-
-// FlushError sends what there is so far.
-func (w *successWriter) FlushError() error {
-	w.answered(http.StatusOK)
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// ParseLookupInvalidate reads the directive:
-//
-//	lookup_invalidate [<matcher>] <key...> {
-//		tag <template...>
-//	}
-func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	m := new(Handler)
-	return m, m.UnmarshalCaddyfile(h.Dispenser)
-}
-
-// UnmarshalCaddyfile reads the handler; see [ParseLookupInvalidate].
-func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
-	h.Keys = d.RemainingArgs()
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "tag" {
-			return d.Errf("unknown subdirective '%s': lookup_invalidate takes keys and tag <template...>", d.Val())
+// keys are those that the request names. No record has a key that is empty,
+// malformed, or one of the plugin's own.
+func (h *Handler) keys(repl *caddy.Replacer, policy *lookup.Policy) []string {
+	var keys []string
+	for _, template := range h.Keys {
+		if template == sessionKey {
+			if key := lookup.FindingsOf(repl).Session.Key; key != "" {
+				keys = append(keys, key)
+			}
+			continue
 		}
-		tags := d.RemainingArgs()
-		if len(tags) == 0 {
-			return d.Err("tag takes one template or more")
+		key := repl.ReplaceAll(template, "")
+		if key != "" && cache.CheckIdentity(key) == nil && !policy.IsOwn(policy.KeyPrefix+key) {
+			keys = append(keys, policy.KeyPrefix+key)
 		}
-		h.Tags = append(h.Tags, tags...)
 	}
-	if len(h.Keys)+len(h.Tags) == 0 {
-		return d.Err("lookup_invalidate takes a key like session:user:{cookie.session}, or a block with tag")
-	}
-	return nil
+	return keys
 }
 
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
-	_ caddyfile.Unmarshaler       = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

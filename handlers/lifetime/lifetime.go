@@ -4,8 +4,10 @@ package lifetime
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,14 +39,33 @@ type Process struct {
 	// lingering are caches that no configuration uses any more, but requests
 	// that began under the last one may, by their keys in the pool.
 	lingering map[string]*closing
+	// pending are the invalidations that are still to be carried out, by the
+	// place of the records.
+	pending map[string]*cache.Pending
 }
 
 // closing is a cache that is to be closed.
 type closing struct {
 	*Shared
 	timer  *time.Timer
+	hurry  chan struct{} // closed when it is not to wait any longer
 	closed chan struct{}
 }
+
+// settle waits until no request holds the cache, and nothing is pending that
+// only this cache may be left to carry out.
+func (l *closing) settle() {
+	for l.holders.Load() > 0 || l.Pending().Total() > 0 {
+		select {
+		case <-l.hurry:
+			return
+		case <-time.After(settlePoll):
+		}
+	}
+}
+
+// settlePoll is how often a cache that lingers looks whether it may close.
+const settlePoll = 100 * time.Millisecond
 
 // closeDelay is how long a request may take from its arrival to its last lookup
 // when the store that it uses is replaced by a new configuration.
@@ -59,6 +80,7 @@ func (p *Process) Destruct() error {
 		if l.timer.Stop() {
 			errs = append(errs, l.Cache.Close())
 		} else {
+			close(l.hurry)
 			<-l.closed
 		}
 	}
@@ -74,8 +96,9 @@ func (p *Process) retire(s *Shared) error {
 		return s.Cache.Close() // which may write a file
 	}
 	defer p.mu.Unlock()
-	l := &closing{Shared: s, closed: make(chan struct{})}
+	l := &closing{Shared: s, hurry: make(chan struct{}), closed: make(chan struct{})}
 	l.timer = time.AfterFunc(closeDelay, func() {
+		l.settle()
 		_ = l.Cache.Close()
 		close(l.closed)
 		p.mu.Lock()
@@ -102,6 +125,7 @@ func (p *Process) revive(key string) (*Shared, bool) {
 	if l.timer.Stop() {
 		return l.Shared, true
 	}
+	close(l.hurry)
 	<-l.closed
 	return nil, false
 }
@@ -109,7 +133,9 @@ func (p *Process) revive(key string) (*Shared, bool) {
 // Join makes a configuration one of those that use the process's caches.
 func Join() *Process {
 	v, _, _ := usage.LoadOrNew(processKey, func() (caddy.Destructor, error) {
-		return &Process{stats: cache.NewStats(), lingering: make(map[string]*closing)}, nil
+		return &Process{
+			stats: cache.NewStats(), lingering: make(map[string]*closing), pending: make(map[string]*cache.Pending),
+		}, nil
 	})
 	return v.(*Process)
 }
@@ -160,13 +186,18 @@ type Shared struct {
 	*cache.Cache
 	key     string
 	process *Process
+	holders atomic.Int64
 }
 
 // Opener makes a store; the fingerprint is equal for options that make equal ones.
 type Opener struct {
 	Fingerprint string
-	Open        func(*cache.Stats) (cache.Store, error)
-	Near        *near.Options // nil: no copies
+	// Place is where the records are: stores of one place have the same
+	// records, however they are reached.
+	Place  string
+	Open   func(*cache.Stats) (cache.Store, error)
+	Near   *near.Options // nil: no copies
+	Logger *slog.Logger  // of pending invalidations
 }
 
 // Destruct is called by the pool when the last user has let go of the cache.
@@ -184,6 +215,7 @@ func (p *Process) Acquire(o Opener) (*Shared, error) {
 			return nil, err
 		}
 		c := cache.New(store, p.stats)
+		c.SharePending(p.pendingAt(o.Place, o.Logger))
 		if o.Near != nil {
 			c.EnableNear(*o.Near)
 		}
@@ -193,6 +225,25 @@ func (p *Process) Acquire(o Opener) (*Shared, error) {
 		return nil, err
 	}
 	return v.(*Shared), nil
+}
+
+// pendingAt has the invalidations that are pending in a place. They outlive
+// the configuration under which they were asked for.
+func (p *Process) pendingAt(place string, logger *slog.Logger) *cache.Pending {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending[place] == nil {
+		p.pending[place] = cache.NewPending(logger)
+	}
+	return p.pending[place]
+}
+
+// Hold keeps the cache open until release is called, also where its last
+// configuration ends meanwhile, but for the end of the process and a
+// configuration that opens the same store anew.
+func (s *Shared) Hold() (release func()) {
+	s.holders.Add(1)
+	return func() { s.holders.Add(-1) }
 }
 
 // Release ends what Acquire began. The cache closes with its last user, and

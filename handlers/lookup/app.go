@@ -22,6 +22,9 @@ type App interface {
 	Context() context.Context
 	// Cache is the cache that all lookups share.
 	Cache() *cache.Cache
+	// Hold keeps the cache open until release is called, for a request that
+	// may outlive its configuration.
+	Hold() (release func())
 	// Policy is what the configuration says about all lookups.
 	Policy() *Policy
 	// NameRoute gives a route its name in statistics: the wanted one or, for

@@ -36,6 +36,7 @@ type Findings struct {
 type Found struct {
 	Outcome cache.Outcome
 	ID      string
+	Key     string        // of the record, "" where none was looked up
 	Record  *cache.Record // nil where it has no fields to tell
 }
 

@@ -73,6 +73,7 @@ func (a *App) Start() error             { return nil }
 func (a *App) Stop() error              { return nil }
 func (a *App) Cache() *cache.Cache      { return a.cache }
 func (a *App) Policy() *lookup.Policy   { return &a.policy }
+func (a *App) Hold() (release func())   { return func() {} }
 func (a *App) KeyPrefix() string        { return a.Prefix }
 func (a *App) Lookups() *lookup.Lookups { return &a.lookups }
 
