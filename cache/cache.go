@@ -122,6 +122,8 @@ const (
 // Result of a lookup.
 type Result struct {
 	Outcome Outcome
+	// Key is that of the request.
+	Key string
 	// Record is set where a cache or the source had one, negative ones too.
 	Record *Record
 	// Hit tells that a cache answered.
@@ -153,6 +155,7 @@ func (r *Result) OK() bool {
 // goes on for those who ask next.
 func (l *Lookup) Find(ctx context.Context, req Request) Result {
 	r := l.find(ctx, req)
+	r.Key = req.Key
 	l.counters.add(&r)
 	return r
 }

@@ -41,7 +41,7 @@ func TestLookupOfWhatTheStoreHas(t *testing.T) {
 func TestLookupWithoutASource(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		r := newRoute(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
-		require.Equal(t, cache.Result{Outcome: cache.OutcomeAbsent}, r)
+		require.Equal(t, cache.Result{Outcome: cache.OutcomeAbsent, Key: reqA.Key}, r)
 		require.False(t, r.OK())
 		requireNothingStored(t, c, reqA.Key)
 	})

@@ -45,7 +45,7 @@ type Found struct {
 // on_denied continue, whoever reads {http.session.user_id} must not take it
 // for that of a valid session.
 func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, result *cache.Result) {
-	*into = Found{Outcome: result.Outcome, ID: id}
+	*into = Found{Outcome: result.Outcome, ID: id, Key: result.Key}
 	if result.OK() {
 		into.Record = result.Record
 	}

@@ -146,7 +146,6 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}
 	s.Publish(w.Header(), f, &f.Session, id, &result)
-	f.Session.Key = req.Key
 	switch {
 	case result.Response != nil:
 		if response, ok := result.Response.(lookup.Responder); ok {
