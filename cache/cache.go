@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ type Cache struct {
 	giveBacks *giveBacks
 	// trips bounds the round trips of loads, so that those of others always
 	// find a connection; nil where round trips need none.
-	trips *limiter
+	trips func() *limiter
 }
 
 // New returns a cache over a store, which it owns from then on, counting into
@@ -37,9 +38,12 @@ func New(store Store, stats *Stats) *Cache {
 	c := &Cache{store: store, stats: stats, pending: NewPending(nil), pauses: pauses{seed: maphash.MakeSeed()}}
 	c.peeker, _ = store.(Peeker)
 	c.giveBacks = newGiveBacks(store, &c.waits)
-	if pool := store.Pool(); pool != nil {
-		c.trips = newLimiter(max(1, pool.Size/2))
-	}
+	c.trips = sync.OnceValue(func() *limiter {
+		if pool := store.Pool(); pool != nil {
+			return newLimiter(max(1, pool.Size/2))
+		}
+		return nil
+	})
 	c.pending.attach(c)
 	return c
 }
@@ -90,8 +94,8 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.refreshBelow.Store(int64(options.TTL / refreshPart))
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
-		if c.trips != nil {
-			l.trips = &queue{limiter: c.trips}
+		if trips := c.trips(); trips != nil {
+			l.trips = &queue{limiter: trips}
 		}
 	}
 	c.pending.know(options.KeyPrefix)
