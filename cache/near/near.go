@@ -1,9 +1,11 @@
 // Package near keeps copies of shared records in this process.
 //
-// A copy is served only while whoever watches the store (a tracker, see
-// package redis) vouches that each write to it will be told here. Its methods
-// may be called at once from any goroutine; reading takes no lock, allocates
-// nothing and does no I/O.
+// A copy is served only while the watcher of the store (see package redis)
+// vouches that every write is reported here. That trust is a lease: it has an
+// end of its own, which each hit compares with the clock, so that a paused
+// process or a connection that lags cannot prolong it. All methods may be called
+// at once from any goroutine; reading takes no lock, allocates nothing and does
+// no I/O.
 package near
 
 import (
@@ -19,23 +21,28 @@ import (
 type Trust int32
 
 const (
-	// None: nobody tells of writes; nothing is kept or served.
+	// None: writes are not reported; nothing is kept or served.
 	None Trust = iota
-	// Brief: nobody tells of writes and nobody will; copies live for
+	// Brief: writes are not reported and will not be; copies live for
 	// [BriefTTL], and only of what may be that old.
 	Brief
-	// Coherent: every write is told here.
+	// Coherent: every write is reported here.
 	Coherent
 )
 
-// Sink is where copies are kept, as who watches the store sees it.
+// Sink is the near cache as the watcher of a store sees it.
 type Sink interface {
 	// Invalidate drops the copies of keys that were written.
 	Invalidate(keys ...string)
-	// Flush drops all copies, for all keys were written.
+	// Flush drops all copies, because all keys were written.
 	Flush()
-	// SetTrust says how far it is told of writes from now on.
+	// SetTrust sets the trust until the next call. Where trust changes, the
+	// copies go.
 	SetTrust(Trust)
+	// TrustUntil sets the trust to Coherent, and when it ends unless it is
+	// extended. At its end copies are kept but not served; a later call serves
+	// them again, so it must come behind every write reported before it.
+	TrustUntil(time.Time)
 	// Version and BeginVersion are for what the store reads to check tags.
 	Version(key string, now time.Time) (*Version, bool)
 	BeginVersion(key string) VersionTicket
@@ -96,7 +103,8 @@ type Cache[R Record] struct {
 	// staleGeneration is what copies there were when doubt came, for those who
 	// rather take an old answer than none; gone when trust is back.
 	staleGeneration atomic.Pointer[generation[R]]
-	mu              sync.Mutex // orders changes of trust
+	lease           atomic.Pointer[lease] // of Coherent; nil: over
+	mu              sync.Mutex            // orders changes of trust
 
 	hits, evictions, invalidations atomic.Uint64
 }
@@ -107,6 +115,22 @@ type generation[R Record] struct {
 	versions *otter.Cache[string, *Version] // of tags, by key
 	written  [stripes]atomic.Uint64         // counts the writes told of, by stripe
 }
+
+// lease is the end of the trust, by both clocks: the monotonic one stands still
+// while a virtual machine is suspended, and the wall clock may be set back.
+type lease struct {
+	until time.Time
+	wall  int64 // the same in nanoseconds of Unix time
+}
+
+func newLease(until time.Time) *lease { return &lease{until, until.UnixNano()} }
+
+func (l *lease) holds(now time.Time) bool {
+	return l != nil && now.UnixNano() < l.wall && now.Before(l.until)
+}
+
+// forever is longer than any process lives.
+const forever = 100 * 365 * 24 * time.Hour
 
 // entry is a copy with the time until it may be served, in nanoseconds of
 // Unix time.
@@ -152,7 +176,7 @@ func (c *Cache[R]) newGeneration(trust Trust) *generation[R] {
 // could be out of date.
 func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) {
 	g := c.generation.Load()
-	if g.trust == None || strict && g.trust != Coherent {
+	if !c.serves(g, strict, now) {
 		return Copy[R]{}, false
 	}
 	e, ok := g.copies.GetIfPresent(key)
@@ -161,6 +185,17 @@ func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) 
 	}
 	c.hits.Add(1)
 	return e.Copy, true
+}
+
+// serves reports whether copies of a generation may be served.
+func (c *Cache[R]) serves(g *generation[R], strict bool, now time.Time) bool {
+	switch g.trust {
+	case Coherent:
+		return c.lease.Load().holds(now)
+	case Brief:
+		return !strict
+	}
+	return false
 }
 
 // Stale finds a copy that may not be served any more but by those who rather
@@ -328,11 +363,30 @@ func (c *Cache[R]) Flush() {
 	c.swap(c.generation.Load().trust)
 }
 
-// SetTrust changes what copies may be used for. Those there are now go: into
-// stale where trust is lost, and for good where it is won.
+// SetTrust changes what copies may be used for, until the next change. The
+// copies go: they are kept for stale use where trust is lost, and dropped where
+// it is gained.
 func (c *Cache[R]) SetTrust(trust Trust) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if trust == Coherent {
+		c.lease.Store(newLease(time.Now().Add(forever)))
+	} else {
+		c.lease.Store(nil)
+	}
+	c.changeTrust(trust)
+}
+
+// TrustUntil is SetTrust(Coherent) with an end.
+func (c *Cache[R]) TrustUntil(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lease.Store(newLease(until))
+	c.changeTrust(Coherent)
+}
+
+// changeTrust swaps the generation where trust changes. c.mu is held.
+func (c *Cache[R]) changeTrust(trust Trust) {
 	old := c.generation.Load()
 	if old.trust == trust {
 		return
@@ -348,8 +402,10 @@ func (c *Cache[R]) SetTrust(trust Trust) {
 
 func (c *Cache[R]) swap(trust Trust) { c.generation.Store(c.newGeneration(trust)) }
 
-// Coherent tells whether copies are vouched for.
-func (c *Cache[R]) Coherent() bool { return c.generation.Load().trust == Coherent }
+// Coherent reports whether every write is reported here now.
+func (c *Cache[R]) Coherent() bool {
+	return c.generation.Load().trust == Coherent && c.lease.Load().holds(time.Now())
+}
 
 // Stats are the numbers of a near cache at one moment. Sizes are in bytes.
 type Stats struct {
@@ -366,7 +422,7 @@ type Stats struct {
 func (c *Cache[R]) Stats() Stats {
 	g := c.generation.Load()
 	s := Stats{
-		Coherent: g.trust == Coherent, Hits: c.hits.Load(), MaxBytes: c.options.MaxSize,
+		Coherent: c.Coherent(), Hits: c.hits.Load(), MaxBytes: c.options.MaxSize,
 		Evictions: c.evictions.Load(), Invalidations: c.invalidations.Load(),
 	}
 	if g.copies != nil {

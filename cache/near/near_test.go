@@ -135,6 +135,55 @@ func TestBriefTrustIsForThoseWhoDoNotMind(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestTrustIsALease(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{}, None)
+	now := time.Now()
+	n.TrustUntil(now.Add(time.Second))
+	n.keep("k", rec("v"), now.Add(time.Hour), now)
+	for _, c := range []struct {
+		name   string
+		at     time.Time
+		served bool
+	}{
+		{"before its end", now.Add(time.Second - 1), true},
+		{"at its end", now.Add(time.Second), false},
+		{"after it", now.Add(time.Hour), false},
+		{"after it, by the wall clock alone", now.Add(time.Hour).Round(0), false},
+	} {
+		_, ok := n.Peek("k", true, c.at)
+		require.Equal(t, c.served, ok, c.name)
+	}
+	n.TrustUntil(now.Add(3 * time.Second))
+	_, ok := n.Peek("k", true, now.Add(2*time.Second))
+	require.True(t, ok, "a lease that is extended serves what was kept")
+	n.Invalidate("k")
+	n.TrustUntil(now.Add(4 * time.Second))
+	_, ok = n.Peek("k", true, now.Add(2*time.Second))
+	require.False(t, ok)
+	n.TrustUntil(now.Add(-1))
+	require.False(t, n.Coherent())
+	require.False(t, n.Stats().Coherent)
+	n.SetTrust(None)
+	n.TrustUntil(time.Now().Add(time.Hour))
+	require.True(t, n.Coherent())
+}
+
+// While a virtual machine is suspended its monotonic clock may stand still.
+func TestLeaseEndsByEitherClock(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	l := newLease(now.Add(time.Second))
+	require.True(t, l.holds(now))
+	l.wall = now.UnixNano() // the wall clock is ahead of the monotonic one
+	require.False(t, l.holds(now))
+	l = newLease(now.Add(time.Second))
+	l.until = now // the wall clock was set back
+	require.False(t, l.holds(now))
+	var none *lease
+	require.False(t, none.holds(now))
+}
+
 func TestStaleCopiesSurviveDoubtButNoWrite(t *testing.T) {
 	t.Parallel()
 	n := trusted(t, Options{TTL: time.Second}, Coherent)
