@@ -5,30 +5,38 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
 )
 
-// A breaker stands before each node. After some failures in a row it opens:
-// commands fail at once, without network, until after a pause one of them is
-// let through to see how the node is. A cluster has one for each node, so that
-// a dead one does not cut off the others.
+// A circuit breaker stands before each server. After some failures in a row it
+// opens: commands fail at once, without network. It closes when the server
+// answers again, which is tried in the background (probe.go); after the cool-down
+// a command may try as well. A cluster has a breaker for each node, so that a
+// dead one does not cut off the others.
 
 const (
-	logBreakerOpen   = "redis fails: it is left alone for a while"
-	logBreakerClosed = "redis answers again"
-	// probeTimeout is the longest that the command which shows how a node is
-	// may take, with its retries, whatever its caller waits: all others are
-	// refused meanwhile, also when the node is back.
+	logBreakerOpen   = "circuit breaker is open: redis fails"
+	logBreakerClosed = "circuit breaker is closed: redis answers again"
+	// probeTimeout bounds a command that is let through an open breaker, with
+	// its retries, whatever its caller waits: all others are refused meanwhile.
 	probeTimeout = time.Second
 )
 
 // errBreakerOpen is the failure of a command that was not sent.
 var errBreakerOpen = errors.New("circuit breaker is open")
 
-// breakers has those of all nodes.
+// openError is errBreakerOpen with the failure that opened the breaker.
+type openError struct{ cause error }
+
+func (e *openError) Error() string { return errBreakerOpen.Error() + ": " + e.cause.Error() }
+
+func (e *openError) Is(target error) bool { return target == errBreakerOpen }
+
+// breakers has those of all servers.
 type breakers struct {
 	options *Options
 	logger  *slog.Logger
@@ -41,135 +49,134 @@ func newBreakers(o *Options, logger *slog.Logger) *breakers {
 	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker), opened: make(chan struct{}, 1)}
 }
 
-// guard puts a breaker before a client of one node.
-func (b *breakers) guard(client guarded, addr string, r role) {
-	if !b.options.BreakerOff {
-		client.AddHook(b.of(client, addr, r))
-	}
-}
-
+// of finds the breaker of a server, for one more client of it.
 func (b *breakers) of(client guarded, addr string, r role) *breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n, ok := b.nodes[addr]; ok {
-		n.clients[r] = client
-		return n
+	n, ok := b.nodes[addr]
+	if !ok {
+		n = &breaker{breakers: b, addr: addr}
+		n.cause.Store(&openError{errors.New("no answer yet")})
+		n.steps.Store(n.newSteps())
+		b.nodes[addr] = n
 	}
-	n := &breaker{addr: addr}
 	n.clients[r] = client
-	n.steps = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		Name:         addr,
-		Timeout:      b.options.BreakerCoolDown,
-		ReadyToTrip:  func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= b.options.BreakerFailures },
-		IsSuccessful: isAnswer,
-		IsExcluded:   isOwn,
-		OnStateChange: func(addr string, from, to gobreaker.State) {
-			switch {
-			case to == gobreaker.StateClosed:
-				b.logger.Info(logBreakerClosed, slog.String("server", addr))
-			case from == gobreaker.StateClosed:
-				b.logger.Warn(logBreakerOpen, slog.String("server", addr))
-				select {
-				case b.opened <- struct{}{}:
-				default:
-				}
-			}
-		},
-	})
-	b.nodes[addr] = n
 	return n
 }
 
-// state is the worst of the nodes: closed, half-open or open.
+// state is the worst of the servers: closed, half-open or open.
 func (b *breakers) state() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	worst := gobreaker.StateClosed
 	for _, n := range b.nodes {
-		worst = max(worst, n.steps.State()) // in this order
+		worst = max(worst, n.steps.Load().State()) // in this order
 	}
 	return worst.String()
 }
 
-// breaker is the hook that stands before one node.
+// answered closes the breaker of a server that has answered on a connection of
+// its own.
+func (b *breakers) answered(addr string) {
+	b.mu.Lock()
+	n := b.nodes[addr]
+	b.mu.Unlock()
+	if n != nil {
+		n.close()
+	}
+}
+
+// breaker is that of one server.
 type breaker struct {
-	addr    string
-	steps   *gobreaker.TwoStepCircuitBreaker[any]
-	clients [roles]guarded // under the lock of all breakers
+	breakers *breakers
+	addr     string
+	steps    atomic.Pointer[gobreaker.TwoStepCircuitBreaker[any]]
+	cause    atomic.Pointer[openError] // the last failure
+	refused  atomic.Bool               // the last failure was a refused connection
+	closed   atomic.Int64              // when the breaker was closed from outside, Unix nanoseconds
+	clients  [roles]guarded            // under the lock of all breakers
 }
 
-func (n *breaker) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+func (n *breaker) newSteps() *gobreaker.TwoStepCircuitBreaker[any] {
+	o := n.breakers.options
+	return gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name:    n.addr,
+		Timeout: o.BreakerCoolDown,
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			return n.refused.Load() || int(c.ConsecutiveFailures) >= o.BreakerFailures
+		},
+		IsSuccessful:  isAnswer,
+		IsExcluded:    isOwn,
+		OnStateChange: func(_ string, from, to gobreaker.State) { n.log(from, to) },
+	})
+}
 
-func (n *breaker) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
-	return func(ctx context.Context, cmd goredis.Cmder) error {
-		ctx, done, err := n.allow(ctx)
-		if err != nil {
-			cmd.SetErr(err)
-			return err
+func (n *breaker) log(from, to gobreaker.State) {
+	b := n.breakers
+	switch {
+	case to == gobreaker.StateClosed:
+		b.logger.Info(logBreakerClosed, slog.String("address", n.addr))
+	case from == gobreaker.StateClosed:
+		b.logger.Warn(logBreakerOpen, slog.String("address", n.addr), slog.Any("error", n.cause.Load().cause))
+		select {
+		case b.opened <- struct{}{}:
+		default:
 		}
-		err = next(ctx, cmd)
-		done(err)
-		return err
 	}
 }
 
-func (n *breaker) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []goredis.Cmder) error {
-		ctx, done, err := n.allow(ctx)
-		if err != nil {
-			for _, cmd := range cmds {
-				cmd.SetErr(err)
-			}
-			return err
-		}
-		err = next(ctx, cmds)
-		done(err)
-		return err
+// close closes the breaker, whatever its cool-down.
+func (n *breaker) close() {
+	old := n.steps.Load()
+	if old.State() == gobreaker.StateClosed {
+		return
+	}
+	n.refused.Store(false)
+	if n.steps.CompareAndSwap(old, n.newSteps()) {
+		n.closed.Store(time.Now().UnixNano())
+		n.log(gobreaker.StateOpen, gobreaker.StateClosed)
 	}
 }
 
-// passed marks the context of a command that has been let through. It may need
-// a new connection, whose handshake passes here as well. That must neither be
-// refused, where the command is a probe, nor count: a server that lets
-// everybody log in and then answers nothing would never fail twice in a row.
-type passed struct{}
-
-func (n *breaker) allow(ctx context.Context) (context.Context, func(error), error) {
-	if ctx.Value(passed{}) == n {
-		return ctx, func(error) {}, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return ctx, nil, err // it came too late to ask anybody
-	}
-	done, err := n.steps.Allow()
+// allow lets a command through, or not. done must be called with its outcome.
+func (n *breaker) allow(ctx context.Context) (_ context.Context, done func(error), _ error) {
+	steps := n.steps.Load()
+	step, err := steps.Allow()
 	if err != nil {
-		return ctx, nil, errBreakerOpen
+		return ctx, nil, n.cause.Load()
 	}
-	ctx = context.WithValue(ctx, passed{}, n)
-	if n.steps.State() != gobreaker.StateHalfOpen {
-		return ctx, done, nil
+	cancel := func() {}
+	if steps.State() == gobreaker.StateHalfOpen {
+		ctx, cancel = context.WithTimeout(ctx, probeTimeout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	return ctx, func(err error) { cancel(); done(err) }, nil
+	return ctx, func(err error) {
+		cancel()
+		if !isAnswer(err) && !isOwn(err) {
+			var refused *refusedError
+			n.cause.Store(&openError{err})
+			n.refused.Store(errors.As(err, &refused))
+		}
+		step(err)
+	}, nil
 }
 
-// isOwn tells whether the failure is this side's alone and says nothing about
-// the node: the caller has left, the client is closed, or all its connections
-// are taken.
+// isOwn reports whether the failure is this side's alone and says nothing about
+// the server: the caller has left, the client is closed, or all connections are
+// in use.
 func isOwn(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
 		errors.Is(err, goredis.ErrPoolExhausted) || errors.Is(err, goredis.ErrPoolTimeout)
 }
 
-// isAnswer tells whether the node has answered, be it with a refusal. One that
-// is not ready, or has lost the others, does not count.
+// isAnswer reports whether the server has answered, be it with a refusal. One
+// that is not ready, or has lost the others, does not count.
 func isAnswer(err error) bool {
 	var answer goredis.Error
 	switch {
 	case err == nil:
 		return true
-	case goredis.IsLoadingError(err), goredis.IsClusterDownError(err), goredis.IsMasterDownError(err):
+	case !errors.As(err, &answer):
 		return false
 	}
-	return errors.As(err, &answer)
+	return !hasCode(err, "LOADING", "CLUSTERDOWN", "MASTERDOWN")
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -25,20 +24,18 @@ import (
 const stateReloadInterval = 2 * time.Second
 
 // newPrimary makes the client that all writes go through. It does not dial.
-func newPrimary(ctx context.Context, o *Options, dial dialFunc) goredis.UniversalClient {
-	switch o.ClientType {
-	case Failover:
-		return goredis.NewFailoverClient(failoverOptions(o, endWith(ctx, dial)))
-	case Cluster:
+func newPrimary(o *Options, dial dialFunc) goredis.UniversalClient {
+	if o.ClientType == Cluster {
 		return goredis.NewClusterClient(clusterOptions(o, dial))
 	}
 	return goredis.NewClient(simpleOptions(o, dial))
 }
 
+// simpleOptions are those of a client of one server. The dialer logs in and
+// selects the database.
 func simpleOptions(o *Options, dial dialFunc) *goredis.Options {
 	return &goredis.Options{
-		Addr: o.Addresses[0], Dialer: dial, DB: o.db(),
-		Username: o.Username, Password: o.Password,
+		Addr: o.Addresses[0], Dialer: dial,
 		MaxRetries: o.MaxRetries, MinRetryBackoff: o.RetryBackoffMin, MaxRetryBackoff: o.RetryBackoffMax,
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
 		PoolSize: o.PoolSize, MinIdleConns: o.MinIdleConns, MaxActiveConns: o.MaxActiveConns,
@@ -54,25 +51,10 @@ func simpleOptions(o *Options, dial dialFunc) *goredis.Options {
 	}
 }
 
-func failoverOptions(o *Options, dial dialFunc) *goredis.FailoverOptions {
-	s := simpleOptions(o, dial)
-	return &goredis.FailoverOptions{
-		MasterName: o.MasterName, SentinelAddrs: o.Addresses,
-		SentinelUsername: o.SentinelUsername, SentinelPassword: o.SentinelPassword,
-		Dialer: dial, DB: s.DB, Username: s.Username, Password: s.Password,
-		MaxRetries: s.MaxRetries, MinRetryBackoff: s.MinRetryBackoff, MaxRetryBackoff: s.MaxRetryBackoff,
-		DialTimeout: s.DialTimeout, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
-		PoolSize: s.PoolSize, MinIdleConns: s.MinIdleConns, MaxActiveConns: s.MaxActiveConns,
-		PoolTimeout: s.PoolTimeout, ConnMaxIdleTime: s.ConnMaxIdleTime, ConnMaxLifetime: s.ConnMaxLifetime,
-		ContextTimeoutEnabled: true, DialerRetries: s.DialerRetries,
-		Protocol: s.Protocol, DisableIdentity: true, PipelinePoolSize: s.PipelinePoolSize,
-	}
-}
-
 func clusterOptions(o *Options, dial dialFunc) *goredis.ClusterOptions {
 	s := simpleOptions(o, dial)
 	return &goredis.ClusterOptions{
-		Addrs: o.Addresses, Dialer: dial, Username: s.Username, Password: s.Password,
+		Addrs: o.Addresses, Dialer: dial,
 		// without redirects, a cluster that changes is lost
 		MaxRedirects:    max(1, o.MaxRetries),
 		MinRetryBackoff: s.MinRetryBackoff, MaxRetryBackoff: s.MaxRetryBackoff,
@@ -116,38 +98,6 @@ func newDialer(ctx context.Context, o *Options) (dialFunc, error) {
 		defer context.AfterFunc(ctx, cancel)()
 		return dial(dialCtx, network, address)
 	}, nil
-}
-
-// endWith closes connections when the context ends. The client for failovers
-// needs it: its Close waits while a sentinel is asked.
-func endWith(ctx context.Context, dial dialFunc) dialFunc {
-	return func(dialCtx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(dialCtx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		ending := endingConn{conn, context.AfterFunc(ctx, func() { _ = conn.Close() })}
-		if raw, ok := conn.(syscall.Conn); ok {
-			return endingRawConn{ending, raw}, nil
-		}
-		return ending, nil
-	}
-}
-
-type endingConn struct {
-	net.Conn
-	forget func() bool
-}
-
-func (c endingConn) Close() error {
-	c.forget()
-	return c.Conn.Close()
-}
-
-// endingRawConn lets go-redis see whether the connection is still alive.
-type endingRawConn struct {
-	endingConn
-	syscall.Conn
 }
 
 // config reads the files.

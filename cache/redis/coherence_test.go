@@ -215,7 +215,7 @@ func TestCoherence(t *testing.T) {
 	for name, disturb := range map[string]func(server *redistest.Server, p *proxy) func(int){
 		"undisturbed": func(*redistest.Server, *proxy) func(int) { return func(int) {} },
 		"trackers killed": func(server *redistest.Server, _ *proxy) func(int) {
-			return func(int) { server.Client().Do(context.Background(), "CLIENT", "KILL", "TYPE", "pubsub") }
+			return func(int) { _ = killTrackers(context.Background(), server.Client()) }
 		},
 		"all connections killed": func(server *redistest.Server, _ *proxy) func(int) {
 			return func(int) {

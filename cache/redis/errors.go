@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -40,4 +41,21 @@ var errWrongType = fmt.Errorf("%w: value is not a string", cache.ErrInvalidRecor
 func isWrongType(err error) bool {
 	var answer goredis.Error
 	return errors.As(err, &answer) && strings.Contains(answer.Error(), "WRONGTYPE")
+}
+
+// hasCode reports whether a server answered an error with one of the codes,
+// which is its first word.
+func hasCode(err error, codes ...string) bool {
+	var answer goredis.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	code, _, _ := strings.Cut(answer.Error(), " ")
+	return slices.Contains(codes, code)
+}
+
+// isRefusal reports whether a server, or what stands before it, takes no
+// connections from us now: the login is wrong, or there are too many clients.
+func isRefusal(answer replyError) bool {
+	return hasCode(answer, "NOAUTH", "WRONGPASS", "DENIED") || strings.Contains(string(answer), "max number of clients")
 }

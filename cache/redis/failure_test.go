@@ -222,7 +222,7 @@ func TestSentinelsLeadToTheNewMaster(t *testing.T) {
 			sentinel.Master().Kill()
 			requireRecovers(t, s)
 			requireReads(t, s, "k", `{"n": 1}`)
-			require.Same(t, sentinel.Servers[1], sentinel.Master())
+			require.Eventually(t, func() bool { return sentinel.Master() == sentinel.Servers[1] }, patience, 10*time.Millisecond)
 		})
 	}
 }

@@ -20,6 +20,9 @@ func (s *Store) Pool() *cache.PoolStats {
 	if s.reader != nil && s.reader.answered.Load() {
 		addPool(p, s.reader.cluster.PoolStats())
 	}
+	p.Waits += s.waits.count.Load()
+	p.Timeouts += s.waits.timeouts.Load()
+	p.WaitSeconds += time.Duration(s.waits.total.Load()).Seconds()
 	return p
 }
 

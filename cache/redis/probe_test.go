@@ -246,7 +246,7 @@ func TestBreakersOfNodesThatAreGoneDoNotCount(t *testing.T) {
 	t.Parallel()
 	s := open(t, Options{Addresses: []string{redistest.Start(t).Addr()}, BreakerCoolDown: time.Millisecond, BreakerFailures: 1})
 	gone := goredis.NewClient(&goredis.Options{Addr: closedAddr(t), MaxRetries: -1})
-	s.nodeBreakers.guard(gone, "gone", writes)
+	s.guard(gone, "gone", writes)
 	require.Error(t, gone.Ping(t.Context()).Err())
 	require.NotEqual(t, "closed", s.Pool().Breaker)
 	require.NoError(t, gone.Close()) // as go-redis does with a node that has left the cluster

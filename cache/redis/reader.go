@@ -32,9 +32,6 @@ func newReader(o *Options, dial dialFunc, sentinels *sentinels) *reader {
 	r := new(reader)
 	if o.ClientType == Failover {
 		options.Addrs, options.ClusterSlots = nil, sentinels.slots
-		options.OnConnect = func(ctx context.Context, conn *goredis.Conn) error {
-			return conn.Select(ctx, o.db()).Err()
-		}
 	}
 	r.cluster = goredis.NewClusterClient(options)
 	return r

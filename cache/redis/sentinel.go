@@ -4,30 +4,70 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
 )
 
-// sentinels show a master and its replicas to go-redis as a cluster of one
-// shard, so that reads can go to replicas. go-redis' NewFailoverClusterClient
-// does the same, but its Close leaves goroutines behind, and it hears of
-// changes only from the one sentinel it listens to.
+// sentinels say which server is the master, and show it and its replicas to
+// go-redis as a cluster of one shard, so that reads can go to replicas. go-redis'
+// own client for failovers hears of changes only from the one sentinel it
+// listens to, and its Close leaves goroutines behind.
 type sentinels struct {
-	master  string
+	name    string // of the master
 	clients []*goredis.SentinelClient
+	known   atomic.Pointer[mastership]
+	// switched is when another master was found, in nanoseconds of Unix time; 0
+	// before the first change.
+	switched atomic.Int64
+	// found is called where the master is another one than before.
+	found  func(addr string)
+	asking singleflight.Group
+	// behind are questions to sentinels; they grow while not closed only.
+	behind sync.WaitGroup
+
+	mu        sync.Mutex // orders changes of what is known
+	confirmed time.Time  // when a sentinel last named the known master
+	closed    bool
 }
 
-// sentinelTimeout is how long to wait for one sentinel before the next is asked.
-const sentinelTimeout = time.Second
+// mastership is what a sentinel says of the master.
+type mastership struct {
+	addr  string
+	epoch int64 // of the configuration: the higher, the newer
+	// promoted is set while a failover is under way that has a new master already.
+	promoted bool
+	client   *goredis.SentinelClient
+}
+
+// newer reports whether a sentinel knows more than another one.
+func (m *mastership) newer(than *mastership) bool {
+	return than == nil || m.epoch > than.epoch || m.epoch == than.epoch && m.promoted && !than.promoted
+}
+
+const (
+	// sentinelTimeout is how long one sentinel is waited for.
+	sentinelTimeout = time.Second
+	// sentinelGrace is how long the others are waited for when one has answered.
+	sentinelGrace = 50 * time.Millisecond
+	// sentinelMemory is how long a newer configuration is believed that no
+	// sentinel confirms.
+	sentinelMemory = 3 * time.Second
+	// sentinelInterval is between questions who the master is.
+	sentinelInterval = 200 * time.Millisecond
+)
 
 func newSentinels(o *Options, dial dialFunc) *sentinels {
-	s := &sentinels{master: o.MasterName}
+	s := &sentinels{name: o.MasterName, found: func(string) {}}
 	for _, address := range o.Addresses {
 		s.clients = append(s.clients, goredis.NewSentinelClient(&goredis.Options{
-			Addr: address, Dialer: dial, Username: o.SentinelUsername, Password: o.SentinelPassword,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
+			Addr: address, Dialer: neverFails(dial), Username: o.SentinelUsername, Password: o.SentinelPassword,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, PoolSize: 2,
 			MaxRetries: -1, ContextTimeoutEnabled: true, DialerRetries: 1, Protocol: 2,
 			DisableIdentity: true, MaintNotificationsConfig: noMaintNotifications(),
 		}))
@@ -35,40 +75,152 @@ func newSentinels(o *Options, dial dialFunc) *sentinels {
 	return s
 }
 
-// slots is the shard as the first sentinel that answers knows it.
-func (s *sentinels) slots(ctx context.Context) ([]goredis.ClusterSlot, error) {
-	var errs []error
-	for _, client := range s.clients {
-		nodes, err := s.nodes(ctx, client)
-		if err == nil {
-			return []goredis.ClusterSlot{{Start: 0, End: slotCount - 1, Nodes: nodes}}, nil
-		}
-		errs = append(errs, err)
+// current is the address of the master as it was last known, or "".
+func (s *sentinels) current() string {
+	if m := s.known.Load(); m != nil {
+		return m.addr
 	}
-	return nil, errors.Join(errs...)
+	return ""
 }
 
-func (s *sentinels) nodes(ctx context.Context, client *goredis.SentinelClient) ([]goredis.ClusterNode, error) {
+// master asks who the master is. Where no sentinel answers, it is the last
+// known one.
+func (s *sentinels) master(ctx context.Context) (*mastership, error) {
+	asked := s.asking.DoChan("", func() (any, error) { return s.askAll() })
+	select {
+	case answer := <-asked:
+		if answer.Err != nil {
+			return nil, answer.Err
+		}
+		return answer.Val.(*mastership), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// askAll asks all sentinels at once, and believes the one with the newest
+// configuration.
+func (s *sentinels) askAll() (*mastership, error) {
+	type answer struct {
+		*mastership
+		err error
+	}
+	answers := make(chan answer, len(s.clients))
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, goredis.ErrClosed
+	}
+	for _, client := range s.clients {
+		s.behind.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), sentinelTimeout)
+			defer cancel()
+			m, err := s.ask(ctx, client)
+			answers <- answer{m, err}
+		})
+	}
+	s.mu.Unlock()
+	var best *mastership
+	var errs []error
+	var grace <-chan time.Time
+	for range s.clients {
+		select {
+		case a := <-answers:
+			switch {
+			case a.err != nil:
+				errs = append(errs, a.err)
+			case a.newer(best):
+				best = a.mastership
+			}
+			if best != nil && grace == nil {
+				grace = time.After(sentinelGrace)
+			}
+			continue
+		case <-grace:
+		}
+		break
+	}
+	if best == nil {
+		if known := s.known.Load(); known != nil {
+			return known, nil
+		}
+		return nil, errors.Join(errs...)
+	}
+	return s.learn(best), nil
+}
+
+// ask asks one sentinel.
+func (s *sentinels) ask(ctx context.Context, client *goredis.SentinelClient) (*mastership, error) {
+	addr, err := client.GetMasterAddrByName(ctx, s.name).Result()
+	if err != nil {
+		return nil, err
+	}
+	config, err := client.Master(ctx, s.name).Result()
+	if err != nil {
+		return nil, err
+	}
+	epoch, _ := strconv.ParseInt(config["config-epoch"], 10, 64)
+	m := &mastership{addr: net.JoinHostPort(addr[0], addr[1]), epoch: epoch, client: client}
+	m.promoted = m.addr != net.JoinHostPort(config["ip"], config["port"])
+	return m, nil
+}
+
+// learn keeps what a sentinel said, unless something newer is known. What no
+// sentinel has said for a while counts no more: sentinels that are set up anew
+// count their configurations from the beginning.
+func (s *sentinels) learn(m *mastership) *mastership {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, now := s.known.Load(), time.Now()
+	if known != nil && known.newer(m) && now.Sub(s.confirmed) < sentinelMemory {
+		return known
+	}
+	s.known.Store(m)
+	s.confirmed = now
+	if known != nil && known.addr != m.addr {
+		s.switched.Store(now.UnixNano())
+		s.found(m.addr)
+	}
+	return m
+}
+
+// watch asks who the master is until ctx ends.
+func (s *sentinels) watch(ctx context.Context) {
+	tick := time.NewTicker(sentinelInterval)
+	defer tick.Stop()
+	for {
+		_, _ = s.master(ctx) // without an answer, the last known one is used
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// slots is the shard that the master and its replicas make.
+func (s *sentinels) slots(ctx context.Context) ([]goredis.ClusterSlot, error) {
+	m, err := s.master(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes := []goredis.ClusterNode{{Addr: m.addr}}
 	ctx, cancel := context.WithTimeout(ctx, sentinelTimeout)
 	defer cancel()
-	master, err := client.GetMasterAddrByName(ctx, s.master).Result()
+	replicas, err := m.client.Replicas(ctx, s.name).Result()
 	if err != nil {
 		return nil, err
 	}
-	replicas, err := client.Replicas(ctx, s.master).Result()
-	if err != nil {
-		return nil, err
-	}
-	nodes := []goredis.ClusterNode{{Addr: net.JoinHostPort(master[0], master[1])}}
 	for _, replica := range replicas {
-		if upToDate(replica) {
-			nodes = append(nodes, goredis.ClusterNode{Addr: net.JoinHostPort(replica["ip"], replica["port"])})
+		addr := net.JoinHostPort(replica["ip"], replica["port"])
+		if upToDate(replica) && addr != m.addr {
+			nodes = append(nodes, goredis.ClusterNode{Addr: addr})
 		}
 	}
-	return nodes, nil
+	return []goredis.ClusterSlot{{Start: 0, End: slotCount - 1, Nodes: nodes}}, nil
 }
 
-// upToDate tells whether a replica answers and follows its master.
+// upToDate reports whether a replica answers and follows its master.
 func upToDate(replica map[string]string) bool {
 	flags := replica["flags"]
 	return !strings.Contains(flags, "down") && !strings.Contains(flags, "disconnected") &&
@@ -77,9 +229,13 @@ func upToDate(replica map[string]string) bool {
 
 // Close closes the connections to all sentinels.
 func (s *sentinels) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	var errs []error
 	for _, client := range s.clients {
 		errs = append(errs, client.Close())
 	}
+	s.behind.Wait()
 	return errors.Join(errs...)
 }

@@ -26,11 +26,11 @@ type Store struct {
 	leases       *leaseKeys
 	stats        *cache.Stats
 	logger       *slog.Logger
-	// dial connects without the watcher's knowledge
-	dial      dialFunc
-	sentinels *sentinels // nil unless the client is for failover
-	watchMu   sync.Mutex
-	watcher   atomic.Pointer[watcher] // nil until somebody wants to know of writes
+	connector    *connector
+	waits        waits      // for connections
+	sentinels    *sentinels // nil unless the client is for failover
+	watchMu      sync.Mutex
+	watcher      atomic.Pointer[watcher] // nil until somebody wants to know of writes
 
 	end      context.CancelFunc // of what runs in the background
 	running  sync.WaitGroup
@@ -56,37 +56,54 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	}
 	s := &Store{
 		options: options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
-		dial:         dial,
 		nodeBreakers: newBreakers(&options, logger),
 	}
+	s.connector = newConnector(ctx, &s.options, dial)
+	s.connector.connected = s.connected
+	dialData := s.connector.dialer()
 	if options.ClientType == Failover {
 		s.sentinels = newSentinels(&s.options, dial)
+		s.sentinels.found = s.switchMaster
+		s.primary = newPrimary(&s.options, s.connector.masterDialer(s.sentinels))
+	} else {
+		s.primary = newPrimary(&s.options, dialData)
 	}
-	watched := s.watchDials(dial)
-	s.primary = newPrimary(ctx, &s.options, watched)
-	s.reader = newReader(&s.options, watched, s.sentinels)
+	s.reader = newReader(&s.options, dialData, s.sentinels)
 	s.primary.AddHook(hook{s, &s.answered})
 	if cluster, ok := s.primary.(*goredis.ClusterClient); ok {
-		cluster.OnNewNode(func(node *goredis.Client) { s.nodeBreakers.guard(node, node.Options().Addr, writes) })
+		cluster.OnNewNode(func(node *goredis.Client) { s.guard(node, node.Options().Addr, writes) })
 	} else {
-		s.nodeBreakers.guard(s.primary, options.Addresses[0], writes)
+		s.guard(s.primary, options.Addresses[0], writes)
 	}
 	if s.reader != nil {
 		s.reader.cluster.OnNewNode(func(node *goredis.Client) {
 			node.AddHook(hook{s, &s.reader.answered})
-			s.nodeBreakers.guard(node, node.Options().Addr, reads)
+			s.guard(node, node.Options().Addr, reads)
 		})
 	}
 	if options.ClientType != Cluster && s.reader == nil {
 		s.gatherer = &gatherer{read: s.read}
 	}
 	s.running.Go(func() { s.pollHealth(ctx) })
-	s.running.Go(func() { s.mend(ctx) })
+	s.running.Go(func() { s.probe(ctx) })
+	if s.sentinels != nil {
+		s.running.Go(func() { s.sentinels.watch(ctx) })
+	}
 	return s, nil
 }
 
 // Name is "redis".
 func (s *Store) Name() string { return "redis" }
+
+// switchMaster follows a failover: no connection to the old master is used any
+// more, and near copies are not trusted before the new one is tracked.
+func (s *Store) switchMaster(addr string) {
+	s.logger.Info("the sentinels name another master", slog.String("address", addr))
+	if w := s.watcher.Load(); w != nil {
+		w.connected(addr)
+	}
+	s.connector.dropOthers(addr)
+}
 
 // Close closes all connections. Calls under way fail.
 func (s *Store) Close() error {

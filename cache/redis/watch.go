@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -20,10 +19,10 @@ const (
 	reconcileTimeout  = 2 * time.Second
 )
 
-// watcher keeps a tracker on every node, and tells the sink whether all the
-// nodes that reads go to are watched. It errs on the side of doubt: a change
-// of the nodes, a lost connection or one to a node nobody watches takes the
-// sink's trust away until all is known again.
+// watcher keeps a tracker on every node, and tells the sink until when the nodes
+// that reads go to are known to report writes. It errs on the side of doubt: a
+// change of the nodes, a lost connection, or a data connection to a node that is
+// not tracked takes the sink's trust away until all is known again.
 type watcher struct {
 	store  *Store
 	sink   near.Sink
@@ -45,8 +44,8 @@ type watcher struct {
 type watchedNode struct {
 	tracker *tracker
 	state   trackerState
-	// read tells that reads of ours may go to the node.
-	read bool
+	until   time.Time // when the trust in it ends
+	read    bool      // reads of ours may go to it
 }
 
 func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *slog.Logger) *watcher {
@@ -93,15 +92,29 @@ func (w *watcher) close() {
 	w.stopping.Wait()
 }
 
-// dialing hears of every connection that is made for data. One to a node that
-// is not watched casts doubt before anything can be read over it.
-func (w *watcher) dialing(addr string) {
+// connected hears of every connection before it is used. One to a node that is
+// not tracked, or to another server than the tracker has reached, casts doubt
+// before anything can be read over it.
+func (w *watcher) connected(addr string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n, ok := w.watched[addr]; ok && (n.state != trackerLost || n.read) {
+	n, ok := w.watched[addr]
+	if ok && (n.state != trackerLost || n.read) {
 		return // what is lost has had its effect
 	}
 	w.distrust()
+	w.reconcileSoon()
+}
+
+// moved hears that an address leads to another server.
+func (w *watcher) moved(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.distrust()
+	if n, ok := w.watched[addr]; ok {
+		n.state = trackerLost
+		n.tracker.restartNow()
+	}
 	w.reconcileSoon()
 }
 
@@ -148,6 +161,7 @@ func (w *watcher) reconcile(ctx context.Context) {
 		}
 		changed = changed || n.read != node.read
 		n.read = node.read
+		n.tracker.read.Store(node.read)
 	}
 	for addr, n := range w.watched {
 		if !there[addr] {
@@ -164,9 +178,8 @@ func (w *watcher) reconcile(ctx context.Context) {
 
 // add starts a tracker. w.mu is held.
 func (w *watcher) add(node node) *watchedNode {
-	n := &watchedNode{tracker: newTracker(node.options, w.prefixes)}
+	n := &watchedNode{tracker: newTracker(w.store.connector, node.addr, w.prefixes, node.canary)}
 	w.watched[node.addr] = n
-	n.tracker.canary = node.canary
 	n.tracker.written = func(keys []string) {
 		if keys == nil {
 			w.sink.Flush()
@@ -183,63 +196,74 @@ func (w *watcher) add(node node) *watchedNode {
 		n.state = state
 		w.judge()
 	}
+	n.tracker.trusted = func(until time.Time) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n.until = until
+		if n.read && w.trust == near.Coherent {
+			w.judge()
+		}
+	}
+	n.tracker.answered = func() { w.store.answers(node.addr) }
 	n.tracker.start()
 	return n
 }
 
 // distrust takes the sink's trust away. w.mu is held.
-func (w *watcher) distrust() { w.setTrust(near.None) }
+func (w *watcher) distrust() { w.setTrust(near.None, time.Time{}) }
 
 // judge gives the sink the trust that the trackers deserve. w.mu is held.
 func (w *watcher) judge() {
-	trust := near.Coherent
-	reads := 0
+	trust, until := near.None, time.Time{}
 	for _, n := range w.watched {
-		if !n.read {
+		switch {
+		case !n.read:
 			continue
-		}
-		reads++
-		switch n.state {
-		case trackerLost:
-			w.setTrust(near.None)
+		case n.state == trackerLost:
+			w.setTrust(near.None, time.Time{})
 			return
-		case trackerUnsupported:
+		case n.state == trackerUnsupported:
 			trust = near.Brief
+		case trust == near.None:
+			trust = near.Coherent
+		}
+		if until.IsZero() || n.until.Before(until) {
+			until = n.until
 		}
 	}
-	if reads == 0 {
-		trust = near.None
-	}
-	w.setTrust(trust)
+	w.setTrust(trust, until)
 }
 
-func (w *watcher) setTrust(trust near.Trust) {
+// setTrust tells the sink. until is the end of the trust in coherent copies.
+// w.mu is held.
+func (w *watcher) setTrust(trust near.Trust, until time.Time) {
 	if w.ended {
 		trust = near.None
+	}
+	if trust == near.Coherent {
+		w.sink.TrustUntil(until)
 	}
 	if w.trust == trust {
 		return
 	}
 	w.trust = trust
-	w.sink.SetTrust(trust)
 	switch trust {
 	case near.Coherent:
-		w.logger.Info("near copies are coherent: every node tells of writes", slog.Int("nodes", len(w.watched)))
+		w.logger.Info("near copies are coherent: every server reports writes", slog.Int("servers", len(w.watched)))
 	case near.Brief:
-		w.logger.Warn("near copies are not coherent: redis does not tell of writes; files are copied for a moment, sessions not at all")
+		w.sink.SetTrust(trust)
+		w.logger.Warn("near copies are not coherent: redis does not report writes; files are copied for 2s, sessions not at all")
 	default:
-		w.logger.Info("near copies are off until every node tells of writes again")
+		w.sink.SetTrust(trust)
+		w.logger.Info("near copies are off until every server reports writes")
 	}
 }
 
 // node is one server of the deployment.
 type node struct {
-	addr    string
-	options *goredis.Options
-	// read tells that reads of ours may go to it.
-	read bool
-	// canary writes a key that the node must tell of.
-	canary func(ctx context.Context) (key string, err error)
+	addr   string
+	read   bool // reads of ours may go to it
+	canary *canary
 }
 
 // nodes lists the servers that the store may talk to.
@@ -278,12 +302,41 @@ func (s *Store) nodesOf(slots []goredis.ClusterSlot) []node {
 }
 
 func (s *Store) node(addr string, slot int, read bool) node {
-	options := simpleOptions(&s.options, s.dial)
-	options.Addr = addr
-	return node{addr: addr, options: options, read: read, canary: func(ctx context.Context) (string, error) {
-		key := s.leases.canary(slot)
-		return key, s.primary.Set(ctx, key, "null", canaryWait).Err()
-	}}
+	c := newCanary(s.primary, s.leases.canary(slot), func() bool { return s.masterOf(slot) == addr })
+	c.readBack = s.options.ClientType != Cluster
+	return node{addr: addr, read: read, canary: c}
+}
+
+// masterOf is the address that writes to a slot go to.
+func (s *Store) masterOf(slot int) string {
+	switch client := s.primary.(type) {
+	case *goredis.ClusterClient:
+		ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
+		defer cancel()
+		master, err := client.MasterForKey(ctx, s.leases.tag(slot))
+		if err != nil {
+			return ""
+		}
+		return master.Options().Addr
+	default:
+		return s.address(s.options.Addresses[0])
+	}
+}
+
+// answers hears that a server has answered on a connection of its own.
+func (s *Store) answers(addr string) {
+	if s.sentinels != nil && addr == s.sentinels.current() {
+		addr = s.options.Addresses[0]
+	}
+	s.nodeBreakers.answered(addr)
+}
+
+// address is where the server of a breaker is now.
+func (s *Store) address(of string) string {
+	if s.sentinels != nil && of == s.options.Addresses[0] {
+		return s.sentinels.current()
+	}
+	return of
 }
 
 // Watch tells the sink of every write to keys with the prefix, and how far it
@@ -303,12 +356,15 @@ func (s *Store) Watch(prefix string, sink near.Sink) {
 // EndedKey is the key of the note on how a load ended.
 func (s *Store) EndedKey(key string) string { return s.leases.noteOf(key) }
 
-// watchDials lets the watcher hear of data connections.
-func (s *Store) watchDials(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if w := s.watcher.Load(); w != nil && !(s.options.ClientType == Failover && slices.Contains(s.options.Addresses, address)) {
-			w.dialing(address)
-		}
-		return dial(ctx, network, address)
+// connected hears of every connection to a server before it is used, and
+// whether the address led to another server before.
+func (s *Store) connected(addr string, moved bool) {
+	w := s.watcher.Load()
+	switch {
+	case w == nil:
+	case moved:
+		w.moved(addr)
+	default:
+		w.connected(addr)
 	}
 }

@@ -1,0 +1,127 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+const (
+	// canaryWait is how long the report of a canary may take.
+	canaryWait = time.Second
+	// canaryTTL is how long a canary lives whose writer is gone; it is extended
+	// each canaryExtend.
+	canaryTTL    = 5 * time.Minute
+	canaryExtend = time.Minute
+	// pauses before a canary is written again that could not be
+	canaryRetryMin = 100 * time.Millisecond
+	canaryRetryMax = time.Second
+)
+
+// canary is a key that is written through the connections that records are
+// written through. A server that reports it to a tracker reports what those
+// connections write. Where the key later has another value although no write was
+// reported, the database has been exchanged (SWAPDB).
+type canary struct {
+	key, token string
+	// client is what records are written through.
+	client goredis.Cmdable
+	// master reports whether the tracked server is the one that the canary is
+	// written to, so that a report cannot come late.
+	master func() bool
+	// readBack is set where SWAPDB can happen: not in a cluster.
+	readBack bool
+
+	mu    sync.Mutex
+	heard chan struct{} // closed when the key is reported; nil: not awaited
+	valid bool          // the key has the token
+}
+
+// newCanary chooses a token that is valid JSON, as all values are.
+func newCanary(client goredis.Cmdable, key string, master func() bool) *canary {
+	return &canary{client: client, key: key, token: `"` + rand.Text() + `"`, master: master}
+}
+
+// reported hears of the keys that were written.
+func (c *canary) reported(keys []string) {
+	for _, key := range keys {
+		if key != c.key {
+			continue
+		}
+		c.mu.Lock()
+		if c.heard != nil {
+			close(c.heard)
+			c.heard = nil
+		}
+		c.mu.Unlock()
+	}
+}
+
+// write writes the key. The channel is closed when that is reported.
+func (c *canary) write(ctx context.Context) (heard <-chan struct{}, err error) {
+	awaited := make(chan struct{})
+	c.mu.Lock()
+	c.heard, c.valid = awaited, false
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, canaryWait)
+	defer cancel()
+	return awaited, c.client.Set(ctx, c.key, c.token, canaryTTL).Err()
+}
+
+// extend lets the key live on. A failure shows when it has expired.
+func (c *canary) extend(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, canaryWait)
+	defer cancel()
+	_ = c.client.PExpire(ctx, c.key, canaryTTL).Err()
+}
+
+func (c *canary) setValid(valid bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.valid = valid
+}
+
+func (c *canary) isValid() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.valid
+}
+
+// canaryResult is what became of a canary.
+type canaryResult int
+
+const (
+	canaryHeard   canaryResult = iota // the server reports writes
+	canaryUnheard                     // it was written and not reported
+	canaryRefused                     // the server writes nothing now, so there is nothing to report
+	canaryNever                       // the server will never write it
+	canaryFailed                      // no answer
+)
+
+// try writes the key and waits for the report. It says when the key was written.
+func (c *canary) try(ctx context.Context) (result canaryResult, written time.Time, err error) {
+	heard, err := c.write(ctx)
+	written = time.Now()
+	var answer goredis.Error
+	switch {
+	case errors.Is(asUnsupported(err), errUnsupported):
+		return canaryNever, written, err
+	case errors.As(err, &answer):
+		return canaryRefused, written, err
+	case err != nil:
+		return canaryFailed, written, err
+	}
+	select {
+	case <-heard:
+		c.setValid(true)
+		return canaryHeard, written, nil
+	case <-time.After(canaryWait):
+		return canaryUnheard, written, nil
+	case <-ctx.Done():
+		return canaryFailed, written, ctx.Err()
+	}
+}

@@ -1,0 +1,479 @@
+// Connections to the servers that hold records are made here, for go-redis, for
+// trackers and for probes alike: with a handshake that shows which server
+// answers, at a calm pace where a server refuses, and so that all connections to
+// a server can be dropped when one of them turns out to be dead.
+
+package redis
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+const (
+	// A server that refuses connections (wrong password, too many clients) is
+	// asked again after a pause, by one connection at a time. The pause grows,
+	// but never so far that recovery takes two seconds.
+	refusedPause    = time.Second
+	refusedPauseMax = 1600 * time.Millisecond
+	// parallelHandshakes bounds the connections to one server that are being
+	// made at a time.
+	parallelHandshakes = 8
+)
+
+// connector makes connections and knows those there are.
+type connector struct {
+	ctx     context.Context // ends with the store
+	options *Options
+	dial    dialFunc
+	// connected is called before a connection to a server is used. moved says
+	// that the address led to another server before.
+	connected func(addr string, moved bool)
+	mu        sync.Mutex
+	servers   map[string]*server // by address
+}
+
+// server is what an address leads to.
+type server struct {
+	addr string
+	// runID is that of the server which the newest connection has reached; ""
+	// where it does not say.
+	runID      string
+	identified time.Time // when that connection was begun
+	conns      map[*conn]struct{}
+	handshakes chan struct{}
+	refusal    refusal
+}
+
+// refusal is the state of a server that refuses connections.
+type refusal struct {
+	err     error // nil: it does not
+	next    time.Time
+	pause   time.Duration
+	probing bool // a connection is being tried
+}
+
+// refusedError says that the server, or what stands before it, refuses
+// connections. It is no error of go-redis, which would take it for the answer to
+// a command.
+type refusedError struct{ text string }
+
+func (e *refusedError) Error() string { return e.text }
+
+func newConnector(ctx context.Context, o *Options, dial dialFunc) *connector {
+	return &connector{ctx: ctx, options: o, dial: dial, connected: func(string, bool) {}, servers: make(map[string]*server)}
+}
+
+// server finds or adds one. c.mu is held.
+func (c *connector) server(addr string) *server {
+	s, ok := c.servers[addr]
+	if !ok {
+		s = &server{addr: addr, conns: make(map[*conn]struct{}), handshakes: make(chan struct{}, parallelHandshakes)}
+		c.servers[addr] = s
+	}
+	return s
+}
+
+// runID is that of the server an address led to last.
+func (c *connector) runID(addr string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server(addr).runID
+}
+
+// connect dials a server and shakes hands: it logs in, selects the database,
+// asks who the server is, and sends more commands. It returns the answers to
+// those; an error that the server answered to one is among them.
+func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, more ...[]string) (*conn, []any, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	c.mu.Lock()
+	s := c.server(addr)
+	c.mu.Unlock()
+	select {
+	case s.handshakes <- struct{}{}:
+		defer func() { <-s.handshakes }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	if err := c.admit(s); err != nil {
+		return nil, nil, err
+	}
+	begun := time.Now()
+	cn, hello, answers, err := c.handshake(ctx, s, protocol3, more)
+	c.note(s, err)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.arrived(s, cn, begun, hello); err != nil {
+		return nil, nil, err
+	}
+	return cn, answers, nil
+}
+
+// admit refuses a connection to a server that has just refused one.
+func (c *connector) admit(s *server) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &s.refusal
+	if r.err == nil {
+		return nil
+	}
+	if r.probing || time.Now().Before(r.next) {
+		return r.err
+	}
+	r.probing = true
+	return nil
+}
+
+// note keeps whether the server refuses connections.
+func (c *connector) note(s *server, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &s.refusal
+	var refused *refusedError
+	switch {
+	case errors.As(err, &refused):
+		if !time.Now().Before(r.next) { // else another connection was refused at the same time
+			r.pause = min(refusedPauseMax, max(refusedPause, r.pause*5/4))
+			r.next = time.Now().Add(r.pause + rand.N(r.pause/10))
+		}
+		r.err = refused
+	case err == nil:
+		*r = refusal{}
+		return
+	case r.err != nil:
+		r.next = time.Now().Add(r.pause)
+	}
+	r.probing = false
+}
+
+// nextTry is when a server that refuses connections may be tried again.
+func (c *connector) nextTry(addr string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server(addr).refusal.next
+}
+
+// arrived registers a connection and learns from it which server the address
+// leads to. Where that is another one than before, the connections to the old
+// one are dropped.
+func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) error {
+	c.mu.Lock()
+	if runID != s.runID && begun.Before(s.identified) {
+		c.mu.Unlock()
+		_ = cn.Conn.Close()
+		return fmt.Errorf("connecting to %s: another server has taken over the address", s.addr)
+	}
+	moved := runID != s.runID && !s.identified.IsZero()
+	s.runID = runID
+	if begun.After(s.identified) {
+		s.identified = begun
+	}
+	var old []*conn
+	if moved {
+		for other := range s.conns {
+			old = append(old, other)
+		}
+	}
+	cn.made, cn.server, cn.runID = begun, s, runID
+	s.conns[cn] = struct{}{}
+	c.mu.Unlock()
+	c.connected(s.addr, moved)
+	for _, other := range old {
+		other.drop()
+	}
+	return nil
+}
+
+// dropOlder drops the connections to a server that were made before a failure
+// and from which nothing was read since.
+func (c *connector) dropOlder(addr string, failed time.Time) {
+	c.drop(addr, func(cn *conn) bool { return cn.made.Before(failed) && cn.lastRead.Load() < failed.UnixNano() })
+}
+
+func (c *connector) drop(addr string, which func(*conn) bool) {
+	c.mu.Lock()
+	var dropped []*conn
+	for cn := range c.server(addr).conns {
+		if which(cn) {
+			dropped = append(dropped, cn)
+		}
+	}
+	c.mu.Unlock()
+	for _, cn := range dropped {
+		cn.drop()
+	}
+}
+
+// dropOthers drops the connections to all servers but one.
+func (c *connector) dropOthers(addr string) {
+	c.mu.Lock()
+	var others []string
+	for other := range c.servers {
+		if other != addr {
+			others = append(others, other)
+		}
+	}
+	c.mu.Unlock()
+	for _, other := range others {
+		c.drop(other, func(*conn) bool { return true })
+	}
+}
+
+// handshake returns the connection, the server's run ID, and the answers to
+// more commands.
+func (c *connector) handshake(ctx context.Context, s *server, protocol3 bool, more [][]string) (cn *conn, runID string, answers []any, err error) {
+	network := "tcp"
+	if isSocket(s.addr) {
+		network = "unix"
+	}
+	raw, err := c.dial(ctx, network, s.addr)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = raw.Close()
+		}
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if !stop() && err == nil {
+			err = ctx.Err()
+		}
+	}()
+	login := c.login(protocol3)
+	var text []byte
+	for _, command := range append(append(login, []string{"INFO", "server"}), more...) {
+		text = appendCommand(text, command...)
+	}
+	cn = &conn{Conn: raw, connector: c}
+	cn.reader = bufio.NewReader(cn)
+	if _, err := cn.Write(text); err != nil {
+		return nil, "", nil, contextError(ctx, err)
+	}
+	for _, command := range login {
+		answer, err := readReply(cn.reader)
+		if err != nil {
+			return nil, "", nil, contextError(ctx, err)
+		}
+		if err := refusalOf(command[0], answer); err != nil {
+			return nil, "", nil, err
+		}
+	}
+	info, err := readReply(cn.reader)
+	if err == nil {
+		err = refusalOf("INFO", info)
+	}
+	if err != nil {
+		return nil, "", nil, contextError(ctx, err)
+	}
+	for range more {
+		answer, err := readReply(cn.reader)
+		if err != nil {
+			return nil, "", nil, contextError(ctx, err)
+		}
+		answers = append(answers, answer)
+	}
+	infoText, _ := info.(string)
+	return cn, parseInfo(infoText)["run_id"], answers, nil
+}
+
+// login is the commands that every connection begins with.
+func (c *connector) login(protocol3 bool) (commands [][]string) {
+	o := c.options
+	switch {
+	case protocol3 && o.Password != "":
+		user := o.Username
+		if user == "" {
+			user = "default"
+		}
+		commands = append(commands, []string{"HELLO", "3", "AUTH", user, o.Password})
+	case protocol3:
+		commands = append(commands, []string{"HELLO", "3"})
+	case o.Password != "" && o.Username != "":
+		commands = append(commands, []string{"AUTH", o.Username, o.Password})
+	case o.Password != "":
+		commands = append(commands, []string{"AUTH", o.Password})
+	}
+	if o.db() != 0 {
+		commands = append(commands, []string{"SELECT", strconv.Itoa(o.db())})
+	}
+	return commands
+}
+
+// refusalOf is the error of a handshake that a command's answer means, if it is
+// one: the login failed, or the server takes nobody.
+func refusalOf(command string, answer any) error {
+	refusal, ok := answer.(replyError)
+	if !ok {
+		return nil
+	}
+	switch {
+	case hasCode(refusal, "BUSY", "LOADING", "MASTERDOWN"):
+		return refusal // for now
+	case isRefusal(refusal), command == "AUTH", command == "SELECT":
+		return &refusedError{string(refusal)}
+	case command == "HELLO":
+		return asUnsupported(refusal)
+	}
+	return nil // it may not be asked who it is
+}
+
+// contextError is the context's error where that ended what failed.
+func contextError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// dialer makes connections for go-redis.
+func (c *connector) dialer() dialFunc {
+	return neverFails(func(ctx context.Context, _, addr string) (net.Conn, error) {
+		cn, _, err := c.connect(ctx, addr, false)
+		if err != nil {
+			return nil, err
+		}
+		return cn, nil
+	})
+}
+
+// masterDialer makes connections to the master that the sentinels name.
+func (c *connector) masterDialer(s *sentinels) dialFunc {
+	return neverFails(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		m, err := s.master(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("asking the sentinels for the master: %w", err)
+		}
+		cn, answers, err := c.connect(ctx, m.addr, false, []string{"INFO", "replication"})
+		if err != nil {
+			return nil, err
+		}
+		if text, ok := answers[0].(string); ok && parseInfo(text)["role"] == "slave" {
+			_ = cn.Close()
+			return nil, fmt.Errorf("connecting to the master: %s is a replica", m.addr)
+		}
+		return cn, nil
+	})
+}
+
+// neverFails is for go-redis, which counts dials that fail and then dials from a
+// goroutine of its own, once a second, whatever is going on here. It gets a
+// connection instead that fails when it is used.
+func neverFails(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		cn, err := dial(ctx, network, addr)
+		if err != nil {
+			return failedConn{err: err}, nil
+		}
+		return cn, nil
+	}
+}
+
+// conn is a connection to a server.
+type conn struct {
+	net.Conn
+	connector *connector
+	server    *server
+	made      time.Time // when it was begun
+	runID     string    // of the server
+	reader    *bufio.Reader
+	dropped   atomic.Bool
+	// when something was read and written, in nanoseconds of Unix time
+	lastRead, lastWrite atomic.Int64
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.lastRead.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	if c.dropped.Load() {
+		return 0, errDropped
+	}
+	c.lastWrite.Store(time.Now().UnixNano())
+	return c.Conn.Write(b)
+}
+
+// Close forgets the connection.
+func (c *conn) Close() error {
+	c.connector.mu.Lock()
+	if c.server != nil {
+		delete(c.server.conns, c)
+	}
+	c.connector.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// errDropped is for go-redis, which then tries another connection.
+var errDropped = fmt.Errorf("the connection was dropped: %w", net.ErrClosed)
+
+// drop lets nothing be sent any more. It closes the connection unless an answer
+// is still awaited, which go-redis waits for no longer than its caller does.
+func (c *conn) drop() {
+	c.dropped.Store(true)
+	if c.lastWrite.Load() <= c.lastRead.Load() {
+		_ = c.Conn.Close()
+	}
+}
+
+// SyscallConn lets go-redis see that a connection is not usable any more. There
+// is nothing to see of one that is encrypted.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if c.dropped.Load() {
+		return nil, errDropped
+	}
+	if raw, ok := c.Conn.(syscall.Conn); ok {
+		return raw.SyscallConn()
+	}
+	return opaqueConn{}, nil
+}
+
+type opaqueConn struct{}
+
+func (opaqueConn) Control(func(uintptr)) error   { return nil }
+func (opaqueConn) Read(func(uintptr) bool) error { return nil }
+func (opaqueConn) Write(func(uintptr) bool) error {
+	return nil
+}
+
+// failedConn is a connection that could not be made.
+type failedConn struct {
+	err error
+}
+
+func (c failedConn) Read([]byte) (int, error)              { return 0, c.err }
+func (c failedConn) Write([]byte) (int, error)             { return 0, c.err }
+func (failedConn) Close() error                            { return nil }
+func (failedConn) LocalAddr() net.Addr                     { return &net.TCPAddr{} }
+func (failedConn) RemoteAddr() net.Addr                    { return &net.TCPAddr{} }
+func (failedConn) SetDeadline(time.Time) error             { return nil }
+func (failedConn) SetReadDeadline(time.Time) error         { return nil }
+func (failedConn) SetWriteDeadline(time.Time) error        { return nil }
+func (c failedConn) SyscallConn() (syscall.RawConn, error) { return nil, c.err }
+
+// Interface guards
+var (
+	_ net.Conn      = (*conn)(nil)
+	_ syscall.Conn  = (*conn)(nil)
+	_ syscall.Conn  = failedConn{}
+	_ goredis.Error = replyError("")
+)

@@ -1,0 +1,147 @@
+// What stands before a client of one server: the circuit breaker, and the turns
+// for its connections.
+
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// gate is a hook of a client of one server.
+type gate struct {
+	breaker   *breaker // nil: off
+	turns     *turns
+	connector *connector
+	addr      func() string // of the server
+}
+
+// guard puts a gate before a client of one server.
+func (s *Store) guard(client guarded, addr string, r role) {
+	g := &gate{turns: newTurns(&s.options, &s.waits), connector: s.connector, addr: func() string { return addr }}
+	if s.sentinels != nil && r == writes {
+		g.addr = s.sentinels.current
+	}
+	if !s.options.BreakerOff {
+		g.breaker = s.nodeBreakers.of(client, addr, r)
+	}
+	client.AddHook(g)
+}
+
+func (g *gate) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+
+func (g *gate) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		ctx, leave, err := g.enter(ctx)
+		if err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		err = next(ctx, cmd)
+		leave(err)
+		return err
+	}
+}
+
+func (g *gate) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		ctx, leave, err := g.enter(ctx)
+		if err != nil {
+			for _, cmd := range cmds {
+				cmd.SetErr(err)
+			}
+			return err
+		}
+		err = next(ctx, cmds)
+		leave(err)
+		return err
+	}
+}
+
+// passed marks the context of a command that has been let through. It may need
+// a new connection, whose handshake passes here as well. That must neither be
+// refused, where the command is a probe, nor count: a server that lets
+// everybody log in and then answers nothing would never fail twice in a row.
+type passed struct{}
+
+// enter lets a command through, or not. leave must be called with its outcome.
+func (g *gate) enter(ctx context.Context) (_ context.Context, leave func(error), err error) {
+	if ctx.Value(passed{}) == g || ctx.Value(askClosed{}) != nil {
+		return ctx, func(error) {}, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return ctx, nil, err // it came too late to be sent
+	}
+	done := func(error) {}
+	if g.breaker != nil {
+		if ctx, done, err = g.breaker.allow(ctx); err != nil {
+			return ctx, nil, err
+		}
+	}
+	if err := g.turns.take(ctx); err != nil {
+		done(err)
+		return ctx, nil, err
+	}
+	started := time.Now()
+	return context.WithValue(ctx, passed{}, g), func(err error) {
+		g.turns.giveBack()
+		done(err)
+		if !isAnswer(err) && !isOwn(err) {
+			// what one connection has shown is likely true of all others
+			g.connector.dropOlder(g.addr(), started)
+		}
+	}, nil
+}
+
+// turns are as many as a pool has connections. go-redis lets callers wait for a
+// connection too, but where their deadline ends that wait, its error is the same
+// as that of a server which does not answer.
+type turns struct {
+	free    chan struct{}
+	timeout time.Duration
+	waits   *waits
+}
+
+// waits counts those of all clients of a store.
+type waits struct {
+	count, timeouts atomic.Uint32
+	total           atomic.Int64 // nanoseconds
+}
+
+func newTurns(o *Options, w *waits) *turns {
+	return &turns{free: make(chan struct{}, o.PoolSize), timeout: o.PoolTimeout, waits: w}
+}
+
+// errNoTurn is for callers who have waited for a connection in vain.
+var errNoTurn = fmt.Errorf("all connections are in use: %w", goredis.ErrPoolTimeout)
+
+// take waits for a turn, no longer than pool_timeout and the caller do.
+func (t *turns) take(ctx context.Context) error {
+	select {
+	case t.free <- struct{}{}:
+		return nil
+	default:
+	}
+	started := time.Now()
+	t.waits.count.Add(1)
+	timer := time.NewTimer(t.timeout)
+	defer timer.Stop()
+	defer func() { t.waits.total.Add(int64(time.Since(started))) }()
+	select {
+	case t.free <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		if ctx.Err() == context.Canceled {
+			return context.Canceled
+		}
+	case <-timer.C:
+	}
+	t.waits.timeouts.Add(1)
+	return errNoTurn
+}
+
+func (t *turns) giveBack() { <-t.free }

@@ -1,0 +1,168 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/sony/gobreaker/v2"
+)
+
+// A breaker that is open lets one command at a time through after its cool-down.
+// Were that the only way, the first requests after an outage would be refused,
+// all but one, however long the server had been back. So servers with open
+// breakers are probed in the background, each on a new connection: soon at
+// first, for most outages are short, and then ever more rarely.
+
+const (
+	// probeKey is a key that is never written.
+	probeKey = ownPrefix + "probe"
+	// probePause is the first pause before a probe; it doubles up to the
+	// breaker's cool-down, or a second.
+	probePause = 20 * time.Millisecond
+	// steadyAfter is how long a breaker must have been closed before the pauses
+	// begin with the first again.
+	steadyAfter = time.Second
+)
+
+// role tells clients of one server apart.
+type role int
+
+const (
+	writes role = iota // the store's own client, or one of its nodes
+	reads              // a node of the client that reads from replicas
+	roles
+)
+
+// guarded is a client of one server.
+type guarded interface {
+	AddHook(hook goredis.Hook)
+	Exists(ctx context.Context, keys ...string) *goredis.IntCmd
+}
+
+// probe closes the breakers of servers that answer again, until ctx ends.
+func (s *Store) probe(ctx context.Context) {
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	var mu sync.Mutex
+	busy := make(map[*breaker]bool)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.nodeBreakers.opened:
+		}
+		for _, n := range s.nodeBreakers.failing() {
+			mu.Lock()
+			started := busy[n]
+			busy[n] = true
+			mu.Unlock()
+			if started {
+				continue
+			}
+			probing.Go(func() {
+				s.probeUntilClosed(ctx, n)
+				mu.Lock()
+				delete(busy, n)
+				mu.Unlock()
+				s.nodeBreakers.wake() // it may have opened again meanwhile
+			})
+		}
+	}
+}
+
+// probeUntilClosed probes one server until its breaker is closed, or it is gone.
+func (s *Store) probeUntilClosed(ctx context.Context, n *breaker) {
+	b := s.nodeBreakers
+	longest := min(time.Second, max(b.options.BreakerCoolDown, probePause))
+	pause := probePause
+	if time.Now().UnixNano()-n.closed.Load() < int64(steadyAfter) {
+		pause = longest
+	}
+	for n.steps.Load().State() != gobreaker.StateClosed {
+		wait := max(pause/2+rand.N(pause), time.Until(s.connector.nextTry(s.address(n.addr))))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if b.forgetClosed(n) {
+			return
+		}
+		if s.probeServer(ctx, s.address(n.addr)) == nil {
+			n.close()
+			return
+		}
+		s.reload() // maybe the node has left the cluster
+		pause = min(longest, 2*pause)
+	}
+}
+
+// probeServer asks a server for a key: one that has lost the others refuses
+// that, while it answers a ping.
+func (s *Store) probeServer(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	cn, answers, err := s.connector.connect(ctx, addr, false, []string{"EXISTS", s.options.KeyPrefix + probeKey})
+	if err != nil {
+		return err
+	}
+	defer cn.Close()
+	if err, ok := answers[0].(replyError); ok && !isAnswer(err) {
+		return err
+	}
+	return nil
+}
+
+// wake lets the servers with open breakers be looked at.
+func (b *breakers) wake() {
+	select {
+	case b.opened <- struct{}{}:
+	default:
+	}
+}
+
+// forgetClosed forgets clients that are closed, and reports whether none is
+// left: then the server has left the cluster.
+func (b *breakers) forgetClosed(n *breaker) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.nodes[n.addr] != n {
+		return true
+	}
+	for r, client := range n.clients {
+		if client != nil && isClosed(client) {
+			n.clients[r] = nil
+		}
+	}
+	if n.clients != [roles]guarded{} {
+		return false
+	}
+	delete(b.nodes, n.addr)
+	return true
+}
+
+// askClosed marks the context of a question that is for this side alone.
+type askClosed struct{}
+
+// isClosed asks a client without network: the context has ended.
+func isClosed(client guarded) bool {
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), askClosed{}, true))
+	cancel()
+	return errors.Is(client.Exists(ctx, probeKey).Err(), goredis.ErrClosed)
+}
+
+// failing are the servers whose breakers are not closed.
+func (b *breakers) failing() (nodes []*breaker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.nodes {
+		if n.steps.Load().State() != gobreaker.StateClosed {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}

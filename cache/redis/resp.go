@@ -1,0 +1,142 @@
+// A minimal reader and writer of RESP2 and RESP3, for connections that go-redis
+// cannot drive: handshakes that show which server answers, and trackers, on
+// which pushes come between replies.
+// https://redis.io/docs/latest/develop/reference/protocol-spec/
+
+package redis
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+const (
+	maxReplyDepth = 8
+	maxReplyItems = 1 << 24
+	maxReplyBytes = 64 << 20
+)
+
+// replyError is an error that a server answered.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+// RedisError makes it an error of go-redis.
+func (replyError) RedisError() {}
+
+// pushed is a message that the server sent on its own.
+type pushed []any
+
+var errMalformed = errors.New("malformed answer")
+
+// readReply reads one reply: string, int64, nil, replyError, []any (also for
+// sets, and for maps with keys and values in turn), or pushed.
+func readReply(r *bufio.Reader) (any, error) { return readNested(r, 0) }
+
+func readNested(r *bufio.Reader, depth int) (any, error) {
+	if depth > maxReplyDepth {
+		return nil, errMalformed
+	}
+	line, err := readLine(r)
+	if err != nil {
+		return nil, err
+	}
+	kind, text := line[0], string(line[1:])
+	switch kind {
+	case '+', ',', '(':
+		return text, nil
+	case '-':
+		return replyError(text), nil
+	case ':':
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, errMalformed
+		}
+		return n, nil
+	case '_':
+		return nil, nil
+	case '#':
+		return text, nil
+	}
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil || n < -1 || n > maxReplyBytes:
+		return nil, errMalformed
+	case n == -1:
+		return nil, nil
+	}
+	switch kind {
+	case '$', '=':
+		return readText(r, n)
+	case '!':
+		text, err := readText(r, n)
+		return replyError(text), err
+	case '*', '~':
+		return readItems(r, n, depth)
+	case '%':
+		return readItems(r, 2*n, depth)
+	case '>':
+		items, err := readItems(r, n, depth)
+		return pushed(items), err
+	case '|': // attributes of the reply that follows
+		if _, err := readItems(r, 2*n, depth); err != nil {
+			return nil, err
+		}
+		return readNested(r, depth+1)
+	}
+	return nil, errMalformed
+}
+
+// readLine reads a line without its end; it has at least one byte.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, errMalformed
+	case err != nil:
+		return nil, err
+	case len(line) < 3 || line[len(line)-2] != '\r':
+		return nil, errMalformed
+	}
+	return line[:len(line)-2], nil
+}
+
+func readText(r *bufio.Reader, size int) (string, error) {
+	var text bytes.Buffer // grows with what arrives, not with what is announced
+	if _, err := io.CopyN(&text, r, int64(size)+2); err != nil {
+		return "", err
+	}
+	b := text.Bytes()
+	if b[size] != '\r' || b[size+1] != '\n' {
+		return "", errMalformed
+	}
+	return string(b[:size]), nil
+}
+
+func readItems(r *bufio.Reader, n, depth int) ([]any, error) {
+	if n > maxReplyItems {
+		return nil, errMalformed
+	}
+	items := make([]any, 0, min(n, 64))
+	for range n {
+		item, err := readNested(r, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// appendCommand adds a command to what is to be sent.
+func appendCommand(b []byte, words ...string) []byte {
+	b = fmt.Appendf(b, "*%d\r\n", len(words))
+	for _, word := range words {
+		b = fmt.Appendf(b, "$%d\r\n%s\r\n", len(word), word)
+	}
+	return b
+}

@@ -1,0 +1,272 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// A tracker sends a check as often as this, and ends when so many of them
+	// have no answer.
+	checkInterval = 250 * time.Millisecond
+	checksMissed  = 3
+	// locateInterval is between two looks at where the address leads to.
+	locateInterval = 600 * time.Millisecond
+)
+
+// session is the life of one connection of a tracker.
+type session struct {
+	*tracker
+	conn    *conn
+	awaited chan awaited // answers to come, in their order
+	missing atomic.Int32 // checks without an answer
+	swapped chan struct{}
+
+	mu      sync.Mutex
+	live    bool      // writes are reported
+	checked time.Time // when the last answered check was sent
+	located time.Time // when the address was last asked for and led to the server
+}
+
+// awaited is an answer to come.
+type awaited struct {
+	canary bool   // what is the canary; else the number of a check
+	number string // that is echoed
+	sent   time.Time
+}
+
+// errElsewhere ends a tracker whose address leads to another server.
+var errElsewhere = errors.New("the address leads to another server")
+
+// session connects and returns at the first doubt.
+func (t *tracker) session(ctx context.Context) error {
+	located := time.Now()
+	cn, answers, err := t.connector.connect(ctx, t.addr, true, trackingCommand(t.prefixes))
+	if err != nil {
+		return err
+	}
+	defer cn.Close()
+	if err, ok := answers[0].(replyError); ok {
+		return asUnsupported(err)
+	}
+	if cn.runID == "" {
+		return fmt.Errorf("%w: INFO server has no run_id", errUnsupported)
+	}
+	select {
+	case <-t.restart: // what it was asked for has just been done
+	default:
+	}
+	t.canary.setValid(false)
+	s := &session{
+		tracker: t, conn: cn, located: located,
+		awaited: make(chan awaited, 4*checksMissed), swapped: make(chan struct{}, 1),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = cn.Conn.Close() }) // ends read
+	defer stop()
+	group.Go(s.read)
+	group.Go(func() error { return s.check(ctx) })
+	group.Go(func() error { return s.locate(ctx) })
+	group.Go(func() error { return s.keepCanary(ctx) })
+	return group.Wait()
+}
+
+// read handles reports and answers in the order in which they come.
+func (s *session) read() error {
+	for {
+		reply, err := readReply(s.conn.reader)
+		if err != nil {
+			return err
+		}
+		if push, ok := reply.(pushed); ok {
+			s.handle(push)
+			continue
+		}
+		select {
+		case want := <-s.awaited:
+			if err := s.answer(want, reply); err != nil {
+				return err
+			}
+		default:
+			return errMalformed
+		}
+	}
+}
+
+// answer takes the answer to a check. What a server refuses for now, it answers:
+// behind all that it had to report.
+func (s *session) answer(want awaited, reply any) error {
+	refusal, refused := reply.(replyError)
+	if refused && !hasCode(refusal, "BUSY", "MISCONF") {
+		return asUnsupported(refusal)
+	}
+	if want.canary {
+		if !refused && reply != s.canary.token && s.canary.isValid() {
+			s.canary.setValid(false)
+			s.written(nil)
+			select {
+			case s.swapped <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	}
+	if !refused && reply != want.number {
+		return errMalformed
+	}
+	s.missing.Add(-1)
+	s.tracker.answered()
+	s.update(func() { s.checked = want.sent })
+	return nil
+}
+
+// check sends checks: what is the canary, and a number to be echoed.
+func (s *session) check(ctx context.Context) error {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for number := 1; ; number++ {
+		if s.missing.Add(1) > checksMissed+1 {
+			return fmt.Errorf("%d checks have no answer", checksMissed)
+		}
+		var text []byte
+		if s.canary.isValid() && s.canary.readBack {
+			text = appendCommand(text, "GET", s.canary.key)
+			s.awaited <- awaited{canary: true}
+		}
+		want := awaited{number: strconv.Itoa(number), sent: time.Now()}
+		s.awaited <- want
+		if _, err := s.conn.Write(appendCommand(text, "PING", want.number)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.restart:
+			return errElsewhere
+		case <-tick.C:
+		}
+	}
+}
+
+// locate connects anew now and then, to see whether the address still leads to
+// this server: a connection stays where it is when a name, a virtual address or
+// a service has moved on.
+func (s *session) locate(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		next := s.located.Add(locateInterval)
+		s.mu.Unlock()
+		wait := time.Until(next)
+		if until := time.Until(s.connector.nextTry(s.addr)); until > wait {
+			wait = until
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(max(wait, locateInterval/6)):
+		}
+		if !s.tracker.read.Load() {
+			continue
+		}
+		begun := time.Now()
+		attempt, cancel := context.WithTimeout(ctx, leaseTime)
+		cn, _, err := s.connector.connect(attempt, s.addr, false)
+		cancel()
+		if err != nil {
+			continue // trust ends by itself
+		}
+		runID := cn.runID
+		_ = cn.Close()
+		if runID != s.conn.runID {
+			return errElsewhere
+		}
+		s.update(func() { s.located = begun })
+	}
+}
+
+// keepCanary makes sure that writes are reported, and that the canary lives.
+func (s *session) keepCanary(ctx context.Context) error {
+	for pause := canaryRetryMin; ; {
+		result, written, err := s.canary.try(ctx)
+		switch result {
+		case canaryHeard:
+			s.unheard = 0
+			s.update(func() { s.live = true })
+			if err := s.awaitSwap(ctx); err != nil {
+				return err
+			}
+			pause = canaryRetryMin
+			continue
+		case canaryNever:
+			return fmt.Errorf("writing a canary: %w", asUnsupported(err))
+		case canaryRefused:
+			// A server that writes nothing now has said that it will report
+			// writes. It is taken at its word until it can show it.
+			s.update(func() { s.live = true })
+		case canaryUnheard:
+			return s.notHeard(written)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		pause = min(canaryRetryMax, 2*pause)
+	}
+}
+
+// awaitSwap extends the canary until the database is exchanged.
+func (s *session) awaitSwap(ctx context.Context) error {
+	extend := time.NewTicker(canaryExtend)
+	defer extend.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.swapped:
+			return nil
+		case <-extend.C:
+			s.canary.extend(ctx)
+		}
+	}
+}
+
+// notHeard says what it means that a canary was written and not reported: that
+// the server reports nothing, where it has answered a check that was sent
+// afterwards; a replica may be behind.
+func (s *session) notHeard(written time.Time) error {
+	s.mu.Lock()
+	answered := s.checked.After(written)
+	s.mu.Unlock()
+	if !answered {
+		return errors.New("no answer to a check in time")
+	}
+	const enough = 3
+	if s.unheard++; s.canary.master() || s.unheard >= enough {
+		return fmt.Errorf("%w: a canary was not reported within %s", errUnsupported, canaryWait)
+	}
+	return errors.New("a canary was not reported yet")
+}
+
+// update changes what is known and says until when writes are reported.
+func (s *session) update(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+	if !s.live || s.checked.IsZero() {
+		return
+	}
+	since := s.checked
+	if s.located.Before(since) {
+		since = s.located
+	}
+	s.trusted(since.Add(leaseTime))
+	s.changed(trackerLive)
+}
