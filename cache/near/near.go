@@ -248,6 +248,9 @@ func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 		return
 	}
 	t.cache.dropStale(t.key, e.Record)
+	if current := t.cache.generation.Load(); current != g {
+		current.doubt(t.cache, t.key, e.Record)
+	}
 	if g.copies == nil {
 		return
 	}
@@ -322,6 +325,22 @@ func (t Ticket[R]) Correct(answered R, now time.Time) {
 	default:
 		stale.copies.Set(t.key, entry[R]{Copy[R]{Record: answered, Expires: now.UnixNano()}, now.UnixNano()})
 	}
+}
+
+// doubt drops the copy of a key that is not the record which a reader has seen
+// that began in an earlier generation: one of the two is out of date.
+func (g *generation[R]) doubt(c *Cache[R], key string, seen R) {
+	if g.copies == nil {
+		return
+	}
+	g.copies.ComputeIfPresent(key, func(old entry[R]) (entry[R], otter.ComputeOp) {
+		var none R
+		if seen != none && old.Record.Text() == seen.Text() {
+			return old, otter.CancelOp
+		}
+		g.stripe(c, key).Add(1)
+		return old, otter.InvalidateOp
+	})
 }
 
 // lifetime is how long a copy may be served.

@@ -111,6 +111,33 @@ func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
 	require.False(t, ok, "who is overtaken knows better, too")
 }
 
+// A reader that began before copies were trusted may come back after another
+// one has kept a copy of what was overwritten meanwhile.
+func TestReaderOfAnEarlierGenerationIsNotShownTheOlder(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Cache[*record]){
+		"trust":       func(c *Cache[*record]) { c.SetTrust(Coherent) },
+		"flush":       func(c *Cache[*record]) { c.SetTrust(Coherent); c.Flush() },
+		"trust again": func(c *Cache[*record]) { c.SetTrust(Coherent); c.SetTrust(None); c.SetTrust(Coherent) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := trusted(t, Options{}, None)
+			early, gone := n.Begin("k", true), n.Begin("k", true)
+			change(n)
+			n.keep("k", rec("old"), start.Add(time.Hour), start)
+			early.Keep(Copy[*record]{Record: rec("new")}, start)
+			_, ok := n.Peek("k", true, start)
+			require.False(t, ok)
+			n.keep("k", rec("new"), start.Add(time.Hour), start)
+			_, ok = n.Peek("k", true, start)
+			require.True(t, ok)
+			gone.Keep(Copy[*record]{}, start)
+			_, ok = n.Peek("k", true, start)
+			require.False(t, ok)
+		})
+	}
+}
+
 func TestNothingIsServedWithoutTrust(t *testing.T) {
 	t.Parallel()
 	n := New[*record](Options{})

@@ -2,14 +2,10 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,83 +91,6 @@ func (*source) Name() string { return "test" }
 func (s *source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
 	s.asked.Add(1)
 	return s.answer(ctx, req)
-}
-
-// proxy stands between a store and its server, and can fail in a network's ways.
-type proxy struct {
-	net.Listener
-	target string
-	mu     sync.Mutex
-	conns  []net.Conn
-	silent atomic.Bool  // what is sent is lost, and nobody is told
-	delay  atomic.Int64 // of each piece of data, in nanoseconds
-	group  sync.WaitGroup
-}
-
-func newProxy(t testing.TB, target string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &proxy{Listener: l, target: target}
-	p.group.Go(p.serve)
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.cut()
-		p.group.Wait()
-	})
-	return p
-}
-
-func (p *proxy) addr() string { return p.Addr().String() }
-
-func (p *proxy) serve() {
-	for {
-		client, err := p.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.target)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, client, server)
-		p.mu.Unlock()
-		p.group.Go(func() { p.pipe(client, server) })
-		p.group.Go(func() { p.pipe(server, client) })
-	}
-}
-
-func (p *proxy) pipe(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 16<<10)
-	for {
-		n, err := from.Read(buffer)
-		if err != nil {
-			return
-		}
-		if p.silent.Load() {
-			continue
-		}
-		if d := p.delay.Load(); d > 0 {
-			time.Sleep(time.Duration(d))
-		}
-		if _, err := to.Write(buffer[:n]); err != nil && !errors.Is(err, io.EOF) {
-			return
-		}
-	}
-}
-
-// cut ends all connections there are.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, conn := range p.conns {
-		_ = conn.Close()
-	}
-	p.conns = nil
 }
 
 // quantiles of durations, for the log.

@@ -5,6 +5,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,29 @@ type gate struct {
 	turns     *turns
 	connector *connector
 	addr      func() string // of the server
+	// typical is how long a command that is answered takes, in nanoseconds: a
+	// moving average.
+	typical atomic.Int64
+}
+
+const (
+	// A command that its caller gave up says something about the server only
+	// if it had had so many times as long as others take, and at least fairTime.
+	fairFactor = 4
+	fairTime   = 20 * time.Millisecond
+)
+
+// isFair reports whether a command had enough time to be answered. A caller who
+// has waited for a connection, or for other round trips, may have little left.
+func (g *gate) isFair(took time.Duration) bool {
+	return took >= max(fairTime, fairFactor*time.Duration(g.typical.Load()))
+}
+
+// observe learns how long commands take.
+func (g *gate) observe(took time.Duration) {
+	const weight = 8
+	typical := g.typical.Load()
+	g.typical.Store(typical + (int64(took)-typical)/weight)
 }
 
 // guard puts a gate before a client of one server.
@@ -89,11 +113,18 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, leave func(error),
 	started := time.Now()
 	return context.WithValue(ctx, passed{}, g), func(err error) {
 		g.turns.giveBack()
-		done(err)
-		if !isAnswer(err) && !isOwn(err) {
+		took := time.Since(started)
+		switch {
+		case isAnswer(err):
+			g.observe(took)
+		case isOwn(err):
+		case errors.Is(err, context.DeadlineExceeded) && !g.isFair(took):
+			err = errLittleTime
+		default:
 			// what one connection has shown is likely true of all others
 			g.connector.dropOlder(g.addr(), started)
 		}
+		done(err)
 	}, nil
 }
 
@@ -115,6 +146,10 @@ type waits struct {
 func newTurns(o *Options, w *waits) *turns {
 	return &turns{free: make(chan struct{}, o.PoolSize), timeout: o.PoolTimeout, waits: w}
 }
+
+// errLittleTime is the outcome of a command that had too little time to say
+// anything about the server.
+var errLittleTime = fmt.Errorf("too little time was left: %w", goredis.ErrPoolTimeout)
 
 // errNoTurn is for callers who have waited for a connection in vain.
 var errNoTurn = fmt.Errorf("all connections are in use: %w", goredis.ErrPoolTimeout)

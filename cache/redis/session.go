@@ -31,6 +31,7 @@ type session struct {
 
 	mu      sync.Mutex
 	live    bool      // writes are reported
+	told    bool      // that was said
 	checked time.Time // when the last answered check was sent
 	located time.Time // when the address was last asked for and led to the server
 }
@@ -179,7 +180,13 @@ func (s *session) locate(ctx context.Context) error {
 		attempt, cancel := context.WithTimeout(ctx, leaseTime)
 		cn, _, err := s.connector.connect(attempt, s.addr, false)
 		cancel()
-		if err != nil {
+		switch {
+		case hasCode(err, "BUSY"):
+			// It cannot say who it is, but neither can anything be read or
+			// written there.
+			s.update(func() { s.located = begun })
+			continue
+		case err != nil:
 			continue // trust ends by itself
 		}
 		runID := cn.runID
@@ -268,5 +275,8 @@ func (s *session) update(change func()) {
 		since = s.located
 	}
 	s.trusted(since.Add(leaseTime))
-	s.changed(trackerLive)
+	if !s.told { // once: what is in doubt afterwards takes another connection
+		s.told = true
+		s.changed(trackerLive)
+	}
 }
