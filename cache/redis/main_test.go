@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,10 @@ type logCounter struct{}
 func (logCounter) Printf(context.Context, string, ...any) { logged.Add(1) }
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(pausedNode); addr != "" {
+		runPausedNode(addr)
+		return
+	}
 	goredis.SetLogger(logCounter{})
 	goleak.VerifyTestMain(m, redistest.IgnoreLateDials())
 }
