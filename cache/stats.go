@@ -21,6 +21,8 @@ type Stats struct {
 	StoreLatency Histogram
 	// SourceLatency has the loads from sources.
 	SourceLatency Histogram
+	// StoreErrors has what the server of a shared store refused.
+	StoreErrors StoreErrors
 }
 
 // NewStats returns counters that stand at zero.

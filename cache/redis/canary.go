@@ -67,14 +67,14 @@ func (c *canary) write(ctx context.Context) (heard <-chan struct{}, err error) {
 	c.mu.Lock()
 	c.heard, c.valid = awaited, false
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, canaryWait)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, ownWork{}, true), canaryWait)
 	defer cancel()
 	return awaited, c.client.Set(ctx, c.key, c.token, canaryTTL).Err()
 }
 
 // extend lets the key live on. A failure shows when it has expired.
 func (c *canary) extend(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, canaryWait)
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, ownWork{}, true), canaryWait)
 	defer cancel()
 	_ = c.client.PExpire(ctx, c.key, canaryTTL).Err()
 }

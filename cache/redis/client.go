@@ -143,6 +143,9 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 		started := time.Now()
 		err := next(ctx, cmd)
 		h.observe(started, err)
+		if err != nil {
+			h.store.countRefused(ctx, cmd)
+		}
 		return err
 	}
 }
@@ -158,6 +161,9 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 		started := time.Now()
 		err := next(ctx, cmds)
 		h.observe(started, err)
+		if err != nil {
+			h.store.countRefused(ctx, cmds...)
+		}
 		return err
 	}
 }

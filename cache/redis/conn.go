@@ -26,7 +26,7 @@ const (
 	// asked again after a pause, by one connection at a time. The pause grows,
 	// but never so far that recovery takes two seconds.
 	refusedPause    = time.Second
-	refusedPauseMax = 1600 * time.Millisecond
+	refusedPauseMax = 1400 * time.Millisecond
 	// parallelHandshakes bounds the connections to one server that are being
 	// made at a time.
 	parallelHandshakes = 8
@@ -40,8 +40,10 @@ type connector struct {
 	// connected is called before a connection to a server is used. moved says
 	// that the address led to another server before.
 	connected func(addr string, moved bool)
-	mu        sync.Mutex
-	servers   map[string]*server // by address
+	// admitted is called when a server that refused connections takes one.
+	admitted func(addr string)
+	mu       sync.Mutex
+	servers  map[string]*server // by address
 }
 
 // server is what an address leads to.
@@ -72,7 +74,7 @@ type refusedError struct{ text string }
 func (e *refusedError) Error() string { return e.text }
 
 func newConnector(ctx context.Context, o *Options, dial dialFunc) *connector {
-	return &connector{ctx: ctx, options: o, dial: dial, connected: func(string, bool) {}, servers: make(map[string]*server)}
+	return &connector{ctx: ctx, options: o, dial: dial, connected: func(string, bool) {}, admitted: func(string) {}, servers: make(map[string]*server)}
 }
 
 // server finds or adds one. c.mu is held.
@@ -140,6 +142,12 @@ func (c *connector) admit(s *server) error {
 
 // note keeps whether the server refuses connections.
 func (c *connector) note(s *server, err error) {
+	if c.noteRefusal(s, err) {
+		c.admitted(s.addr)
+	}
+}
+
+func (c *connector) noteRefusal(s *server, err error) (admitted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &s.refusal
@@ -152,12 +160,13 @@ func (c *connector) note(s *server, err error) {
 		}
 		r.err = refused
 	case err == nil:
+		admitted = r.err != nil
 		*r = refusal{}
-		return
 	case r.err != nil:
 		r.next = time.Now().Add(r.pause)
 	}
 	r.probing = false
+	return admitted
 }
 
 // nextTry is when a server that refuses connections may be tried again.

@@ -23,7 +23,17 @@ func (s *Store) failed(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, errWrongType)
 	}
 	s.reload()
-	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, err)
+	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, withoutKeys(err))
+}
+
+// withoutKeys is an error without what a server repeats of a command's
+// arguments.
+func withoutKeys(err error) error {
+	var answer goredis.Error
+	if errors.As(err, &answer) && serverText(answer) != answer.Error() {
+		return replyError(serverText(answer))
+	}
+	return err
 }
 
 // reload makes the client of a cluster look for changes: a master that is

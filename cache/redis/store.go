@@ -59,7 +59,7 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 		nodeBreakers: newBreakers(&options, logger),
 	}
 	s.connector = newConnector(ctx, &s.options, dial)
-	s.connector.connected = s.connected
+	s.connector.connected, s.connector.admitted = s.connected, s.admitted
 	dialData := s.connector.dialer()
 	if options.ClientType == Failover {
 		s.sentinels = newSentinels(&s.options, dial)

@@ -106,6 +106,15 @@ func (w *watcher) connected(addr string) {
 	w.reconcileSoon()
 }
 
+// admitted hears that a server takes connections again.
+func (w *watcher) admitted(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n, ok := w.watched[addr]; ok && n.state == trackerLost {
+		n.tracker.restartNow()
+	}
+}
+
 // moved hears that an address leads to another server.
 func (w *watcher) moved(addr string) {
 	w.mu.Lock()
@@ -366,5 +375,12 @@ func (s *Store) connected(addr string, moved bool) {
 		w.moved(addr)
 	default:
 		w.connected(addr)
+	}
+}
+
+// admitted hears that a server that refused connections takes one.
+func (s *Store) admitted(addr string) {
+	if w := s.watcher.Load(); w != nil {
+		w.admitted(addr)
 	}
 }
