@@ -25,16 +25,17 @@ type gate struct {
 }
 
 const (
-	// A command that its caller gave up says something about the server only
-	// if it had had so many times as long as others take, and at least fairTime.
-	fairFactor = 4
-	fairTime   = 20 * time.Millisecond
+	// A command whose caller has waited for a connection and then gave it up
+	// says something about the server only if it had had so many times as long
+	// as others take, within these bounds.
+	fairFactor  = 4
+	fairTime    = 20 * time.Millisecond
+	fairTimeMax = 250 * time.Millisecond
 )
 
-// isFair reports whether a command had enough time to be answered. A caller who
-// has waited for a connection, or for other round trips, may have little left.
+// isFair reports whether a command had enough time to be answered.
 func (g *gate) isFair(took time.Duration) bool {
-	return took >= max(fairTime, fairFactor*time.Duration(g.typical.Load()))
+	return took >= min(fairTimeMax, max(fairTime, fairFactor*time.Duration(g.typical.Load())))
 }
 
 // observe learns how long commands take.
@@ -106,7 +107,8 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, leave func(error),
 			return ctx, nil, err
 		}
 	}
-	if err := g.turns.take(ctx); err != nil {
+	waited, err := g.turns.take(ctx)
+	if err != nil {
 		done(err)
 		return ctx, nil, err
 	}
@@ -118,7 +120,7 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, leave func(error),
 		case isAnswer(err):
 			g.observe(took)
 		case isOwn(err):
-		case errors.Is(err, context.DeadlineExceeded) && !g.isFair(took):
+		case waited && errors.Is(err, context.DeadlineExceeded) && !g.isFair(took):
 			err = errLittleTime
 		default:
 			// what one connection has shown is likely true of all others
@@ -154,11 +156,12 @@ var errLittleTime = fmt.Errorf("too little time was left: %w", goredis.ErrPoolTi
 // errNoTurn is for callers who have waited for a connection in vain.
 var errNoTurn = fmt.Errorf("all connections are in use: %w", goredis.ErrPoolTimeout)
 
-// take waits for a turn, no longer than pool_timeout and the caller do.
-func (t *turns) take(ctx context.Context) error {
+// take waits for a turn, no longer than pool_timeout and the caller do. It
+// reports whether it had to.
+func (t *turns) take(ctx context.Context) (waited bool, err error) {
 	select {
 	case t.free <- struct{}{}:
-		return nil
+		return false, nil
 	default:
 	}
 	started := time.Now()
@@ -168,15 +171,15 @@ func (t *turns) take(ctx context.Context) error {
 	defer func() { t.waits.total.Add(int64(time.Since(started))) }()
 	select {
 	case t.free <- struct{}{}:
-		return nil
+		return true, nil
 	case <-ctx.Done():
 		if ctx.Err() == context.Canceled {
-			return context.Canceled
+			return true, context.Canceled
 		}
 	case <-timer.C:
 	}
 	t.waits.timeouts.Add(1)
-	return errNoTurn
+	return true, errNoTurn
 }
 
 func (t *turns) giveBack() { <-t.free }
