@@ -66,7 +66,7 @@ func (p place) write(t *testing.T, name, content string) {
 }
 
 // folders are those that examples name; each is below a folder of the test.
-var folders = regexp.MustCompile(`(^|[\s"':])/(srv|var/lib/caddy|var/backups|etc|run)/`)
+var folders = regexp.MustCompile(`(^|[\s"':]|\{file\.)/(srv|var/lib/caddy|var/backups|etc|run)/`)
 
 // replace puts this place's folders and addresses into a text.
 func (p place) replace(text string) string {
