@@ -158,14 +158,16 @@ func (r *Result) OK() bool {
 // not return before it knows, unless ctx ends; what it has started by then
 // goes on for those who ask next.
 func (l *Lookup) Find(ctx context.Context, req Request) Result {
-	r := l.find(ctx, req)
+	now := time.Now()
+	l.cache.stats.tick(now)
+	r := l.find(ctx, req, now)
 	r.Key = req.Key
 	l.counters.add(&r)
 	return r
 }
 
-func (l *Lookup) find(ctx context.Context, req Request) Result {
-	c, now := l.cache, time.Now()
+func (l *Lookup) find(ctx context.Context, req Request, now time.Time) Result {
+	c := l.cache
 	switch {
 	case c.peeker != nil:
 		if entry, ok := c.peeker.Peek(req.Key, now); ok {

@@ -462,7 +462,12 @@ func TestEveryLookupIsCounted(t *testing.T) {
 		require.Equal(t, want, snap.All)
 		require.Equal(t, want, snap.Families[cache.FileMeta])
 		require.Equal(t, cache.RouteCounts{Family: cache.FileMeta, Counts: want}, snap.Routes["route"])
-		require.Equal(t, cache.SourceCounts{Requests: 6, Errors: 3}, snap.Sources["test"])
+		asked := snap.Sources["test"]
+		require.Equal(t, errExpected.Error(), asked.LastError)
+		require.WithinDuration(t, time.Now(), asked.LastErrorAt, time.Minute)
+		asked.LastError, asked.LastErrorAt = "", time.Time{}
+		require.Equal(t, cache.SourceCounts{Requests: 6, Errors: 3}, asked)
+		require.Equal(t, snap.All, snap.Window.Counts)
 		require.EqualValues(t, 6, c.Stats().SourceLatency.Count())
 	})
 }

@@ -149,7 +149,9 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, l.options.MaxValueSize)
 	}
 	if err != nil {
-		l.asked.errors.Add(1)
+		if !errors.Is(ctx.Err(), context.Canceled) { // else its last waiter has left
+			l.asked.failed(err)
+		}
 		return Loaded{}, &SourceError{err}
 	}
 	return loaded, nil

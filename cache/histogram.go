@@ -1,0 +1,109 @@
+// Durations and their quantiles.
+
+package cache
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// histogram buckets: 8 per doubling, from 1µs
+	bucketsPerDoubling = 8
+	doublings          = 26 // up to over a minute
+	bucketCount        = bucketsPerDoubling * doublings
+	// histogramAge is how long a duration counts, at least.
+	histogramAge = time.Minute
+)
+
+// Histogram keeps the durations of the last one to two minutes, and the count
+// and the sum of all durations. Observe takes no lock. A quantile is never too
+// small, and too large by at most an eighth or a microsecond, whichever is more;
+// the largest is four minutes. The zero value is ready to use.
+type Histogram struct {
+	count, sum atomic.Uint64
+	started    atomic.Int64 // of the current generation, Unix nanoseconds
+	current    atomic.Uint32
+	buckets    [2][bucketCount]atomic.Uint64
+}
+
+// Observe adds a duration.
+func (h *Histogram) Observe(d time.Duration) {
+	h.count.Add(1)
+	h.sum.Add(uint64(max(0, d)))
+	h.rotate(time.Now())
+	h.buckets[h.current.Load()&1][bucketOf(d)].Add(1)
+}
+
+// rotate begins a new generation when the current one is over, and drops the
+// one before it, or both where nothing was measured for long.
+func (h *Histogram) rotate(now time.Time) {
+	started := h.started.Load()
+	age := time.Duration(now.UnixNano() - started)
+	if age < histogramAge || !h.started.CompareAndSwap(started, now.UnixNano()) {
+		return
+	}
+	next := h.current.Load() + 1
+	h.clear(next)
+	if age > 2*histogramAge {
+		h.clear(next + 1)
+	}
+	h.current.Store(next)
+}
+
+func (h *Histogram) clear(generation uint32) {
+	for i := range h.buckets[generation&1] {
+		h.buckets[generation&1][i].Store(0)
+	}
+}
+
+// Count is how many durations were ever added.
+func (h *Histogram) Count() uint64 { return h.count.Load() }
+
+// Sum is the total of all durations ever added.
+func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum.Load()) }
+
+// Quantiles estimates quantiles (0 to 1, in ascending order) over the last
+// one to two minutes; they are 0 where nothing was added.
+func (h *Histogram) Quantiles(quantiles ...float64) []time.Duration {
+	h.rotate(time.Now())
+	var counts [bucketCount]uint64
+	var total uint64
+	for i := range counts {
+		counts[i] = h.buckets[0][i].Load() + h.buckets[1][i].Load()
+		total += counts[i]
+	}
+	values := make([]time.Duration, len(quantiles))
+	if total == 0 {
+		return values
+	}
+	bucket, seen := 0, counts[0]
+	for i, q := range quantiles {
+		for rank := min(total-1, uint64(q*float64(total))); seen <= rank; {
+			bucket++
+			seen += counts[bucket]
+		}
+		values[i] = bucketTop(bucket)
+	}
+	return values
+}
+
+// bucketOf splits each doubling of a microsecond into equal parts.
+func bucketOf(d time.Duration) int {
+	us := uint64(max(0, d) / time.Microsecond)
+	// below one doubling's worth of microseconds, a bucket each
+	if us < bucketsPerDoubling {
+		return int(us)
+	}
+	shift := bits.Len64(us) - bits.Len64(bucketsPerDoubling)
+	return min(bucketCount-1, shift*bucketsPerDoubling+int(us>>shift))
+}
+
+func bucketTop(bucket int) time.Duration {
+	if bucket < bucketsPerDoubling {
+		return time.Duration(bucket+1) * time.Microsecond
+	}
+	shift := bucket/bucketsPerDoubling - 1
+	return time.Duration((bucketsPerDoubling+bucket%bucketsPerDoubling+1)<<shift) * time.Microsecond
+}

@@ -1,0 +1,104 @@
+// The counts of the last minutes: the difference between the counters now and
+// as they were then. Lookups read one atomic for it, and one in ten seconds
+// takes a sample of the counters.
+
+package cache
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// WindowAge is how far back the counts of a [Window] go.
+	WindowAge = 5 * time.Minute
+	// sampleEvery is the time between two samples, by which a window may be
+	// longer than WindowAge.
+	sampleEvery = 10 * time.Second
+)
+
+// Window has the counts of the last minutes.
+type Window struct {
+	Counts
+	// Sources has the requests to sources, by kind.
+	Sources map[string]SourceCounts
+	// Since is when the window began.
+	Since time.Time
+}
+
+// recent has samples of the counters.
+type recent struct {
+	next atomic.Int64 // when the next sample is due, in nanoseconds of Unix time
+
+	mu      sync.Mutex
+	samples []sample // in the order of time, never empty
+}
+
+// sample is what the counters were at a time.
+type sample struct {
+	at time.Time
+	Snapshot
+}
+
+func (r *recent) begin(now time.Time) {
+	r.samples = []sample{{at: now}}
+	r.next.Store(now.Add(sampleEvery).UnixNano())
+}
+
+// tick takes a sample if one is due. It comes before the lookup of that time
+// is counted.
+func (s *Stats) tick(now time.Time) {
+	due := s.recent.next.Load()
+	if now.UnixNano() < due || !s.recent.next.CompareAndSwap(due, now.Add(sampleEvery).UnixNano()) {
+		return
+	}
+	s.recent.add(due, now, s.totals())
+}
+
+// add adds a sample that was due at a time. Nothing was counted between then
+// and now, or there would have been a sample.
+func (r *recent) add(due int64, now time.Time, totals Snapshot) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	totals.Families, totals.Routes = nil, nil // of no use here
+	r.samples = append(r.samples, sample{time.Unix(0, due), totals})
+	first := 0
+	for first+1 < len(r.samples) && !r.samples[first+1].at.After(now.Add(-WindowAge)) {
+		first++
+	}
+	r.samples = append([]sample(nil), r.samples[first:]...)
+}
+
+// window is the difference between the counters now and the latest sample that
+// is at least as old as a window.
+func (r *recent) window(now time.Time, totals Snapshot) Window {
+	if due := r.next.Load(); now.UnixNano() >= due && r.next.CompareAndSwap(due, now.Add(sampleEvery).UnixNano()) {
+		r.add(due, now, totals)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	base := r.samples[0]
+	for _, s := range r.samples {
+		if s.at.After(now.Add(-WindowAge)) {
+			break
+		}
+		base = s
+	}
+	w := Window{Counts: totals.All.minus(base.All), Sources: make(map[string]SourceCounts, len(totals.Sources)), Since: base.at}
+	for name, counts := range totals.Sources {
+		before := base.Sources[name]
+		counts.Requests -= before.Requests
+		counts.Errors -= before.Errors
+		counts.Coalesced -= before.Coalesced
+		w.Sources[name] = counts
+	}
+	return w
+}
+
+func (n Counts) minus(m Counts) Counts {
+	return Counts{
+		Hits: n.Hits - m.Hits, Misses: n.Misses - m.Misses, Absent: n.Absent - m.Absent,
+		Denied: n.Denied - m.Denied, Stale: n.Stale - m.Stale, Errors: n.Errors - m.Errors,
+	}.plus(Counts{})
+}
