@@ -55,10 +55,5 @@ func (b *BetterAuth) Identities(r *http.Request) (ids []string) {
 
 // Decode reads a session and its end, session.expiresAt.
 func (b *BetterAuth) Decode(raw cache.Raw) (Session, error) {
-	session, record, err := readJSON(raw)
-	if err != nil {
-		return Session{}, err
-	}
-	session.Expires, err = expiry(record, "session.expiresAt")
-	return session, err
+	return readJSONUntil(raw, "session.expiresAt")
 }

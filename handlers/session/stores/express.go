@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/tidwall/gjson"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -56,29 +57,27 @@ func appendSigned(ids []string, signed string, secrets [][]byte) []string {
 // leave the text as it is. It counts where the key says nothing, because it
 // never ends or has longer than the session may live.
 func (e *Express) Decode(raw cache.Raw) (Session, error) {
-	session, record, err := readJSON(raw)
+	session, err := readJSONUntil(raw, "cookie.expires")
 	if err != nil {
 		return Session{}, err
 	}
-	expires, err := expiry(record, "cookie.expires")
-	if err != nil {
-		return Session{}, err
-	}
-	if !expires.IsZero() && !extended(record, raw, expires) {
-		session.Expires = expires
+	if !session.Expires.IsZero() && extended(session, raw.Expires) {
+		session.Expires = time.Time{}
 	}
 	return session, nil
 }
 
 // extended reports whether the key was extended since its text was written: it
 // lives beyond the end in the text, but no longer than a session may.
-func extended(record *cache.Record, raw cache.Raw, expires time.Time) bool {
-	v, ok := record.Field("cookie.originalMaxAge")
-	if !ok || raw.Expires == 0 {
+func extended(session Session, keyExpires int64) bool {
+	const (
+		rounding = 2 * time.Second // connect-redis counts in seconds
+		longest  = 1 << 42
+	)
+	maxAge := gjson.Get(session.JSON, "cookie.originalMaxAge").Num
+	if keyExpires == 0 || maxAge <= 0 || maxAge > longest {
 		return false
 	}
-	maxAge, ok := v.Int()
-	const rounding = 2 * time.Second // connect-redis counts in seconds
-	return ok && maxAge > 0 && maxAge < 1<<42 && raw.Expires > expires.UnixNano() &&
-		time.Until(time.Unix(0, raw.Expires)) <= time.Duration(maxAge)*time.Millisecond+rounding
+	ends := time.Unix(0, keyExpires)
+	return ends.After(session.Expires) && time.Until(ends) <= time.Duration(maxAge)*time.Millisecond+rounding
 }

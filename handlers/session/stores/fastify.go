@@ -70,10 +70,5 @@ func (f *Fastify) Identities(r *http.Request) (ids []string) {
 
 // Decode reads a session and its end, cookie.expires.
 func (f *Fastify) Decode(raw cache.Raw) (Session, error) {
-	session, record, err := readJSON(raw)
-	if err != nil {
-		return Session{}, err
-	}
-	session.Expires, err = expiry(record, "cookie.expires")
-	return session, err
+	return readJSONUntil(raw, "cookie.expires")
 }

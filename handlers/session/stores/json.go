@@ -3,9 +3,13 @@
 package stores
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -15,40 +19,46 @@ var (
 	errNoObject = errors.New("value is not a JSON object")
 )
 
-// readJSON reads a session that is a JSON object, and its record, to find
-// fields in it.
-func readJSON(raw cache.Raw) (Session, *cache.Record, error) {
-	if raw.Fields != nil {
-		return Session{}, nil, errNoString
+// readJSON reads a session that is a JSON object.
+func readJSON(raw cache.Raw) (Session, error) {
+	switch {
+	case raw.Fields != nil:
+		return Session{}, errNoString
+	case !isObject(raw.Text), !json.Valid([]byte(raw.Text)):
+		return Session{}, errNoObject
 	}
-	record, err := cache.Decode(raw.Text, len(raw.Text))
-	if err != nil || !isObject(raw.Text) {
-		return Session{}, nil, errNoObject
-	}
-	return Session{JSON: raw.Text}, record, nil
+	return Session{JSON: raw.Text}, nil
 }
 
-func isObject(text string) bool { return len(text) > 0 && text[0] == '{' }
+func isObject(text string) bool { return strings.HasPrefix(text, "{") }
 
-// expiry is the time in a field: RFC 3339 as JavaScript writes dates, or
-// milliseconds. The zero time where there is none; one that cannot be read is
-// an error, for it would be taken for no limit.
-func expiry(record *cache.Record, path string) (time.Time, error) {
-	v, ok := record.Field(path)
-	if !ok || v.IsNull() {
-		return time.Time{}, nil
-	}
-	if !v.IsString() {
-		if ms, ok := milliseconds(v); ok {
-			return ms, nil
+// readExpiry sets the end of a session from a field: a date as JavaScript
+// writes it, or milliseconds of Unix time. One that cannot be read is an
+// error, for it would be taken for no limit.
+func (s *Session) readExpiry(path string) error {
+	switch v := gjson.Get(s.JSON, path); {
+	case !v.Exists(), v.Type == gjson.Null:
+		return nil
+	case v.Type == gjson.String:
+		if at, err := time.Parse(time.RFC3339, v.Str); err == nil {
+			s.Expires = at
+			return nil
 		}
-	} else if at, ok := v.Time(); ok {
-		return at, nil
+	case v.Type == gjson.Number && v.Num > 0 && v.Num < 1<<53:
+		s.Expires = time.UnixMilli(int64(v.Num))
+		return nil
 	}
-	return time.Time{}, fmt.Errorf("%s is neither a date nor a number of milliseconds", path)
+	return fmt.Errorf("%s is neither a date nor a number of milliseconds", path)
 }
 
-func milliseconds(v cache.Value) (time.Time, bool) {
-	ms, ok := v.Int()
-	return time.UnixMilli(ms), ok && ms > 0
+// readJSONUntil reads a session that is a JSON object and has its end in a field.
+func readJSONUntil(raw cache.Raw, path string) (Session, error) {
+	session, err := readJSON(raw)
+	if err != nil {
+		return Session{}, err
+	}
+	if err := session.readExpiry(path); err != nil {
+		return Session{}, err
+	}
+	return session, nil
 }

@@ -71,10 +71,5 @@ func (k *Koa) Identities(r *http.Request) (ids []string) {
 
 // Decode reads a session and its end, _expire.
 func (k *Koa) Decode(raw cache.Raw) (Session, error) {
-	session, record, err := readJSON(raw)
-	if err != nil {
-		return Session{}, err
-	}
-	session.Expires, err = expiry(record, "_expire")
-	return session, err
+	return readJSONUntil(raw, "_expire")
 }

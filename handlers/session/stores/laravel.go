@@ -95,8 +95,7 @@ func (l *Laravel) Decode(raw cache.Raw) (Session, error) {
 		}
 	}
 	if isObject(text) {
-		session, _, err := readJSON(cache.Raw{Text: text})
-		return session, err
+		return readJSON(cache.Raw{Text: text})
 	}
 	if text == "[]" {
 		return Session{JSON: "{}"}, nil

@@ -34,8 +34,7 @@ func readPython(raw cache.Raw) (Session, error) {
 	var err error
 	switch c := text[0]; {
 	case c == '{':
-		session, _, err := readJSON(cache.Raw{Text: text})
-		return session, err
+		return readJSON(cache.Raw{Text: text})
 	case isPickle(text):
 		json, err = formats.Pickle(text)
 	case c >= 0x80 && c <= 0x8f, c == 0xde, c == 0xdf: // a map

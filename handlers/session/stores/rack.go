@@ -53,8 +53,7 @@ func (s *Rack) Decode(raw cache.Raw) (Session, error) {
 	case raw.Fields != nil:
 		return Session{}, errNoString
 	case isObject(raw.Text):
-		session, _, err := readJSON(raw)
-		return session, err
+		return readJSON(raw)
 	case strings.HasPrefix(raw.Text, "\x04"):
 		json, err := formats.Marshal(raw.Text)
 		return Session{JSON: json}, err

@@ -118,14 +118,17 @@ func springExpiry(fields map[string]string) (time.Time, error) {
 	return time.UnixMilli(accessed).Add(time.Duration(min(interval, 1<<32)) * time.Second), nil
 }
 
-// springNumber reads a number, plain or with its class: ["java.lang.Long",1].
+// springNumber reads a number, plain or with its class: ["java.lang.Long",1] or
+// ["java.lang.Integer",1].
 func springNumber(fields map[string]string, name string) (int64, error) {
 	text, ok := fields[name]
 	if !ok {
 		return 0, errSpring
 	}
-	if typed, ok := strings.CutPrefix(text, `["java.lang.Long",`); ok {
-		text = strings.TrimSuffix(typed, "]")
+	for _, class := range []string{"Long", "Integer"} {
+		if typed, ok := strings.CutPrefix(text, `["java.lang.`+class+`",`); ok {
+			text = strings.TrimSuffix(typed, "]")
+		}
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
