@@ -14,6 +14,8 @@ func (c *Cache) Store() Store { return c.store }
 // Get reads a record, past all statistics. The error of one that is not used
 // because its invalidation is pending wraps [ErrPending].
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
+	ctx, cancel := c.bounded(ctx, 1)
+	defer cancel()
 	entry, err := c.store.Get(ctx, key)
 	if err == nil && c.pending.refuses(key, entry.Record) {
 		return Entry{}, ErrPending
@@ -55,6 +57,8 @@ func (c *Cache) SetMany(ctx context.Context, items []Item) error {
 	keys := keysOf(items)
 	defer c.changed(keys...)
 	number := c.pending.call()
+	ctx, cancel := c.bounded(ctx, len(items))
+	defer cancel()
 	if err := c.store.SetMany(ctx, items); err != nil {
 		return err
 	}

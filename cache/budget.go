@@ -58,3 +58,26 @@ func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) e
 
 // minFinishTimeout is enough for a node that is far away from its store.
 const minFinishTimeout = 2 * time.Second
+
+// keysPerTrip is how many keys one lookup timeout is enough for.
+const keysPerTrip = 500
+
+// bounded bounds what is done by hand to some keys as a lookup is bounded: by
+// the longest LookupTimeout of the cache's lookups for each round trip.
+func (c *Cache) bounded(ctx context.Context, keys int) (context.Context, context.CancelFunc) {
+	timeout := time.Duration(c.lookupTimeout.Load())
+	if timeout == 0 {
+		timeout = DefaultLookupTimeout
+	}
+	return context.WithTimeout(ctx, timeout*time.Duration(1+keys/keysPerTrip))
+}
+
+// boundBy lets the cache wait as long as a lookup does.
+func (c *Cache) boundBy(timeout time.Duration) {
+	for {
+		old := c.lookupTimeout.Load()
+		if int64(timeout) <= old || c.lookupTimeout.CompareAndSwap(old, int64(timeout)) {
+			return
+		}
+	}
+}

@@ -15,13 +15,15 @@ import (
 // Cache looks records up in a store and, where no store has them, in their
 // source. It is made once and outlives the routes that use it.
 type Cache struct {
-	store   Store
-	peeker  Peeker // the store, where it reads without I/O
-	stats   *Stats
-	near    *near.Cache[*Record] // nil where no copies are kept
-	pending *Pending
-	loads   flights
-	touches flights
+	// lookupTimeout is the longest of the lookups, in nanoseconds.
+	lookupTimeout atomic.Int64
+	store         Store
+	peeker        Peeker // the store, where it reads without I/O
+	stats         *Stats
+	near          *near.Cache[*Record] // nil where no copies are kept
+	pending       *Pending
+	loads         flights
+	touches       flights
 	// refreshes are loads that nobody waits for
 	refreshes flights
 	pauses    pauses
@@ -98,6 +100,7 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 			l.trips = &queue{limiter: trips}
 		}
 	}
+	c.boundBy(options.LookupTimeout)
 	c.pending.know(options.KeyPrefix)
 	c.watchPrefix(options.KeyPrefix)
 	if staler, ok := c.store.(Staler); ok {

@@ -150,20 +150,23 @@ func TestDeadConnectionsAreDroppedTogether(t *testing.T) {
 func TestBurstOnAHealthyServerDoesNotOpenTheBreaker(t *testing.T) {
 	server := redistest.Start(t)
 	p := newProxy(t, server.Addr())
+	s := open(t, Options{Addresses: []string{p.addr()}})
+	require.NoError(t, get(s, "k"))
 	p.delay.Store(int64(20 * time.Millisecond))
-	s := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
-		return cache.Loaded{Record: versioned(1)}, nil
-	}}
-	in := newFleet(t, 1, Options{Addresses: []string{p.addr()}}, cache.LookupOptions{Strict: true, Source: s})[0]
 	for round := range 5 {
 		var group sync.WaitGroup
 		for i := range 120 {
-			group.Go(func() { in.look(fmt.Sprint("session:user:", round, "-", i)) })
+			group.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), cache.DefaultLookupTimeout)
+				defer cancel()
+				_, _, _ = s.Acquire(ctx, fmt.Sprint("session:user:", round, "-", i), nil, time.Minute, false)
+				_, _ = s.Get(ctx, fmt.Sprint("session:user:", round, "-", i))
+			})
 		}
 		group.Wait()
-		require.Equal(t, "closed", in.store.Pool().Breaker, "%v", breakerOf(t, in.store).cause.Load().cause)
+		require.Equal(t, "closed", s.Pool().Breaker, "%v", breakerOf(t, s).cause.Load().cause)
 	}
-	require.Positive(t, in.store.Pool().Waits)
+	require.Positive(t, s.Pool().Waits)
 }
 
 func TestCallerWhoWaitsForAConnectionInVainIsToldSo(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -225,6 +226,39 @@ func TestSentinelsLeadToTheNewMaster(t *testing.T) {
 			require.Eventually(t, func() bool { return sentinel.Master() == sentinel.Servers[1] }, patience, 10*time.Millisecond)
 		})
 	}
+}
+
+// What was there before a failover that somebody asked for is there all the
+// while: an answer may fail, but it never says that there is nothing.
+func TestGracefulFailoverReportsNoAbsence(t *testing.T) {
+	t.Parallel()
+	sentinel := redistest.StartSentinel(t)
+	s := open(t, sentinelOptions(sentinel))
+	require.NoError(t, s.Set(t.Context(), "k", record(t, `{}`), ttl))
+	master := sentinel.Master()
+	requireReplicated(t, sentinel.Servers[1], "k")
+	client := goredis.NewSentinelClient(&goredis.Options{Addr: sentinel.Addrs()[0]})
+	defer client.Close()
+	require.NoError(t, client.Failover(t.Context(), sentinel.MasterName).Err())
+	read := func() {
+		ctx, cancel := context.WithTimeout(t.Context(), deadline)
+		defer cancel()
+		if entry, err := s.Get(ctx, "k"); err == nil {
+			require.NotNil(t, entry.Record, "a record that exists is reported absent")
+		}
+	}
+	require.Eventually(t, func() bool { read(); return s.sentinels.switched.Load() > 0 }, patience, time.Millisecond)
+	require.NotEqual(t, master.Addr(), s.sentinels.current())
+	_, err := s.Get(t.Context(), "missing")
+	require.ErrorIs(t, err, cache.ErrUnavailable, "it may not have all writes yet")
+	requireRecovers(t, s)
+	read()
+	require.Eventually(t, func() bool { _, err := s.Get(t.Context(), "missing"); return err == nil }, patience, time.Millisecond)
+}
+
+func requireReplicated(t *testing.T, replica *redistest.Server, key string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return replica.Client().Exists(t.Context(), key).Val() == 1 }, patience, time.Millisecond)
 }
 
 // requireReads waits until the record is seen, for replicas lag behind.

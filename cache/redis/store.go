@@ -167,7 +167,27 @@ func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error 
 	if err := s.readRecords(ctx, keys, got); err != nil {
 		return err
 	}
+	s.doubtAbsence(got)
 	return s.checkTags(ctx, got)
+}
+
+// switchDoubt is how long after a failover a server's word that it has no record
+// is not believed.
+const switchDoubt = time.Second
+
+var errSwitched = errors.New("the master has just changed, so an absence may not be true")
+
+// doubtAbsence makes errors of absences that a server reports which has just
+// become the master: it may not have had all writes yet.
+func (s *Store) doubtAbsence(got []cache.Got) {
+	if s.sentinels == nil || time.Now().UnixNano()-s.sentinels.switched.Load() >= int64(switchDoubt) {
+		return
+	}
+	for i := range got {
+		if got[i].Record == nil && got[i].Err == nil {
+			got[i].Err = s.failed("reading a record", errSwitched)
+		}
+	}
 }
 
 // readRecords fills got from replicas, where those are to be read, and the primary.
