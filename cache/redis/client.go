@@ -19,8 +19,8 @@ import (
 // UniversalOptions: those lack what bounds a failover, and with a master's name
 // their ReadOnly sends writes to replicas.
 
-// stateReloadInterval is how old a cluster's map may get while nothing tells
-// of a change.
+// stateReloadInterval is how old a cluster's map may get while nothing
+// reports a change.
 const stateReloadInterval = 2 * time.Second
 
 // newPrimary makes the client that all writes go through. It does not dial.

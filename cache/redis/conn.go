@@ -325,7 +325,7 @@ func (c *connector) login(protocol3 bool) (commands [][]string) {
 }
 
 // refusalOf is the error of a handshake that a command's answer means, if it is
-// one: the login failed, or the server takes nobody.
+// one: the login failed, or the server takes no clients.
 func refusalOf(command string, answer any) error {
 	refusal, ok := answer.(replyError)
 	if !ok {

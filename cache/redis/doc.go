@@ -10,9 +10,13 @@
 //	profiles.go     the values of the profiles
 //	validate.go     which settings go together
 //	fingerprint.go  equal options, equal stores
-//	client.go       the go-redis clients, and how they dial
+//	client.go       the go-redis clients
+//	conn.go         every connection: handshake, identity, calm reconnecting
+//	resp.go         the protocol, for connections that go-redis cannot drive
+//	gate.go         turns for connections; breaker.go: the circuit breaker of a
+//	                server; probe.go: closes it when the server answers again
 //	reader.go       reading from replicas
-//	sentinel.go     which replicas the sentinels know
+//	sentinel.go     who the master is, and its replicas
 //	store.go        records, one and many; add.go: without replacing any
 //	gather.go       reads under load share round trips
 //	raw.go          values of other formats, and hashes: one script
@@ -20,16 +24,16 @@
 //	leasekey.go     the key of a lease hashes to the slot of its record
 //	tag.go          records that are dropped together
 //	drops.go        and what of it loads that are under way must know
-//	tracker.go      a connection on which a node tells of writes
-//	watch.go        trackers on all nodes, and what they are worth together
+//	watch.go        trackers on all servers, and the trust they deserve together
+//	tracker.go      one server that reports writes; session.go: one connection to
+//	                it; canary.go: whether it does
 //	scan.go         listing and deleting by prefix, over all masters; list.go:
 //	                with what the keys hold
 //	info.go         what the servers say of themselves
-//	pool.go         connections
+//	pool.go         numbers of connections
 //	health.go       up or down, asked in the background
-//	breaker.go      leaves a node alone that fails; mend.go asks it meanwhile
-//	errors.go       what an error of Redis means to a caller
-//	log.go          go-redis' own log
+//	errors.go       what an error of Redis means to a caller; refused.go: what the
+//	                server refuses is counted
 //
 // # Reading
 //
@@ -62,34 +66,88 @@
 // interval. So the interval is short and each failure asks for a reload:
 // clients see a crashed master's successor within two seconds of its election.
 //
+// While a slot moves, a script that concerns several keys of it is refused
+// (TRYAGAIN) until all of them have moved. Loads of records in that slot ask the
+// source and store nothing meanwhile.
+//
+// # Sentinels
+//
+// All sentinels are asked who the master is, five times a second, and the one
+// with the newest configuration is believed. When the master changes, the
+// connections to the old one are dropped, near copies are not trusted before the
+// new one is tracked, and for a second an absence is an error: the new master may
+// not have had all writes.
+//
 // # Access control
 //
 // A user needs +get +set +getrange +pttl +pexpire +exists +unlink +eval
 // +evalsha +scan +ping +info +hello +xadd +xrange +xrevrange (and
-// +cluster|slots, +readonly in a cluster) on the keys of the prefix, and +hlen
-// +hkeys +hstrlen +hgetall where values are hashes; the store's own keys (fwb:)
-// are under the prefix as well.
-// Trackers need +client|tracking +subscribe &filewallball:tracker.
+// +cluster|slots, +readonly in a cluster, +select with a database) on the keys of
+// the prefix, and +hlen +hkeys +hstrlen +hgetall where values are hashes; the
+// store's own keys (fwb:) are under the prefix as well. Near copies need
+// +client|tracking.
 //
-// # Telling of writes
+// # Connections
 //
-// A tracker is one connection to one node, in RESP3 and in BCAST mode, that
-// hears of every write under the prefixes. A watcher keeps one on every node
-// and trusts near copies while all those live that reads go to. It errs on
-// the side of doubt: copies go when a connection is lost, when three pings in
-// a row (250 ms apart) are not answered, when the nodes that are read change,
-// and when a data connection is made to a node that nobody watches. So copies
-// are at most about a second out of date, behind a connection that is silently
-// dead, and otherwise as long as a push is under way: well under 10 ms.
+// Each connection asks the server for its run ID. Where that is another one than
+// before, the address leads to another server: connections to the old one are
+// dropped. When a command fails because its connection is dead, all connections
+// are dropped that are older than the failure and have shown no life since.
 //
-// Before it is trusted, a tracker must hear of a canary, a key that the store
-// writes. A server that refuses or does not tell (old ones, proxies, ACLs) is
-// asked again every 30 s; until then copies live for two seconds, and there
-// are none of what must be revocable.
+// A server that refuses connections (wrong password, too many clients) is asked
+// by one connection at a time, with a pause of 1 to 1.6 seconds. Where it does not
+// answer at all, the circuit breaker opens, and probes on new connections close it:
+// the first after about 20 ms, then ever more rarely, at most one a second.
+// Waiting for a connection of the pool is no failure of the server.
 //
-// What is not promised: a replica is read as it is, behind by its lag, and a
-// failover to a replica that lags loses writes; a foreign DEL does not end the
-// lease of a load that is under way, so that load may fill what it was told
-// before; proxies that join several servers may lose pushes without a sign
-// once the canary was seen.
+// # Reports of writes
+//
+// A tracker is one connection to one server, in RESP3 and in BCAST mode, on which
+// the server reports every write under the prefixes. A watcher keeps one on every
+// server. Trust in near copies is a lease:
+//
+//   - Each 250 ms a tracker sends a check with a number. Its answer comes behind
+//     all reports of writes that Redis acknowledged before the check was sent.
+//   - Each 600 ms the address is dialled anew, to see that it leads to the same
+//     server.
+//   - Copies are served until one second after the last answered check, or the
+//     last such look, was begun; each hit compares that with the clock.
+//
+// So near copies are at most one second out of date in every case: behind a
+// connection that is dead or lags, in a process that was paused, behind an address
+// that leads elsewhere. In health they are as long out of date as a report is
+// under way: well under 10 ms. Copies go when a connection is lost, when the
+// servers that are read change, and when a data connection reaches another server
+// than the tracker.
+//
+// Before it is trusted, a tracker must hear of a canary, a key that is written
+// through the connections that records are written through. A server that says
+// that it will never do that (no RESP3, an unknown command, NOPERM, no run_id), or
+// that does not report the canary, is asked again after about 30 s; until then
+// copies of files live for two seconds, and there are none of sessions. A server
+// that refuses writes for now (OOM, MISCONF, NOREPLICAS, READONLY, BUSY) has
+// nothing to report, and is trusted. The canary is read back with each check,
+// because SWAPDB is not reported.
+//
+// A write through this store has dropped the copies of its own node when it
+// returns. Redis sends the reports before it answers the write, so other nodes
+// drop theirs within the time a report is under way, in health 10 ms; their next
+// request after that sees the change.
+//
+// # What is not promised
+//
+//   - A replica is read as it is, behind by its lag. A failover to a replica that
+//     lags loses writes, revocations among them; so does a server that restarts
+//     with an older snapshot. Near copies are dropped in each case and agree with
+//     what Redis has then.
+//   - Between a failover and the first sentinel that says so, the old master is
+//     read.
+//   - A foreign DEL does not end the lease of a load that is under way, so that
+//     load may fill what it read before.
+//   - A proxy that joins several servers may lose reports without a sign once the
+//     canary was heard.
+//   - SWAPDB twice within a check's interval goes unnoticed. So does SWAPDB where
+//     the process has started while Redis refused writes, until it accepts one.
+//   - While a server answers BUSY it cannot say who it is. It is taken for the
+//     same one.
 package redis

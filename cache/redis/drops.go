@@ -52,7 +52,7 @@ func (s *Store) noteDrop(ctx context.Context, pipe goredis.Pipeliner, name strin
 		rand.Text(), hashOfTag(name), dropsNoted, dropsTTL.Milliseconds())
 }
 
-// hashOfTag is short, and lets nobody read identities in the list.
+// hashOfTag is short, and shows no identities in the list.
 func hashOfTag(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:8])

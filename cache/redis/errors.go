@@ -37,7 +37,7 @@ func withoutKeys(err error) error {
 }
 
 // reload makes the client of a cluster look for changes: a master that is
-// gone redirects nobody.
+// gone redirects no request.
 func (s *Store) reload() {
 	if c, ok := s.primary.(*goredis.ClusterClient); ok {
 		c.ReloadState(context.Background())
@@ -46,7 +46,7 @@ func (s *Store) reload() {
 
 var errWrongType = fmt.Errorf("%w: value is not a string", cache.ErrInvalidRecord)
 
-// isWrongType tells whether a key has something else than a string. Old
+// isWrongType reports whether a key has something else than a string. Old
 // servers wrap such an error in one of the script that met it.
 func isWrongType(err error) bool {
 	var answer goredis.Error

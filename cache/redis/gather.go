@@ -122,7 +122,7 @@ func (g *gatherer) send(batch *gathered) {
 		ctx, cancel := context.WithDeadline(context.Background(), batch.deadline)
 		defer cancel()
 		if err := ctx.Err(); err != nil {
-			batch.err = tooLate(err) // nobody waits any more
+			batch.err = tooLate(err) // all readers have left
 			return
 		}
 		batch.got = make([]cache.Got, len(batch.keys))

@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	logDown = "redis is out of reach"
-	logUp   = "redis is within reach"
+	logDown = "redis is unreachable"
+	logUp   = "redis is reachable"
 )
 
-// Up tells whether Redis answered when it was last asked in the background.
+// Up reports whether Redis answered when it was last asked in the background.
 // It is false until it has answered once.
 func (s *Store) Up() bool { return s.up.Load() }
 

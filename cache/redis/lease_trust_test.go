@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -138,6 +139,45 @@ func TestSwappedDatabaseIsNoticed(t *testing.T) {
 		} else {
 			in.warm(t, user)
 		}
+	}
+}
+
+// What replaces the data as a whole, without a write to any key.
+func TestReplacedDataAreNoticed(t *testing.T) {
+	for name, replace := range map[string]func(t *testing.T, client *goredis.Client){
+		"FLUSHDB ASYNC": func(t *testing.T, client *goredis.Client) {
+			require.NoError(t, client.FlushDBAsync(t.Context()).Err())
+		},
+		"FLUSHALL ASYNC": func(t *testing.T, client *goredis.Client) {
+			require.NoError(t, client.FlushAllAsync(t.Context()).Err())
+		},
+		"REPLICAOF": func(t *testing.T, client *goredis.Client) {
+			host, port, err := net.SplitHostPort(redistest.Start(t, "--repl-diskless-sync-delay", "0").Addr())
+			require.NoError(t, err)
+			require.NoError(t, client.ReplicaOf(t.Context(), host, port).Err())
+		},
+		"DEBUG SLEEP before a FLUSHALL": func(t *testing.T, client *goredis.Client) {
+			pipe := client.Pipeline()
+			pipe.Do(t.Context(), "DEBUG", "SLEEP", "0.7")
+			pipe.FlushAll(t.Context())
+			_, err := pipe.Exec(t.Context())
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, "--enable-debug-command", "yes")
+			in := newFleet(t, 1, at(server), cache.LookupOptions{Strict: true})[0]
+			require.NoError(t, server.Client().Set(t.Context(), user, `{"v":1}`, time.Hour).Err())
+			in.warm(t, user)
+			n := startNoise(t)
+			replace(t, server.Client())
+			require.Eventually(t, func() bool {
+				there, err := server.Client().Exists(t.Context(), user).Result()
+				return err == nil && there == 0
+			}, patience, time.Millisecond)
+			in.requireRevoked(t, user, time.Now(), n)
+		})
 	}
 }
 

@@ -21,8 +21,8 @@ const slotCount = 16384
 type leaseKeys struct {
 	own    string // what all of the store's own keys begin with
 	prefix string // and those of leases
-	// tags has a short text that hashes to each slot.
-	tags func() []string
+	// slotTags has a short text that hashes to each slot.
+	slotTags func() []string
 }
 
 func newLeaseKeys(keyPrefix string) *leaseKeys {
@@ -31,7 +31,7 @@ func newLeaseKeys(keyPrefix string) *leaseKeys {
 		keyPrefix = ""
 	}
 	own := keyPrefix + ownPrefix
-	return &leaseKeys{own: own, prefix: own + "lease:", tags: sync.OnceValue(slotTags)}
+	return &leaseKeys{own: own, prefix: own + "lease:", slotTags: sync.OnceValue(makeSlotTags)}
 }
 
 // of is the key of the lease of a key. Two keys that differ only in what looks
@@ -39,12 +39,12 @@ func newLeaseKeys(keyPrefix string) *leaseKeys {
 // be refused its fill.
 func (l *leaseKeys) of(key string) string {
 	switch {
-	case hashTag(key) != "":
+	case slotTagOf(key) != "":
 		return l.prefix + key
 	case key != "" && !strings.Contains(key, "}"):
 		return l.prefix + "{" + key + "}"
 	}
-	return l.prefix + "{" + l.tag(slotOf(key)) + "}" + key
+	return l.prefix + "{" + l.slotTag(slotOf(key)) + "}" + key
 }
 
 // noteOf is the key of the note on how the last load of a key ended, in the slot
@@ -56,11 +56,11 @@ func (l *leaseKeys) noteOf(key string) string {
 // notePrefix is what the keys of all notes begin with.
 func (l *leaseKeys) notePrefix() string { return l.own + "ended:" }
 
-// has tells whether a key is one of the store's own and no record's.
+// has reports whether a key is one of the store's own and no record's.
 func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.own) }
 
 // canaryPrefix is that of the keys which are written to see whether writes
-// are told of.
+// are reported.
 func (l *leaseKeys) canaryPrefix() string { return l.own + "canary:" }
 
 // ofTag is the key of a tag, by what [cache.TagName] makes of it.
@@ -74,10 +74,10 @@ func (l *leaseKeys) drops() string { return l.own + "drops" }
 
 // canary is a new key for that in a slot.
 func (l *leaseKeys) canary(slot int) string {
-	return l.canaryPrefix() + "{" + l.tag(slot) + "}" + rand.Text()
+	return l.canaryPrefix() + "{" + l.slotTag(slot) + "}" + rand.Text()
 }
 
-// mayBe tells whether a lease may be that of a key with the prefix.
+// mayBe reports whether a lease may be that of a key with the prefix.
 func (l *leaseKeys) mayBe(lease, prefix string) bool {
 	rest := strings.TrimPrefix(lease, l.prefix)
 	tagged, braced := strings.CutPrefix(rest, "{")
@@ -86,10 +86,10 @@ func (l *leaseKeys) mayBe(lease, prefix string) bool {
 		braced && (strings.HasPrefix(strings.TrimSuffix(tagged, "}"), prefix) || strings.HasPrefix(untagged, prefix))
 }
 
-// tag is a text without braces that hashes to the slot.
-func (l *leaseKeys) tag(slot int) string { return l.tags()[slot] }
+// slotTag is a text without braces that hashes to the slot.
+func (l *leaseKeys) slotTag(slot int) string { return l.slotTags()[slot] }
 
-func slotTags() []string {
+func makeSlotTags() []string {
 	tags := make([]string, slotCount)
 	for i, missing := int64(0), slotCount; missing > 0; i++ {
 		text := strconv.FormatInt(i, 36)
@@ -103,14 +103,15 @@ func slotTags() []string {
 
 // slotOf is the slot of a key in a cluster (Redis cluster specification).
 func slotOf(key string) int {
-	if tag := hashTag(key); tag != "" {
+	if tag := slotTagOf(key); tag != "" {
 		key = tag
 	}
 	return int(crc16(key) % slotCount)
 }
 
-// hashTag is the part of a key that is hashed instead of it, or "".
-func hashTag(key string) string {
+// slotTagOf is the part of a key that is hashed instead of it (Redis calls it
+// the hash tag), or "".
+func slotTagOf(key string) string {
 	_, after, _ := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(after, "}")
 	if !closed {

@@ -34,8 +34,8 @@ func TestEachSlotHasATag(t *testing.T) {
 	t.Parallel()
 	l := newLeaseKeys("")
 	for slot := range slotCount {
-		require.Equal(t, slot, slotOf(l.tag(slot)))
-		require.LessOrEqual(t, len(l.tag(slot)), 4)
+		require.Equal(t, slot, slotOf(l.slotTag(slot)))
+		require.LessOrEqual(t, len(l.slotTag(slot)), 4)
 	}
 }
 
@@ -47,7 +47,7 @@ func FuzzLeaseKey(f *testing.F) {
 	shared := newLeaseKeys("") // the table is made once
 	f.Fuzz(func(t *testing.T, keyPrefix, key string) {
 		l := newLeaseKeys(keyPrefix)
-		l.tags = shared.tags
+		l.slotTags = shared.slotTags
 		lease := l.of(key)
 		require.Equal(t, slotOf(key), slotOf(lease))
 		require.True(t, l.has(lease))

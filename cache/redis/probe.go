@@ -28,7 +28,7 @@ const (
 	steadyAfter = time.Second
 )
 
-// role tells clients of one server apart.
+// role says what a client of a server is for.
 type role int
 
 const (

@@ -37,7 +37,7 @@ func newReader(o *Options, dial dialFunc, sentinels *sentinels) *reader {
 	return r
 }
 
-// read fills got by asking replicas, as far as they answer, and tells which
+// read fills got by asking replicas, as far as they answer, and reports which
 // keys are left.
 func (r *reader) read(ctx context.Context, s *Store, keys []string, got []cache.Got) (left []int) {
 	if time.Now().UnixNano() < r.restUntil.Load() {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Resolve finds a value for everything that is not set, and tells what does
+// Resolve finds a value for everything that is not set, and names what does
 // not go together. What is set wins over the environment, and both win over
 // the profile; what a URL says fills what is not set. The environment is
 // REDIS_URL, or REDIS_HOST and REDIS_PORT, where there is no address, then
@@ -66,7 +66,7 @@ func (o *Options) fromEnvironment(getenv func(string) string) error {
 
 func (o *Options) fromHostAndPort(host, port string) error {
 	// Kubernetes sets REDIS_PORT to tcp://… for every service that is called
-	// redis; nobody meant to configure anything by that.
+	// redis, which configures nothing.
 	if strings.HasPrefix(port, "tcp://") {
 		port = ""
 	}

@@ -17,7 +17,7 @@ import (
 // shard is one master. That of a single server is the only one.
 type shard struct {
 	slot   int    // the lowest that it serves
-	server string // tells masters apart
+	server string // identifies the master
 	client scanner
 }
 
@@ -36,7 +36,7 @@ func (s *Store) shards(ctx context.Context) ([]shard, error) {
 	var shards []shard
 	known := make(map[*goredis.Client]bool)
 	for slot := range slotCount {
-		client, err := cluster.MasterForKey(ctx, s.leases.tag(slot))
+		client, err := cluster.MasterForKey(ctx, s.leases.slotTag(slot))
 		if err != nil {
 			return nil, err
 		}

@@ -29,11 +29,11 @@ type session struct {
 	missing atomic.Int32 // checks without an answer
 	swapped chan struct{}
 
-	mu      sync.Mutex
-	live    bool      // writes are reported
-	told    bool      // that was said
-	checked time.Time // when the last answered check was sent
-	located time.Time // when the address was last asked for and led to the server
+	mu       sync.Mutex
+	live     bool      // writes are reported
+	reported bool      // the watcher knows that
+	checked  time.Time // when the last answered check was sent
+	located  time.Time // when the address was last asked for and led to the server
 }
 
 // awaited is an answer to come.
@@ -275,8 +275,8 @@ func (s *session) update(change func()) {
 		since = s.located
 	}
 	s.trusted(since.Add(leaseTime))
-	if !s.told { // once: what is in doubt afterwards takes another connection
-		s.told = true
+	if !s.reported { // once: what is in doubt afterwards takes another connection
+		s.reported = true
 		s.changed(trackerLive)
 	}
 }

@@ -30,7 +30,7 @@ type Store struct {
 	waits        waits      // for connections
 	sentinels    *sentinels // nil unless the client is for failover
 	watchMu      sync.Mutex
-	watcher      atomic.Pointer[watcher] // nil until somebody wants to know of writes
+	watcher      atomic.Pointer[watcher] // nil until Watch
 
 	end      context.CancelFunc // of what runs in the background
 	running  sync.WaitGroup
@@ -43,7 +43,7 @@ type Store struct {
 // measures its round trips into stats. It does not wait for Redis, which may
 // be down: connections are made when they are needed.
 func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, error) {
-	// fills what is not set in options that nobody has resolved
+	// fills what is not set, where the options are not resolved yet
 	options, err := options.Resolve(func(string) string { return "" })
 	if err != nil {
 		return nil, err
@@ -230,11 +230,11 @@ func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, g
 	return group.Wait()
 }
 
-// reading is a read of one key. No more is read of its text than tells that
+// reading is a read of one key. No more is read of its text than shows that
 // it is too long.
 type reading struct {
 	text *goredis.StringCmd
-	ttl  *goredis.IntCmd // as PTTL tells it
+	ttl  *goredis.IntCmd // as PTTL answers
 }
 
 // readings adds the reads of keys to a pipeline. A large batch has many: their
@@ -283,7 +283,7 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 // that came between the two commands.
 var errEmpty = fmt.Errorf("%w: value is empty, want a JSON object or null", cache.ErrInvalidRecord)
 
-// got makes an entry of text and TTL in milliseconds, as Redis tells them.
+// got makes an entry of text and TTL in milliseconds, as Redis answers them.
 func (s *Store) got(text string, ttl int64, now time.Time) cache.Got {
 	switch {
 	case ttl == -2: // no such key, or none any more
@@ -374,7 +374,7 @@ func lastOfEach(items []cache.Item) []cache.Item {
 	return kept
 }
 
-// fitting tells how many of the items, which are some, go into one pipeline.
+// fitting counts how many of the items, which are some, go into one pipeline.
 func fitting(items []cache.Item) (n int) {
 	for size := 0; n < len(items) && n < pipelineKeys && (n == 0 || size+items[n].Record.Size() <= pipelineBytes); n++ {
 		size += items[n].Record.Size()
@@ -398,7 +398,7 @@ func (s *Store) writePipeline(ctx context.Context, items []cache.Item) error {
 	return nil
 }
 
-// check tells whether a record may be written.
+// check reports whether a record may be written.
 func (s *Store) check(record *cache.Record, ttl time.Duration) error {
 	if record.Size() > s.options.MaxValueSize {
 		return fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, s.options.MaxValueSize)

@@ -80,7 +80,7 @@ func trackingCommand(prefixes []string) []string {
 	return command
 }
 
-// asUnsupported tells what a server will never do from what it does not do now.
+// asUnsupported marks the errors that mean that a server will never report writes.
 func asUnsupported(err error) error {
 	var answer goredis.Error
 	if errors.As(err, &answer) && hasCode(err, "NOPERM", "NOPROTO", "ERR") {

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// validate checks resolved options and tells all that is wrong.
+// validate checks resolved options and names all that is wrong.
 func (o *Options) validate() error {
 	if err := o.validateKinds(); err != nil {
-		return err // what goes with what is to be told when the kinds are known
+		return err // the other checks need valid kinds
 	}
 	return errors.Join(o.validateServers(), o.validateTLS(), o.validateNumbers())
 }

@@ -19,10 +19,10 @@ const (
 	reconcileTimeout  = 2 * time.Second
 )
 
-// watcher keeps a tracker on every node, and tells the sink until when the nodes
-// that reads go to are known to report writes. It errs on the side of doubt: a
-// change of the nodes, a lost connection, or a data connection to a node that is
-// not tracked takes the sink's trust away until all is known again.
+// watcher keeps a tracker on every node, and lets the sink trust near copies for
+// as long as all nodes that reads go to are known to report writes. It errs on the
+// side of doubt: a change of the nodes, a lost connection, or a data connection to
+// a node that is not tracked takes the trust away until all is known again.
 type watcher struct {
 	store  *Store
 	sink   near.Sink
@@ -243,7 +243,7 @@ func (w *watcher) judge() {
 	w.setTrust(trust, until)
 }
 
-// setTrust tells the sink. until is the end of the trust in coherent copies.
+// setTrust sets the trust of the sink. until is the end of the trust in coherent copies.
 // w.mu is held.
 func (w *watcher) setTrust(trust near.Trust, until time.Time) {
 	if w.ended {
@@ -322,7 +322,7 @@ func (s *Store) masterOf(slot int) string {
 	case *goredis.ClusterClient:
 		ctx, cancel := context.WithTimeout(context.Background(), reconcileTimeout)
 		defer cancel()
-		master, err := client.MasterForKey(ctx, s.leases.tag(slot))
+		master, err := client.MasterForKey(ctx, s.leases.slotTag(slot))
 		if err != nil {
 			return ""
 		}
@@ -348,8 +348,8 @@ func (s *Store) address(of string) string {
 	return of
 }
 
-// Watch tells the sink of every write to keys with the prefix, and how far it
-// may trust that it is told. There is one sink; a prefix may be added at any time.
+// Watch reports every write to keys with the prefix to the sink, and how far it
+// may trust these reports. There is one sink; a prefix may be added at any time.
 func (s *Store) Watch(prefix string, sink near.Sink) {
 	s.watchMu.Lock()
 	defer s.watchMu.Unlock()
