@@ -21,6 +21,7 @@
 //	gather.go       reads under load share round trips
 //	raw.go          values of other formats, and hashes: one script
 //	lease.go        leases: three scripts
+//	halfmoved.go    and in slots that are half-way moved
 //	leasekey.go     the key of a lease hashes to the slot of its record
 //	tag.go          records that are dropped together
 //	drops.go        and what of it loads that are under way must know
@@ -66,9 +67,10 @@
 // interval. So the interval is short and each failure asks for a reload:
 // clients see a crashed master's successor within two seconds of its election.
 //
-// While a slot moves, a script that concerns several keys of it is refused
-// (TRYAGAIN) until all of them have moved. Loads of records in that slot ask the
-// source and store nothing meanwhile.
+// While a slot moves, Redis refuses scripts (TRYAGAIN) whose keys are not all on
+// one master, and keys that do not exist yet are on none. Scripts that take, use
+// and end leases then declare one key only; see halfmoved.go. A record that is
+// still on the old master is not replaced before it has moved.
 //
 // # Sentinels
 //

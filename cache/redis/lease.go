@@ -27,7 +27,7 @@ import (
 // fourth key; 0 where another has it, the note of a load that ended without a
 // record where the caller has waited for it, or text and TTL of a record that is
 // not the old one.
-var acquire = goredis.NewScript(markLua + `
+var acquire = newLeaseScript(markLua+`
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl ~= -2 then
 	local text = redis.call('GETRANGE', KEYS[1], 0, ARGV[3])
@@ -39,23 +39,23 @@ if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and redis.call('
 if ended then redis.call('UNLINK', KEYS[3]) end
 if not KEYS[4] then return {1, ttl} end
 local id, nonce = mark(KEYS[4], ARGV[1], ARGV[5])
-return {1, ttl, id, nonce}`)
+return {1, ttl, id, nonce}`, 3, 1, true, 6)
 
 // fill: token, TTL of the record, largest text, text, old text if there is any.
 // It answers whether it wrote.
-var fill = goredis.NewScript(`
+var fill = newLeaseScript(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('UNLINK', KEYS[2])
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('GETRANGE', KEYS[1], 0, ARGV[3]) ~= ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[2])
-return 1`)
+return 1`, 2, 1, true, 5)
 
 // release: token, note, TTL of the note.
-var release = goredis.NewScript(`
+var release = newLeaseScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('UNLINK', KEYS[1])
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-return 1`)
+return 1`, 2, 0, false, 3)
 
 // The notes on how a load ended. What follows noteFailed says why.
 const (
@@ -91,7 +91,7 @@ func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl 
 	if old != nil {
 		args = append(args, old.Text())
 	}
-	answer, err := acquire.Run(ctx, s.primary, keys, args...).Result()
+	answer, err := s.runLease(ctx, acquire, keys, args...).Result()
 	if err != nil {
 		if !mayBeDone(err) {
 			token = ""
@@ -187,7 +187,7 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 	if old != nil {
 		args = append(args, old.Text())
 	}
-	filled, err := fill.Run(ctx, s.primary, []string{key, s.leases.of(key)}, args...).Bool()
+	filled, err := s.runLease(ctx, fill, []string{key, s.leases.of(key)}, args...).Bool()
 	if err != nil {
 		return false, s.failed(doing, err)
 	}
@@ -211,7 +211,7 @@ func (s *Store) Abandon(ctx context.Context, key, token string, ended cache.Ende
 func (s *Store) release(ctx context.Context, key, token, note string, ttl time.Duration) error {
 	lease, _ := splitToken(token)
 	keys := s.loadKeys(key)[1:]
-	if err := release.Run(ctx, s.primary, keys, lease, note, ttl.Milliseconds()).Err(); err != nil {
+	if err := s.runLease(ctx, release, keys, lease, note, ttl.Milliseconds()).Err(); err != nil {
 		return s.failed("releasing a lease", err)
 	}
 	return nil

@@ -1,0 +1,64 @@
+// Leases in a slot that is half-way moved to another master. Redis refuses
+// scripts there whose keys are not all in one place (TRYAGAIN), and keys that do
+// not exist yet are in no place.
+
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// leaseScript is a script over the keys of a load.
+type leaseScript struct {
+	*goredis.Script
+	// ofLease declares only the key of the lease, and gets the others as its last
+	// arguments. A slot that is being moved gives it to the new master where the
+	// lease is not on the old one; so it sees all keys that are not there either.
+	ofLease *goredis.Script
+	lease   int  // which of the keys is that of the lease
+	record  bool // the first key is that of the record
+	args    int  // how many arguments there are with the optional last one
+}
+
+func newLeaseScript(text string, keys, lease int, record bool, args int) leaseScript {
+	var names []string
+	for i, other := 0, 0; i < keys; i++ {
+		if i == lease {
+			names = append(names, "KEYS[1]")
+			continue
+		}
+		names = append(names, fmt.Sprintf("ARGV[#ARGV-%d]", keys-2-other))
+		other++
+	}
+	ofLease := "local KEYS = {" + strings.Join(names, ", ") + "}\n" + text
+	return leaseScript{goredis.NewScript(text), goredis.NewScript(ofLease), lease, record, args}
+}
+
+// runLease runs a script, also in a slot that is half-way moved, unless the
+// record is there: it may be on either master, and the lease on the other.
+func (s *Store) runLease(ctx context.Context, script leaseScript, keys []string, args ...any) *goredis.Cmd {
+	cmd := script.Run(ctx, s.primary, keys, args...)
+	if !hasCode(cmd.Err(), "TRYAGAIN") {
+		return cmd
+	}
+	if script.record {
+		// What is absent on the old master is written on the new one only, so
+		// it cannot come back to the old one after this.
+		if there, err := s.primary.Exists(ctx, keys[0]).Result(); err != nil || there > 0 {
+			return cmd
+		}
+	}
+	if len(args) < script.args {
+		args = append(args, "") // no record is empty
+	}
+	for i, key := range keys {
+		if i != script.lease {
+			args = append(args, key)
+		}
+	}
+	return script.ofLease.Run(ctx, s.primary, keys[script.lease:script.lease+1], args...)
+}
