@@ -148,8 +148,10 @@ func (g *giveBacks) close() {
 	defer g.end()
 	defer time.AfterFunc(giveBackTimeout, g.end).Stop()
 	g.mu.Lock()
-	g.closed = true
-	close(g.closing)
+	if !g.closed {
+		g.closed = true
+		close(g.closing)
+	}
 	g.mu.Unlock()
 	g.group.Wait()
 }

@@ -83,6 +83,7 @@ func healthOf(ctx context.Context, c *cache.Cache, alert lookup.Alert) Health {
 		ping.Status, ping.Output = HealthFail, "the store does not answer"
 	}
 	h.add(store.Name()+":ping", ping)
+	h.checkPending(c)
 	if err != nil {
 		return h
 	}
@@ -95,6 +96,22 @@ func healthOf(ctx context.Context, c *cache.Cache, alert lookup.Alert) Health {
 		h.checkServer(ctx, c, alert)
 	}
 	return h
+}
+
+// checkPending warns of invalidations that the store has not carried out.
+func (h *Health) checkPending(c *cache.Cache) {
+	pending := c.Pending()
+	check := HealthCheck{Value: pending.Total(), Unit: "invalidations", Status: HealthPass}
+	switch {
+	case pending.All:
+		check.Status = HealthWarn
+		check.Output = "too many invalidations are pending: this node uses no record until all records of the lookups are dropped"
+	case pending.Total() > 0:
+		check.Status = HealthWarn
+		check.Output = fmt.Sprintf("%d invalidations are pending since %s: this node does not use their records and tries again, other nodes may use them",
+			pending.Total(), pending.Since.UTC().Format(time.RFC3339))
+	}
+	h.add("invalidations:pending", check)
 }
 
 func (h *Health) checkServer(ctx context.Context, c *cache.Cache, alert lookup.Alert) {
@@ -128,7 +145,9 @@ func (h *Health) add(name string, check HealthCheck) {
 	if check.Status == HealthPass {
 		return
 	}
-	h.Status = check.Status // a failure is found first and is the last
+	if h.Status != HealthFail { // the worst there is
+		h.Status = check.Status
+	}
 	if h.Output != "" {
 		h.Output += "; "
 	}

@@ -127,16 +127,17 @@ func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return nil
 }
 
-// deleteKey drops a record on every node, if there is one.
+// deleteKey drops a record on every node, if there is one. See [purge] for what
+// could not be done.
 func deleteKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	key, err := keyOf(r)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(r)
+	ctx, cancel := invalidationContext(r, app, 1)
 	defer cancel()
-	if _, err := app.Cache().Delete(ctx, key); err != nil {
-		return storeError(err)
+	if n, err := app.Cache().Delete(ctx, key); err != nil {
+		return notDone(w, n, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

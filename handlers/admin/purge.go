@@ -1,14 +1,19 @@
 package admin
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -16,8 +21,10 @@ import (
 const maxPurgeBody = 1 << 20
 
 // purge drops the records that {"keys": […]}, {"prefix": "…"} or {"tag": "…"}
-// names, on every node, and answers {"purged": n}: how many there were. What
-// names many keys takes its time; when the client leaves, what is left stays.
+// names, on every node, and answers {"purged": n}: how many records there were,
+// or how many tags. What was not done within lookup_timeout is pending and
+// answered 503: {"error": "…", "purged": n, "pending": n}. A prefix takes as long
+// as it takes; where the client leaves, it is pending, too.
 func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	body, err := readBody(w, r, maxPurgeBody)
 	if err != nil {
@@ -27,21 +34,49 @@ func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := invalidationContext(r, app, len(what.keys))
+	defer cancel()
 	var purged int
 	switch {
 	case what.prefix != "":
 		purged, err = app.Cache().DeletePrefix(r.Context(), what.prefix)
 	case what.tag != "":
-		purged, err = 1, app.Cache().DropTag(r.Context(), what.tag)
+		if err = app.Cache().DropTag(ctx, what.tag); err == nil {
+			purged = 1
+		}
 	case len(what.keys) > 0:
-		ctx, cancel := bounded(r)
-		defer cancel()
 		purged, err = app.Cache().Delete(ctx, what.keys...)
 	}
 	if err != nil {
-		return storeError(err)
+		return notDone(w, purged, err)
 	}
 	return writeJSON(w, map[string]int{"purged": purged})
+}
+
+// invalidationContext bounds an invalidation of some keys. What is not done by
+// then is pending, so nothing is gained by a longer wait.
+func invalidationContext(r *http.Request, app lookup.App, keys int) (context.Context, context.CancelFunc) {
+	wait := cmp.Or(app.Policy().LookupTimeout, cache.DefaultLookupTimeout)
+	return context.WithTimeout(r.Context(), min(adminTimeout, wait*time.Duration(1+keys/keysPerWait)))
+}
+
+// keysPerWait is how many keys one lookup_timeout is enough for.
+const keysPerWait = 1000
+
+const logPending = "invalidations are pending"
+
+// notDone answers an invalidation that was not carried out, or only in part.
+func notDone(w http.ResponseWriter, purged int, err error) error {
+	var pending *cache.PendingError
+	if !errors.As(err, &pending) {
+		return storeError(err)
+	}
+	caddy.Log().Named("admin.api").Error(logPending, zap.Int("pending", pending.Undone), zap.Error(pending.Err))
+	return writeJSONAs(w, http.StatusServiceUnavailable, "application/json", map[string]any{
+		"error": fmt.Sprintf("the store did not carry out everything: %d dropped, %d pending. This node uses none of the records "+
+			"that are pending, and tries again until they are dropped; the log says why", purged, pending.Undone),
+		"purged": purged, "pending": pending.Undone,
+	})
 }
 
 const purgeWants = `want one of {"keys": ["…"]}, {"prefix": "…"} and {"tag": "…"}`

@@ -1,16 +1,20 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
@@ -119,4 +123,77 @@ func FuzzPurgeBody(f *testing.F) {
 			require.NoError(t, cache.CheckIdentity(key))
 		}
 	})
+}
+
+// refusing is a store that carries out no invalidation while refuse is set.
+type refusing struct {
+	cache.Store
+	refuse atomic.Bool
+}
+
+func (s *refusing) Delete(ctx context.Context, keys ...string) (int, error) {
+	if s.refuse.Load() {
+		return 0, cache.ErrUnavailable
+	}
+	return s.Store.Delete(ctx, keys...)
+}
+
+func (s *refusing) DropTag(ctx context.Context, tag string) error {
+	if s.refuse.Load() {
+		return cache.ErrUnavailable
+	}
+	return s.Store.DropTag(ctx, tag)
+}
+
+func (s *refusing) DeletePrefix(ctx context.Context, prefix string) (int, error) {
+	if s.refuse.Load() {
+		return 0, cache.ErrUnavailable
+	}
+	return s.Store.DeletePrefix(ctx, prefix)
+}
+
+func TestWhatCouldNotBePurgedIsPending(t *testing.T) {
+	records, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	store := &refusing{Store: records}
+	app := newMemoryApp(t)
+	app.Use(t, store)
+	app.Put(t, "file:meta:1", "{}")
+	app.Fill(t, "file:meta:2", "{}", "owner:1")
+	c := startAdmin(t, app)
+	purge := func(body string) adminAnswer { return c.do(t, http.MethodPost, "purge", body) }
+
+	store.refuse.Store(true)
+	for i, a := range []adminAnswer{
+		purge(`{"keys": ["file:meta:1", "file:meta:x"]}`), purge(`{"tag": "owner:1"}`), purge(`{"prefix": "file:"}`),
+		c.do(t, http.MethodDelete, "keys/file:meta:1", ""),
+	} {
+		require.Equal(t, http.StatusServiceUnavailable, a.Status)
+		var undone struct {
+			Error           string
+			Purged, Pending int
+		}
+		require.NoError(t, json.Unmarshal([]byte(a.Body), &undone))
+		require.Contains(t, undone.Error, "tries again until they are dropped")
+		require.NotContains(t, undone.Error, "file:meta")
+		require.Zero(t, undone.Purged)
+		require.Equal(t, []int{2, 1, 1, 1}[i], undone.Pending)
+	}
+	require.Equal(t, http.StatusServiceUnavailable, c.get(t, "keys/file:meta:1").Status)
+	var health Health
+	require.NoError(t, json.Unmarshal([]byte(c.get(t, "health").Body), &health))
+	require.Equal(t, HealthWarn, health.Status)
+	require.Contains(t, health.Output, "4 invalidations are pending since")
+
+	store.refuse.Store(false)
+	require.Eventually(t, func() bool {
+		var health Health
+		require.NoError(t, json.Unmarshal([]byte(c.get(t, "health").Body), &health))
+		return health.Status == HealthPass
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, http.StatusNotFound, c.get(t, "keys/file:meta:1").Status)
+	require.Equal(t, http.StatusNotFound, c.get(t, "keys/file:meta:2").Status)
+	app.Fill(t, "file:meta:2", "{}", "owner:1")
+	require.JSONEq(t, `{"purged": 1}`, purge(`{"tag": "owner:1"}`).Body)
+	require.Equal(t, http.StatusNotFound, c.get(t, "keys/file:meta:2").Status)
 }

@@ -13,10 +13,11 @@ import (
 func purgeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "purge <key>... | --prefix <prefix> | --tag <tag>",
-		Short: "Drops many records on every node, and tells how many there were",
-		Long: `Drops records on every node and tells how many there were: those under these
-keys, those whose keys begin with a prefix, or those that bear a tag. It asks
-before it drops a prefix.`,
+		Short: "Drops many records on every node",
+		Long: `Drops records on every node: those under these keys, those whose keys begin with
+a prefix, or those that bear a tag. It prints how many records there were, and
+with a tag how many tags, for a tag is dropped at once however many records bear
+it. It asks before it drops a prefix.`,
 		Example: `  $ caddy filewallball purge --tag user:42
   $ caddy filewallball purge --prefix file:meta: --yes`,
 		Args:              wants(cobra.ArbitraryArgs, ""),
@@ -90,6 +91,10 @@ func (c *call) purge(what map[string]any, asJSON bool) error {
 	if err := json.Unmarshal(answer, &result); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	_, err = fmt.Fprintln(c.out, "dropped", many(result.Purged, "record"))
+	unit := "record"
+	if what["tag"] != nil {
+		unit = "tag"
+	}
+	_, err = fmt.Fprintln(c.out, "dropped", many(result.Purged, unit))
 	return err
 }
