@@ -65,12 +65,12 @@ func DeniedRecord(status int) *Record {
 	return &Record{text: `{"denied":` + strconv.Itoa(status) + `}`, state: Denied, status: uint16(status)}
 }
 
-// Decode reads the JSON text of a record of at most max bytes. Every error
+// Decode reads the JSON text of a record of at most maxSize bytes. Every error
 // wraps [ErrInvalidRecord] and repeats nothing of the text, which may hold
 // secrets.
-func Decode(text string, max int) (*Record, error) {
-	if len(text) > max {
-		return nil, fmt.Errorf("%w: value is larger than %d bytes", ErrInvalidRecord, max)
+func Decode(text string, maxSize int) (*Record, error) {
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%w: value is larger than %d bytes", ErrInvalidRecord, maxSize)
 	}
 	trimmed := strings.TrimLeft(text, " \t\r\n")
 	switch {
@@ -130,12 +130,12 @@ func deniedStatus(v Value) uint16 {
 }
 
 // Encode makes a record of v, which must marshal to a JSON object or null.
-func Encode(v any, max int) (*Record, error) {
+func Encode(v any, maxSize int) (*Record, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encoding record: %w", err)
 	}
-	return Decode(string(text), max)
+	return Decode(string(text), maxSize)
 }
 
 // State is what the record says: found, absent or denied.

@@ -180,7 +180,8 @@ func testRecords(t *testing.T, f *fixture) {
 	require.NoError(t, f.Set(f.ctx, f.key("brief"), record(t, `{}`), short))
 	f.gone(t, f.key("brief"))
 	require.Equal(t, want, f.records(t, f.key("")), "what has expired is not listed")
-	for range f.Records(f.ctx, f.key("")) {
+	for _, err := range f.Records(f.ctx, f.key("")) {
+		require.NoError(t, err)
 		break // a reader may leave early
 	}
 	ctx, cancel := context.WithCancel(f.ctx)

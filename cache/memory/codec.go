@@ -217,7 +217,7 @@ func (d *decoder) next(ctx context.Context, limit int) ([]byte, error) {
 			return nil, err
 		}
 		part, err := d.r.ReadSlice('\n')
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return nil, early(err)
 		}
 		more = err != nil
@@ -243,7 +243,7 @@ func (d *decoder) end(claimed, lines int64) error {
 	}
 	if _, err := d.r.ReadByte(); err == nil {
 		return fmt.Errorf("%w: it goes on after its last line", errDamaged)
-	} else if err != io.EOF {
+	} else if !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil
@@ -251,7 +251,7 @@ func (d *decoder) end(claimed, lines int64) error {
 
 // early is the error of a file that ends within a line or without its last.
 func early(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errCutOff
 	}
 	return err

@@ -154,8 +154,7 @@ func BenchmarkOpenBreaker(b *testing.B) {
 	s, err := New(Options{Addresses: []string{"127.0.0.1:1"}, BreakerFailures: 1, BreakerCoolDown: time.Hour}, cache.NewStats(), slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	defer s.Close()
-	for !errors.Is(get(s, "k"), errBreakerOpen) {
-	}
+	require.Eventually(b, func() bool { return errors.Is(get(s, "k"), errBreakerOpen) }, 20*time.Second, time.Millisecond)
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = get(s, "k")

@@ -309,7 +309,7 @@ func TestCoherenceOverFailovers(t *testing.T) {
 		for _, in := range fleet {
 			in.becomesCoherent(t)
 		}
-		moveSlots(t, cluster, c)
+		moveSlots(t, c)
 		cluster.Nodes()[0].Kill()
 		for i := range c.keys {
 			c.keys[i].next += 100
@@ -319,7 +319,7 @@ func TestCoherenceOverFailovers(t *testing.T) {
 }
 
 // moveSlots moves the slot of each key to another master while all look on.
-func moveSlots(t *testing.T, cluster *redistest.Cluster, c *checker) {
+func moveSlots(t *testing.T, c *checker) {
 	t.Helper()
 	ctx := context.Background()
 	client := c.foreign.(*goredis.ClusterClient)

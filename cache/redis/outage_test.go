@@ -122,7 +122,7 @@ func TestRandomIdentitiesTakeNoMoreMemoryThanIsGiven(t *testing.T) {
 	grown := int64(heap()) - int64(before)
 	const constant = 32 << 20 // what the client's buffers and the tables of the copies take
 	t.Logf("%d identities: the heap grew by %d KiB, %+v", total, grown>>10, in.Near())
-	require.Less(t, grown, int64(in.Near().MaxBytes)+constant)
+	require.Less(t, grown, in.Near().MaxBytes+constant)
 
 	ctx := t.Context()
 	for cursor := uint64(0); ; {

@@ -313,7 +313,7 @@ func expires(ttl int64, now time.Time) int64 {
 // readAgain reads what seemed to be empty once more: twice is no coincidence.
 func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
 	for i, key := range keys {
-		if got[i].Err != errEmpty {
+		if !errors.Is(got[i].Err, errEmpty) {
 			continue
 		}
 		pipe := client.Pipeline()

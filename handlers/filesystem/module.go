@@ -77,7 +77,7 @@ func (c *LookupCache) Provision(ctx caddy.Context) error {
 	if len(c.FileSystemRaw) > 0 {
 		module, err := ctx.LoadModule(c, "FileSystemRaw")
 		if err != nil {
-			return fmt.Errorf("loading the file system under lookup_cache: %v", err)
+			return fmt.Errorf("loading the file system under lookup_cache: %w", err)
 		}
 		under, ok := module.(fs.FS)
 		if !ok {

@@ -166,7 +166,7 @@ func (p *Process) Ended(a App) {
 // app is and outlives none, so it asks anew each time.
 func Running() (lookup.App, bool) {
 	var newest App
-	usage.Range(func(key, value any) bool {
+	usage.Range(func(_, value any) bool {
 		p, ok := value.(*Process)
 		if !ok {
 			return true

@@ -1,3 +1,5 @@
+// Package lookup is what the lookups share: identities, keys, sources, reactions
+// and names, and how they reach the app.
 package lookup
 
 import (
@@ -68,12 +70,12 @@ func (p *Policy) Family(name string) cache.Family {
 	return cache.Family{}
 }
 
-// isOwn tells whether a key is of the plugin's own and no record's.
+// IsOwn tells whether a key is of the plugin's own and no record's.
 func (p *Policy) IsOwn(key string) bool {
 	return strings.HasPrefix(key, p.KeyPrefix+cache.OwnPrefix)
 }
 
-// appOf returns the app, making one without configuration where the
+// AppOf returns the app, making one without configuration where the
 // configuration has none.
 func AppOf(ctx caddy.Context) (App, error) {
 	v, err := ctx.App(AppID)

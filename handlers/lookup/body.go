@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// bodyWriter is a response to which files are written without a new buffer for
+// BodyWriter is a response to which files are written without a new buffer for
 // each, their beginning together with the header. Where sendfile is possible,
 // it stays so for all that is long.
 type BodyWriter struct {

@@ -14,7 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
 
-// positionName is the name of a route without one: its directive, and how
+// PositionName is the name of a route without one: its directive, and how
 // many of its kind there are up to it in the file. Unlike the order in which
 // servers are provisioned, it stays the same from one load to the next.
 func PositionName(h httpcaddyfile.Helper, directive string) string {
@@ -52,7 +52,7 @@ func unmarshalReaction(d *caddyfile.Dispenser, redirects bool) (*Reaction, error
 	return nil, d.Errf("%s takes %s", name, want)
 }
 
-// unmarshalLookup reads the current subdirective if both lookups have it.
+// UnmarshalOption reads the current subdirective if both lookups have it.
 func (l *Lookup) UnmarshalOption(d *caddyfile.Dispenser, once directive.Once, redirects bool) (known bool, err error) {
 	switch d.Val() {
 	case "key", "hash_id", "ttl", "negative_ttl", "source", "on_missing", "on_denied", "on_error", "stale_if_error", "name":

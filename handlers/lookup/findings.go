@@ -20,7 +20,7 @@ const (
 // userPlaceholder is where Caddy's own authentication puts the user, too.
 const userPlaceholder = "http.auth.user.id"
 
-// findings are what the lookups of one request found, and the room for what
+// Findings are what the lookups of one request found, and the room for what
 // each request needs of them.
 type Findings struct {
 	// of each kind, the last lookup's
@@ -32,7 +32,7 @@ type Findings struct {
 	status statusLines
 }
 
-// found is what a lookup came to. The zero value is that there was none.
+// Found is what a lookup came to. The zero value is that there was none.
 type Found struct {
 	Outcome cache.Outcome
 	ID      string
@@ -40,7 +40,7 @@ type Found struct {
 	Record  *cache.Record // nil where it has no fields to tell
 }
 
-// tell says what a lookup came to: in placeholders, in the response and in
+// Publish says what a lookup came to: in placeholders, in the response and in
 // the debug log. Of a session that may not pass there are no fields: after
 // on_denied continue, whoever reads {http.session.user_id} must not take it
 // for that of a valid session.
@@ -58,7 +58,7 @@ func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, res
 // set it, and the first findings would go on to answer for all that follow.
 const findingsPlaceholder = "\x00filewallball"
 
-// findingsOf returns the findings of a request, which are placeholders of it
+// FindingsOf returns the findings of a request, which are placeholders of it
 // from then on.
 func FindingsOf(repl *caddy.Replacer) *Findings {
 	v, _ := repl.Get(findingsPlaceholder)
@@ -70,7 +70,7 @@ func FindingsOf(repl *caddy.Replacer) *Findings {
 	return f
 }
 
-// writer returns a response to which files are written well.
+// Writer returns a response to which files are written well.
 func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
 	if f.body.ResponseWriter != nil {
 		return w // it is below w already, or was in use for another part of this request
@@ -79,7 +79,7 @@ func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
 	return &f.body
 }
 
-// setUser says whom the session belongs to. Who says so last is right: what a
+// SetUser says whom the session belongs to. Who says so last is right: what a
 // handler before this one has set, the replacer would prefer to the findings.
 func (f *Findings) SetUser(repl *caddy.Replacer, user string) {
 	f.user = ""

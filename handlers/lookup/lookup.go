@@ -79,7 +79,7 @@ type Lookup struct {
 	keyVaries bool
 }
 
-// lookupKind is what differs between the lookups.
+// Kind is what differs between the lookups.
 type Kind struct {
 	Directive  string
 	RecordName string // what it looks up, for the log
@@ -100,6 +100,7 @@ type Kind struct {
 	OnError      Reaction
 }
 
+// ProvisionLookup prepares the lookup: its name, family, source, key and tags.
 func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	app, err := AppOf(ctx)
 	if err != nil {
@@ -170,7 +171,7 @@ func (l *Lookup) provisionSource(ctx caddy.Context) error {
 	ctx = ctx.WithValue(source.IdentityCtxKey, l.ID)
 	mod, err := ctx.LoadModule(l, "SourceRaw")
 	if err != nil {
-		return fmt.Errorf("loading source: %v", err)
+		return fmt.Errorf("loading source: %w", err)
 	}
 	s, ok := mod.(cache.Source)
 	if !ok {
@@ -203,6 +204,7 @@ func (l *Lookup) provisionKey(family cache.Family, kind Kind) error {
 	return nil
 }
 
+// ValidateReactions checks what is answered where there is no record.
 func (l *Lookup) ValidateReactions() error {
 	for _, r := range []struct {
 		name     string
@@ -227,7 +229,7 @@ func (l *Lookup) keyBegins() string {
 	return l.policy.KeyPrefix + fixed
 }
 
-// locator is a source that finds the record's place by more than the identity.
+// Locator is a source that finds the record's place by more than the identity.
 type Locator interface {
 	// Locate returns what stands for the identity in the key, and what the
 	// source will be asked. ok is false where this source has nothing to say
@@ -235,10 +237,10 @@ type Locator interface {
 	Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool)
 }
 
-// errNotLocated says that a source has nothing to say about an identity.
+// ErrNotLocated says that a source has nothing to say about an identity.
 var ErrNotLocated = errors.New("the source has nothing to say about this identity")
 
-// request says what to look up for an identity that is not empty; r is nil
+// Request says what to look up for an identity that is not empty; r is nil
 // where no request asks. The error wraps [cache.ErrMalformedIdentity] or
 // errNotLocated.
 func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id string) (cache.Request, error) {
@@ -289,10 +291,10 @@ func (l *Lookup) Decoding() string {
 // KeyVaries reports whether the key has placeholders other than {id}.
 func (l *Lookup) KeyVaries() bool { return l.keyVaries }
 
-// setIdentity sets the template of the identity.
+// SetIdentity sets the template of the identity.
 func (l *Lookup) SetIdentity(identity template.Template) { l.identity = identity }
 
-// expandIdentity returns the identity of a request; empty replaces what has no
+// ExpandIdentity returns the identity of a request; empty replaces what has no
 // value.
 func (l *Lookup) ExpandIdentity(r *http.Request, repl *caddy.Replacer, empty string) string {
 	return l.identity.Expand(r, repl, empty)
@@ -301,7 +303,7 @@ func (l *Lookup) ExpandIdentity(r *http.Request, repl *caddy.Replacer, empty str
 // StatusClientClosed is what Caddy logs for a client that did not wait.
 const StatusClientClosed = 499
 
-// responder is an answer of a source that goes to the client as it is.
+// Responder is an answer of a source that goes to the client as it is.
 type Responder interface{ Serve(w http.ResponseWriter) }
 
 // Reaction is what follows when a lookup finds nothing usable: an HTTP error
@@ -336,7 +338,7 @@ func (a *Reaction) validate() error {
 	return nil
 }
 
-// serve does what the reaction says. cause is for the log; it never holds an
+// Serve does what the reaction says. cause is for the log; it never holds an
 // identity.
 func (a *Reaction) Serve(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, cause error) error {
 	switch {

@@ -23,14 +23,14 @@ func (l *Lookups) add(name string, lookup *Lookup) {
 	l.byName[name] = append(l.byName[name], lookup)
 }
 
-// named are the lookups of that name, in the order they were made.
+// Named are the lookups of that name, in the order they were made.
 func (l *Lookups) Named(name string) []*Lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.byName[name])
 }
 
-// names are those that there are, in order.
+// Names are those that there are, in order.
 func (l *Lookups) Names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

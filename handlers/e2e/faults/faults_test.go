@@ -26,12 +26,12 @@ var table = []row{
 		lasts:  2 * time.Second, stale: healthBound, recovery: time.Second, calm: true,
 	},
 	{
-		name: "a node is paused for 1.5 s", long: true,
+		name:   "a node is paused for 1.5 s",
 		inject: func(f *fleet) func() { return pauseOne(f, 0) },
 		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
-		name: "a node is paused for 1.5 s, and its network for 1.8 s", long: true,
+		name:   "a node is paused for 1.5 s, and its network for 1.8 s",
 		inject: func(f *fleet) func() { return pauseOne(f, 300*time.Millisecond) },
 		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
@@ -48,7 +48,7 @@ var table = []row{
 
 	// the network
 	{
-		name: "the link of a tracker lags", long: true,
+		name: "the link of a tracker lags",
 		inject: func(f *fleet) func() {
 			f.nodes[0].proxy.rate.Store(25 << 10)
 			stop := f.foreignWrites(2000)
@@ -58,6 +58,19 @@ var table = []row{
 			}
 		},
 		lasts: 5 * time.Second, stale: time.Second, recovery: 2 * time.Second,
+	},
+	{
+		name: "reports of writes are later and later",
+		inject: func(f *fleet) func() {
+			stop := f.repeat(50*time.Millisecond, func(n int) {
+				f.nodes[0].proxy.lag.Store(int64(n) * int64(25*time.Millisecond))
+			})
+			return func() {
+				stop()
+				f.nodes[0].proxy.lag.Store(0)
+			}
+		},
+		lasts: 5 * time.Second, stale: time.Second, recovery: 4 * time.Second,
 	},
 	{
 		name: "everything takes 60 ms more",
@@ -111,7 +124,7 @@ var table = []row{
 		lasts: time.Second, stale: time.Second, recovery: time.Second,
 	},
 	{
-		name: "connections die silently, and new ones too", long: true,
+		name: "connections die silently, and new ones too",
 		inject: func(f *fleet) func() {
 			f.each((*proxy).silence)
 			f.each((*proxy).dropNew)
@@ -127,7 +140,7 @@ var table = []row{
 
 	// Redis
 	{
-		name: "Redis is full and the trackers are new", long: true,
+		name: "Redis is full and the trackers are new",
 		inject: func(f *fleet) func() {
 			f.do("CONFIG", "SET", "maxmemory", "1")
 			f.each(func(p *proxy) { p.cut(nil) })
@@ -136,7 +149,7 @@ var table = []row{
 		during: nearAgain, lasts: time.Second, stale: time.Second, recovery: time.Second,
 	},
 	{
-		name: "Redis cannot save, refuses writes, and the trackers are new", long: true,
+		name: "Redis cannot save, refuses writes, and the trackers are new",
 		inject: func(f *fleet) func() {
 			mend := f.breakSaves()
 			f.each(func(p *proxy) { p.cut(nil) })
@@ -145,7 +158,7 @@ var table = []row{
 		during: nearAgain, lasts: time.Second, stale: time.Second, recovery: time.Second,
 	},
 	{
-		name: "a script keeps Redis busy", long: true,
+		name:   "a script keeps Redis busy",
 		setup:  setup{args: []string{"--lua-time-limit", "50"}},
 		inject: (*fleet).runScript,
 		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
@@ -186,7 +199,7 @@ var table = []row{
 		lasts: 500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
-		name: "the password is rotated away", long: true,
+		name: "the password is rotated away",
 		setup: setup{
 			users:   []string{"web on >secret ~* &* +@all"},
 			options: "\t\t\tusername web\n\t\t\tpassword secret",
@@ -199,7 +212,7 @@ var table = []row{
 		lasts: 4 * time.Second, stale: time.Second, recovery: 2 * time.Second, attempts: reconnects,
 	},
 	{
-		name: "Redis takes no more clients", long: true,
+		name: "Redis takes no more clients",
 		inject: func(f *fleet) func() {
 			f.do("CONFIG", "SET", "maxclients", "1")
 			f.each(func(p *proxy) { p.cut(nil) })
@@ -218,7 +231,7 @@ var table = []row{
 		lasts:  time.Second, stale: healthBound, recovery: time.Second,
 	},
 	{
-		name: "SWAPDB", long: true,
+		name:   "SWAPDB",
 		inject: func(f *fleet) func() { return f.replaceAll("SWAPDB", "0", "1") },
 		lasts:  2 * time.Second, stale: time.Second, recovery: time.Second,
 	},

@@ -16,9 +16,9 @@ import (
 
 func TestLoadsAreBoundedAndEnd(t *testing.T) {
 	runAll(t, []scenario{
-		{name: "clients that leave cost no more than they may", long: true, run: clientsThatLeave},
-		{name: "many misses on all nodes are one load", long: true, run: manyMisses},
-		{name: "a failure of the application is shared by all who wait", long: true, run: sharedFailure},
+		{name: "clients that leave cost no more than they may", run: clientsThatLeave},
+		{name: "many misses on all nodes are one load", run: manyMisses},
+		{name: "a failure of the application is shared by all who wait", run: sharedFailure},
 	})
 }
 

@@ -25,6 +25,7 @@ type proxy struct {
 	attempts atomic.Int64 // connections that were asked for
 	delay    atomic.Int64 // nanoseconds that each byte takes, each way
 	rate     atomic.Int64 // bytes a second that a connection may receive; 0: any
+	lag      atomic.Int64 // nanoseconds more that reports of writes take
 	held     atomic.Bool  // nothing arrives for now, and nothing is lost
 
 	mu        sync.Mutex
@@ -133,7 +134,11 @@ func (p *proxy) pump(l *link, to, from net.Conn, up bool) {
 			if up && bytes.Contains(bytes.ToLower(data), []byte("tracking")) {
 				l.tracker.Store(true)
 			}
-			packets <- packet{data, time.Now().Add(time.Duration(p.delay.Load()))}
+			delay := p.delay.Load()
+			if !up && l.tracker.Load() {
+				delay += p.lag.Load()
+			}
+			packets <- packet{data, time.Now().Add(time.Duration(delay))}
 		}
 		if err != nil {
 			break
@@ -224,6 +229,7 @@ func (p *proxy) close() {
 	_ = p.listener.Close()
 	p.rate.Store(0)
 	p.delay.Store(0)
+	p.lag.Store(0)
 	p.held.Store(false)
 	p.cut(nil)
 	p.wait.Wait()

@@ -86,7 +86,7 @@ func (a *App) NameRoute(wanted, directive string) string {
 	return wanted
 }
 
-// put stores a record under a whole key.
+// Put stores a record under a whole key.
 func (a *App) Put(t testing.TB, key, text string) {
 	t.Helper()
 	record, err := cache.Decode(text, cache.DefaultMaxValueSize)
@@ -106,7 +106,7 @@ func (a *App) Fill(t testing.TB, key, text string, tags ...string) {
 	require.True(t, filled)
 }
 
-// use replaces the store, before any handler is made.
+// Use replaces the store, before any handler is made.
 func (a *App) Use(t testing.TB, store cache.Store) {
 	t.Helper()
 	require.NoError(t, a.cache.Close())

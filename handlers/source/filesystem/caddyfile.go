@@ -1,3 +1,4 @@
+// Package filesource is the source file_system: records of files.
 package filesource
 
 import (

@@ -34,7 +34,7 @@ const (
 	placeOverhead = 250
 )
 
-// FileSystem takes the metadata of files from a file system. The identity is
+// Source takes the metadata of files from a file system. The identity is
 // a request path, and the key holds the full name of the file that
 // file_server would serve for it: with the same root, the same file system
 // and the same hide patterns it never says more about a path than
@@ -115,7 +115,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	if s.Hash != "" {
 		app, err := ctx.App("filewallball")
 		if err != nil {
-			return fmt.Errorf("getting the app for shared hashes: %v", err)
+			return fmt.Errorf("getting the app for shared hashes: %w", err)
 		}
 		s.fleet = app.(fleet)
 	}

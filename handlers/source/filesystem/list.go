@@ -117,7 +117,7 @@ func (w *walk) dir(path string, above []fs.FileInfo) bool {
 			}
 		}
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return true
 		case err != nil:
 			return w.failed(err)

@@ -163,7 +163,7 @@ func hash(ctx context.Context, file fs.File) (string, error) {
 		}
 		n, err := file.Read(buf)
 		sum.Write(buf[:n])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return hex.EncodeToString(sum.Sum(nil)), nil
 		}
 		if err != nil {

@@ -1,5 +1,5 @@
-// What the application's answers mean.
-
+// Package httpsource is the source http: an application that is asked for
+// records. This file reads its answers.
 package httpsource
 
 import (

@@ -25,7 +25,7 @@ const (
 	defaultHTTPMaxBody = 1 << 20
 )
 
-// HTTP asks an application for records over HTTP. See the package's
+// Source asks an application for records over HTTP. See the package's
 // documentation for what it sends and how it reads the answers.
 type Source struct {
 	// The URL to ask, http or https, with {id} where the identity goes in its

@@ -89,8 +89,8 @@ func TestErrorsNeverRepeatTheValue(t *testing.T) {
 func allowed(value string) uint64 { return uint64(500*len(value) + 1<<16) }
 
 func TestHostileValuesAreRefused(t *testing.T) { // not in parallel: it measures memory
-	deep := func(open, inner, close string) string {
-		return strings.Repeat(open, 100_000) + inner + strings.Repeat(close, 100_000)
+	deep := func(opening, inner, closing string) string {
+		return strings.Repeat(opening, 100_000) + inner + strings.Repeat(closing, 100_000)
 	}
 	// lists of lists of the same list: a billion values
 	pickled, serialized, marshaled := "](Ne", `a:1:{i:0;N;}`, "[\x060"
