@@ -34,8 +34,9 @@ type fleet struct {
 	path     string // where the traffic goes
 	option   func(i int) string
 
-	last   atomic.Int64   // the number of the last session
-	probes sync.WaitGroup // requests that wait for a refusal
+	last    atomic.Int64   // the number of the last session
+	probes  sync.WaitGroup // requests that wait for a refusal
+	stopped chan struct{}  // closed when the traffic stops
 }
 
 // setup is how a fleet is made.

@@ -152,7 +152,7 @@ func (f *fleet) revokeFor(d time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 		id := live[0]
 		if err := f.revoke(ctx, id); err == nil {
-			f.untilRefused(id, revokeEvery)
+			f.untilRefused(id)
 			f.tryGrant()
 		}
 		cancel()

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -12,13 +11,13 @@ const pace = 4 * time.Millisecond
 // traffic asks every node for sessions, live and revoked ones, until stop is
 // called.
 func (f *fleet) traffic() (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+	f.stopped = make(chan struct{})
 	var wait sync.WaitGroup
 	for i := range f.nodes {
-		wait.Go(func() { f.ask(ctx, i) })
+		wait.Go(func() { f.ask(i) })
 	}
 	return sync.OnceFunc(func() {
-		cancel()
+		close(f.stopped)
 		wait.Wait()
 		f.probes.Wait()
 	})
@@ -26,7 +25,7 @@ func (f *fleet) traffic() (stop func()) {
 
 // ask is the traffic of one node. A request that hangs does not keep others
 // back.
-func (f *fleet) ask(ctx context.Context, i int) {
+func (f *fleet) ask(i int) {
 	var wait sync.WaitGroup
 	defer wait.Wait()
 	ticker := time.NewTicker(pace)
@@ -34,7 +33,7 @@ func (f *fleet) ask(ctx context.Context, i int) {
 	slots := make(chan struct{}, 32)
 	for n := 0; ; n++ {
 		select {
-		case <-ctx.Done():
+		case <-f.stopped:
 			return
 		case <-ticker.C:
 		}
@@ -87,13 +86,27 @@ func (f *fleet) control(i int) {
 	}
 }
 
-// untilRefused asks every node for a revoked session without a break until it
-// refuses, or the time is over. It does not wait for that.
-func (f *fleet) untilRefused(id string, within time.Duration) {
-	end := time.Now().Add(within)
+// hot is how long a session that was revoked is asked for without a break.
+const hot = 2 * healthBound
+
+// untilRefused asks every node for a revoked session until it refuses, first
+// without a break and then at a pace, or until the traffic stops. It does not
+// wait for that.
+func (f *fleet) untilRefused(id string) {
+	revoked := time.Now()
 	for i := range f.nodes {
 		f.probes.Go(func() {
-			for time.Now().Before(end) && f.try(i, id, false) {
+			ticker := time.NewTicker(2 * pace)
+			defer ticker.Stop()
+			for f.try(i, id, false) {
+				if time.Since(revoked) < hot {
+					continue
+				}
+				select {
+				case <-f.stopped:
+					return
+				case <-ticker.C:
+				}
 			}
 		})
 	}
