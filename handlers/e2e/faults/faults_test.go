@@ -57,7 +57,7 @@ var table = []row{
 				f.nodes[0].proxy.rate.Store(0)
 			}
 		},
-		lasts: 5 * time.Second, stale: time.Second, recovery: 2 * time.Second,
+		lasts: 3500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
 		name: "reports of writes are later and later",
@@ -70,7 +70,7 @@ var table = []row{
 				f.nodes[0].proxy.lag.Store(0)
 			}
 		},
-		lasts: 5 * time.Second, stale: time.Second, recovery: 4 * time.Second,
+		lasts: 3500 * time.Millisecond, stale: time.Second, recovery: 4 * time.Second,
 	},
 	{
 		name: "everything takes 60 ms more",
@@ -223,17 +223,17 @@ var table = []row{
 	{
 		name:   "FLUSHALL",
 		inject: func(f *fleet) func() { return f.replaceAll("FLUSHALL") },
-		lasts:  time.Second, stale: healthBound, recovery: time.Second,
+		lasts:  time.Second, stale: healthBound, recovery: 2 * time.Second,
 	},
 	{
 		name:   "FLUSHDB ASYNC",
 		inject: func(f *fleet) func() { return f.replaceAll("FLUSHDB", "ASYNC") },
-		lasts:  time.Second, stale: healthBound, recovery: time.Second,
+		lasts:  time.Second, stale: healthBound, recovery: 2 * time.Second,
 	},
 	{
 		name:   "SWAPDB",
 		inject: func(f *fleet) func() { return f.replaceAll("SWAPDB", "0", "1") },
-		lasts:  2 * time.Second, stale: time.Second, recovery: time.Second,
+		lasts:  2 * time.Second, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
 		name:   "REPLICAOF",

@@ -97,6 +97,9 @@ func (f *fleet) start() {
 		n.page, n.admin = freeAddr(f.t), freeAddr(f.t)
 		n.start(f.t, f.option(i), f.routes())
 	}
+	for _, n := range f.nodes {
+		n.await(f.t)
+	}
 	for range liveSessions {
 		f.grant(f.t.Context())
 	}

@@ -95,7 +95,7 @@ http://` + n.page + ` {
 `
 }
 
-// start runs a Caddy, and waits until it answers.
+// start runs a Caddy; see await.
 func (n *node) start(t *testing.T, options, routes string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -130,6 +130,11 @@ func (n *node) start(t *testing.T, options, routes string) {
 			t.Logf("log of the node at %s:\n%s", n.page, n.log.end())
 		}
 	})
+}
+
+// await waits until the Caddy answers.
+func (n *node) await(t *testing.T) {
+	t.Helper()
 	require.Eventually(t, func() bool {
 		resp, err := n.client.Get("http://" + n.page + "/control")
 		if err != nil {
