@@ -23,6 +23,7 @@ test: ## run all tests against real servers and a browser
 soak: ## the tests of coherence, faults, leaks and memory at length, for half an hour or so
 	.ci/install redis-server
 	FILEWALLBALL_SOAK=1 go test -timeout 2h -v -run 'Coherence|Leaks|RandomIdentities' ./cache/redis
+	FILEWALLBALL_SOAK=1 go test -v -run ManyRecords ./cache/memory
 	FILEWALLBALL_SOAK=1 go -C handlers/e2e test -timeout 2h -v ./faults
 
 bench: ## compare side by side with file_server, forward_auth and nginx; some 15 minutes

@@ -1,5 +1,5 @@
-// What is done to records by hand: one at a time and in batches, by the
-// administrator and by those who use this package as a library.
+// Reading and writing records without a lookup, one at a time and in batches:
+// for the admin API, and for other users of this package.
 
 package cache
 
@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// Store is the store underneath, for what does not change records.
+// Store is the store of the cache. Write records through the cache, which also
+// drops near copies of them.
 func (c *Cache) Store() Store { return c.store }
 
-// Get reads a record, past all statistics. The error of one that is not used
+// Get reads a record. It counts as no lookup. The error of one that is not used
 // because its invalidation is pending wraps [ErrPending].
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	ctx, cancel := c.bounded(ctx, 1)
@@ -34,20 +35,20 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) ([]Got, error) {
 	return got, err
 }
 
-// Exists tells whether a record is stored under the key.
+// Exists reports whether a record is stored under the key.
 func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
 	entry, err := c.Get(ctx, key)
 	return entry.Record != nil, err
 }
 
-// TTL tells how long a record has left; ok is false where there is none.
+// TTL is how long a record has left; ok is false where there is none.
 func (c *Cache) TTL(ctx context.Context, key string) (ttl time.Duration, ok bool, err error) {
 	entry, err := c.Get(ctx, key)
 	return entry.TTL(time.Now()), entry.Record != nil, err
 }
 
-// Set writes a record on every node: who looks it up from then on sees this
-// one or a newer one.
+// Set writes a record. Lookups on this node that begin after it has returned
+// find this record or a newer one; other nodes follow as package near says.
 func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Duration) error {
 	return c.SetMany(ctx, []Item{{Key: key, Record: record, TTL: ttl}})
 }
@@ -67,8 +68,8 @@ func (c *Cache) SetMany(ctx context.Context, items []Item) error {
 	return nil
 }
 
-// AddMany writes the records whose keys have none and are not being loaded,
-// and tells how many.
+// AddMany writes the records whose keys have none and are not being loaded, and
+// returns how many it wrote.
 func (c *Cache) AddMany(ctx context.Context, items []Item) (added int, err error) {
 	defer c.changed(keysOf(items)...)
 	return c.store.AddMany(ctx, items)

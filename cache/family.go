@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// Family is a kind of record: what its keys look like and how long it lives.
+// Family is a kind of record, with the form of its keys and its TTL.
 type Family struct {
 	Name string
 	// KeyTemplate has {id} where the identity goes.
@@ -63,7 +63,7 @@ func FamilyOf(families []Family, keyPrefix, key string) (f Family, ok bool) {
 	return families[i], true
 }
 
-// KeyTemplate is what stands before, between and after the identity in a key.
+// KeyTemplate is the text of a key before, between and after the identity.
 type KeyTemplate []string
 
 // ParseKeyTemplate splits a template at {id}, which it must have. What stands
@@ -79,7 +79,7 @@ func ParseKeyTemplate(template string) (KeyTemplate, error) {
 	return parts, nil
 }
 
-// Key puts what stands for an identity (see [KeyIdentity]) into the template.
+// Key puts an identity, as [KeyIdentity] makes it, into the template.
 func (t KeyTemplate) Key(id string) string {
 	if len(t) == 2 {
 		return t[0] + id + t[1]

@@ -21,30 +21,30 @@ const (
 	minQueued     = 1024
 )
 
-// LookupOptions say how one route looks records up.
+// LookupOptions are the options of a [Lookup].
 type LookupOptions struct {
-	// Name of the route in statistics. Routes of one name share counters.
+	// Name of the lookup in statistics. Lookups of one name share counters.
 	Name string
 	// Family of the records, for statistics.
 	Family string
-	// KeyPrefix is what all keys of the route begin with.
+	// KeyPrefix is what all keys of the lookup begin with.
 	KeyPrefix string
-	// Strict takes no copy of a record that may be out of date, however
-	// short: for what must be revocable.
+	// Strict uses near copies only while the store reports all writes. It is for
+	// records that can be revoked.
 	Strict bool
-	// StaleIfError is how long after its time a record is still used where
-	// nobody can tell what is true now. Default 0: not at all.
+	// StaleIfError is how long after its expiry a record is still used where
+	// neither the store nor the source answers. Default 0: not at all.
 	StaleIfError time.Duration
 	// TTL of records that are filled from the source.
 	TTL time.Duration
 	// NegativeTTL is that of absences and refusals from the source. Default 0:
 	// they are not stored. [DefaultNegativeTTL] suits records that are public.
 	NegativeTTL time.Duration
-	// Sliding extends a found record to TTL when it is used, written at most
-	// once per tenth of TTL.
+	// Sliding extends a found record to TTL when it is used, at most once per
+	// tenth of TTL.
 	Sliding bool
-	// ExpiresAt takes a record whose expires_at has passed for missing, and
-	// keeps none beyond it.
+	// ExpiresAt makes a record whose expires_at has passed count as missing, and
+	// caps the TTL at it.
 	ExpiresAt bool
 	// Source is asked when no cache has the record. It must be comparable
 	// (a pointer). Nil: the application writes the records by itself.

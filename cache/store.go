@@ -76,7 +76,7 @@ type Listed struct {
 	Got
 }
 
-// EndedFor is how long those who wait for a load can learn how it ended.
+// EndedFor is how long [Store].Reacquire reports how a load ended.
 const EndedFor = 2 * time.Second
 
 // Ended says how a load ended without filling its key.
@@ -86,7 +86,7 @@ type Ended struct {
 	Failure string
 }
 
-// MaxFailure is how much of a failure is told to those who wait, in bytes.
+// MaxFailure is the longest [Ended].Failure, in bytes.
 const MaxFailure = 256
 
 // Store keeps records under keys, for one process or for a fleet. All methods
@@ -112,19 +112,19 @@ type Store interface {
 	Set(ctx context.Context, key string, record *Record, ttl time.Duration) error
 	// SetMany is Set for many records in as few round trips as it takes.
 	SetMany(ctx context.Context, items []Item) error
-	// AddMany writes the records whose keys have none, and that nobody is
-	// about to fill: what is there, or is being loaded, is newer than what is
-	// added. It tells how many it wrote. Where it fails, some may be written.
+	// AddMany writes the records whose keys have neither a record nor a lease:
+	// what is stored or being loaded is newer than what is added. It returns how
+	// many it wrote. Where it fails, some may be written.
 	// TTLs and records are bound as in Set.
 	AddMany(ctx context.Context, items []Item) (added int, err error)
 	// Touch sets the TTL of a key that is there, and reports whether it was.
 	// The tags of record, which is what the caller found there, live on with it.
 	// The TTL is bound as in Set.
 	Touch(ctx context.Context, key string, record *Record, ttl time.Duration) (bool, error)
-	// Delete drops keys and their leases, and tells how many records it dropped.
+	// Delete drops keys and their leases, and returns how many records it dropped.
 	Delete(ctx context.Context, keys ...string) (int, error)
 	// DeletePrefix drops every key with the prefix, and the leases of such
-	// keys, and tells how many records it dropped. An empty prefix is an error.
+	// keys, and returns how many records it dropped. An empty prefix is an error.
 	DeletePrefix(ctx context.Context, prefix string) (int, error)
 	// Scan lists keys with the prefix, without leases, from a cursor that an earlier call
 	// returned ("" to begin). It answers about limit keys, maybe fewer or
@@ -142,7 +142,7 @@ type Store interface {
 	// (old may have expired meanwhile). Otherwise it answers what the store
 	// has now. Where a tag of what the store has was dropped, the lease is
 	// taken all the same, and now.Old is what Fill must be given for old. Both
-	// the token and the entry's records are empty where somebody else holds the
+	// the token and the entry's records are empty where another load holds the
 	// lease. Records are the same if their texts are. tagged is for loads whose
 	// records may bear tags.
 	//
@@ -165,10 +165,10 @@ type Store interface {
 	// bound as in Set.
 	Fill(ctx context.Context, key, token string, old, record *Record, tags []string, ttl time.Duration) (bool, error)
 	// Release ends a lease that was not used, if it still holds the token:
-	// somebody who waits may take it.
+	// a load that waits may take it.
 	Release(ctx context.Context, key, token string) error
-	// Abandon is Release after a load that came to nothing, and tells those who
-	// wait how it ended. The next Acquire takes the lease as if it were free.
+	// Abandon is Release after a load that filled nothing, and reports to those
+	// that wait how it ended. The next Acquire takes the lease as if it were free.
 	Abandon(ctx context.Context, key, token string, ended Ended) error
 
 	// DropTag drops every record that bears the tag, in a time that does not
@@ -184,7 +184,7 @@ type Store interface {
 	// of them count.
 	AdoptTags(ctx context.Context, records []*Record, ttl time.Duration) ([]bool, error)
 
-	// Ping tells whether the store answers, by asking it.
+	// Ping asks the store for an answer; its error says why there was none.
 	Ping(ctx context.Context) error
 	// Info describes the server behind the store.
 	Info(ctx context.Context) (ServerInfo, error)
@@ -201,7 +201,7 @@ type Peeker interface {
 	Peek(key string, now time.Time) (Entry, bool)
 }
 
-// ServerInfo describes the server behind a store, as INFO tells it. Sizes are
+// ServerInfo describes the server behind a store, as its INFO does. Sizes are
 // in bytes. In a cluster the numbers are sums over the masters.
 type ServerInfo struct {
 	Version           string  `json:"version"`

@@ -1,9 +1,8 @@
-// What stands in the file of a store: a line of JSON for each record, with all
-// that belongs to it, between a first line that names the format and a last
-// one that counts the records. In front of each line stands a checksum
-// (CRC-32C, in hex) of all lines up to it. So a line counts only if it and all
-// before it are as they were written, and a file without its last line is not
-// whole. Keys and tags, which may be any bytes, are in base64.
+// The format of a store's file: a first line that names the format, a line of
+// JSON for each record, and a last line with the number of records. Each line
+// begins with a checksum (CRC-32C, in hex) of all lines up to it. So a line is
+// read only if it and all lines before it are as they were written, and a file
+// without its last line is damaged. Keys, which may be any bytes, are in base64.
 
 package memory
 
@@ -31,13 +30,13 @@ const (
 	lineRoom = 1 << 20
 )
 
-// errDamaged says that the file is not as it was written.
+// errDamaged is the error of a file that is not as it was written.
 var errDamaged = errors.New("file is damaged")
 
-// errCutOff says that the file ends before its last line does.
+// errCutOff is the error of a file that ends before its last line does.
 var errCutOff = fmt.Errorf("%w: it ends early", errDamaged)
 
-// castagnoli is the polynomial that processors know.
+// castagnoli is the polynomial that processors have an instruction for.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 type savedHeader struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Ping tells whether the store is open. It waits until its file is read.
+// Ping reports whether the store is open. It waits until its file is read.
 func (s *Store) Ping(ctx context.Context) error { return s.await(ctx) }
 
 // Pool is nil: there are no connections.
@@ -20,7 +20,7 @@ func (s *Store) Info(ctx context.Context) (cache.ServerInfo, error) {
 	if err := s.await(ctx); err != nil {
 		return cache.ServerInfo{}, err
 	}
-	s.records.CleanUp() // what is written a moment ago is not counted yet
+	s.records.CleanUp() // counts what was written just now
 	used, most := int64(s.records.WeightedSize()), s.options.Load().MaxSize
 	return cache.ServerInfo{
 		Mode:              "memory",

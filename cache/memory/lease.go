@@ -9,8 +9,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// leases are the rights to fill keys, apart from the records: most keys that
-// are being filled have none yet.
+// leases are the rights to fill keys. They are kept apart from the records:
+// most keys that are being filled have no record yet.
 type leases struct {
 	mu      sync.Mutex
 	byKey   map[string]lease
@@ -31,8 +31,8 @@ func (l lease) heldAt(now time.Time) bool { return l.token != "" && now.Before(l
 // minPrune keeps a small map from being searched all the time.
 const minPrune = 64
 
-// take gives the key's lease, or "" where somebody holds it. One who has waited
-// for it is told instead how the last load ended, where that is known.
+// take gives the key's lease, or "" where it is held. A caller that has waited
+// for it gets how the last load ended instead, where that is known.
 func (l *leases) take(key string, ttl time.Duration, waited bool) (token string, ended *cache.Ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,9 +50,8 @@ func (l *leases) take(key string, ttl time.Duration, waited bool) (token string,
 	return token, nil
 }
 
-// prune drops the leases that nobody ended, each time their number has
-// doubled: so at least half of what is kept is held, at a cost that is small
-// when spread over the calls.
+// prune drops the leases that have expired, each time their number has doubled.
+// So at most half of them are expired, at a small cost per call.
 func (l *leases) prune(now time.Time) {
 	if l.byKey == nil {
 		l.byKey, l.pruneAt = make(map[string]lease), minPrune
@@ -110,7 +109,7 @@ func (l *leases) endPrefix(prefix string) {
 	}
 }
 
-// held reports whether somebody has the key's lease.
+// held reports whether the key's lease is held.
 func (l *leases) held(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

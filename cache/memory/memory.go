@@ -57,14 +57,14 @@ type Options struct {
 	// bringing back what was dropped since the last save. With the journal a
 	// revocation takes as long as it takes to sync a line to the disk.
 	NoJournal bool
-	// Logger is told what becomes of the file. Default: nobody is.
+	// Logger gets what happens to the file. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Validate tells what is wrong with the options, if anything.
+// Validate reports what is wrong with the options, if anything.
 func (o Options) Validate() error { return o.complete() }
 
-// complete checks options and puts defaults where nothing is set.
+// complete checks options and sets defaults.
 func (o *Options) complete() error {
 	if o.MaxSize < 0 || o.MaxValueSize < 0 {
 		return fmt.Errorf("sizes cannot be negative: max size %d, max value size %d", o.MaxSize, o.MaxValueSize)
@@ -87,9 +87,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Store is a [cache.Store] in memory. No call waits for anything but short
-// locks, and a [Store.Peek] not even for those; only while the file of the
-// store is read do calls wait for that, as long as their context lets them.
+// Store is a [cache.Store] in memory. Calls take short locks only, and
+// [Store.Peek] none. Two things take longer: while the file of the store is read,
+// calls wait for it, and with a journal a revocation waits for the disk; both no
+// longer than the context allows.
 type Store struct {
 	options atomic.Pointer[Options]
 	records *otter.Cache[string, cache.Entry]
@@ -101,8 +102,8 @@ type Store struct {
 	started time.Time
 	state   atomic.Int32
 
-	// staleFor is how long records are kept after they expired, for those who
-	// rather have an old answer than none.
+	// staleFor is how long records are kept after they expired, for use where
+	// nothing newer can be had.
 	staleFor atomic.Int64
 
 	expired, evicted atomic.Int64
@@ -119,8 +120,8 @@ const (
 	closed
 )
 
-// New returns a store, to be closed when it is not needed any more. It touches
-// no file before it is used.
+// New returns a store, which must be closed. It opens no file before its first
+// use.
 func New(options Options) (*Store, error) {
 	if err := options.complete(); err != nil {
 		return nil, err
@@ -146,10 +147,10 @@ func New(options Options) (*Store, error) {
 	return s, nil
 }
 
-// Adjust gives a store other options while it is used. Records stay, but for
-// those that a lower limit leaves no room for. A store in use knows better than
-// any file: one that it is told to use from now on is written and not read, and
-// what stands there is set aside.
+// Adjust changes the options of a store while it is used. Records stay, but for
+// those that a lower limit leaves no room for. The store is newer than any file:
+// a file that it is given now is written and not read, and what is in its place
+// is set aside.
 func (s *Store) Adjust(options Options) error {
 	if err := options.complete(); err != nil {
 		return err
@@ -173,8 +174,8 @@ func weigh(key string, entry cache.Entry) uint32 {
 	return uint32(min(math.MaxUint32, uint64(len(key)+entry.Record.Size()+EntryOverhead)))
 }
 
-// remaining tells otter how long an entry is kept: as long as it says, and for
-// a while as stale.
+// remaining is how long otter keeps an entry: until it expires, and for a while
+// as stale.
 func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
 	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.staleFor.Load(), math.MaxInt64-e.Value.Expires))
 }
@@ -222,8 +223,8 @@ func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
 	}
 }
 
-// Close saves what the store knows, where it has a file, and ends its upkeep.
-// Nothing that it started is left. A store that was never used is not saved.
+// Close saves the records, where the store has a file, and ends all that the
+// store has started. A store that was never used is not saved.
 func (s *Store) Close() error {
 	s.state.Store(closed)
 	s.keeper.stop()
@@ -304,10 +305,9 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 }
 
 // Records change only inside otter's Compute, under the lock of their key, and
-// the leases change there with them. So record and lease of a key are one, and
-// a fill is wholly before or wholly after any other write. The functions given
-// to Compute take the lock of the leases and nothing else: calling otter there
-// could deadlock.
+// leases change there too. So a fill is wholly before or wholly after any other
+// write of its key. The functions given to Compute take no lock but that of the
+// leases: calling otter there could deadlock.
 
 // write writes a record, and adds it to the changes if the journal must note it.
 func (s *Store) write(key string, entry cache.Entry, changes []change) []change {

@@ -19,8 +19,7 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	if err := s.await(ctx); err != nil {
 		return 0, err
 	}
-	// leases first: a fill is then either refused or done early enough to be
-	// among the keys
+	// leases end first, so that a fill is refused or its key is listed below
 	s.leases.endPrefix(prefix)
 	var keys []string
 	for key, entry := range s.records.All() {
@@ -59,7 +58,7 @@ func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (key
 		}
 		if keys = append(keys, key); len(keys) > 2*limit {
 			slices.Sort(keys)
-			keys = keys[:limit+1] // one more tells that there is a next page
+			keys = keys[:limit+1] // the one above the limit shows that there is a next page
 		}
 	}
 	slices.Sort(keys)

@@ -1,5 +1,5 @@
-// What otter does beside the calls to it: evicting and expiring. It is run
-// here instead of in otter's own goroutines, so that Close can wait for it.
+// Otter evicts and expires entries in tasks of its own. They run here, so that
+// Close can wait for them.
 
 package memory
 
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// upkeep runs otter's tasks in goroutines that Close waits for. A task that
-// comes after Close is run at once by the caller.
+// upkeep runs otter's tasks in goroutines that Close waits for. After Close the
+// caller runs them.
 type upkeep struct {
 	mu     sync.Mutex
 	closed bool
@@ -39,9 +39,9 @@ func (u *upkeep) close() {
 	u.tasks.Wait()
 }
 
-// wallClock lets otter expire entries at the time they say. Its own clock
-// counts from the start of the process and stands still while a machine
-// sleeps, so that it would show entries past their time.
+// wallClock lets otter expire entries by the time of day, as they state it.
+// Otter's own clock stops while the machine sleeps, so that entries would live
+// too long.
 type wallClock struct{}
 
 func (wallClock) NowNano() int64 { return time.Now().UnixNano() }
