@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache/near"
@@ -76,8 +75,6 @@ type Lookup struct {
 	decoderID string
 	// slots are those of loads, trips those of their round trips.
 	slots, trips *queue
-	// refreshBelow is the TTL below which a record is asked for anew.
-	refreshBelow atomic.Int64
 }
 
 // NewLookup returns a route over the cache.
@@ -94,7 +91,6 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.asked = c.stats.source(options.Source.Name())
 		l.valid, _ = options.Source.(Revalidator)
 		l.sourceID, _ = parseSourceID(options.SourceID)
-		l.refreshBelow.Store(int64(options.TTL / refreshPart))
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
 		if trips := c.trips(); trips != nil {
 			l.trips = &queue{limiter: trips}
@@ -252,7 +248,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 		r.Outcome = OutcomeHit
 		if l.options.Sliding {
 			l.slide(ctx, req.Key, record, r.TTL, now)
-		} else if l.refreshable(r.TTL) {
+		} else if l.refreshable(record, r.TTL) {
 			l.refresh(ctx, req, record, now)
 		}
 	}

@@ -4,10 +4,13 @@
 //
 // # Rooms
 //
-//   - cache.go has the way of a lookup and nothing else, flight.go the loads
-//     under way in this process, batch.go what is done to records by hand,
-//     replace.go what is written only over what is known, and warm.go what is
-//     loaded before anybody asks.
+//   - cache.go has the way of a lookup and nothing else. What follows a miss is
+//     in load.go (the source is asked), lease.go (one load in the fleet),
+//     flight.go (one load in this process), limit.go (how many loads at a time),
+//     waits.go (waking those who wait), giveback.go (leases nobody knows of),
+//     fill.go (the answer is stored) and budget.go (how long all that may take).
+//   - batch.go has what is done to records by hand, replace.go what is written
+//     only over what is known, and warm.go what is loaded before it is needed.
 //   - record.go says what a record is, reserved.go which of its fields belong to
 //     the cache, and family.go what a key is.
 //   - store.go and source.go are what a lookup needs of others. The stores are
@@ -34,23 +37,65 @@
 //     before lets a copy be kept only if the key was not written meanwhile.
 //  3. Without a source, that is an absence.
 //  4. In this process, one load runs per key and source; the others join it.
-//     It runs in a goroutine of its own, so a client that leaves does not end
-//     what others wait for.
-//  5. In the fleet, the load takes the key's lease. Who does not get it looks
-//     again, 5ms to 100ms apart, until the record is there; after LoadTimeout
-//     it asks the source for itself and stores nothing.
-//  6. The holder asks the source and fills the key: for TTL or NegativeTTL, 5 %
+//     It runs in a goroutine of its own. It ends when the last lookup that
+//     waits for it is ended, and not before.
+//  5. The load waits until fewer than MaxConcurrent are under way.
+//  6. In the fleet, the load takes the key's lease. A load that does not get it
+//     waits until the key is filled or the other load has ended, which the store
+//     reports if it is [Watched]; else it looks, 5ms to 100ms apart. It uses
+//     what was filled, or fails as the other load did. Where the other answer
+//     was not stored, or nothing is heard of the other load for LoadTimeout, it
+//     asks the source itself and stores nothing.
+//  7. The holder asks the source and fills the key: for TTL or NegativeTTL, 5 %
 //     more or less, never beyond the record's expires_at or the source's cap.
 //     An answer that is not stored (NegativeTTL 0, NoStore) drops the record
 //     that it contradicts, if lookups would still use that.
 //
-// All round trips of one lookup share one budget, LookupTimeout. A store that
-// fails or is too slow is left alone for the rest of the lookup: the source is
-// asked and nothing is stored, and without a source the lookup is an error; but
-// first comes a record that has expired within StaleIfError, if there is one. A
-// stored value that is no record is always an error. Round trips do not end
-// with the request that began them, for a connection given up in mid-answer is
-// lost.
+// The round trips before the source is asked share one budget, LookupTimeout. A
+// store that fails or is too slow is not asked again in that lookup: the source
+// is asked and nothing is stored. Where the source fails too, or there is none,
+// a record is used that has expired within StaleIfError; without one the lookup
+// is an error. A stored value that is no record is always an error. A round trip
+// does not end with the request that began it, as a connection that is given up
+// while it waits for an answer is lost.
+//
+// # What loads promise
+//
+//   - No lookup takes longer than LoadTimeout and LookupTimeout together,
+//     whatever fails (TestNoLookupTakesLongerThanSourceAndStoreMay).
+//   - Lookups of one key that wait at the same time, on whichever nodes, are one
+//     load, however long it takes and however far the nodes are from the store
+//     (TestMissesBehindASlowSourceAreOneLoad), and share its failure
+//     (TestThoseWhoWaitShareAFailure). What may not be stored is asked for once
+//     by each node, at the same time
+//     (TestThoseWhoWaitForWhatIsNotStoredAskAtOnce).
+//   - Waiting takes few round trips (TestWaitingForALoadIsNotPolling).
+//   - Filling and releasing have a time of their own, whatever the lookup has
+//     spent (TestAFarNodeFillsAndReleases). A lease that the store may have
+//     granted without its answer reaching this process is given back
+//     (TestALeaseThatCameTooLateIsGivenBack).
+//   - A load ends with its last waiter and leaves nothing behind
+//     (TestALoadEndsWithItsLastWaiter, TestClientsThatLeaveLeaveNothingBehind).
+//   - No more than MaxConcurrent loads of a lookup are under way
+//     (TestNoMoreLoadsThanAllowedAreUnderWay). A lookup with very many waiting
+//     loads is [ErrOverloaded] at once
+//     (TestALookupWithTooManyWaitingLoadsIsOverloaded). Other lookups have
+//     places of their own (TestALookupIsNotDelayedByTheLoadsOfAnother), and
+//     loads leave half of the store's connections to others
+//     (TestMissesDoNotStarveOthers).
+//   - A refresh that fails is repeated after a pause that grows from a second to
+//     a minute (TestARefreshThatFailsIsNotRepeatedAtEveryHit). A record that
+//     another node has refreshed is not refreshed again
+//     (TestARecordThatWasRefreshedElsewhereIsNotRefreshedAgain). One that was
+//     stored for less than the lookup's TTL says so in the reserved field "_ttl",
+//     in milliseconds, and has its own last tenth
+//     (TestACappedRecordIsRefreshedInItsOwnLastTenth,
+//     TestAShortLivedAnswerLeavesTheRefreshOfOthersOn).
+//   - The source is asked before an expired record is used
+//     (TestTheSourceIsAskedBeforeAStaleRecordIsUsed). What the store or the
+//     source has answered since corrects what would be used
+//     (TestARefusalCorrectsWhatIsKeptForStaleUse,
+//     TestStaleRecordsGiveWayToWhatRedisAndTheSourceSaid).
 //
 // # Whose answer a record is
 //
@@ -94,7 +139,9 @@
 //   - What was set, by [Cache.Set] or by a stranger, is not overwritten by a
 //     load that does not know it: a fill needs the store to have what the load
 //     began from, or nothing.
-//   - A load that dies with its node delays others by LoadTimeout at most.
+//   - A load that dies with its node delays others no longer than LoadTimeout
+//     and half of LookupTimeout
+//     (TestNoLookupTakesLongerThanSourceAndStoreMay).
 //
 // And what they do not promise:
 //

@@ -26,8 +26,9 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 	if ttl < MinTTL {
 		return false
 	}
+	record := l.capped(loaded.Record, ttl)
 	err := l.finish(ctx, func(ctx context.Context) (err error) {
-		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, loaded.Record, l.tags(req, loaded.Record), ttl)
+		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, record, l.tags(req, loaded.Record), ttl)
 		return err
 	})
 	switch {
@@ -36,7 +37,6 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 		l.cache.giveBacks.add(req.Key, token, l.leaseTTL())
 	case r.Stored:
 		r.TTL = ttl
-		l.filled(loaded.Record, ttl)
 		l.cache.changed(req.Key)
 	default:
 		r.overtaken = true
@@ -44,6 +44,18 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 		l.cache.changed(req.Key)
 	}
 	return true
+}
+
+// capped notes in a record that it is stored for less than the lookup's TTL.
+func (l *Lookup) capped(record *Record, ttl time.Duration) *Record {
+	if record.state != Found || ttl >= l.options.TTL-l.options.TTL/refreshPart {
+		return record
+	}
+	noted := record.withTTL(ttl)
+	if noted.Size() > l.options.MaxValueSize {
+		return record
+	}
+	return noted
 }
 
 // tags are what a record from the source is filed under.

@@ -118,9 +118,11 @@ func (s *slot) take(ctx context.Context) error {
 	if s.held || err != nil {
 		return err
 	}
-	err = s.queue.enter(ctx)
-	s.held = err == nil
-	return err
+	if err = s.queue.enter(ctx); err != nil {
+		return err
+	}
+	s.held = true
+	return ctx.Err() // the turn may have come while its owner left
 }
 
 func (s *slot) give() {

@@ -52,6 +52,9 @@ type Record struct {
 	// stored as it is.
 	decoder string
 	tags    []RecordTag
+	// ttl is what the record was stored for, where that is less than the TTL of
+	// the lookup that stored it; else 0.
+	ttl time.Duration
 
 	// memo is what a reader has derived from the record; see [Record.Memo].
 	memo atomic.Pointer[any]
@@ -106,6 +109,9 @@ func Decode(text string, maxSize int) (*Record, error) {
 	}
 	if mayHave(sourceField) {
 		r.origin, r.sourceID = readOrigin(text)
+	}
+	if mayHave(ttlField) {
+		r.ttl = readTTL(text)
 	}
 	if mayHave(tagsField) {
 		r.tags = readTags(text)

@@ -16,8 +16,15 @@ const refreshPart = 10
 
 // refreshable reports whether a record with so much time left should be asked
 // for anew.
-func (l *Lookup) refreshable(left time.Duration) bool {
-	return left != NoExpiry && l.options.Source != nil && int64(left) < l.refreshBelow.Load()
+func (l *Lookup) refreshable(record *Record, left time.Duration) bool {
+	if left == NoExpiry || l.options.Source == nil {
+		return false
+	}
+	full := l.options.TTL
+	if record.ttl != 0 {
+		full = min(full, record.ttl)
+	}
+	return left < full/refreshPart
 }
 
 // refresh asks the source in the background, if no load in the fleet does
@@ -50,7 +57,7 @@ func (l *Lookup) refreshNow(ctx context.Context, req Request, old *Record, b *bu
 		return Result{Outcome: OutcomeError, Err: err}
 	}
 	// The record may have been refreshed already, with the same text.
-	if c.now.Expires != 0 && !l.refreshable(c.now.TTL(time.Now())) {
+	if c.now.Expires != 0 && !l.refreshable(c.old, c.now.TTL(time.Now())) {
 		l.end(ctx, req.Key, c.token, nil)
 		l.cache.changed(req.Key) // copies have the old TTL
 		pauses.end(req.Key)
@@ -61,17 +68,6 @@ func (l *Lookup) refreshNow(ctx context.Context, req Request, old *Record, b *bu
 		pauses.end(req.Key)
 	}
 	return r
-}
-
-// filled learns how long records live in fact: a source may cap the TTL far
-// below the lookup's, and the last tenth of that is what counts then.
-func (l *Lookup) filled(record *Record, ttl time.Duration) {
-	if record.state == Found {
-		below := int64(ttl / refreshPart)
-		if below < l.refreshBelow.Load() {
-			l.refreshBelow.Store(below)
-		}
-	}
 }
 
 const (

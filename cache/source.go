@@ -16,9 +16,10 @@ type Request struct {
 	Scope string
 }
 
-// Source is where a record comes from when no cache has it. It is asked
-// detached from the request that wants to know: the context has the values of
-// that request but not its end.
+// Source is where a record comes from when no cache has it. Its context has the
+// values of the request that began the load, and ends after
+// [LookupOptions.LoadTimeout], or when no request waits for the load any more. A
+// source that does not heed that keeps its place among the loads of its lookup.
 type Source interface {
 	// Name is the kind of source in statistics: "http", "file_system".
 	Name() string

@@ -85,7 +85,7 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	value, _ := json.Marshal(versions) // a map of strings
 	tagged := &Record{
 		text: withField(text, tagsField, string(value)), state: r.state, status: r.status, expires: r.expires,
-		origin: r.origin, sourceID: r.sourceID,
+		origin: r.origin, sourceID: r.sourceID, ttl: r.ttl,
 	}
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		tagged.tags = append(tagged.tags, RecordTag{name, versions[name]})

@@ -321,3 +321,49 @@ func TestMissesDoNotStarveOthers(t *testing.T) {
 	group.Wait()
 	require.Equal(t, "closed", in.store.Pool().Breaker)
 }
+
+func TestStaleRecordsGiveWayToWhatRedisAndTheSourceSaid(t *testing.T) {
+	t.Parallel()
+	const key = "session:user:k"
+	for name, say := range map[string]func(t *testing.T, server *redistest.Server, in *instance, answer *atomic.Pointer[cache.Loaded]){
+		"Redis has none any more": func(t *testing.T, server *redistest.Server, in *instance, _ *atomic.Pointer[cache.Loaded]) {
+			server.Restart() // empty
+			require.Eventually(t, func() bool { r := in.look(key); return r.Outcome != cache.OutcomeStale }, patience, time.Millisecond)
+		},
+		"the source has none": func(t *testing.T, _ *redistest.Server, in *instance, answer *atomic.Pointer[cache.Loaded]) {
+			answer.Store(&cache.Loaded{Record: cache.AbsentRecord()})
+			r := in.look(key)
+			require.Equal(t, cache.OutcomeAbsent, r.Outcome)
+		},
+		"the source refuses": func(t *testing.T, _ *redistest.Server, in *instance, answer *atomic.Pointer[cache.Loaded]) {
+			answer.Store(&cache.Loaded{Record: cache.DeniedRecord(403)})
+			r := in.look(key)
+			require.Equal(t, cache.OutcomeDenied, r.Outcome)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			var answer atomic.Pointer[cache.Loaded] // nil: the source fails
+			s := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+				if loaded := answer.Load(); loaded != nil {
+					return *loaded, nil
+				}
+				return cache.Loaded{}, errors.New("status 500")
+			}}
+			in := newFleet(t, 1, at(server), cache.LookupOptions{Source: s, Strict: true, StaleIfError: time.Hour})[0]
+			require.NoError(t, in.Set(t.Context(), key, versioned(1), time.Hour))
+			require.Eventually(t, func() bool { r := in.look(key); return r.OK() && r.From == "near" }, patience, time.Millisecond)
+			server.Kill()
+			require.Eventually(t, func() bool { r := in.look(key); return r.Outcome == cache.OutcomeStale }, patience, time.Millisecond)
+			require.NotZero(t, s.asked.Load(), "the source was asked first")
+			say(t, server, in, &answer)
+			server.Kill()
+			answer.Store(nil)
+			for range 20 {
+				r := in.look(key)
+				require.False(t, r.OK(), "let in after a refusal: %s", r.Outcome)
+			}
+		})
+	}
+}

@@ -147,6 +147,9 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	if s, ok := l.source.(interface{ LoadTimeout() time.Duration }); ok {
 		options.LoadTimeout = s.LoadTimeout()
 	}
+	if s, ok := l.source.(interface{ MaxLoads() int }); ok {
+		options.MaxConcurrent = s.MaxLoads()
+	}
 	if len(l.Tags) > 0 {
 		if l.source == nil {
 			return errors.New("tag needs a source: what your application writes by itself is not filed under tags")

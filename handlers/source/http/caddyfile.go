@@ -13,6 +13,7 @@ import (
 //		header <name> <template>       # repeatable
 //		timeout <duration>             # default 5s
 //		copy_headers <name...>
+//		max_concurrent <n>             # default 64
 //		max_body <size>                # default 1MiB
 //		tls_ca <pem file...>
 //	}
@@ -60,12 +61,14 @@ func (h *Source) unmarshalLine(d *caddyfile.Dispenser, once directive.Once) (err
 		h.Timeout, err = directive.Duration(d)
 	case "copy_headers":
 		h.CopyHeaders, err = someArgs(d)
+	case "max_concurrent":
+		h.MaxConcurrent, err = directive.Count(d, 1)
 	case "max_body":
 		h.MaxBody, err = directive.Size(d)
 	case "tls_ca":
 		h.TLSCA, err = someArgs(d)
 	default:
-		err = d.Errf("source http has no '%s': want method, header, timeout, copy_headers, max_body or tls_ca", name)
+		err = d.Errf("source http has no '%s': want method, header, timeout, copy_headers, max_concurrent, max_body or tls_ca", name)
 	}
 	return err
 }

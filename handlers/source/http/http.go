@@ -47,6 +47,12 @@ type Source struct {
 	// Response headers to keep in the record, under headers.<name>.
 	CopyHeaders []string `json:"copy_headers,omitempty"`
 
+	// The most requests to the application at a time, from one process. More
+	// loads wait, no longer than the timeout; where very many wait (16 for each
+	// that may be under way, and 1024 at least), the next one is an error at
+	// once. Default 64.
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
+
 	// The largest JSON body in bytes, and the largest record that is made of
 	// it. Default 1MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -91,11 +97,16 @@ func (h *Source) provisionTransport() error {
 	if err != nil {
 		return err
 	}
+	if h.MaxConcurrent == 0 {
+		h.MaxConcurrent = cache.DefaultMaxConcurrent
+	}
 	timeout := time.Duration(h.Timeout)
 	h.transport = &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    timeout,
+		DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: timeout,
+		// what is still being dialled for a load that was ended counts as well
+		MaxConnsPerHost:        max(0, h.MaxConcurrent),
 		MaxIdleConnsPerHost:    64,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -135,6 +146,8 @@ func (h *Source) Validate() error {
 		return fmt.Errorf("method '%s' is not right: want GET, HEAD or POST", h.Method)
 	case h.Timeout < 0, h.MaxBody < 0:
 		return errors.New("timeout and max_body cannot be negative")
+	case h.MaxConcurrent < 0:
+		return fmt.Errorf("max_concurrent is %d, want at least 1", h.MaxConcurrent)
 	case len(h.TLSCA) > 0 && !h.question.secure:
 		return errors.New("tls_ca is of no use with an http URL: want https")
 	}
@@ -161,11 +174,11 @@ func (h *Source) Cleanup() error {
 	return nil
 }
 
-// LoadTimeout is how long a load may take, a little more than the timeout so
-// that it ends with the source's own error.
-func (h *Source) LoadTimeout() time.Duration {
-	return time.Duration(h.Timeout) + 100*time.Millisecond
-}
+// LoadTimeout is how long a load may take.
+func (h *Source) LoadTimeout() time.Duration { return time.Duration(h.Timeout) }
+
+// MaxLoads is how many loads may be under way at a time.
+func (h *Source) MaxLoads() int { return h.MaxConcurrent }
 
 // Load asks the application about an identity that has passed
 // [cache.CheckIdentity]. Errors never hold the identity or the URL.

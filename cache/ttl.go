@@ -1,0 +1,33 @@
+package cache
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tidwall/gjson"
+)
+
+// ttlField holds the milliseconds that a record was stored for, where its source
+// or its own expires_at capped that. The remaining TTL alone would not show
+// whether a record is near its end, or has never had longer.
+const ttlField = "_ttl"
+
+// readTTL finds what a record was stored for in the text of a JSON object.
+func readTTL(text string) time.Duration {
+	value := member(gjson.Parse(text), ttlField)
+	if value.Type != gjson.Number || value.Num < 1 || value.Num > float64((1<<63-1)/time.Millisecond) {
+		return 0
+	}
+	return time.Duration(value.Num) * time.Millisecond
+}
+
+// withTTL returns the record with what it is stored for. It must have no such
+// field yet.
+func (r *Record) withTTL(ttl time.Duration) *Record {
+	stamped := &Record{
+		text:  withField(r.text, ttlField, strconv.FormatInt(ttl.Milliseconds(), 10)),
+		state: r.state, status: r.status, expires: r.expires, origin: r.origin, sourceID: r.sourceID, tags: r.tags, ttl: ttl,
+	}
+	stamped.memo.Store(r.memo.Load())
+	return stamped
+}
