@@ -12,12 +12,13 @@
 //   - batch.go has what is done to records by hand, replace.go what is written
 //     only over what is known, and warm.go what is loaded before it is needed.
 //   - record.go says what a record is, reserved.go which of its fields belong to
-//     the cache, and family.go what a key is.
+//     the cache, tag.go how many are dropped together, and family.go what a key is.
 //   - store.go and source.go are what a lookup needs of others. The stores are
 //     in the packages memory and redis; package cachetest is the suite that
 //     each of them passes, and what it tests is what store.go promises.
 //   - near/ are copies of shared records in this process, copies.go how lookups
 //     use them, and refresh.go what is asked for anew before it expires.
+//   - pending.go drops records, and keeps what the store did not drop until it does.
 //   - options.go has what can be chosen for a [Lookup], stats.go what is counted.
 //
 // A [Cache] owns its store and outlives the routes over it. [Stats] outlive
@@ -124,6 +125,33 @@
 //
 // Copies take no more than the near cache's MaxSize; beside it, a million random
 // identities leave a process less than 32 MiB larger (TestRandomIdentities…).
+//
+// # What tags promise
+//
+// A record that a source filled may bear tags. It notes the version of each in
+// the reserved field "_tags", and counts only while all of them are current. So
+// [Cache.DropTag] is one write, whatever the number of records. When it has
+// returned nil:
+//
+//   - No lookup that begins after it on this node gets a record with the tag, and
+//     none on another node once the store has told of the write.
+//   - No load that began before it fills a record with the tag, on any node. The
+//     store notes drops in a short list, and a load compares its place in the list
+//     with its tags before it fills; where the list does not reach back far
+//     enough, nothing is filled.
+//   - A tag whose version the store has evicted has dropped its records.
+//
+// The text of a dropped record stays in the store until it expires or is
+// replaced: [Store.Scan] lists its key, and other clients of the store that do not
+// heed "_tags" still read it. Records that an application writes bear no tags.
+//
+// # What invalidations promise that fail
+//
+// An invalidation that the store did not carry out (out of reach, too slow, full)
+// is a [PendingError]. From then on this process uses none of the records that it
+// concerns: lookups with a source ask that, others end in [ErrPending]. It is
+// tried again until it is done, also by the caches that share its [Pending]. Other
+// processes use the records until then, and what is pending ends with the process.
 //
 // # What leases promise
 //

@@ -69,10 +69,10 @@ func newVersions(maxSize int64) *otter.Cache[string, *Version] {
 }
 
 // Version finds the version under a key without asking the store. It finds
-// none where writes to the key are not told.
-func (c *Cache[R]) Version(key string, _ time.Time) (*Version, bool) {
+// none where writes to the key are not reported.
+func (c *Cache[R]) Version(key string, now time.Time) (*Version, bool) {
 	g := c.generation.Load()
-	if g.trust != Coherent {
+	if !c.serves(g, true, now) {
 		return nil, false
 	}
 	v, ok := g.versions.GetIfPresent(key)

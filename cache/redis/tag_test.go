@@ -298,3 +298,34 @@ func found(in *instance, key string) bool {
 	r := in.route.Find(context.Background(), cache.Request{Key: key, ID: key})
 	return r.OK()
 }
+
+// Redis is away when tags and keys are to be dropped: this node refuses their
+// records at once, and drops them as soon as Redis is back.
+func TestDropsAreCarriedOutOnceRedisIsBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	in := newFleet(t, 1, at(server), cache.LookupOptions{StaleIfError: time.Hour})[0]
+	keys := []string{"session:user:tagged", "session:user:key", "session:user:other"}
+	for _, key := range keys {
+		tagged(t, in.store, key, "tag of "+key)
+		require.Eventually(t, func() bool { return in.look(key).From == "near" }, patience, time.Millisecond)
+	}
+	server.Pause()
+	drop := func(invalidate func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var pending *cache.PendingError
+		require.ErrorAs(t, invalidate(ctx), &pending)
+	}
+	drop(func(ctx context.Context) error { return in.DropTag(ctx, "tag of "+keys[0]) })
+	drop(func(ctx context.Context) error { _, err := in.Delete(ctx, keys[1]); return err })
+	require.Equal(t, 2, in.Pending().Total())
+	for _, key := range keys[:2] {
+		require.Equal(t, cache.OutcomeError, in.look(key).Outcome, "neither a near nor a stale copy is used")
+	}
+	server.Continue()
+	require.Eventually(t, func() bool { return in.Pending().Total() == 0 }, patience, time.Millisecond)
+	require.False(t, there(t, in.store, keys[0]))
+	require.False(t, there(t, in.store, keys[1]))
+	require.Eventually(t, func() bool { return found(in, keys[2]) }, patience, time.Millisecond)
+}

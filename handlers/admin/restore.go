@@ -27,7 +27,8 @@ const (
 )
 
 // restored is the answer to a restore. Kept counts records that were left
-// alone because there are newer ones, Failed the lines that are not right.
+// alone because there are newer ones, Expired those that have expired since the
+// backup or whose tags were dropped, Failed the lines that are not right.
 type restored struct {
 	Restored int         `json:"restored"`
 	Kept     int         `json:"kept"`

@@ -136,7 +136,7 @@ func TestCommandPurges(t *testing.T) {
 		}
 	}
 	fill()
-	require.Equal(t, "dropped 2 records\n", s.good(t, "purge", "--tag", "user:ada"))
+	require.Equal(t, "dropped 1 tag\n", s.good(t, "purge", "--tag", "user:ada"))
 	require.Equal(t, "dropped 1 record\n", s.good(t, "purge", "session:user:bob1", "session:user:none"))
 	fill()
 	r := s.command(t, "purge", "--prefix", "session:")
