@@ -57,8 +57,9 @@ type Options struct {
 	// that needs one more fails instead of waiting. Default 0: PoolSize bounds
 	// them, and calls wait.
 	MaxActiveConns int
-	// PoolTimeout is how long a call waits for a connection. Default: a
-	// second more than ReadTimeout.
+	// PoolTimeout is how long a call waits for a connection, if its context
+	// does not end before. Waiting in vain is no failure of the server, so it
+	// does not open the circuit breaker. Default: a second more than ReadTimeout.
 	PoolTimeout time.Duration
 	// ConnMaxIdleTime is how long a connection is kept unused. Default 30m.
 	ConnMaxIdleTime time.Duration
@@ -76,8 +77,10 @@ type Options struct {
 	// HealthCheckInterval is between questions whether Redis is up. Default 30s.
 	HealthCheckInterval time.Duration
 
-	// BreakerFailures in a row open the breaker of a node, which is then left
-	// alone for BreakerCoolDown. Default 5 and 1s. BreakerOff: never.
+	// BreakerFailures in a row, or one refused connection, open the breaker of a
+	// server. It closes when a probe in the background is answered; after
+	// BreakerCoolDown a command may try as well. Default 5 and 1s. BreakerOff:
+	// never.
 	BreakerFailures int
 	BreakerCoolDown time.Duration
 	BreakerOff      bool
