@@ -227,3 +227,28 @@ func TestFlappingNetworkFailsNoMoreThanTheOutage(t *testing.T) {
 		})
 	}
 }
+
+// What was begun while the network was away hangs for as long as dial_timeout
+// says. It is abandoned when a later connection is made.
+func TestHandshakesThatHangDoNotDelayRecovery(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := newProxy(t, server.Addr())
+	in := newFleet(t, 1, Options{Addresses: []string{p.addr()}, DialTimeout: time.Minute, PoolSize: 20}, cache.LookupOptions{Strict: true})[0]
+	require.NoError(t, server.Client().Set(t.Context(), user, `{"v":1}`, time.Hour).Err())
+	in.warm(t, user)
+	noise := startNoise(t)
+	p.silent.Store(true)
+	p.freeze()
+	l := startLoad(in, 50, user)
+	defer l.stop()
+	require.Eventually(t, func() bool { return in.store.Pool().Breaker != "closed" }, patience, time.Millisecond)
+	time.Sleep(time.Second) // the outage
+	p.silent.Store(false)
+	back := time.Now()
+	require.Eventually(t, func() bool { return get(in.store, user) == nil }, patience, time.Millisecond)
+	t.Logf("well again after %s", time.Since(back))
+	require.LessOrEqual(t, time.Since(back), 2*time.Second+noise.quantile(1))
+	in.warm(t, user)
+	require.LessOrEqual(t, time.Since(back), 2*time.Second+noise.quantile(1), "near copies")
+}

@@ -30,6 +30,9 @@ const (
 	// parallelHandshakes bounds the connections to one server that are being
 	// made at a time.
 	parallelHandshakes = 8
+	// stuckAfter is how much earlier than one that succeeds a connection must
+	// have been begun to be given up.
+	stuckAfter = 250 * time.Millisecond
 )
 
 // connector makes connections and knows those there are.
@@ -54,8 +57,15 @@ type server struct {
 	runID      string
 	identified time.Time // when that connection was begun
 	conns      map[*conn]struct{}
-	handshakes chan struct{}
+	handshakes chan struct{} // turns of data connections
+	attempts   map[*attempt]struct{}
 	refusal    refusal
+}
+
+// attempt is a connection that is being made.
+type attempt struct {
+	begun  time.Time
+	cancel context.CancelFunc
 }
 
 // refusal is the state of a server that refuses connections.
@@ -81,7 +91,7 @@ func newConnector(ctx context.Context, o *Options, dial dialFunc) *connector {
 func (c *connector) server(addr string) *server {
 	s, ok := c.servers[addr]
 	if !ok {
-		s = &server{addr: addr, conns: make(map[*conn]struct{}), handshakes: make(chan struct{}, parallelHandshakes)}
+		s = &server{addr: addr, conns: make(map[*conn]struct{}), attempts: make(map[*attempt]struct{}), handshakes: make(chan struct{}, parallelHandshakes)}
 		c.servers[addr] = s
 	}
 	return s
@@ -101,19 +111,20 @@ func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, mo
 	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
+	a := &attempt{begun: time.Now(), cancel: cancel}
 	c.mu.Lock()
 	s := c.server(addr)
+	s.attempts[a] = struct{}{}
 	c.mu.Unlock()
-	select {
-	case s.handshakes <- struct{}{}:
-		defer func() { <-s.handshakes }()
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
+	defer func() {
+		c.mu.Lock()
+		delete(s.attempts, a)
+		c.mu.Unlock()
+	}()
 	if err := c.admit(s); err != nil {
 		return nil, nil, err
 	}
-	begun := time.Now()
+	begun := a.begun
 	cn, hello, answers, err := c.handshake(ctx, s, protocol3, more)
 	c.note(s, err)
 	if err != nil {
@@ -123,6 +134,24 @@ func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, mo
 		return nil, nil, err
 	}
 	return cn, answers, nil
+}
+
+// connectData is connect for connections that records are read and written
+// through: so many are made at a time.
+func (c *connector) connectData(ctx context.Context, addr string, more ...[]string) (*conn, []any, error) {
+	c.mu.Lock()
+	turns := c.server(addr).handshakes
+	c.mu.Unlock()
+	patience := time.NewTimer(connectTimeout)
+	defer patience.Stop()
+	select {
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
+	case <-patience.C: // those that are being made hang
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	return c.connect(ctx, addr, false, more...)
 }
 
 // admit refuses a connection to a server that has just refused one.
@@ -195,6 +224,11 @@ func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) 
 	if moved {
 		for other := range s.conns {
 			old = append(old, other)
+		}
+	}
+	for a := range s.attempts {
+		if begun.Sub(a.begun) > stuckAfter {
+			a.cancel() // it was begun while there was no network
 		}
 	}
 	cn.made, cn.server, cn.runID = begun, s, runID
@@ -353,7 +387,7 @@ func contextError(ctx context.Context, err error) error {
 // dialer makes connections for go-redis.
 func (c *connector) dialer() dialFunc {
 	return neverFails(func(ctx context.Context, _, addr string) (net.Conn, error) {
-		cn, _, err := c.connect(ctx, addr, false)
+		cn, _, err := c.connectData(ctx, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -368,7 +402,7 @@ func (c *connector) masterDialer(s *sentinels) dialFunc {
 		if err != nil {
 			return nil, fmt.Errorf("asking the sentinels for the master: %w", err)
 		}
-		cn, answers, err := c.connect(ctx, m.addr, false, []string{"INFO", "replication"})
+		cn, answers, err := c.connectData(ctx, m.addr, []string{"INFO", "replication"})
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,8 @@ const (
 	// have no answer.
 	checkInterval = 250 * time.Millisecond
 	checksMissed  = 3
+	// connectTimeout is how long one attempt to connect may take.
+	connectTimeout = time.Second
 	// locateInterval is between two looks at where the address leads to.
 	locateInterval = 600 * time.Millisecond
 )
@@ -49,7 +51,9 @@ var errElsewhere = errors.New("the address leads to another server")
 // session connects and returns at the first doubt.
 func (t *tracker) session(ctx context.Context) error {
 	located := time.Now()
-	cn, answers, err := t.connector.connect(ctx, t.addr, true, trackingCommand(t.prefixes))
+	attempt, cancel := context.WithTimeout(ctx, connectTimeout)
+	cn, answers, err := t.connector.connect(attempt, t.addr, true, trackingCommand(t.prefixes))
+	cancel()
 	if err != nil {
 		return err
 	}
@@ -177,7 +181,7 @@ func (s *session) locate(ctx context.Context) error {
 			continue
 		}
 		begun := time.Now()
-		attempt, cancel := context.WithTimeout(ctx, leaseTime)
+		attempt, cancel := context.WithTimeout(ctx, connectTimeout)
 		cn, _, err := s.connector.connect(attempt, s.addr, false)
 		cancel()
 		switch {
