@@ -53,13 +53,13 @@ var topologies = []row{
 			f.sentinel.Master().Kill()
 			return func() {}
 		},
-		lasts: time.Second, stale: time.Second, recovery: 10 * time.Second,
+		lasts: time.Second, stale: time.Second, recovery: 10 * time.Second, loses: true,
 	},
 	{
 		name: "a Sentinel fails over in good order", long: true,
 		start:  newSentinelFleet,
 		inject: failOver,
-		lasts:  time.Second, stale: time.Second, recovery: 5 * time.Second,
+		lasts:  time.Second, stale: time.Second, recovery: 5 * time.Second, loses: true,
 	},
 	{
 		name: "a master of a cluster is killed", long: true,
@@ -68,7 +68,7 @@ var topologies = []row{
 			f.cluster.Masters[0].Kill()
 			return func() {}
 		},
-		lasts: time.Second, stale: time.Second, recovery: 10 * time.Second,
+		lasts: time.Second, stale: time.Second, recovery: 10 * time.Second, loses: true,
 	},
 	{
 		name: "slots move between the masters of a cluster", long: true,
