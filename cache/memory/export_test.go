@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -42,8 +41,14 @@ func useStore(file string, dieAt int) {
 	}
 	disk := &faultyDisk{before: func(n int, _ string) error {
 		if n == dieAt {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			self, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = self.Kill()
+			}
+			if err != nil {
+				panic(err)
+			}
+			select {} // until it is dead
 		}
 		return nil
 	}}
