@@ -1,3 +1,4 @@
+// Package admin is the plugin's part of Caddy's admin API.
 package admin
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// AdminAPI adds endpoints under /filewallball/ to Caddy's admin API, to watch
+// API adds endpoints under /filewallball/ to Caddy's admin API, to watch
 // the shared cache and to change what is in it:
 //
 //	GET    stats         what lookups came to, how fast, and what the store is

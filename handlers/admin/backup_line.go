@@ -33,8 +33,8 @@ type lineReader struct {
 	line []byte
 }
 
-func newLineReader(from io.Reader, max int) *lineReader {
-	return &lineReader{from: bufio.NewReaderSize(from, 64<<10), max: max}
+func newLineReader(from io.Reader, maxSize int) *lineReader {
+	return &lineReader{from: bufio.NewReaderSize(from, 64<<10), max: maxSize}
 }
 
 // next is the next line, valid until the one after it. The last one needs no
@@ -48,9 +48,9 @@ func (l *lineReader) next() ([]byte, error) {
 			l.line = append(l.line, part...)
 		}
 		switch {
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err != nil && (err != io.EOF || length == 0):
+		case err != nil && (!errors.Is(err, io.EOF) || length == 0):
 			return nil, err
 		case length > l.max+1:
 			return nil, errLineTooLong

@@ -98,7 +98,7 @@ func (b *restorer) readAll(ctx context.Context, lines *lineReader) error {
 	for {
 		line, err := lines.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return b.write(ctx)
 		case errors.Is(err, errLineTooLong):
 			b.report.Lines++

@@ -1,4 +1,4 @@
-// Package lookupfs has the file system module that remembers what another
+// Package filesystem has the file system module that remembers what another
 // file system said of its names, for file_server, try_files, file matchers
 // and whatever else reads files through Caddy.
 package filesystem

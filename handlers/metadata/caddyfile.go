@@ -16,7 +16,7 @@ import (
 // fileSystemSource is the name of the source that needs no identity.
 const fileSystemSource = "file_system"
 
-// ParseFileMetadata reads the file_metadata directive. As file_server does,
+// Parse reads the file_metadata directive. As file_server does,
 // it hides the Caddyfile and what it imports.
 func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	m := new(Handler)

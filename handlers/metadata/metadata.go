@@ -23,7 +23,7 @@ const (
 	metadataDirective = "file_metadata"
 )
 
-// FileMetadata finds the metadata of the requested file. From it, it answers
+// Handler finds the metadata of the requested file. From it, it answers
 // what needs no content (HEAD, 304, 412, 404) without touching the file, and
 // gives the next handler's response the headers that the metadata tells of.
 // Metadata helps, its absence must not break a file route: a request without

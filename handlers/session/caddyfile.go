@@ -12,7 +12,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// ParseSessionLookup reads the session_lookup directive.
+// Parse reads the session_lookup directive.
 func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	s := new(Handler)
 	if err := s.UnmarshalCaddyfile(h.Dispenser); err != nil {

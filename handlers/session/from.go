@@ -72,7 +72,7 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 	}
 	module, err := ctx.LoadModule(s, "FromRaw")
 	if err != nil {
-		return fmt.Errorf("from: %v", err)
+		return fmt.Errorf("from: %w", err)
 	}
 	store, ok := module.(stores.Store)
 	if !ok {

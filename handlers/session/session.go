@@ -19,7 +19,7 @@ const (
 	sessionDirective = "session_lookup"
 )
 
-// SessionLookup finds the session of a request and gates the route by it. What
+// Handler finds the session of a request and gates the route by it. What
 // is not known to be a valid session is refused: by default a request without
 // one is answered 401, a refused one 403, and one that nobody can tell about
 // 503. A malformed identity is answered 400 whatever is configured.

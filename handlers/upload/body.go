@@ -1,5 +1,5 @@
-// The body of an upload, counted as it passes.
-
+// Package upload publishes the progress of uploads and reports it. This file
+// counts a body as it passes.
 package upload
 
 import (

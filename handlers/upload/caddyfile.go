@@ -9,7 +9,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// ParseUploadProgress reads the upload_progress directive.
+// Parse reads the upload_progress directive.
 func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	u := new(Handler)
 	if err := u.UnmarshalCaddyfile(h.Dispenser); err != nil {
@@ -57,7 +57,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	return nil
 }
 
-// ParseUploadProgressReport reads the upload_progress_report directive.
+// ParseReport reads the upload_progress_report directive.
 func ParseReport(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	u := new(Report)
 	return u, u.UnmarshalCaddyfile(h.Dispenser)

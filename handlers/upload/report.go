@@ -17,7 +17,7 @@ import (
 
 const reportDirective = "upload_progress_report"
 
-// UploadProgressReport tells how far an upload has come, whichever node it
+// Report tells how far an upload has come, whichever node it
 // runs on: as JSON or, where the client asks for text/event-stream, as events
 // until the upload has ended.
 type Report struct {

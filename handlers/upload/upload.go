@@ -17,7 +17,7 @@ import (
 
 const uploadDirective = "upload_progress"
 
-// UploadProgress publishes how far each upload has come, so that any node can
+// Handler publishes how far each upload has come, so that any node can
 // tell. It neither slows nor fails an upload: bytes are counted as they pass,
 // and written to the store by a goroutine of their own, which leaves out what
 // the store is too slow for.

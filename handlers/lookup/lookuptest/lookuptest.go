@@ -113,10 +113,10 @@ func (a *App) Use(t testing.TB, store cache.Store) {
 	a.cache = cache.New(store, cache.NewStats())
 }
 
-// provisioning serializes what touches Caddy's own globals.
+// Provisioning serializes what touches Caddy's own globals.
 var Provisioning sync.Mutex
 
-// newTestApp returns a provisioned app, and a context in which handlers find
+// NewApp returns a provisioned app, and a context in which handlers find
 // it. The config is the app's JSON.
 func NewApp(t testing.TB, config string) (caddy.Context, *App) {
 	t.Helper()
@@ -140,7 +140,7 @@ func NewApp(t testing.TB, config string) (caddy.Context, *App) {
 	return ctx, app
 }
 
-// newHandler provisions and validates a handler from its JSON.
+// NewHandler provisions and validates a handler from its JSON.
 func NewHandler(ctx caddy.Context, module, config string) (caddyhttp.MiddlewareHandler, error) {
 	Provisioning.Lock()
 	defer Provisioning.Unlock()
@@ -151,7 +151,7 @@ func NewHandler(ctx caddy.Context, module, config string) (caddyhttp.MiddlewareH
 	return v.(caddyhttp.MiddlewareHandler), nil
 }
 
-// answer is what a handler did with a request.
+// Answer is what a handler did with a request.
 type Answer struct {
 	*httptest.ResponseRecorder
 	Err error
@@ -163,12 +163,12 @@ type Answer struct {
 	repl    *caddy.Replacer
 }
 
-// placeholder is what a placeholder stands for after the handler has run.
+// Placeholder is what a placeholder stands for after the handler has run.
 func (a Answer) Placeholder(name string) string {
 	return a.repl.ReplaceAll("{"+name+"}", "")
 }
 
-// serve lets a handler answer a request as Caddy would. The next handler
+// Serve lets a handler answer a request as Caddy would. The next handler
 // answers 200 and "next".
 func Serve(h caddyhttp.MiddlewareHandler, r *http.Request) Answer {
 	a := Answer{ResponseRecorder: httptest.NewRecorder(), repl: caddy.NewReplacer()}
@@ -185,7 +185,7 @@ func Serve(h caddyhttp.MiddlewareHandler, r *http.Request) Answer {
 	return a
 }
 
-// runCaddy runs Caddy in this process with global options and a site, and
+// RunCaddy runs Caddy in this process with global options and a site, and
 // returns its URL and app. Only one can run at a time.
 func RunCaddy(t *testing.T, options, site string) (url string, app *App) {
 	t.Helper()
@@ -217,7 +217,7 @@ http://127.0.0.1:0 {
 	return url, v.(*App)
 }
 
-// get is a GET request with headers.
+// Get is a GET request with headers.
 func Get(target string, header ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, target, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -226,7 +226,7 @@ func Get(target string, header ...string) *http.Request {
 	return r
 }
 
-// middleware does something and goes on.
+// Middleware does something and goes on.
 type Middleware func(http.ResponseWriter, *http.Request)
 
 func (m Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -234,7 +234,7 @@ func (m Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	return next.ServeHTTP(w, r)
 }
 
-// chain is handlers one after the other.
+// Chain is handlers one after the other.
 type Chain []caddyhttp.MiddlewareHandler
 
 func (c Chain) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
