@@ -235,8 +235,11 @@ func (l *Lookup) getWithoutStore(ctx context.Context, req Request, b *budget, er
 
 // hit makes a result of a cached entry, if it still holds.
 func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string, now time.Time) (Result, bool) {
-	record := entry.Record
-	if record == nil || !l.holds(ctx, req, record, now) {
+	if entry.Record == nil {
+		return Result{}, false
+	}
+	record, ok := l.current(ctx, req, entry.Record, now)
+	if !ok {
 		return Result{}, false
 	}
 	r := Result{Record: record, Hit: true, From: from, TTL: entry.TTL(now)}
@@ -249,17 +252,23 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 		r.Outcome = OutcomeHit
 		if l.options.Sliding {
 			l.slide(ctx, req.Key, record, r.TTL, now)
-		} else if l.refreshable(record, r.TTL) {
-			l.refresh(ctx, req, record, now)
+		} else if l.refreshable(entry.Record, r.TTL) {
+			l.refresh(ctx, req, entry.Record, now)
 		}
 	}
 	return r, true
 }
 
-// holds reports whether a cached record may be used and is still true.
-func (l *Lookup) holds(ctx context.Context, req Request, record *Record, now time.Time) bool {
-	return l.usable(record) && !l.expired(record, now) && !l.cache.pending.refuses(req.Key, record) &&
-		(l.valid == nil || l.valid.Valid(ctx, req, record, now))
+// current returns the record that this lookup uses where a cache has record. ok
+// is false where the cached record may not be used or is not true any more.
+func (l *Lookup) current(ctx context.Context, req Request, record *Record, now time.Time) (use *Record, ok bool) {
+	if !l.usable(record) || l.expired(record, now) || l.cache.pending.refuses(req.Key, record) {
+		return nil, false
+	}
+	if l.valid == nil {
+		return record, true
+	}
+	return l.valid.Current(ctx, req, record, now)
 }
 
 // usable reports whether a cached record answers this lookup's question: it

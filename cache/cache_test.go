@@ -230,8 +230,36 @@ type checked struct {
 	valid atomic.Bool
 }
 
-func (s *checked) Valid(context.Context, cache.Request, *cache.Record, time.Time) bool {
-	return s.valid.Load()
+func (s *checked) Current(_ context.Context, _ cache.Request, record *cache.Record, _ time.Time) (*cache.Record, bool) {
+	return record, s.valid.Load()
+}
+
+// replacing is a source that uses another record than the cached one.
+type replacing struct {
+	*source
+	use *cache.Record
+}
+
+func (s *replacing) Current(context.Context, cache.Request, *cache.Record, time.Time) (*cache.Record, bool) {
+	return s.use, true
+}
+
+func TestWhatIsTrueOnThisNodeIsUsedInPlaceOfWhatIsCached(t *testing.T) {
+	bothWays(t, func(t *testing.T, c *cache.Cache) {
+		src := &replacing{source: saying(t, `{"n":1}`)}
+		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":2}`), time.Hour))
+		for outcome, use := range map[cache.Outcome]string{
+			cache.OutcomeHit: `{"n":3}`, cache.OutcomeAbsent: `null`, cache.OutcomeDenied: `{"denied":403}`,
+		} {
+			src.use = decode(t, use)
+			r := route.Find(t.Context(), reqA)
+			require.Equal(t, outcome, r.Outcome)
+			require.True(t, r.Hit)
+			require.Equal(t, use, r.Record.Text())
+			requireStored(t, c, reqA.Key, `{"n":2}`)
+		}
+	})
 }
 
 func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {

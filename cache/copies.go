@@ -118,10 +118,14 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 		entry = entryOf(copied)
 	}
 	// an old refusal or absence is no help
-	if !ok || entry.Record.state != Found || !l.holds(ctx, req, entry.Record, now) {
+	if !ok || entry.Record.state != Found {
 		return Result{}, false
 	}
-	r := Result{Outcome: OutcomeStale, Record: entry.Record, Hit: true, TTL: NoExpiry}
+	record, ok := l.current(ctx, req, entry.Record, now)
+	if !ok || record.state != Found {
+		return Result{}, false
+	}
+	r := Result{Outcome: OutcomeStale, Record: record, Hit: true, TTL: NoExpiry}
 	if entry.Expires != 0 {
 		r.TTL = time.Duration(entry.Expires - now.UnixNano())
 	}

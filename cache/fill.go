@@ -75,7 +75,10 @@ var superseded = &Record{text: `{"_source":""}`, origin: originUnknown}
 // not used until its TTL is over. It reports whether the lease is used up, or is
 // being given back.
 func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *Record) (used bool) {
-	if old == nil || !l.holds(ctx, req, old, time.Now()) {
+	if old == nil {
+		return false
+	}
+	if _, holds := l.current(ctx, req, old, time.Now()); !holds {
 		return false
 	}
 	err := l.finish(ctx, func(ctx context.Context) error {

@@ -28,11 +28,15 @@ type Source interface {
 	Load(ctx context.Context, req Request, old *Record) (Loaded, error)
 }
 
-// Revalidator is a [Source] that can tell cheaply whether a cached record
-// still holds. It is asked at every hit, so it must answer from memory nearly
-// always; now is when the hit was found, or a little later.
+// Revalidator is a [Source] that knows cheaply whether a cached record still
+// holds. It is asked at every hit, so it must answer from memory nearly always;
+// now is when the hit was found, or a little later.
 type Revalidator interface {
-	Valid(ctx context.Context, req Request, record *Record, now time.Time) bool
+	// Current returns the record to use where a cache has record: the same
+	// one, or the one that is true on this node, such as of a file that another
+	// node has in another state. ok is false where the source is to be asked,
+	// and its answer to replace the cached one.
+	Current(ctx context.Context, req Request, record *Record, now time.Time) (use *Record, ok bool)
 }
 
 // Loaded is what a source answered.

@@ -21,8 +21,10 @@ func (l *Lookup) Warm(ctx context.Context, req Request) Result {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
 	now := time.Now()
-	if entry.Record != nil && l.holds(ctx, req, entry.Record, now) {
-		return Result{Outcome: OutcomeHit, Record: entry.Record, Hit: true, From: l.cache.store.Name(), TTL: entry.TTL(now)}
+	if entry.Record != nil {
+		if record, ok := l.current(ctx, req, entry.Record, now); ok {
+			return Result{Outcome: OutcomeHit, Record: record, Hit: true, From: l.cache.store.Name(), TTL: entry.TTL(now)}
+		}
 	}
 	return l.miss(ctx, req, entry.stored(), b)
 }

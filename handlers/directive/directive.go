@@ -83,7 +83,7 @@ func Size(d *caddyfile.Dispenser) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return parseSize(d, name, arg)
+	return ParseSize(d, name, arg)
 }
 
 // SizeAndTotal returns one or two arguments of the current subdirective as
@@ -95,13 +95,15 @@ func SizeAndTotal(d *caddyfile.Dispenser) (size, total int64, err error) {
 	if len(args) != 1 && len(args) != 2 {
 		return 0, 0, d.Errf("%s takes the size of the largest, and may take that of all of them: %[1]s 64KiB 256MiB", name)
 	}
-	if size, err = parseSize(d, name, args[0]); err == nil && len(args) == 2 {
-		total, err = parseSize(d, name, args[1])
+	if size, err = ParseSize(d, name, args[0]); err == nil && len(args) == 2 {
+		total, err = ParseSize(d, name, args[1])
 	}
 	return size, total, err
 }
 
-func parseSize(d *caddyfile.Dispenser, name, arg string) (int64, error) {
+// ParseSize reads a size, such as 64KiB, in bytes. name is that of its
+// subdirective.
+func ParseSize(d *caddyfile.Dispenser, name, arg string) (int64, error) {
 	size, err := humanize.ParseBytes(arg)
 	if err != nil || size == 0 || size > 1<<62 {
 		return 0, d.Errf("%s: '%s' is not a size, like 64MiB or 1GB", name, arg)

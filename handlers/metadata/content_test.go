@@ -49,6 +49,8 @@ func TestSmallFilesAreAnsweredFromMemory(t *testing.T) {
 	empty := put(t, dir, "empty.txt", "")
 	for _, name := range []string{small, large, empty} {
 		old(t, name)
+		written := time.Now()
+		require.Eventually(t, func() bool { return time.Since(written) > 50*time.Millisecond }, time.Second, time.Millisecond)
 		status, _, _ := fetch(t, http.MethodGet, url, "/with/"+filepath.Base(name))
 		require.Equal(t, http.StatusOK, status)
 		require.NoError(t, os.Remove(name))

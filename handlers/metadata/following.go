@@ -260,6 +260,7 @@ func pathPatterns(sets caddyhttp.MatcherSets) (prefixes []string, ok bool) {
 // follow takes over from the file_servers behind the handler what they hide and
 // which index files they have, and refuses what would make HEAD and GET differ.
 func (m *Handler) follow(next following) error {
+	var indexes [][]string
 	for _, server := range next.servers {
 		switch {
 		case len(server.EtagFileExtensions) > 0:
@@ -273,7 +274,9 @@ func (m *Handler) follow(next following) error {
 			m.elsewhere = append(m.elsewhere, server)
 		}
 		m.files.HideAlso(server.Hide)
+		indexes = append(indexes, server.IndexNames)
 	}
+	m.files.SetIndex(indexes...)
 	return nil
 }
 

@@ -69,10 +69,10 @@ type Handler struct {
 	// next handler serves the files as they are: it is not asked.
 	Memory *FileMemory `json:"memory,omitempty"`
 
-	rewrite *uriTemplate
-	answers bool
-	files   *filesource.Source // the source, where it is source file_system
-	content contentSource      // nil without memory
+	rewrite  *uriTemplate
+	answers  bool
+	files    *filesource.Source // the source, where it is source file_system
+	inMemory bool               // files are answered from memory
 
 	// elsewhere are the settings of file_servers behind this handler that may
 	// lead to other files than those that are looked up.
@@ -92,13 +92,6 @@ type FileMemory struct {
 
 // defaultFileMemory is how many bytes of files each route keeps.
 const defaultFileMemory = 64 << 20
-
-// contentSource is a source that knows what is in the files that its records
-// are about.
-type contentSource interface {
-	KeepContent(maxFile, maxSize int64) error
-	Content(ctx context.Context, req cache.Request, record *cache.Record) (data []byte, ok bool)
-}
 
 // CaddyModule returns the Caddy module information.
 func (Handler) CaddyModule() caddy.ModuleInfo {
@@ -152,7 +145,7 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 	}
 	if onlyDescribes {
 		m.logger.Warn("answers are left to the next handler: file_metadata answers by itself where each request comes to file_server next")
-		m.answers, m.content = false, nil
+		m.answers, m.inMemory = false, false
 	}
 	return nil
 }
@@ -164,9 +157,8 @@ func (m *Handler) provisionMemory() error {
 	if m.Memory.MaxSize == 0 {
 		m.Memory.MaxSize = defaultFileMemory
 	}
-	content, ok := m.Source().(contentSource)
 	switch {
-	case !ok:
+	case m.files == nil:
 		return errors.New("memory needs source file_system: no other knows what is in a file and when it changes")
 	case m.rewrite != nil:
 		return errors.New("memory and rewrite exclude each other: what is served would not be the file that was looked up")
@@ -175,8 +167,8 @@ func (m *Handler) provisionMemory() error {
 	case m.Memory.MaxFileSize <= 0 || m.Memory.MaxFileSize > m.Memory.MaxSize:
 		return fmt.Errorf("memory: want files of at least a byte, and no larger than the %d bytes for all of them", m.Memory.MaxSize)
 	}
-	m.content = content
-	return content.KeepContent(m.Memory.MaxFileSize, m.Memory.MaxSize)
+	m.inMemory = true
+	return m.files.KeepContent(m.Memory.MaxFileSize, m.Memory.MaxSize)
 }
 
 // Validate checks what Provision only reads.
@@ -255,7 +247,7 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve it.
 func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, req cache.Request, record *cache.Record) error {
 	rep := representationOf(record)
-	if rep.other {
+	if m.files != nil && rep.notRegular {
 		return next.ServeHTTP(w, r)
 	}
 	var uri string
@@ -273,26 +265,41 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 		return next.ServeHTTP(w, r)
 	}
 
-	d := &describer{rep: rep, known: &rep.validators}
+	d := &describer{handler: m, request: r, repl: repl, req: req, record: record, rep: rep, known: &rep.validators}
 	d.ResponseWriter = w
+	if m.files != nil && len(rep.encodings) > 0 {
+		d.id = m.ExpandIdentity(r, repl, "")
+	}
 	if m.Disposition != "" && m.Disposition != "off" {
 		d.disposition = m.Disposition + rep.dispositionParams
 	}
 	// like file_server: who sets one knows what they are doing
-	if tag := etag.in(w.Header()); tag != "" {
+	tag := etag.in(w.Header())
+	if tag != "" {
 		known := rep.validators
 		known.etag = tag
 		d.known = &known
+	} else if rep.etag == "" && m.hashes() {
+		d.hidesTag = true
+	}
+	if r.Method == http.MethodGet && conditional(r.Header) {
+		d.asked = r.Header.Clone() // to serve it anew, if another file is served than is known
 	}
 	// One file can have several representations, each with a tag of its own,
-	// of which the next handler selects one. But a client that has the one
-	// which the record is about gets no other.
+	// of which the next handler selects one. But a client that has one which is
+	// known gets no other.
 	if d.known.named(r.Header) {
 		delete(r.Header, "Accept-Encoding")
 	}
 	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
-	if m.content != nil && r.Method == http.MethodGet && !d.encoded {
-		if data, ok := m.content.Content(r.Context(), req, record); ok {
+	if d.encoded && tag == "" && m.hashes() {
+		d.hidesTag = true
+		if named(r.Header) {
+			d.selectNamed(r)
+		}
+	}
+	if m.inMemory && r.Method == http.MethodGet && !d.encoded {
+		if data, ok := m.files.Content(r.Context(), req, record); ok {
 			d.content = data
 		}
 	}

@@ -60,21 +60,21 @@ func TestMetadataOutcomes(t *testing.T) {
 		next                           bool
 		outcome, cacheStatus           string
 	}{
-		"found":                    {document, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
-		"absent":                   {"", "", "GET", "/?id=1", 404, false, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"known absence":            {"null", "", "HEAD", "/?id=1", 404, false, "absent", "file_metadata; hit; ttl=3599; detail=absent"},
-		"absent, POST":             {"", "", "POST", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"absent, continue":         {"", `"on_missing": {"continue": true}`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"absent, 410":              {"", `"on_missing": {"status": 410}`, "GET", "/?id=1", 410, false, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"absent, no answer":        {"", `"answer": false`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"refused":                  {`{"denied": 451}`, "", "GET", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"refused, POST":            {`{"denied": 451}`, "", "POST", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"refused, continue":        {`{"denied": 451}`, `"on_denied": {"continue": true}`, "GET", "/?id=1", 200, true, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"no identity":              {document, "", "GET", "/", 200, true, "none", ""},
-		"malformed identity":       {document, "", "GET", "/?id=%00", 400, false, "none", ""},
-		"malformed identity, POST": {document, `"on_error": {"continue": true}`, "POST", "/?id=%ff", 400, false, "none", ""},
-		"left to next":             {`{"regular": false, "size": 3}`, "", "HEAD", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
-		"no validators":            {`{"size": 3}`, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"found":                     {document, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"absent":                    {"", "", "GET", "/?id=1", 404, false, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"known absence":             {"null", "", "HEAD", "/?id=1", 404, false, "absent", "file_metadata; hit; ttl=3599; detail=absent"},
+		"absent, POST":              {"", "", "POST", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"absent, continue":          {"", `"on_missing": {"continue": true}`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"absent, 410":               {"", `"on_missing": {"status": 410}`, "GET", "/?id=1", 410, false, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"absent, no answer":         {"", `"answer": false`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
+		"refused":                   {`{"denied": 451}`, "", "GET", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"refused, POST":             {`{"denied": 451}`, "", "POST", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"refused, continue":         {`{"denied": 451}`, `"on_denied": {"continue": true}`, "GET", "/?id=1", 200, true, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"no identity":               {document, "", "GET", "/", 200, true, "none", ""},
+		"malformed identity":        {document, "", "GET", "/?id=%00", 400, false, "none", ""},
+		"malformed identity, POST":  {document, `"on_error": {"continue": true}`, "POST", "/?id=%ff", 400, false, "none", ""},
+		"a field of an application": {`{"regular": false, "size": 3}`, "", "HEAD", "/?id=1", 200, false, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"no validators":             {`{"size": 3}`, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,12 +119,19 @@ func TestMalformedIdentitiesPassNoGate(t *testing.T) {
 
 func TestAFailedLookupIsNoFileWhereItWouldBeRewritten(t *testing.T) {
 	t.Parallel()
-	for config, want := range map[string]int{"": 200, `"rewrite": "/{http.file_metadata.path}"`: 503,
-		`"rewrite": "/{http.file_metadata.path}", "on_error": {"continue": true}`: 200} {
-		app, h := metadata(t, config)
-		app.Put(t, "file:meta:1", `{"name": "no path"}`)
-		require.NoError(t, app.Cache().Close())
-		require.Equal(t, want, lookuptest.Serve(h, lookuptest.Get("/?id=1")).Status, config)
+	for _, c := range []struct {
+		rewrite string
+		onError *lookup.Reaction
+		want    int
+	}{
+		{"", nil, 200},
+		{"/{http.file_metadata.path}", nil, 503},
+		{"/{http.file_metadata.path}", &lookup.Reaction{Continue: true}, 200},
+	} {
+		var m Handler
+		m.Rewrite, m.OnError = c.rewrite, c.onError
+		scripted(t, &m, &brokenSource{err: errors.New("broken")})
+		require.Equal(t, c.want, lookuptest.Serve(&m, lookuptest.Get("/")).Status)
 	}
 }
 
@@ -252,7 +259,7 @@ func TestMetadataKeepsWhatNextWouldDecideDifferently(t *testing.T) {
 		"If-Range", testDate, "Accept-Encoding", "gzip"))
 	require.True(t, got.Next)
 	// the client has the file as it is, so a compressed one would not do
-	require.Equal(t, http.Header{"Range": {"bytes=0-1"}}, got.Request.Header)
+	require.Equal(t, http.Header{"Range": {"bytes=0-1"}, "If-Range": {testDate}}, got.Request.Header)
 }
 
 func TestMetadataDescribesTheAnswerOfNext(t *testing.T) {
@@ -293,10 +300,23 @@ Etag: "mine"`},
 		"next has its own": {document, "", write(200, "x", "Etag", `"own"`, "Content-Type", "x/y", "Cache-Control", "no-cache"), nil, nil, `Cache-Control: no-cache
 Content-Type: x/y
 Etag: "own"`},
-		"date of the file": {document, "", write(200, "x", "Last-Modified", dayAfter), nil, nil, `Cache-Control: max-age=60
+		"same date": {document, "", write(200, "x", "Last-Modified", testDate), nil, nil, `Cache-Control: max-age=60
 Content-Type: application/pdf
 Etag: "abc"
 Last-Modified: Wed, 04 Mar 2026 05:06:07 GMT`},
+		"another date": {document, "", write(200, "x", "Last-Modified", dayAfter), nil, nil, `Cache-Control: max-age=60
+Content-Type: application/pdf
+Last-Modified: Thu, 05 Mar 2026 05:06:07 GMT`},
+		"another size": {document, "", write(200, "x", "Content-Length", "1"), nil, nil, `Cache-Control: max-age=60
+Content-Length: 1
+Content-Type: application/pdf`},
+		"another size, part of it": {document, "", write(206, "x", "Content-Range", "bytes 0-0/7"), nil, nil, `Cache-Control: max-age=60
+Content-Range: bytes 0-0/7
+Content-Type: application/pdf`},
+		"same size, part of it": {document, "", write(206, "x", "Content-Range", "bytes 0-0/1024000"), nil, nil, `Cache-Control: max-age=60
+Content-Range: bytes 0-0/1024000
+Content-Type: application/pdf
+Etag: "abc"`},
 		"not found":                          {document, `"disposition": "inline"`, write(404, "x"), nil, nil, ""},
 		"not found, with headers of its own": {document, "", write(404, "x", "Cache-Control", "no-store", "Etag", `"own"`), nil, nil, "Cache-Control: no-store\nEtag: \"own\""},
 		"moved":                              {document, "", write(302, "", "Location", "/"), nil, nil, "Location: /"},

@@ -69,14 +69,19 @@ func (v *validators) check(h http.Header) decision {
 	return proceed
 }
 
-// settle takes out of a request what [validators.check] and the record have
-// decided, so that the next handler, which may know another date of the same
-// file, does not decide it anew: all preconditions, which hold, and If-Range
-// together with the range that it makes void.
-func (v *validators) settle(h http.Header) {
+// stripDecided takes out of a request the preconditions that
+// [validators.check] has decided, so that the next handler, which may know
+// another date of the same file, does not decide them anew.
+func stripDecided(h http.Header) {
 	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since"} {
 		delete(h, name)
 	}
+}
+
+// stripRange takes out If-Range, together with the range that it makes void.
+// The validators must be those of what will be served: otherwise a client
+// would join parts of two files.
+func (v *validators) stripRange(h http.Header) {
 	if first(h, "Range") == "" || first(h, "If-Range") == "" {
 		return
 	}
@@ -87,6 +92,25 @@ func (v *validators) settle(h http.Header) {
 		delete(h, "If-Range")
 		delete(h, "Range")
 	}
+}
+
+// conditionFields are the header fields that make the answer to a GET depend on
+// what the client has.
+var conditionFields = []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since", "Range"}
+
+// conditional reports whether a request has one of them.
+func conditional(h http.Header) bool {
+	for _, name := range conditionFields {
+		if h[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// named reports whether a client names a representation by its tag.
+func named(h http.Header) bool {
+	return h["If-Match"] != nil || h["If-None-Match"] != nil || h["If-Range"] != nil
 }
 
 // named tells whether the client names the representation by its tag.

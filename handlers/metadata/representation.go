@@ -30,9 +30,9 @@ type representation struct {
 	// encodings are the content codings in which the next handler has
 	// another representation of the same file.
 	encodings []string
-	// other tells that this is no file to be answered from: a directory, or
-	// a file that cannot be read.
-	other bool
+	// notRegular reports that source file_system leaves the path to the next
+	// handler: a directory, or a file that cannot be read.
+	notRegular bool
 }
 
 // representationOf derives it at the first use of a record.
@@ -65,7 +65,7 @@ func newRepresentation(record *cache.Record) *representation {
 		rep.encodings = v.Strings()
 	}
 	if v, ok := record.Field("regular"); ok {
-		rep.other = v.JSON() == "false"
+		rep.notRegular = v.JSON() == "false"
 	}
 	return rep
 }

@@ -4,30 +4,56 @@
 package metadata
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 // describer is the response to one request for a file with a record.
 type describer struct {
 	lookup.BodyWriter
-	rep *representation
+	handler *Handler
+	request *http.Request
+	repl    *caddy.Replacer
+	id      string // the identity, where there are precompressed files
+	req     cache.Request
+	record  *cache.Record
+	rep     *representation
 	// known are the record's validators, but for a tag that was set before.
 	known       *validators
 	disposition string // Content-Disposition, where it is wanted
 	content     []byte // the file, where it is in memory
-	// encoded tells that the next handler may select another representation
+	// encoded reports that the next handler may select another representation
 	// than the one which the record is about.
 	encoded bool
-	wrote   bool
+	// selected is the coding of the representation that the client named by
+	// its tag, where it is not the file itself.
+	selected string
+	sidecar  *sidecar // the precompressed file that was looked up last
+
+	answered bool // from the record, without the next handler
+	// hidesTag keeps the next handler from making a tag of the file's date.
+	hidesTag bool
+	// asked is what the client asked for, in a conditional GET.
+	asked http.Header
+	// held is a status that is not sent before it is known which file is served.
+	held  int
+	wrote bool
+	// anew reports that another file was about to be served than is known, and
+	// plain that it is being served without what is known.
+	anew, plain bool
 
 	preset [numFields]bool   // the fields that were set here
 	values [numFields]string // and what to
@@ -56,17 +82,21 @@ var fieldNames = [numFields]string{
 
 func (f field) in(h http.Header) string { return first(h, fieldNames[f]) }
 
-// answer answers what it can without opening the file, and tells whether it
+// answer answers what it can without opening the file, and reports whether it
 // did.
 func (d *describer) answer(r *http.Request) bool {
 	decision := d.known.check(r.Header)
+	whole := d.content != nil || r.Method == http.MethodHead && d.rep.size >= 0 && d.selected == ""
 	if decision == proceed {
-		d.known.settle(r.Header)
+		stripDecided(r.Header)
+		if whole || r.Header["If-Range"] != nil && d.isFresh() {
+			d.known.stripRange(r.Header)
+		}
 	}
-	if decision == undecided || decision == proceed && d.content == nil &&
-		(r.Method != http.MethodHead || d.rep.size < 0) {
+	if decision == undecided || decision == proceed && !whole {
 		return false
 	}
+	d.answered = true
 	h := d.Header()
 	if values := h["Vary"]; values != nil {
 		h["Vary"] = append(values, "Accept-Encoding")
@@ -152,9 +182,16 @@ func (d *describer) put(f field, value string) {
 
 // serve lets the next handler serve the file, described by the record.
 func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
+	var before http.Header
+	if d.asked != nil {
+		before = d.Header().Clone()
+	}
 	d.set(cacheControl, d.rep.cacheControl)
 	d.set(contentDisposition, d.disposition)
-	if !d.encoded {
+	switch {
+	case d.hidesTag:
+		d.set(etag, noTag)
+	case !d.encoded:
 		d.set(etag, d.known.etag)
 	}
 	// what file_server finds out by itself need not be set before it knows
@@ -163,10 +200,30 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 		d.set(contentType, d.rep.contentType)
 	}
 	err := next.ServeHTTP(d, r)
+	d.release(nil)
+	if d.anew {
+		return d.serveAnew(r, next, before)
+	}
 	if !d.wrote {
 		d.withdraw() // an error page is not this file, nor is an empty response
 	}
 	return err
+}
+
+// serveAnew lets the next handler serve another file than is known as if there
+// were no record: what was decided by the record does not hold for it.
+func (d *describer) serveAnew(r *http.Request, next caddyhttp.Handler, before http.Header) error {
+	d.anew, d.plain = false, true
+	h := d.Header()
+	clear(h)
+	maps.Copy(h, before)
+	clear(r.Header)
+	maps.Copy(r.Header, d.asked)
+	d.preset = [numFields]bool{}
+	if d.handler.hashes() {
+		d.set(etag, noTag)
+	}
+	return next.ServeHTTP(d, r)
 }
 
 // withdraw takes back what was set here, whatever has been made of its value.
@@ -195,14 +252,21 @@ func (d *describer) giveWay() {
 	}
 }
 
-// describe completes the headers when it is known what the response is.
-func (d *describer) describe(status int) {
+// describe completes the headers when it is known what the response is. same
+// reports that what is served is what the record is about.
+func (d *describer) describe(status int, same bool) {
 	h := d.Header()
 	switch status {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusPartialContent:
 		d.giveWay()
-		d.set(contentType, d.rep.contentType)
-		d.correctTag()
+		if !d.plain {
+			d.set(contentType, d.rep.contentType)
+		}
+		if same {
+			d.correctTag()
+		} else if d.preset[etag] && etag.in(h) == d.values[etag] {
+			delete(h, fieldNames[etag])
+		}
 	case http.StatusNotModified:
 		d.giveWay()
 		if contentDisposition.in(h) == d.disposition {
@@ -212,24 +276,35 @@ func (d *describer) describe(status int) {
 		d.giveWay()
 	default:
 		d.withdraw()
-		return
+	}
+	if etag.in(h) == noTag && !d.plain && status < http.StatusInternalServerError {
+		d.correctTag()
+	}
+	if etag.in(h) == noTag {
+		delete(h, fieldNames[etag])
 	}
 	// the date of a file can differ from node to node, that of its record does not
-	if d.rep.lastModified != "" && lastModified.in(h) != "" {
+	if same && d.rep.lastModified != "" && lastModified.in(h) != "" && status < http.StatusInternalServerError {
 		d.put(lastModified, d.rep.lastModified)
 	}
 }
 
-// correctTag sees to it that the record's strong tag goes with the one
-// representation that it is about.
+// correctTag sees to it that a strong tag goes with the one representation that
+// it is about.
 func (d *describer) correctTag() {
 	h := d.Header()
-	tag, encoded := etag.in(h), first(h, "Content-Encoding") != ""
+	tag, coding := etag.in(h), first(h, "Content-Encoding")
 	switch {
-	case d.known.etag == "" || tag == "":
-	case d.encoded && !encoded:
+	case tag == noTag && coding != "":
+		if tag := d.sidecarTag(coding); tag != "" {
+			d.put(etag, tag)
+		}
+	case tag == noTag && d.known.etag != "":
+		d.put(etag, d.known.etag)
+	case d.known.etag == "" || tag == "" || d.selected != "":
+	case d.encoded && coding == "":
 		d.put(etag, d.known.etag) // it was selected after all
-	case encoded && tag == d.known.etag && !strings.HasPrefix(tag, "W/"):
+	case coding != "" && tag == d.known.etag && !strings.HasPrefix(tag, "W/"):
 		// a weak one may stand for all codings of the same content
 		d.put(etag, "W/"+tag)
 	}
@@ -237,30 +312,77 @@ func (d *describer) correctTag() {
 
 // WriteHeader implements [http.ResponseWriter].
 func (d *describer) WriteHeader(status int) {
-	// after an informational response another one follows
-	if !d.wrote && (status >= 200 || status == http.StatusSwitchingProtocols) {
+	switch {
+	case d.held != 0 || d.anew:
+		return
+	case d.wrote, status < 200 && status != http.StatusSwitchingProtocols:
+		// after an informational response another one follows
+	case !d.answered && !d.plain && (status == http.StatusOK || status == http.StatusNonAuthoritativeInfo || status == http.StatusPartialContent):
+		d.held = status // until the content comes
+		return
+	default:
 		d.wrote = true
-		d.describe(status)
+		d.describe(status, !d.plain)
 	}
 	d.ResponseWriter.WriteHeader(status)
 }
 
-func (d *describer) ensureHeader() {
-	if !d.wrote {
+// release sends a status that was held, now that the content comes: from a file
+// with this info, or nil. It reports whether the content may be written.
+func (d *describer) release(file fs.FileInfo) bool {
+	if d.anew {
+		return false
+	}
+	if d.held == 0 {
+		return true
+	}
+	same := d.servesKnown(d.held, file)
+	status := d.held
+	d.held = 0
+	if !same && d.asked != nil {
+		d.anew = true
+		return false
+	}
+	d.wrote = true
+	d.describe(status, same)
+	d.ResponseWriter.WriteHeader(status)
+	return true
+}
+
+// errAnew ends the serving of a file that is served anew.
+var errAnew = errors.New("file has changed")
+
+func (d *describer) ensureHeader(file fs.FileInfo) error {
+	if !d.wrote && d.held == 0 {
 		d.WriteHeader(http.StatusOK)
 	}
+	if !d.release(file) {
+		return errAnew
+	}
+	return nil
 }
 
 // Write implements [http.ResponseWriter].
 func (d *describer) Write(p []byte) (int, error) {
-	d.ensureHeader()
+	if err := d.ensureHeader(nil); err != nil {
+		return 0, err
+	}
 	return d.ResponseWriter.Write(p)
 }
 
 // ReadFrom implements [io.ReaderFrom].
 func (d *describer) ReadFrom(r io.Reader) (int64, error) {
-	d.ensureHeader()
-	if body, ok := r.(*io.LimitedReader); ok {
+	var info fs.FileInfo
+	body, limited := r.(*io.LimitedReader)
+	if limited && d.held != 0 {
+		if file, ok := body.R.(fs.File); ok {
+			info, _ = file.Stat()
+		}
+	}
+	if err := d.ensureHeader(info); err != nil {
+		return 0, err
+	}
+	if limited {
 		if content, ok := body.R.(*inMemory); ok {
 			n, err := d.ResponseWriter.Write(content.next(body.N))
 			return int64(n), err
@@ -271,7 +393,9 @@ func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 
 // FlushError is what [http.ResponseController] calls.
 func (d *describer) FlushError() error {
-	d.ensureHeader()
+	if err := d.ensureHeader(nil); err != nil {
+		return err
+	}
 	return http.NewResponseController(d.ResponseWriter).Flush()
 }
 

@@ -2,8 +2,6 @@
 package filesource
 
 import (
-	"slices"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
@@ -15,7 +13,8 @@ import (
 //		root <dir>
 //		fs <name>
 //		hide <pattern...>              # repeatable
-//		hash sha256
+//		index <file...>                # default index.html index.txt
+//		hash sha256 [<max size>]
 //		revalidate <duration>          # default 2s
 //	}
 func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -51,14 +50,29 @@ func (s *Source) unmarshalLine(d *caddyfile.Dispenser, once directive.Once) (err
 		}
 		s.Hide = append(s.Hide, args...)
 	case "hash":
-		s.Hash, err = directive.OneArg(d)
-		if err == nil && s.Hash != hashSHA256 {
-			err = d.Errf("hash '%s' is not right: want %s", s.Hash, hashSHA256)
+		err = s.unmarshalHash(d)
+	case "index":
+		if s.Index = d.RemainingArgs(); len(s.Index) == 0 {
+			return d.Err("index takes at least one file name")
 		}
 	case "revalidate":
 		s.Revalidate, err = directive.Duration(d)
 	default:
-		return d.Errf("unknown subdirective '%s': source file_system takes root, fs, hide, hash and revalidate", name)
+		return d.Errf("unknown subdirective '%s': source file_system takes root, fs, hide, index, hash and revalidate", name)
+	}
+	return err
+}
+
+func (s *Source) unmarshalHash(d *caddyfile.Dispenser) (err error) {
+	args := d.RemainingArgs()
+	if len(args) == 0 || len(args) > 2 {
+		return d.Errf("hash takes %s and, if not all files are to be hashed, the size of the largest", hashSHA256)
+	}
+	if s.Hash = args[0]; s.Hash != hashSHA256 {
+		return d.Errf("hash '%s' is not right: want %s", s.Hash, hashSHA256)
+	}
+	if len(args) == 2 {
+		s.MaxHashSize, err = directive.ParseSize(d, "hash", args[1])
 	}
 	return err
 }
@@ -67,15 +81,4 @@ func (s *Source) unmarshalLine(d *caddyfile.Dispenser, once directive.Once) (err
 // that the configuration comes from.
 func (s *Source) HideFiles(files []string) {
 	s.Hide = hideFiles(s.Hide, files)
-}
-
-// HideAlso hides what a file_server behind the lookup hides. It must be called
-// before the first request.
-func (s *Source) HideAlso(patterns []string) {
-	for _, pattern := range patterns {
-		if !slices.Contains(s.Hide, pattern) {
-			s.Hide = append(s.Hide, pattern)
-		}
-	}
-	s.hidden = newHideList(s.Hide)
 }

@@ -4,7 +4,7 @@ package filesource
 
 import "syscall"
 
-// changed is when anything about a file was changed last.
-func changed(stat *syscall.Stat_t) (seconds, fraction int64) {
+// changeTime is when anything about a file was changed last.
+func changeTime(stat *syscall.Stat_t) (seconds, fraction int64) {
 	return int64(stat.Ctim.Sec), int64(stat.Ctim.Nsec)
 }

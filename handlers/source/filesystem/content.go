@@ -1,5 +1,5 @@
-// The content of small files, kept in memory for as long as each file is seen
-// to be as it was read.
+// The content of small files, kept in memory for as long as each file
+// stays in the state in which it was read.
 
 package filesource
 
@@ -21,11 +21,10 @@ type contents struct {
 	files   *otter.Cache[string, *content]
 }
 
-// content is a file as it was when it had a size and a date.
+// content is what is in a file in one state.
 type content struct {
-	size, modified int64
-	version        fileVersion
-	data           []byte
+	state fileState
+	data  []byte
 }
 
 // contentOverhead is what a kept file takes beside its key and its bytes.
@@ -50,17 +49,12 @@ func (s *Source) KeepContent(maxFile, maxSize int64) error {
 // better read the file: it is too large, it has been changed since, or nothing
 // would tell of a change. The data must not be written to.
 func (s *Source) Content(ctx context.Context, req cache.Request, record *cache.Record) (data []byte, ok bool) {
-	sg, ok := s.sightings.GetIfPresent(req.Key)
-	if !ok {
-		return nil, false
-	}
-	last := sg.seen.Load()
-	if last == nil || !last.holds || last.record != record.Text() ||
-		last.kind != regular || last.size > s.contents.maxFile || !last.useful() {
+	known := s.inUse(req, record)
+	if known == nil || known.size > s.contents.maxFile || !known.changeShows() || s.hashes(known) && known.sum == "" {
 		return nil, false
 	}
 	c, ok := s.contents.files.GetIfPresent(req.Key)
-	if ok && !c.of(last.look) {
+	if ok && c.state != known.fileState {
 		s.contents.files.Invalidate(req.Key)
 		ok = false
 	}
@@ -68,27 +62,22 @@ func (s *Source) Content(ctx context.Context, req cache.Request, record *cache.R
 		// one reads, the others wait for it
 		var err error
 		c, err = s.contents.files.Get(ctx, req.Key, otter.LoaderFunc[string, *content](
-			func(context.Context, string) (*content, error) { return s.read(req, last.look) }))
-		if err != nil || !c.of(last.look) {
+			func(context.Context, string) (*content, error) { return s.read(req, known.fileState) }))
+		if err != nil || c.state != known.fileState {
 			return nil, false
 		}
 	}
 	return c.data, true
 }
 
-// of tells whether the content is that of a file as it was looked at.
-func (c *content) of(l look) bool {
-	return c.size == l.size && c.modified == l.modified && c.version == l.version
-}
-
-// errUnsettled says that a file is too new for its date to tell of the next
+// errJustWritten says that a file is too new for its date to show the next
 // change.
-var errUnsettled = errors.New("file was written to just now")
+var errJustWritten = errors.New("file was written to just now")
 
-// read reads a file that is as it was when it was looked at, before and after.
-func (s *Source) read(req cache.Request, l look) (*content, error) {
-	if age := time.Since(time.Unix(0, l.modified)); age >= 0 && age < tick {
-		return nil, errUnsettled
+// read reads a file that is in the same state before and after.
+func (s *Source) read(req cache.Request, state fileState) (*content, error) {
+	if state.unchangedFor(time.Now()) < clockTick {
+		return nil, errJustWritten
 	}
 	file, now, err := s.open(req.Scope, req.ID)
 	if err != nil {
@@ -98,15 +87,15 @@ func (s *Source) read(req cache.Request, l look) (*content, error) {
 		return nil, errChanged
 	}
 	defer file.Close()
-	c := &content{size: l.size, modified: l.modified, version: l.version, data: make([]byte, l.size)}
-	if !c.of(now) {
+	if now != state {
 		return nil, errChanged
 	}
+	c := &content{state, make([]byte, state.size)}
 	if _, err := io.ReadFull(file, c.data); err != nil {
 		return nil, fmt.Errorf("reading file: %w", err)
 	}
 	after, err := file.Stat()
-	if err != nil || !c.of(lookOf(after)) {
+	if err != nil || stateOf(after) != state {
 		return nil, errChanged
 	}
 	return c, nil

@@ -3,16 +3,12 @@ package filesource
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"path"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 
@@ -25,26 +21,27 @@ const (
 	hashSHA256 = "sha256"
 	// defaultRevalidate is how long a file is believed to be unchanged.
 	defaultRevalidate = 2 * time.Second
-	// hashTimeout is the longest that hashing one file may take.
-	hashTimeout = time.Minute
-	// maxSightings bounds what is remembered of files, about 300 bytes each.
-	maxSightings = 64 << 10
+	// maxChecks bounds of how many files something is remembered, about 400
+	// bytes each.
+	maxChecks = 64 << 10
 	// maxPlaces bounds what is remembered of request paths, in bytes.
 	maxPlaces     = 16 << 20
 	placeOverhead = 250
 )
 
-// Source takes the metadata of files from a file system. The identity is
-// a request path, and the key holds the full name of the file that
-// file_server would serve for it: with the same root, the same file system
-// and the same hide patterns it never says more about a path than
-// file_server would. What file_server would not simply serve (hidden files,
-// directories, files that cannot be read) is left to the next handler.
+// Source takes the metadata of files from a file system. The identity is a
+// request path, and the key holds the full name of the file that file_server
+// would serve for it, which is an index file where the path is that of a
+// directory: with the same root, the same file system and the same hide
+// patterns it never says more about a path than file_server would. What
+// file_server would not simply serve (hidden files, directories without index
+// files, files that cannot be read) is left to the next handler.
 //
-// The record of a file has its name, size, modified (RFC 3339) and etag,
-// which is the one file_server would send, and in encodings the precompressed
-// files that lie beside it. With hash it has the sha256 of the content, and
-// the etag is made of that.
+// The record of a file has its name, size, modified (RFC 3339) and etag, which
+// is the one file_server would send, and in encodings the content codings of
+// the precompressed files that lie beside it, which have records of their own.
+// With hash it has the sha256 of the content once that is known, and the etag
+// is made of that; before, it has none.
 type Source struct {
 	// The directory of the files: give what file_server has. Default: the
 	// site's, {http.vars.root}. A request for which it is not known goes on,
@@ -59,27 +56,38 @@ type Source struct {
 	// are hidden by themselves where this comes from one.
 	Hide []string `json:"hide,omitempty"`
 
+	// The names of index files of directories, in the order they are tried.
+	// Default: those of the file_server behind the lookup, else index.html and
+	// index.txt.
+	Index []string `json:"index,omitempty"`
+
 	// With "sha256", each content has one strong entity tag on every node,
-	// whatever the dates of its copies. A file is read once per size and date
-	// for the whole fleet, in at most a minute.
+	// whatever the dates of its copies. Each change of a file is hashed once
+	// for all nodes that have the same file, in the background. A change is
+	// seen by size, date, inode and the time of the last change of the inode;
+	// on systems and in file systems without inodes by size and date alone.
 	Hash string `json:"hash,omitempty"`
 
-	// How long a file is taken for unchanged after a look at it: each node
-	// looks at most once in that time. Default 2s.
+	// The largest file that is hashed, in bytes. Default: any.
+	MaxHashSize int64 `json:"max_hash_size,omitempty"`
+
+	// How long a file is taken for unchanged after a check: each node checks
+	// it at most once in that time. Default 2s.
 	Revalidate caddy.Duration `json:"revalidate,omitempty"`
 
 	logger     *zap.Logger
 	rootAbsent *sync.Once // says so in the log
 
-	fsmap     caddy.FileSystems
-	onDisk    func() bool // the default file system is the server's disk
-	hidden    hideList
-	sidecars  []sidecar
-	fleet     fleet // nil without hash
-	root, fs  template.Template
-	places    *otter.Cache[string, *place] // by request path
-	sightings *otter.Cache[string, *sighting]
-	contents  *contents // nil where none are kept
+	fsmap    caddy.FileSystems
+	onDisk   func() bool // the default file system is the server's disk
+	hidden   hideList
+	sidecars []sidecar
+	fleet    fleet   // nil without hash
+	hasher   *hasher // nil without hash
+	root, fs template.Template
+	places   *otter.Cache[string, *place]     // by request path
+	checks   *otter.Cache[string, *lastCheck] // by the key of the record
+	contents *contents                        // nil where none are kept
 }
 
 // fleet is what a source needs of the app to share what it has found out.
@@ -112,13 +120,6 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	s.onDisk = sync.OnceValue(s.defaultIsDisk)
 	s.hidden = newHideList(s.Hide)
 	s.sidecars = knownSidecars()
-	if s.Hash != "" {
-		app, err := ctx.App("filewallball")
-		if err != nil {
-			return fmt.Errorf("getting the app for shared hashes: %w", err)
-		}
-		s.fleet = app.(fleet)
-	}
 	s.root, s.fs = template.New(s.Root), template.New(s.FS)
 	var err error
 	s.places, err = otter.New(&otter.Options[string, *place]{
@@ -130,14 +131,50 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	s.sightings, err = otter.New(&otter.Options[string, *sighting]{MaximumSize: maxSightings})
-	return err
+	if s.checks, err = otter.New(&otter.Options[string, *lastCheck]{MaximumSize: maxChecks}); err != nil {
+		return err
+	}
+	if s.Hash != "" {
+		app, err := ctx.App("filewallball")
+		if err != nil {
+			return fmt.Errorf("getting the app for shared hashes: %w", err)
+		}
+		var ok bool
+		if s.fleet, ok = app.(fleet); !ok {
+			return errors.New("the filewallball app is of an unexpected type: it has no cache for shared hashes")
+		}
+		s.hasher = newHasher(ctx, s)
+	}
+	return nil
+}
+
+// Cleanup ends the hashing.
+func (s *Source) Cleanup() error {
+	if s.hasher != nil {
+		s.hasher.close()
+	}
+	return nil
+}
+
+// Fingerprint is a text of all settings that change what the source answers
+// for a key. The key has the full name of the file, so root, fs, hide and index,
+// which decide which file a path leads to, are not among them.
+func (s *Source) Fingerprint() string {
+	return fmt.Sprintf("file_system hash=%s max_hash_size=%d", s.Hash, s.MaxHashSize)
 }
 
 // Validate checks what Provision only reads.
 func (s *Source) Validate() error {
 	if s.Hash != "" && s.Hash != hashSHA256 {
 		return fmt.Errorf("hash is '%s': want %s", s.Hash, hashSHA256)
+	}
+	if s.MaxHashSize < 0 || s.MaxHashSize > 0 && s.Hash == "" {
+		return errors.New("max_hash_size is for the files that hash reads: want a size, and hash")
+	}
+	for _, name := range s.Index {
+		if name == "" || strings.ContainsAny(name, "{}") {
+			return fmt.Errorf("index file '%s' cannot be: want a name without placeholders", name)
+		}
 	}
 	if s.Revalidate < 0 {
 		return errors.New("revalidate cannot be negative")
@@ -148,108 +185,14 @@ func (s *Source) Validate() error {
 // Name implements [cache.Source].
 func (*Source) Name() string { return "file_system" }
 
-// LoadTimeout is the longest a load may take.
-func (s *Source) LoadTimeout() time.Duration {
-	if s.Hash != "" {
-		return hashTimeout
-	}
-	return cache.DefaultLoadTimeout
-}
-
-// Locate finds the file that file_server would look for at a path. ok is
-// false where it would not look for one, or hides it.
-func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool) {
-	if strings.HasSuffix(id, "/") {
-		return "", req, false // a directory, or a redirect to the file
-	}
-	// nor is a file served where a rewrite has only cut off the slash
-	if original := template.OriginalPath(r, repl); strings.HasSuffix(original, "/") && path.Base(original) == path.Base(id) {
-		return "", req, false
-	}
-	if runtime.GOOS == "windows" && (strings.Contains(id, ":") || caddyhttp.HasWindowsShortName(id)) {
-		return "", req, false // other names of files, which hide does not know
-	}
-	root, ok := s.resolveRoot(r, repl)
-	if !ok {
-		return "", req, false
-	}
-	fsName := s.scope(r, repl)
-	at, known := s.places.GetIfPresent(id)
-	if !known || at.root != root || at.scope != fsName {
-		at = s.locate(repl, root, fsName, id)
-		if !s.hidden.varies {
-			s.places.Set(id, at)
-		}
-	}
-	return at.keyID, cache.Request{ID: at.name, Scope: fsName}, at.ok
-}
-
-// place is where a path leads in a root and a file system.
-type place struct {
-	root, scope string
-	name, keyID string
-	ok          bool
-}
-
-// locate finds a path's place, which takes as long as the rest of a hit does.
-func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
-	at := &place{root: root, scope: fsName, name: caddyhttp.SanitizedPathJoin(root, id)}
-	if s.hidden.hides(repl, at.name) {
-		return at
-	}
-	at.keyID = fullName(fsName, at.name)
-	// the root and the file system may be client input too
-	at.ok = cache.CheckIdentity(at.keyID) == nil
-	return at
-}
-
-// noValue stands for placeholders of the root that have no value.
-const noValue = "\x00"
-
-// resolveRoot is the directory of the files for a request. ok is false where
-// it is not known: file_server would serve the working directory then, which
-// nobody has chosen.
-func (s *Source) resolveRoot(r *http.Request, repl *caddy.Replacer) (root string, ok bool) {
-	root = s.root.Expand(r, repl, noValue)
-	if strings.Contains(root, noValue) {
-		s.rootAbsent.Do(func() {
-			s.logger.Warn("the root of the files is not known, requests go on without metadata: "+
-				"set root for the site, or in source file_system as file_server has it", zap.String("root", s.Root))
-		})
-		return "", false
-	}
-	return root, true
-}
-
-// scope is the name of the file system, "" for the server's own.
-func (s *Source) scope(r *http.Request, repl *caddy.Replacer) string {
-	name := s.fs.Expand(r, repl, "")
-	if name == "default" {
-		return ""
-	}
-	return name
-}
-
-// fullName is the name of a file that no other file of this node has.
-func fullName(scope, name string) string {
-	if scope != "" {
-		return scope + ":" + name
-	}
-	if abs, err := caddy.FastAbs(name); err == nil {
-		return abs
-	}
-	return name
-}
-
 // Interface guards
 var (
 	_ caddy.Module          = (*Source)(nil)
 	_ caddy.Provisioner     = (*Source)(nil)
 	_ caddy.Validator       = (*Source)(nil)
+	_ caddy.CleanerUpper    = (*Source)(nil)
 	_ caddyfile.Unmarshaler = (*Source)(nil)
 	_ cache.Source          = (*Source)(nil)
 	_ cache.Revalidator     = (*Source)(nil)
 	_ source.Lister         = (*Source)(nil)
-
-	_ interface{ LoadTimeout() time.Duration } = (*Source)(nil)
 )

@@ -4,15 +4,8 @@ package filesource
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,42 +28,64 @@ type fileRecord struct {
 // maxRecord bounds a record in bytes; none comes near it.
 const maxRecord = 64 << 10
 
-// Load implements [cache.Source].
+// Load implements [cache.Source]. It waits for no hash but that of a small file,
+// and not for long: a record without a hash is replaced once there is one.
 func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
 	began := time.Now()
-	sn := new(seen)
-	var err error
-	if s.Hash == "" {
-		sn.look, err = s.look(req.Scope, req.ID)
-	} else {
-		sn.look, sn.sum, err = s.lookAndHash(ctx, req)
-	}
+	state, codings, err := s.state(req.Scope, req.ID)
 	if err != nil {
 		return cache.Loaded{}, err
 	}
-	record, err := s.record(req, sn, old)
+	known := s.knownAs(req.Key, state)
+	known.codings = codings
+	if s.pending(known) {
+		s.note(req.Key, began, known) // where the hash will be remembered
+		if ended := s.hashLater(req, known); ended != nil && state.size <= smallFile {
+			select {
+			case <-ended:
+			case <-ctx.Done():
+			case <-time.After(smallFileWait):
+			}
+			known = s.knownAs(req.Key, state)
+			known.codings = codings
+		}
+	}
+	record, err := s.record(req, known, old)
 	if err != nil {
 		return cache.Loaded{}, err
 	}
-	sn.record, sn.holds = record.Text(), true
-	s.note(req.Key, began, sn)
+	known.replaced, known.own = true, record
+	known.cached, known.use = record.Text(), record
+	s.note(req.Key, began, known)
 	return cache.Loaded{Record: record}, nil
 }
 
-// record says what was seen.
-func (s *Source) record(req cache.Request, sn *seen, old *cache.Record) (*cache.Record, error) {
-	switch sn.kind {
+// knownAs is what is known of a file in this state, as a new value.
+func (s *Source) knownAs(key string, state fileState) *knownFile {
+	known := &knownFile{fileState: state}
+	if last := s.lastCheck(key).known.Load(); last != nil && last.fileState == state {
+		known.sum, known.unhashable = last.sum, last.unhashable
+	}
+	return known
+}
+
+// record says what is known of a file.
+func (s *Source) record(req cache.Request, known *knownFile, old *cache.Record) (*cache.Record, error) {
+	switch known.kind {
 	case missing:
 		return cache.AbsentRecord(), nil
 	case other:
 		return cache.Encode(fileRecord{Regular: new(bool)}, maxRecord)
 	}
 	r := fileRecord{
-		Name: filepath.Base(req.ID), Size: &sn.size, Modified: sn.stamp(), ETag: sn.fileServerTag(),
-		SHA256: sn.sum, Encodings: strings.Fields(sn.codings),
+		Name: filepath.Base(req.ID), Size: &known.size, Modified: known.stamp(),
+		SHA256: known.sum, Encodings: strings.Fields(known.codings),
 	}
-	if sn.sum != "" {
-		r.ETag = `"` + sn.sum + `"`
+	switch {
+	case known.sum != "":
+		r.ETag = `"` + known.sum + `"`
+	case !s.hashes(known):
+		r.ETag = known.fileServerTag()
 	}
 	if old != nil && old.State() == cache.Found {
 		r.keep(readFields(old))
@@ -92,124 +107,4 @@ func (r *fileRecord) keep(old fields) {
 			r.Encodings = append(r.Encodings, coding)
 		}
 	}
-}
-
-// fileServerTag is the entity tag that file_server gives a file.
-func (l look) fileServerTag() string {
-	if !l.useful() {
-		return ""
-	}
-	return `"` + strconv.FormatInt(l.modified, 36) + "-" + strconv.FormatInt(l.size, 36) + `"`
-}
-
-// errChanged says that a file was written to while it was read.
-var errChanged = errors.New("file changed while it was read")
-
-// lookAndHash looks at a file and finds its hash, in the shared cache or by
-// reading it.
-func (s *Source) lookAndHash(ctx context.Context, req cache.Request) (look, string, error) {
-	file, l, err := s.open(req.Scope, req.ID)
-	if file == nil {
-		return l, "", err
-	}
-	defer file.Close()
-	l.codings = s.codings(req.Scope, req.ID)
-	if !l.useful() {
-		return l, "", nil // no date would tell that the content is another one
-	}
-	if sum, ok := s.sharedSum(ctx, req, l); ok {
-		return l, sum, nil
-	}
-	if err := settle(ctx, l); err != nil {
-		return look{}, "", err
-	}
-	sum, err := hash(ctx, file)
-	if err != nil {
-		return look{}, "", fmt.Errorf("hashing file: %w", err)
-	}
-	after, err := file.Stat()
-	if err != nil || after.Size() != l.size || after.ModTime().UnixNano() != l.modified {
-		return look{}, "", errChanged
-	}
-	s.shareSum(ctx, req, l, sum)
-	return l, sum, nil
-}
-
-// tick is longer than the steps in which kernels count file dates.
-const tick = 20 * time.Millisecond
-
-// settle waits until the next write to a file will show in its date: two in
-// one step of the clock do not.
-func settle(ctx context.Context, l look) error {
-	age := time.Since(time.Unix(0, l.modified))
-	if age < 0 || age >= tick {
-		return nil
-	}
-	select {
-	case <-time.After(tick - age):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// hash reads a file to its end, or until the context ends.
-func hash(ctx context.Context, file fs.File) (string, error) {
-	sum := sha256.New()
-	buf := make([]byte, 128<<10)
-	for {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		n, err := file.Read(buf)
-		sum.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(sum.Sum(nil)), nil
-		}
-		if err != nil {
-			if pe, ok := errors.AsType[*fs.PathError](err); ok {
-				err = pe.Err // it must not name the file
-			}
-			return "", err
-		}
-	}
-}
-
-const (
-	// sumTTL is how long a hash is kept for the fleet: longer than records,
-	// which are cheap to make again once the hash is known.
-	sumTTL = 7 * 24 * time.Hour
-	// sumTimeout bounds each call of the shared cache.
-	sumTimeout = cache.DefaultLookupTimeout
-)
-
-// sumKey is the key of the hash of a file as it was at a date.
-func (s *Source) sumKey(req cache.Request, l look) string {
-	name := fullName(req.Scope, req.ID)
-	return s.fleet.KeyPrefix() + "file:meta:sha256:" + strconv.FormatInt(l.size, 10) + "-" +
-		strconv.FormatInt(l.modified, 10) + ":" + cache.KeyIdentity(name, false)
-}
-
-// sharedSum asks the shared cache for a file's hash. Without an answer, the
-// file has to be read.
-func (s *Source) sharedSum(ctx context.Context, req cache.Request, l look) (sum string, ok bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sumTimeout)
-	defer cancel()
-	entry, err := s.fleet.Cache().Get(ctx, s.sumKey(req, l))
-	if err != nil || entry.Record == nil {
-		return "", false
-	}
-	sum = readFields(entry.Record).sum
-	return sum, len(sum) == hex.EncodedLen(sha256.Size)
-}
-
-// shareSum keeps a hash for the fleet. Where it fails, others read the file too.
-func (s *Source) shareSum(ctx context.Context, req cache.Request, l look, sum string) {
-	record, err := cache.Encode(fileRecord{SHA256: sum}, maxRecord)
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sumTimeout)
-	defer cancel()
-	_ = s.fleet.Cache().Set(ctx, s.sumKey(req, l), record, sumTTL)
 }

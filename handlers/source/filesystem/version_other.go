@@ -2,9 +2,15 @@
 
 package filesource
 
-import "io/fs"
+import (
+	"io/fs"
+	"time"
+)
 
 // fileVersion is not known here.
 type fileVersion struct{}
 
 func versionOf(fs.FileInfo) fileVersion { return fileVersion{} }
+
+func (fileVersion) changed() time.Time { return time.Time{} }
+func (fileVersion) inKey() string      { return "" }

@@ -1,0 +1,135 @@
+// Which file the next handler serves: what is said of a file must be true of
+// the one that is served.
+
+package metadata
+
+import (
+	"io/fs"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// noTag stands for the tag of a representation whose tag is not known yet, so
+// that file_server makes none of its date. It is never sent.
+const noTag = `"-"`
+
+// hashes reports whether tags are made of what is in the files.
+func (m *Handler) hashes() bool { return m.files != nil && m.files.Hash != "" }
+
+// sidecar is a precompressed file beside the one that is looked up.
+type sidecar struct {
+	coding string
+	req    cache.Request
+	record *cache.Record // nil where there is no such file
+	etag   string
+}
+
+// sidecarFor looks up the precompressed file of a coding.
+func (d *describer) sidecarFor(coding string) *sidecar {
+	if d.sidecar != nil && d.sidecar.coding == coding {
+		return d.sidecar
+	}
+	d.sidecar = &sidecar{coding: coding}
+	suffix := d.handler.files.SidecarSuffix(coding)
+	if suffix == "" || !slices.Contains(d.rep.encodings, coding) {
+		return d.sidecar
+	}
+	id := path.Clean("/" + d.id)
+	if strings.HasSuffix(d.id, "/") {
+		id = path.Join(id, path.Base(d.req.ID)) // its index file
+	}
+	req, err := d.handler.Request(d.request, d.repl, id+suffix)
+	if err != nil {
+		return d.sidecar
+	}
+	result := d.handler.Records().Find(d.request.Context(), req)
+	if result.OK() {
+		d.sidecar.req, d.sidecar.record, d.sidecar.etag = req, result.Record, representationOf(result.Record).etag
+	}
+	return d.sidecar
+}
+
+// sidecarTag is the tag of the precompressed file of a coding, or "".
+func (d *describer) sidecarTag(coding string) string { return d.sidecarFor(coding).etag }
+
+// selectNamed selects the precompressed file that the client has, if it names
+// one by its tag: it gets no other.
+func (d *describer) selectNamed(r *http.Request) {
+	for _, coding := range encode.AcceptedEncodings(r, nil) {
+		if !slices.Contains(d.rep.encodings, coding) {
+			continue
+		}
+		known := validators{etag: d.sidecarTag(coding), modified: d.rep.modified, lastModified: d.rep.lastModified}
+		if known.named(r.Header) {
+			d.known, d.selected, d.encoded, d.hidesTag = &known, coding, false, false
+			r.Header["Accept-Encoding"] = []string{coding}
+			return
+		}
+	}
+}
+
+// isFresh reports whether what is known is true of the file at this moment.
+func (d *describer) isFresh() bool {
+	if d.handler.files == nil {
+		return false
+	}
+	req, record := d.req, d.record
+	if d.selected != "" {
+		side := d.sidecarFor(d.selected)
+		req, record = side.req, side.record
+	}
+	return record != nil && d.handler.files.StillDescribes(req, record)
+}
+
+// servesKnown reports whether the next handler serves what the record is about,
+// as far as can be seen: by the file that it reads from, or else by the headers
+// that it has set.
+func (d *describer) servesKnown(status int, file fs.FileInfo) bool {
+	coding := first(d.Header(), "Content-Encoding")
+	if d.selected != coding && d.selected != "" {
+		return false
+	}
+	files := d.handler.files
+	if files == nil {
+		return d.headersAgree(status, coding, d.rep.size, d.rep.modified)
+	}
+	req, record, size := d.req, d.record, d.rep.size
+	if coding != "" {
+		side := d.sidecarFor(coding)
+		if side.record == nil {
+			return !d.handler.hashes() // what made this coding cannot be seen
+		}
+		req, record, size = side.req, side.record, representationOf(side.record).size
+	}
+	if file != nil {
+		return files.Describes(req, record, file)
+	}
+	return d.headersAgree(status, "", size, files.Modified(d.req, d.record)) && files.StillDescribes(req, record)
+}
+
+// headersAgree reports whether the headers of a response do not contradict a
+// size and a date.
+func (d *describer) headersAgree(status int, coding string, size int64, modified time.Time) bool {
+	h := d.Header()
+	if coding == "" && size >= 0 {
+		length := contentLength.in(h)
+		if status == http.StatusPartialContent {
+			_, length, _ = strings.Cut(first(h, "Content-Range"), "/")
+		}
+		if n, err := strconv.ParseInt(length, 10, 64); err == nil && n != size {
+			return false
+		}
+	}
+	if at, err := http.ParseTime(lastModified.in(h)); err == nil && !modified.IsZero() {
+		return at.Unix() == modified.Unix()
+	}
+	return true
+}

@@ -1,0 +1,134 @@
+// Which file a request path leads to, as file_server finds it.
+
+package filesource
+
+import (
+	"net/http"
+	"path"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+)
+
+// place is where a path leads in a root and a file system.
+type place struct {
+	root, scope string
+	name, keyID string
+	ok          bool
+	// checked is when a directory's index file was looked for, in nanoseconds
+	// of Unix time; 0 for a file, which is there or not.
+	checked int64
+}
+
+// Locate finds the file that file_server would look for at a path. ok is
+// false where it would not look for one, or hides it.
+func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool) {
+	// file_server redirects where a rewrite has only added or cut off the
+	// slash at the end
+	if original := template.OriginalPath(r, repl); original != "" && path.Base(original) == path.Base(id) &&
+		strings.HasSuffix(original, "/") != strings.HasSuffix(id, "/") {
+		return "", req, false
+	}
+	if runtime.GOOS == "windows" && (strings.Contains(id, ":") || caddyhttp.HasWindowsShortName(id)) {
+		return "", req, false // other names of files, which hide does not know
+	}
+	root, ok := s.resolveRoot(r, repl)
+	if !ok {
+		return "", req, false
+	}
+	fsName := s.scope(r, repl)
+	at, known := s.places.GetIfPresent(id)
+	if !known || at.root != root || at.scope != fsName || at.checked != 0 && s.due(at.checked, time.Now()) {
+		at = s.locate(repl, root, fsName, id)
+		if !s.hidden.varies {
+			s.places.Set(id, at)
+		}
+	}
+	return at.keyID, cache.Request{ID: at.name, Scope: fsName}, at.ok
+}
+
+// locate finds a path's place, which takes as long as the rest of a hit does.
+func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
+	at := &place{root: root, scope: fsName, name: caddyhttp.SanitizedPathJoin(root, id)}
+	if strings.HasSuffix(id, "/") {
+		at.checked = time.Now().UnixNano()
+		at.name, at.ok = s.indexFile(repl, fsName, strings.TrimSuffix(at.name, "/"))
+		if !at.ok {
+			return at
+		}
+	} else if s.hidden.hides(repl, at.name) {
+		return at
+	}
+	at.keyID = fullName(fsName, at.name)
+	// the root and the file system may be client input too
+	at.ok = cache.CheckIdentity(at.keyID) == nil
+	return at
+}
+
+// indexFile is the file that file_server serves for a directory. ok is false
+// where there is none, or no such directory.
+func (s *Source) indexFile(repl *caddy.Replacer, scope, dir string) (name string, ok bool) {
+	fsys, known := s.fsmap.Get(scope)
+	if !known || len(s.Index) == 0 {
+		return "", false
+	}
+	stat := s.statter(fsys, scope)
+	if info, err := stat(dir); err != nil || !info.IsDir() {
+		return "", false
+	}
+	for _, index := range s.Index {
+		name := caddyhttp.SanitizedPathJoin(dir, index)
+		if s.hidden.hides(repl, name) {
+			continue
+		}
+		if info, err := stat(name); err == nil {
+			return name, info.Mode().IsRegular()
+		}
+	}
+	return "", false
+}
+
+// noValue stands for placeholders of the root that have no value.
+const noValue = "\x00"
+
+// resolveRoot is the directory of the files for a request. ok is false where
+// it is not known: file_server would serve the working directory then, which
+// nobody has chosen.
+func (s *Source) resolveRoot(r *http.Request, repl *caddy.Replacer) (root string, ok bool) {
+	root = s.root.Expand(r, repl, noValue)
+	if strings.Contains(root, noValue) {
+		s.rootAbsent.Do(func() {
+			s.logger.Warn("the root of the files is not known, requests go on without metadata: "+
+				"set root for the site, or in source file_system as file_server has it", zap.String("root", s.Root))
+		})
+		return "", false
+	}
+	return root, true
+}
+
+// scope is the name of the file system, "" for the server's own.
+func (s *Source) scope(r *http.Request, repl *caddy.Replacer) string {
+	name := s.fs.Expand(r, repl, "")
+	if name == "default" {
+		return ""
+	}
+	return name
+}
+
+// fullName is the name of a file that no other file of this node has.
+func fullName(scope, name string) string {
+	if scope != "" {
+		return scope + ":" + name
+	}
+	if abs, err := caddy.FastAbs(name); err == nil {
+		return abs
+	}
+	return name
+}
