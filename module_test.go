@@ -174,10 +174,12 @@ func TestStaleMetadataServesWhileNobodyCanTell(t *testing.T) {
 	server := redistest.Start(t)
 	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\nlookup_timeout 200ms\n}", `
 		session_lookup /private {header.X-Token}
-		file_metadata {header.X-File} {
-			on_error 503
-		}
-		respond "{http.file_metadata.name} {http.file_metadata.outcome}"`)
+		route {
+			file_metadata {header.X-File} {
+				on_error 503
+			}
+			respond "{http.file_metadata.name} {http.file_metadata.outcome}"
+		}`)
 	redis := server.Client()
 	require.NoError(t, redis.Set(t.Context(), "file:meta:a", `{"name": "a.pdf"}`, time.Hour).Err())
 	require.NoError(t, redis.Set(t.Context(), "session:user:ada", `{}`, time.Hour).Err())
