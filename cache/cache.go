@@ -168,16 +168,17 @@ func (l *Lookup) Find(ctx context.Context, req Request) Result {
 
 func (l *Lookup) find(ctx context.Context, req Request, now time.Time) Result {
 	c := l.cache
+	finished := c.pending.finished.Load()
 	switch {
 	case c.peeker != nil:
 		if entry, ok := c.peeker.Peek(req.Key, now); ok {
-			if r, ok := l.hit(ctx, req, entry, c.store.Name(), now); ok {
+			if r, ok := l.hit(ctx, req, entry, c.store.Name(), now); ok && finished == c.pending.finished.Load() {
 				return r
 			}
 		}
 	case c.near != nil:
 		if copied, ok := c.near.Peek(req.Key, l.options.Strict, now); ok {
-			if r, ok := l.hit(ctx, req, entryOf(copied), fromNear, now); ok {
+			if r, ok := l.hit(ctx, req, entryOf(copied), fromNear, now); ok && finished == c.pending.finished.Load() {
 				return r
 			}
 		}
@@ -189,6 +190,7 @@ func (l *Lookup) find(ctx context.Context, req Request, now time.Time) Result {
 func (l *Lookup) get(ctx context.Context, req Request) Result {
 	b := l.newBudget()
 	var entry Entry
+	finished := l.cache.pending.finished.Load()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	err := b.spend(ctx, func(ctx context.Context) (err error) {
 		entry, err = l.read(ctx, req.Key)
@@ -204,6 +206,9 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	now := time.Now()
 	ticket.Keep(copyOf(entry), now)
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
+		if finished != l.cache.pending.finished.Load() {
+			return l.get(ctx, req) // it may have been read just before it was dropped
+		}
 		return r
 	}
 	if l.options.Source == nil && l.cache.pending.refuses(req.Key, entry.Record) {

@@ -49,8 +49,9 @@ func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget, 
 	if err := slot.take(ctx); err != nil {
 		return notStarted(ctx, err)
 	}
+	finished := l.cache.pending.finished.Load()
 	c := l.claim(ctx, req.Key, old, b, slot)
-	if r, ok := l.hit(ctx, req, c.now, l.cache.store.Name(), time.Now()); ok {
+	if r, ok := l.hit(ctx, req, c.now, l.cache.store.Name(), time.Now()); ok && finished == l.cache.pending.finished.Load() {
 		return r
 	}
 	if c.ended != nil && c.ended.Failure != "" {

@@ -53,6 +53,9 @@ type Pending struct {
 	logger *slog.Logger
 	// some reports whether there are any, without a lock for the sake of hits.
 	some atomic.Bool
+	// finished counts what was carried out. What was read before that may be of
+	// the time before.
+	finished atomic.Uint64
 
 	mu       sync.RWMutex
 	items    map[pendingItem]uint64 // the number of the call that asked for it last
@@ -256,6 +259,7 @@ func (p *Pending) finish(number uint64, items ...pendingItem) {
 	defer p.mu.Unlock()
 	for _, item := range items {
 		if n, ok := p.items[item]; ok && n <= number {
+			p.finished.Add(1) // first, for those who look without the lock
 			p.removeLocked(item)
 		}
 	}
@@ -354,18 +358,21 @@ func (p *Pending) attempt(ctx context.Context, c *Cache, prefixTimeout time.Dura
 			if err := try(ctx, pendingTimeout, func(ctx context.Context) error { return c.dropTag(ctx, tag) }); err != nil {
 				return err
 			}
+			p.dropCopies(c)
 			p.finish(number, pendingItem{pendingTag, tag})
 		}
 		for keys := range slices.Chunk(byKind[pendingKey], pendingBatch) {
 			if err := try(ctx, pendingTimeout, func(ctx context.Context) error { _, err := c.deleteKeys(ctx, keys); return err }); err != nil {
 				return err
 			}
+			p.dropCopies(c)
 			p.finish(number, itemsOf(pendingKey, keys)...)
 		}
 		for _, prefix := range byKind[pendingPrefix] {
 			if err := try(ctx, prefixTimeout, func(ctx context.Context) error { _, err := c.deletePrefix(ctx, prefix); return err }); err != nil {
 				return err
 			}
+			p.dropCopies(c)
 			p.finish(number, pendingItem{pendingPrefix, prefix})
 		}
 		return nil
@@ -374,6 +381,20 @@ func (p *Pending) attempt(ctx context.Context, c *Cache, prefixTimeout time.Dura
 		p.mu.Lock()
 		p.last = err
 		p.mu.Unlock()
+	}
+}
+
+// dropCopies drops the near copies of the other caches of the place, such as
+// that of a configuration which requests still use: the store tells them of the
+// change only some time later.
+func (p *Pending) dropCopies(by *Cache) {
+	p.mu.RLock()
+	caches := slices.Clone(p.caches)
+	p.mu.RUnlock()
+	for _, c := range caches {
+		if c != by {
+			c.changedAll()
+		}
 	}
 }
 
