@@ -36,6 +36,9 @@ func TestRightsOfTheDocsAreEnough(t *testing.T) {
 			password password
 		}
 		key_prefix app:
+		alert {
+			latency_above 10s
+		}
 	}
 }
 
