@@ -400,9 +400,9 @@ func TestDirectiveErrorsSayWhatWouldBeRight(t *testing.T) {
 	for name, c := range map[string]struct{ routes, want string }{
 		"tag without source":      {"session_lookup {cookie.a} {\ntag user:{http.session.user_id}\n}", "tag needs a source"},
 		"tag of the request":      {"session_lookup {cookie.a} {\nsource http http://127.0.0.1/\ntag host:{host}\n}", "{http.request.host} is not known when a record comes from its source"},
-		"key without identity":    {"session_lookup {cookie.a} {\nkey all\n}", "has no {id}: every identity would share one record"},
-		"source of no identity":   {"session_lookup {cookie.a} {\nsource http http://127.0.0.1/ {\nheader A b\n}\n}", "{id}"},
-		"source with the request": {"session_lookup {cookie.a} {\nsource http http://127.0.0.1/{path}\n}", "make it part of the identity"},
+		"key without identity":    {"session_lookup {cookie.a} {\nkey all\n}", "has no {id}, so every identity would share one record"},
+		"source of no identity":   {"session_lookup x{cookie.a} {\nsource http http://127.0.0.1/ {\nheader A b\n}\n}", "nothing in the request tells the identity"},
+		"source with the request": {"session_lookup {cookie.a} {\nsource http http://{host}/\n}", "in the host"},
 		"files as sessions":       {"session_lookup {cookie.a} {\nsource file_system\n}", "finds files and no sessions"},
 	} {
 		t.Run(name, func(t *testing.T) {

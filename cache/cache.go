@@ -142,6 +142,10 @@ type Result struct {
 	Response any
 	// Err says why the outcome is an error.
 	Err error
+	// NoStore is why the source's answer is not kept, where it says so.
+	NoStore string
+	// private reports that Response is for one client alone.
+	private bool
 	// overtaken reports that the key was changed while its source was asked.
 	overtaken bool
 	// tooLate reports that the load was ended by the deadline of its lookup.
@@ -243,6 +247,9 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 	if entry.Record == nil {
 		return Result{}, false
 	}
+	if l.usable(entry.Record) && l.unreadable(entry.Record) {
+		return Result{Outcome: OutcomeError, Err: errExpiry}, true
+	}
 	record, ok := l.current(ctx, req, entry.Record, now)
 	if !ok {
 		return Result{}, false
@@ -289,11 +296,6 @@ func (l *Lookup) usable(record *Record) bool {
 			(record.state == Found || l.options.NegativeTTL > 0)
 	}
 	return false
-}
-
-// expired reports whether the record's own expires_at has passed.
-func (l *Lookup) expired(record *Record, now time.Time) bool {
-	return l.options.ExpiresAt && record.expires != 0 && record.expires <= now.UnixNano()
 }
 
 // slide extends the TTL of a record in the background, if a tenth of it is gone.

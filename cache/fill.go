@@ -11,7 +11,7 @@ import (
 // fill stores what was loaded, if it may be, and notes in r what came of it. It
 // reports whether the lease is used up, or is being given back.
 func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, r *Result) (used bool) {
-	if loaded.Response != nil || loaded.NoStore {
+	if loaded.Record == nil || loaded.NoStore {
 		return false
 	}
 	ttl := l.options.TTL
@@ -90,14 +90,6 @@ func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *R
 	}
 	l.cache.changed(req.Key)
 	return true
-}
-
-// capTTL keeps a TTL from reaching beyond the record's own expires_at.
-func (l *Lookup) capTTL(ttl time.Duration, record *Record, now time.Time) time.Duration {
-	if l.options.ExpiresAt && record.expires != 0 {
-		ttl = min(ttl, time.Duration(record.expires-now.UnixNano()))
-	}
-	return ttl
 }
 
 // jitter spreads a TTL by 5 % either way, so that what was filled together

@@ -32,6 +32,10 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 		// the load began long before it
 		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
 	}
+	if joined && r.private {
+		// the answer has a cookie for another client
+		return l.askAlone(ctx, req, old)
+	}
 	if joined {
 		l.asked.coalesced.Add(1)
 	}
@@ -84,7 +88,7 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 	loaded, err := l.ask(ctx, req, old)
 	switch {
 	case err != nil:
-		r, ended = Result{Outcome: OutcomeError, Err: err, tooLate: tooLate(ctx)}, failureOf(ctx, err)
+		r, ended = Result{Outcome: OutcomeError, Err: err, tooLate: tooLate(ctx), Response: loaded.Response, private: loaded.Private}, failureOf(ctx, err)
 	default:
 		l.correctStale(req.Key, ticket, loaded)
 		r, ended = l.resultOf(loaded), new(Ended)
@@ -100,13 +104,32 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 	return r
 }
 
+// askAlone asks the source for a request whose answer is for its client alone.
+func (l *Lookup) askAlone(ctx context.Context, req Request, old *Record) Result {
+	slot := &slot{queue: l.slots}
+	defer slot.give()
+	if err := slot.take(ctx); err != nil {
+		return notStarted(ctx, err)
+	}
+	loaded, err := l.ask(ctx, req, old)
+	if err != nil {
+		return Result{Outcome: OutcomeError, Err: err, Response: loaded.Response}
+	}
+	return l.resultOf(loaded)
+}
+
 // resultOf is the result of what the source answered.
 func (l *Lookup) resultOf(loaded Loaded) Result {
-	if loaded.Response != nil {
-		return Result{Outcome: OutcomeAbsent, Response: loaded.Response}
+	if loaded.Record == nil {
+		return Result{Outcome: OutcomeAbsent, Response: loaded.Response, private: loaded.Private}
 	}
-	r := Result{Record: loaded.Record, Outcome: OutcomeMiss}
+	r := Result{
+		Record: loaded.Record, Outcome: OutcomeMiss,
+		Response: loaded.Response, private: loaded.Private, NoStore: loaded.NoStoreReason,
+	}
 	switch {
+	case l.unreadable(loaded.Record):
+		return Result{Outcome: OutcomeError, Err: &SourceError{errExpiry}}
 	case loaded.Record.state == Absent, l.expired(loaded.Record, time.Now()):
 		r.Outcome = OutcomeAbsent
 	case loaded.Record.state == Denied:
@@ -153,7 +176,7 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 		if !errors.Is(ctx.Err(), context.Canceled) { // else its last waiter has left
 			l.asked.failed(err)
 		}
-		return Loaded{}, &SourceError{err}
+		return Loaded{Response: loaded.Response, Private: loaded.Private}, &SourceError{err}
 	}
 	return loaded, nil
 }

@@ -46,6 +46,9 @@ type LookupOptions struct {
 	// ExpiresAt makes a record whose expires_at has passed count as missing, and
 	// caps the TTL at it.
 	ExpiresAt bool
+	// Expiry says which field that is, where it is not expires_at. One that
+	// cannot be read is an error of the lookup.
+	Expiry Expiry
 	// Source is asked when no cache has the record. It must be comparable
 	// (a pointer). Nil: the application writes the records by itself.
 	Source Source

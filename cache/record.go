@@ -46,7 +46,7 @@ type Record struct {
 	// sourceID is the fingerprint of the question, where origin is originSource.
 	sourceID uint64
 	// expires is the record's expires_at in nanoseconds of Unix time: 0 where
-	// it has none, and the past where it cannot be read.
+	// it has none, unreadableExpiry where it is not a time.
 	expires int64
 	// decoder is the ID of the [Decoder] that made the record; "" where it is
 	// stored as it is.
@@ -104,8 +104,8 @@ func Decode(text string, maxSize int) (*Record, error) {
 			r.state, r.status = Denied, deniedStatus(denied)
 		}
 	}
-	if mayHave("expires_at") {
-		r.expires = expiresAt(r)
+	if mayHave(DefaultExpiryField) {
+		r.expires = expiry(r, DefaultExpiryField, AnyTime)
 	}
 	if mayHave(sourceField) {
 		r.origin, r.sourceID = readOrigin(text)
@@ -152,6 +152,15 @@ func (r *Record) DeniedStatus() int { return int(r.status) }
 
 // Text is the JSON text of the record as it is stored, reserved fields included.
 func (r *Record) Text() string { return r.text }
+
+// Empty reports whether the record has no field that readers see.
+func (r *Record) Empty() bool {
+	empty := r.state != Found || strings.HasPrefix(strings.TrimLeft(r.text, blanks), "{")
+	eachField(r.text, func(f objectField) {
+		empty = empty && strings.HasPrefix(f.name(), ReservedPrefix)
+	})
+	return empty
+}
 
 // Size is the length of the record's JSON text in bytes.
 func (r *Record) Size() int { return len(r.text) }
@@ -213,25 +222,6 @@ func member(v gjson.Result, name string) (found gjson.Result) {
 		})
 	}
 	return found
-}
-
-// ExpiresAt is the time in the record's "expires_at" field (Unix seconds or
-// RFC 3339); ok is false where there is no such field. A value that cannot be
-// read counts as the distant past, so that it is not taken for no limit.
-func (r *Record) ExpiresAt() (at time.Time, ok bool) {
-	return time.Unix(0, r.expires), r.expires != 0
-}
-
-func expiresAt(r *Record) int64 {
-	v, ok := r.Field("expires_at")
-	if !ok || v.IsNull() {
-		return 0
-	}
-	at, ok := v.Time()
-	if !ok {
-		return 1
-	}
-	return unixNano(at)
 }
 
 // unixNano is a time in nanoseconds of Unix time, or the nearest there is, but
@@ -300,25 +290,33 @@ func (v Value) Int() (n int64, ok bool) {
 
 // Time is the value as a point in time: a number of Unix seconds (fractions
 // allowed, also as a string) or an RFC 3339 string.
-func (v Value) Time() (at time.Time, ok bool) {
-	if !v.IsScalar() {
-		return time.Time{}, false
+func (v Value) Time() (at time.Time, ok bool) { return v.timeIn(AnyTime) }
+
+// Truthy reports whether the value is neither null, false, 0, "" nor an empty
+// array or object.
+func (v Value) Truthy() bool {
+	switch {
+	case v.IsString():
+		return v.v.Str != ""
+	case v.v.Type == gjson.Number:
+		n, err := strconv.ParseFloat(v.v.Raw, 64)
+		return err == nil && n != 0
+	case v.v.Type == gjson.JSON:
+		some := false
+		v.v.ForEach(func(_, _ gjson.Result) bool {
+			some = true
+			return false
+		})
+		return some
 	}
-	text := v.Text()
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		// beyond these years a time.Time no longer prints as RFC 3339
-		if !(seconds > -62135596800 && seconds < 253402300800) {
-			return time.Time{}, false
-		}
-		whole := int64(seconds)
-		return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	return at, err == nil
+	return v.v.Type == gjson.True
 }
 
+// asciiSpaces separate the words of a string. Other spaces of Unicode do not.
+const asciiSpaces = " \t\n\v\f\r"
+
 // Strings lists the words of a value: the scalars of an array, the words of a
-// space-separated string, or the scalar itself.
+// string, which are split at ASCII spaces, or the scalar itself.
 func (v Value) Strings() []string {
 	switch {
 	case v.v.IsArray():
@@ -331,7 +329,7 @@ func (v Value) Strings() []string {
 		})
 		return words
 	case v.IsString():
-		return strings.Fields(v.v.Str)
+		return strings.FieldsFunc(v.v.Str, func(c rune) bool { return strings.ContainsRune(asciiSpaces, c) })
 	case v.IsScalar():
 		return []string{v.Text()}
 	}

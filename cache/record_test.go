@@ -2,10 +2,8 @@ package cache_test
 
 import (
 	"encoding/json"
-	"math"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -231,46 +229,6 @@ func TestValuesReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-func TestExpiresAtForms(t *testing.T) {
-	t.Parallel()
-	at := time.Date(2030, 5, 6, 7, 8, 9, 0, time.UTC)
-	past := time.Unix(0, 1)
-	for value, want := range map[string]time.Time{
-		`1904281689`:                            at,
-		`1904281689.5`:                          at.Add(time.Second / 2),
-		`1.904281689e9`:                         at,
-		`"1904281689"`:                          at,
-		`"2030-05-06T07:08:09Z"`:                at,
-		`"2030-05-06T09:08:09+02:00"`:           at,
-		`"2030-05-06T07:08:09.25Z"`:             at.Add(time.Second / 4),
-		`0`:                                     past,
-		`-1`:                                    past,
-		`""`:                                    past,
-		`"soon"`:                                past,
-		`"2030-05-06"`:                          past,
-		`"2030-05-06 07:08:09"`:                 past,
-		`"NaN"`:                                 past,
-		`"Inf"`:                                 past,
-		`true`:                                  past,
-		`false`:                                 past,
-		`[1904281689]`:                          past,
-		`{"$date":1904281689}`:                  past,
-		`1904281689000`:                         past, // milliseconds
-		`1e300`:                                 past,
-		`"0001-01-01T00:00:00Z"`:                past,
-		`"9999-12-31T23:59:59Z"`:                time.Unix(0, math.MaxInt64),
-		`1,"expires_at":"2030-05-06T07:08:09Z"`: at,
-	} {
-		got, ok := decode(t, `{"expires_at":`+value+`}`).ExpiresAt()
-		require.True(t, ok, value)
-		require.True(t, want.Equal(got), "%s: %s", value, got)
-	}
-	for _, text := range []string{`{}`, `{"expires_at":null}`, `{"a":{"expires_at":1}}`, `{"Expires_At":1}`, `null`, `{"denied":403}`} {
-		_, ok := decode(t, text).ExpiresAt()
-		require.False(t, ok, text)
-	}
-}
-
 func TestEncodeMakesRecords(t *testing.T) {
 	t.Parallel()
 	r, err := cache.Encode(map[string]any{"name": "x", "denied": 451}, 100)
@@ -323,7 +281,6 @@ func FuzzDecode(f *testing.F) {
 		require.Equal(t, !no("denied"), r.State() == cache.Denied)
 		require.Equal(t, no("denied") && (want == nil || !no("absent")), r.State() == cache.Absent)
 		require.Equal(t, r.State() == cache.Denied, r.DeniedStatus() >= 400)
-		r.ExpiresAt()
 		r.Field(path)
 		for name, value := range want {
 			if name == "" || strings.ContainsAny(name, `.\`) {

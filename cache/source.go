@@ -7,10 +7,15 @@ import (
 
 // Request says what is looked up.
 type Request struct {
-	// Key is the record's key in the store; see [Route.Key].
+	// Key is the record's key in the store.
 	Key string
 	// ID is the identity as the source knows it.
 	ID string
+	// Parts are the parts of an identity that has several; else nil.
+	Parts []string
+	// Values are what else the source may see of the request, in the order in
+	// which it asked for them. The key must hold them.
+	Values []string
 	// Scope says where the identity is meaningful, for sources that need it:
 	// the name of a file system. The key must tell scopes apart too.
 	Scope string
@@ -41,15 +46,22 @@ type Revalidator interface {
 
 // Loaded is what a source answered.
 type Loaded struct {
-	// Record is found, absent or denied; nil where Response is set.
+	// Record is found, absent or denied; nil where there is only a Response.
 	Record *Record
 	// MaxTTL caps how long the record may be cached; 0 is no cap.
 	MaxTTL time.Duration
 	// NoStore keeps the record out of every cache.
 	NoStore bool
-	// Response is an answer that is no record and goes to the client as it
-	// is, such as a redirect. It is never cached.
+	// NoStoreReason says why NoStore is set, in a word or two; "" where there is
+	// nothing to say.
+	NoStoreReason string
+	// Response is what the source answered, for the client of the request that
+	// asked: alone (a redirect), beside a Record, or beside an error. It is
+	// never cached.
 	Response any
+	// Private keeps the answer from requests that waited for it with the one
+	// that asked, because Response sets a cookie: each asks for itself.
+	Private bool
 }
 
 // SourceError marks what failed in a source, not in the store.

@@ -164,7 +164,11 @@ func (u *warmUp) load(ctx context.Context, task warmTask) {
 	if ctx.Err() != nil {
 		return
 	}
-	req, err := task.lookup.Request(nil, u.repl, task.id)
+	var req cache.Request
+	id, err := task.lookup.ParseIdentity(task.id)
+	if err == nil {
+		req, err = task.lookup.Request(nil, u.repl, id)
+	}
 	if task.id == "" {
 		err = errEmptyIdentity
 	}

@@ -37,6 +37,8 @@ func (l *Lookup) addCacheStatus(h http.Header, lines *statusLines, r *cache.Resu
 		b = append(b, "; fwd=miss"...)
 		if r.Stored {
 			b = append(b, "; stored"...)
+		} else if r.NoStore != "" && detail == "" {
+			detail = r.NoStore
 		}
 	}
 	if detail != "" {

@@ -5,6 +5,7 @@ package lookup
 import (
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -28,86 +29,137 @@ func PositionName(h httpcaddyfile.Helper, directive string) string {
 	return name
 }
 
-// unmarshalReaction reads <status> | continue and, where it may stand,
-// redirect <url>.
-func unmarshalReaction(d *caddyfile.Dispenser, redirects bool) (*Reaction, error) {
-	name := d.Val()
-	want := "an HTTP status from 400 to 599, or continue"
-	if redirects {
-		want = "an HTTP status from 400 to 599, redirect <url>, or continue"
+// Reactions says which words a reaction takes beside a status and continue.
+type Reactions struct{ Redirect, Pass, Ask bool }
+
+func (r Reactions) args() string {
+	args := "<status>"
+	if r.Ask {
+		args = "ask | " + args
 	}
-	args := d.RemainingArgs()
+	if r.Redirect {
+		args += " | redirect <url>"
+	}
+	if r.Pass {
+		args += " | pass"
+	}
+	return args + " | continue"
+}
+
+// want lists the words for an error.
+func (r Reactions) want() string {
+	words := strings.Replace(r.args(), "<status>", "an HTTP status from 400 to 599", 1)
+	return orList(strings.Split(words, " | "))
+}
+
+// orList joins words: "a, b or c".
+func orList(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// ReactionOption is the option of a reaction.
+func ReactionOption(name string, words Reactions, into **Reaction) directive.Option {
+	return directive.Option{Name: name, Args: words.args(), Read: func(d *caddyfile.Dispenser) (err error) {
+		*into, err = unmarshalReaction(d, words)
+		return err
+	}}
+}
+
+func unmarshalReaction(d *caddyfile.Dispenser, words Reactions) (*Reaction, error) {
+	name, args := d.Val(), d.RemainingArgs()
 	switch {
-	case len(args) == 1 && args[0] == "continue":
-		return &Reaction{Continue: true}, nil
-	case len(args) == 2 && args[0] == "redirect" && redirects:
+	case len(args) == 2 && args[0] == "redirect" && words.Redirect:
 		return &Reaction{Redirect: args[1]}, nil
-	case len(args) == 1:
+	case len(args) != 1:
+	case args[0] == "continue":
+		return &Reaction{Continue: true}, nil
+	case args[0] == "pass" && words.Pass:
+		return &Reaction{Pass: true}, nil
+	case args[0] == "ask" && words.Ask:
+		return &Reaction{Ask: true}, nil
+	default:
 		status, err := strconv.Atoi(args[0])
 		if err == nil && status >= http.StatusBadRequest && status <= 599 {
 			return &Reaction{Status: status}, nil
 		}
-		return nil, d.Errf("%s: '%s' is not right: want %s", name, args[0], want)
 	}
-	return nil, d.Errf("%s takes %s", name, want)
+	return nil, d.Errf("%s: '%s' is not right: want %s", name, strings.Join(args, " "), words.want())
 }
 
-// UnmarshalOption reads the current subdirective if both lookups have it.
-func (l *Lookup) UnmarshalOption(d *caddyfile.Dispenser, once directive.Once, redirects bool) (known bool, err error) {
-	switch d.Val() {
-	case "key", "hash_id", "ttl", "negative_ttl", "source", "on_missing", "on_denied", "on_error", "stale_if_error", "name":
-	case "tag":
-		tags := d.RemainingArgs()
-		if len(tags) == 0 {
-			return true, d.Err("tag takes one template or more")
-		}
-		l.Tags = append(l.Tags, tags...)
-		return true, nil
-	default:
-		return false, nil
+// RecordOptions are those that say which records a lookup finds and how long
+// they live.
+func (l *Lookup) RecordOptions() directive.Options {
+	return directive.Options{
+		directive.Text("key", "<template>", &l.Key),
+		{Name: "hash_id", Args: "[on|off]", Read: func(d *caddyfile.Dispenser) error {
+			on, err := directive.OnOff(d)
+			l.HashID = &on
+			return err
+		}},
+		{Name: "ttl", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
+			l.TTL, err = directive.Duration(d)
+			return err
+		}},
+		{Name: "negative_ttl", Args: "<duration>", Read: durationOrZero(&l.NegativeTTL)},
 	}
-	if err := once.Check(d); err != nil {
-		return true, err
-	}
-	switch d.Val() {
-	case "key":
-		l.Key, err = directive.OneArg(d)
-	case "hash_id":
-		var on bool
-		on, err = directive.OnOff(d)
-		l.HashID = &on
-	case "ttl":
-		l.TTL, err = directive.Duration(d)
-	case "negative_ttl":
-		l.NegativeTTL, err = directive.Duration(d)
-	case "stale_if_error":
-		var stale caddy.Duration
-		stale, err = directive.DurationOrZero(d)
-		l.StaleIfError = &stale
-	case "name":
-		l.Name, err = directive.OneArg(d)
-	case "source":
-		err = l.unmarshalSource(d)
-	case "on_missing":
-		l.OnMissing, err = unmarshalReaction(d, redirects)
-	case "on_denied":
-		l.OnDenied, err = unmarshalReaction(d, false)
-	case "on_error":
-		l.OnError, err = unmarshalReaction(d, false)
-	}
-	return true, err
 }
 
-func (l *Lookup) unmarshalSource(d *caddyfile.Dispenser) error {
+// SourceOption says where records come from. kinds are the sources that the
+// directive takes, as its documentation shows them.
+func (l *Lookup) SourceOption(kinds string) directive.Option {
+	return directive.Option{Name: "source", Args: kinds, Read: func(d *caddyfile.Dispenser) error {
+		return l.unmarshalSource(d, kinds)
+	}}
+}
+
+// ReactionOptions are those that say what follows where there is no record.
+func (l *Lookup) ReactionOptions(missing, others Reactions) directive.Options {
+	return directive.Options{
+		ReactionOption("on_missing", missing, &l.OnMissing),
+		ReactionOption("on_denied", others, &l.OnDenied),
+		ReactionOption("on_error", others, &l.OnError),
+		{Name: "stale_if_error", Args: "<duration>", Read: durationOrZero(&l.StaleIfError)},
+	}
+}
+
+// NameOptions are the tags of records and the name of the lookup.
+func (l *Lookup) NameOptions() directive.Options {
+	return directive.Options{
+		{Name: "tag", Args: "<template...>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {
+			tags := d.RemainingArgs()
+			if len(tags) == 0 {
+				return d.Err("tag takes one template or more")
+			}
+			l.Tags = append(l.Tags, tags...)
+			return nil
+		}},
+		directive.Text("name", "<name>", &l.Name),
+	}
+}
+
+func durationOrZero(into **caddy.Duration) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		value, err := directive.DurationOrZero(d)
+		*into = &value
+		return err
+	}
+}
+
+func (l *Lookup) unmarshalSource(d *caddyfile.Dispenser, kinds string) error {
+	want := orList(strings.Split(strings.ReplaceAll(kinds, " { … }", ""), " | "))
 	if !d.NextArg() {
-		return d.Err("source takes none, http <url> or file_system")
+		return d.Errf("source takes %s", want)
 	}
 	name := d.Val()
 	if name == "none" {
 		return directive.NoArgs(d)
 	}
 	if _, err := caddy.GetModule("filewallball.sources." + name); err != nil {
-		return d.Errf("source '%s' is not known: want none, http <url> or file_system", name)
+		return d.Errf("source '%s' is not known: want %s", name, want)
 	}
 	unm, err := caddyfile.UnmarshalModule(d, "filewallball.sources."+name)
 	if err != nil {

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
@@ -21,13 +19,14 @@ import (
 // record a request is about, where it comes from, and what follows when there
 // is none.
 type Lookup struct {
-	// The identity of the record, with placeholders.
-	ID string `json:"id,omitempty"`
+	// The identity of the record, with placeholders: a text, or an array of
+	// texts for an identity of several parts.
+	ID Identity `json:"id,omitempty"`
 
-	// The template of the record's key, with {id} where the identity goes.
-	// Default: that of the family. The global key_prefix goes in front. Other
-	// placeholders are client input as much as the identity: where both are in
-	// a key, it must be clear where one ends, or hash_id must be on.
+	// The template of the record's key, with {id} where the identity goes, or
+	// {id.1}, {id.2} … for its parts. Default: that of the family. The global
+	// key_prefix goes in front. Of what other placeholders give, "%" and ":"
+	// are percent-encoded.
 	Key string `json:"key,omitempty"`
 
 	// Put the hex SHA-256 of the identity into the key instead of itself.
@@ -37,8 +36,9 @@ type Lookup struct {
 	// How long a record from the source is kept. Default: that of the family.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// How long an absence or a refusal is kept. Default 30s.
-	NegativeTTL caddy.Duration `json:"negative_ttl,omitempty"`
+	// How long an absence or a refusal is kept; 0 is not at all. Default: 0 for
+	// sessions, so that a login counts at once, and 30s for files.
+	NegativeTTL *caddy.Duration `json:"negative_ttl,omitempty"`
 
 	// Where a record comes from when no cache has it. Default: nowhere, the
 	// application writes the records by itself.
@@ -50,16 +50,18 @@ type Lookup struct {
 	// What follows when the record is a refusal.
 	OnDenied *Reaction `json:"on_denied,omitempty"`
 
-	// What follows when nobody could tell.
+	// What follows when the lookup failed.
 	OnError *Reaction `json:"on_error,omitempty"`
 
-	// How long after its time a record is still used where nobody can tell
-	// what is true now; 0 is not at all. Default: 0 for sessions, 5m for files.
+	// How long after its time a record is still used where the lookup would
+	// fail otherwise; 0 is not at all. Default: 0 for sessions, 5m for files.
 	StaleIfError *caddy.Duration `json:"stale_if_error,omitempty"`
 
-	// What records from the source are filed under, to be dropped together by
+	// The tags of records from the source, to drop records together by
 	// lookup_invalidate or a purge: templates with {id}, and with the fields
-	// of the record as placeholders of this lookup. Needs a source.
+	// of the record as placeholders of this lookup. Tags that need no field are
+	// also those of absences. In a lookup that hashes identities, {id} is the
+	// hash. Needs a source.
 	Tags []string `json:"tags,omitempty"`
 
 	// The name of this route in statistics. Default: made of the directive's
@@ -72,35 +74,53 @@ type Lookup struct {
 	policy   *Policy
 	records  *cache.Lookup
 	source   cache.Source
-	identity template.Template // of the ID
-	key      cache.KeyTemplate
-	hashID   bool
-	// keyVaries tells that the key has placeholders other than {id}.
-	keyVaries bool
+	varying  []template.Template // what the source asks about beside the identity
+	identity identity
+	key      keyTemplate
 }
 
 // Kind is what differs between the lookups.
 type Kind struct {
-	Directive  string
-	RecordName string // what it looks up, for the log
-	Family     string
-	Prefix     string // of its placeholders
-	// options that only one of them has
+	// Directive names the lookup in errors and in Cache-Status.
+	Directive string
+	// RecordName is what is looked up, for the log.
+	RecordName string
+	// Family of the records.
+	Family string
+	// Prefix of the lookup's placeholders.
+	Prefix string
+	// FromRequest refuses an identity that is the same for every request.
+	FromRequest bool
+	// AnyPart accepts an identity of which some parts are empty.
+	AnyPart bool
+	// Gated reports that records must meet requirements, so that a stranger's
+	// record under the same key is not enough.
+	Gated bool
+	// DefaultKey is the template of keys where none is configured. Default:
+	// that of the family.
+	DefaultKey string
+	// Decoder reads values in a format of the application's own; nil where they
+	// are records.
+	Decoder cache.Decoder
+	// HashWithHTTP hashes identities by default where the source is http.
+	HashWithHTTP bool
+	// Sliding and ExpiresAt are options of the cache.
 	Sliding, ExpiresAt bool
-	HashWithHTTP       bool
-	// Decoder reads values that are not records, nil where they are; their keys
-	// have KeyTemplate where nothing else is configured.
-	Decoder     cache.Decoder
-	KeyTemplate string
-	// revocable takes no copy of a record that may be out of date
-	Revocable    bool
+	// Expiry says which field says when a record ends.
+	Expiry cache.Expiry
+	// Revocable takes no copy of a record that may be out of date.
+	Revocable bool
+	// NegativeTTL, StaleIfError, OnMissing, OnDenied and OnError are defaults.
+	NegativeTTL  time.Duration
 	StaleIfError time.Duration
 	OnMissing    Reaction
 	OnDenied     Reaction
 	OnError      Reaction
 }
 
-// ProvisionLookup prepares the lookup: its name, family, source, key and tags.
+// ProvisionLookup resolves defaults and placeholders, loads the source, and
+// checks that no other lookup of the configuration shares keys but asks
+// something else.
 func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	app, err := AppOf(ctx)
 	if err != nil {
@@ -111,8 +131,16 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	if err := l.provisionSource(ctx); err != nil {
 		return err
 	}
+	if _, ok := l.source.(Locator); ok && len(l.ID) == 0 {
+		l.ID = Identity{"{http.request.uri.path}"}
+	}
+	cookies, ok := l.source.(interface{ AllCookies() bool })
+	l.identity = newIdentity(l.ID, kind.AnyPart, ok && cookies.AllCookies())
 	family := l.policy.Family(kind.Family)
-	if err := l.provisionKey(family, kind); err != nil {
+	if err := l.provisionKey(family); err != nil {
+		return err
+	}
+	if err := l.checkTemplates(ctx.Logger()); err != nil {
 		return err
 	}
 	for _, r := range []struct {
@@ -123,23 +151,40 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 			*r.reaction = &r.standard
 		}
 	}
+	options, err := l.options(family)
+	if err != nil {
+		return err
+	}
+	if l.records, err = app.Cache().NewLookup(options); err != nil {
+		return err
+	}
+	return app.Lookups().add(options.Name, l)
+}
+
+// options are the lookup's options in the cache.
+func (l *Lookup) options(family cache.Family) (cache.LookupOptions, error) {
 	options := cache.LookupOptions{
-		Name:          app.NameRoute(l.Name, kind.Directive),
+		Name:          l.app.NameRoute(l.Name, l.kind.Directive),
 		Family:        family.Name,
 		TTL:           family.TTL,
-		NegativeTTL:   cmp.Or(time.Duration(l.NegativeTTL), cache.DefaultNegativeTTL),
-		Sliding:       kind.Sliding,
-		ExpiresAt:     kind.ExpiresAt,
-		KeyPrefix:     l.keyBegins(),
-		Strict:        kind.Revocable,
-		StaleIfError:  kind.StaleIfError,
+		NegativeTTL:   l.kind.NegativeTTL,
+		Sliding:       l.kind.Sliding,
+		ExpiresAt:     l.kind.ExpiresAt,
+		Expiry:        l.kind.Expiry,
+		KeyPrefix:     l.key.begins(),
+		Strict:        l.kind.Revocable,
+		StaleIfError:  l.kind.StaleIfError,
 		Source:        l.source,
-		Decoder:       kind.Decoder,
+		SourceID:      l.sourceID(),
+		Decoder:       l.kind.Decoder,
 		LookupTimeout: l.policy.LookupTimeout,
 		MaxValueSize:  l.policy.MaxValueSize,
 	}
 	if l.TTL != 0 {
 		options.TTL = time.Duration(l.TTL)
+	}
+	if l.NegativeTTL != nil {
+		options.NegativeTTL = time.Duration(*l.NegativeTTL)
 	}
 	if l.StaleIfError != nil {
 		options.StaleIfError = time.Duration(*l.StaleIfError)
@@ -152,26 +197,22 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	}
 	if len(l.Tags) > 0 {
 		if l.source == nil {
-			return errors.New("tag needs a source: what your application writes by itself is not filed under tags")
+			return options, errors.New("tag needs a source: records that your application writes have no tags")
 		}
-		tagger, err := newTagger(l.Tags, kind.Prefix)
+		tagger, err := newTagger(l.Tags, l.kind.Prefix, l.key.hash)
 		if err != nil {
-			return err
+			return options, err
 		}
 		options.Tags = tagger.tags
 	}
-	if l.records, err = app.Cache().NewLookup(options); err != nil {
-		return err
-	}
-	app.Lookups().add(options.Name, l)
-	return nil
+	return options, nil
 }
 
 func (l *Lookup) provisionSource(ctx caddy.Context) error {
 	if len(l.SourceRaw) == 0 {
 		return nil
 	}
-	ctx = ctx.WithValue(source.IdentityCtxKey, l.ID)
+	ctx = ctx.WithValue(source.AskerCtxKey, source.Asker{Identity: l.ID, Session: l.kind.Family == cache.Session, Pass: l.passes()})
 	mod, err := ctx.LoadModule(l, "SourceRaw")
 	if err != nil {
 		return fmt.Errorf("loading source: %w", err)
@@ -181,55 +222,75 @@ func (l *Lookup) provisionSource(ctx caddy.Context) error {
 		return fmt.Errorf("module %T is not a source of records", mod)
 	}
 	l.source = s
+	if v, ok := s.(Varying); ok {
+		for _, text := range v.RequestTemplates() {
+			l.varying = append(l.varying, template.New(text))
+		}
+	}
 	return nil
 }
 
-func (l *Lookup) provisionKey(family cache.Family, kind Kind) error {
-	template := cmp.Or(l.Key, kind.KeyTemplate, family.KeyTemplate)
-	if resolved, fixed := atProvision(template); fixed {
-		template = resolved
-	} else {
-		l.keyVaries = true
+// passes reports whether clients may be answered what the source answered.
+func (l *Lookup) passes() bool {
+	for _, r := range []*Reaction{l.OnMissing, l.OnDenied, l.OnError} {
+		if r != nil && r.Pass {
+			return true
+		}
 	}
-	key, err := cache.ParseKeyTemplate(template)
-	if err != nil {
+	return false
+}
+
+func (l *Lookup) provisionKey(family cache.Family) error {
+	hash := l.kind.HashWithHTTP && l.source != nil && l.source.Name() == "http"
+	if l.HashID != nil {
+		hash = *l.HashID
+	}
+	text := cmp.Or(l.Key, l.kind.DefaultKey, family.KeyTemplate)
+	var err error
+	if l.key, err = newKeyTemplate(l.policy.KeyPrefix, text, max(1, len(l.ID)), hash); err != nil {
 		return err
 	}
-	if !l.keyVaries {
-		key[0] = l.policy.KeyPrefix + key[0]
-	}
-	l.key = key
-	if l.HashID != nil {
-		l.hashID = *l.HashID
-	} else if l.source != nil {
-		l.hashID = kind.HashWithHTTP && l.source.Name() == "http"
+	l.key.suffix = len(l.varying) > 0
+	switch {
+	case l.key.begins() == "" && !l.kind.Gated:
+		return fmt.Errorf("key '%s' has no text before the identity, so a client could name any key of the store: "+
+			"write one like %s", text, family.KeyTemplate)
+	case l.key.touchesOwn(l.policy.KeyPrefix):
+		return fmt.Errorf("key '%s' begins with %s, which is for the plugin's own keys: write another text", text, cache.OwnPrefix)
 	}
 	return nil
 }
 
-// ValidateReactions checks what is answered where there is no record.
+// ValidateReactions checks what follows a lookup that finds nothing usable.
 func (l *Lookup) ValidateReactions() error {
 	for _, r := range []struct {
 		name     string
 		reaction *Reaction
 	}{{"on_missing", l.OnMissing}, {"on_denied", l.OnDenied}, {"on_error", l.OnError}} {
-		if err := r.reaction.validate(); err != nil {
+		if err := r.reaction.Validate(); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
 	}
 	return nil
 }
 
-// keyBegins is what all keys of the lookup begin with.
-func (l *Lookup) keyBegins() string {
-	if !l.keyVaries {
-		return l.key[0]
+// asked describes the lookup to others of its configuration.
+func (l *Lookup) asked(name string) *asked {
+	return &asked{
+		place: l.kind.Directive + " '" + name + "'",
+		key:   l.key,
+		question: question{
+			sourceID: l.sourceID(), hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
+		},
 	}
-	fixed := l.key[0]
-	if i := strings.IndexAny(fixed, `{\`); i >= 0 {
-		fixed = fixed[:i]
+}
+
+// decoding says how values are read, "" as records.
+func (l *Lookup) decoding() string {
+	if l.kind.Decoder == nil {
+		return ""
 	}
-	return l.policy.KeyPrefix + fixed
+	return l.kind.Decoder.ID()
 }
 
 // Locator is a source that finds the record's place by more than the identity.
@@ -243,34 +304,31 @@ type Locator interface {
 // ErrNotLocated says that a source has nothing to say about an identity.
 var ErrNotLocated = errors.New("the source has nothing to say about this identity")
 
-// Request says what to look up for an identity that is not empty; r is nil
-// where no request asks. The error wraps [cache.ErrMalformedIdentity] or
-// errNotLocated.
-func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id string) (cache.Request, error) {
-	if err := cache.CheckIdentity(id); err != nil {
+// Request says what to look up for an identity; r is nil without a request.
+// The error wraps [cache.ErrMalformedIdentity] or is [ErrNotLocated].
+func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (cache.Request, error) {
+	if err := id.check(); err != nil {
 		return cache.Request{}, err
 	}
-	keyID, req := id, cache.Request{ID: id}
+	keyID, req := "", cache.Request{ID: id.ID, Parts: id.Parts}
 	if loc, ok := l.source.(Locator); ok {
-		if keyID, req, ok = loc.Locate(r, repl, id); !ok {
+		if keyID, req, ok = loc.Locate(r, repl, id.ID); !ok {
 			return cache.Request{}, ErrNotLocated
 		}
 	}
-	key := l.key
-	if l.keyVaries {
-		key = make(cache.KeyTemplate, len(l.key))
-		for i, part := range l.key {
-			key[i] = repl.ReplaceAll(part, "")
-			// what placeholders gave is client input as much as the identity
-			if err := cache.CheckIdentity(key[i]); err != nil {
+	if l.varying != nil {
+		req.Values = make([]string, len(l.varying))
+		for i, t := range l.varying {
+			value := t.Expand(r, repl, "")
+			if err := cache.CheckIdentity(value); err != nil {
 				return cache.Request{}, err
 			}
+			req.Values[i] = value
 		}
-		// the prefix is not for a replacer: it may hold braces of its own
-		key[0] = l.policy.KeyPrefix + key[0]
 	}
-	req.Key = key.Key(cache.KeyIdentity(keyID, l.hashID))
-	return req, nil
+	var err error
+	req.Key, err = l.key.key(r, repl, keyID, id, req.Values)
+	return req, err
 }
 
 // App is the app that the lookup belongs to.
@@ -282,114 +340,6 @@ func (l *Lookup) Records() *cache.Lookup { return l.records }
 // Source is where records come from; nil where the application writes them.
 func (l *Lookup) Source() cache.Source { return l.source }
 
-// Decoding says how values are decoded, "" where they are records. Two lookups
-// with one key must say the same.
-func (l *Lookup) Decoding() string {
-	if l.kind.Decoder == nil {
-		return ""
-	}
-	return l.kind.Decoder.ID()
-}
-
-// KeyVaries reports whether the key has placeholders other than {id}.
-func (l *Lookup) KeyVaries() bool { return l.keyVaries }
-
-// SetIdentity sets the template of the identity.
-func (l *Lookup) SetIdentity(identity template.Template) { l.identity = identity }
-
-// ExpandIdentity returns the identity of a request; empty replaces what has no
-// value.
-func (l *Lookup) ExpandIdentity(r *http.Request, repl *caddy.Replacer, empty string) string {
-	return l.identity.Expand(r, repl, empty)
-}
-
-// StatusClientClosed is what Caddy logs for a client that did not wait.
-const StatusClientClosed = 499
-
-// Responder is an answer of a source that goes to the client as it is.
-type Responder interface{ Serve(w http.ResponseWriter) }
-
-// Reaction is what follows when a lookup finds nothing usable: an HTTP error
-// with a status, a redirect, or the next handler.
-type Reaction struct {
-	// The status of the error, 400 to 599.
-	Status int `json:"status,omitempty"`
-
-	// Where to send the client, with placeholders (302). In a query they
-	// should be escaped ones, such as {http.request.uri_escaped}, or {%uri} in
-	// a Caddyfile. What does not begin with // cannot become a URL that does,
-	// so /login{http.request.uri.path} stays on this site.
-	Redirect string `json:"redirect,omitempty"`
-
-	// Go on as if there were no lookup.
-	Continue bool `json:"continue,omitempty"`
-}
-
-func (a *Reaction) validate() error {
-	set := 0
-	for _, is := range []bool{a.Status != 0, a.Redirect != "", a.Continue} {
-		if is {
-			set++
-		}
-	}
-	if set != 1 {
-		return errors.New("want exactly one of status, redirect and continue")
-	}
-	if a.Status != 0 && (a.Status < 400 || a.Status > 599) {
-		return fmt.Errorf("status %d is not an error: want 400 to 599", a.Status)
-	}
-	return nil
-}
-
-// Serve does what the reaction says. cause is for the log; it never holds an
+// KeyVaries reports whether the key depends on more of a request than the
 // identity.
-func (a *Reaction) Serve(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, cause error) error {
-	switch {
-	case a.Continue:
-		return next.ServeHTTP(w, r)
-	case a.Redirect != "":
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Location", a.location(repl))
-		w.WriteHeader(http.StatusFound)
-		return nil
-	}
-	// Caddy would find out the trace for every single one
-	return caddyhttp.Error(a.Status, caddyhttp.HandlerError{Err: cause, Trace: "handlers.(*Reaction).serve"})
-}
-
-// location is where to send the client. Of what placeholders give, which is
-// client input, it escapes what cannot stand in a URL.
-func (a *Reaction) location(repl *caddy.Replacer) string {
-	location := repl.ReplaceAll(a.Redirect, "")
-	if rest := strings.TrimLeft(location, `/\`); len(location)-len(rest) > 1 && !strings.HasPrefix(a.Redirect, "//") {
-		// browsers take // and /\ for the beginning of another host
-		location = "/" + rest
-	}
-	var b strings.Builder
-	for _, c := range []byte(location) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// atProvision replaces the placeholders that do not change from request to
-// request: environment, files and the system. fixed tells that there are no
-// others but {id}.
-func atProvision(template string) (resolved string, fixed bool) {
-	fixed = true
-	resolved, _ = caddy.NewReplacer().ReplaceFunc(template, func(name string, value any) (any, error) {
-		prefix, _, _ := strings.Cut(name, ".")
-		switch prefix {
-		case "env", "file", "system":
-			return value, nil
-		}
-		placeholder := "{" + name + "}"
-		fixed = fixed && placeholder == cache.IDPlaceholder
-		return placeholder, nil
-	})
-	return resolved, fixed
-}
+func (l *Lookup) KeyVaries() bool { return l.key.varies || l.varying != nil }

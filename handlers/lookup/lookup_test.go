@@ -21,9 +21,9 @@ func FuzzIdentityToKey(f *testing.F) {
 		repl.Set("http.request.host", "example.com")
 		for _, template := range []string{"session:user:{id}", "{http.request.host}:{id}:x", "{id}:{id}"} {
 			l := Lookup{Key: template, HashID: &hash, policy: &Policy{KeyPrefix: "p:"}}
-			require.NoError(t, l.provisionKey(cache.Family{}, Kind{}))
+			require.NoError(t, l.provisionKey(cache.Family{}))
 			keyOf := func(id string) string {
-				req, err := l.Request(nil, repl, id)
+				req, err := l.Request(nil, repl, Identified{ID: id})
 				if err != nil {
 					require.ErrorIs(t, err, cache.ErrMalformedIdentity)
 					require.Error(t, cache.CheckIdentity(id))
@@ -57,24 +57,4 @@ func FuzzRedirectStaysOnSite(f *testing.F) {
 			require.NotContains(t, got, `\`)
 		}
 	})
-}
-
-func TestOnlyWhatStaysIsReplacedAtProvision(t *testing.T) {
-	t.Setenv("TEST_NAME", "value")
-	for template, want := range map[string]struct {
-		resolved string
-		fixed    bool
-	}{
-		"a:{id}":                        {"a:{id}", true},
-		"{env.TEST_NAME}:{id}":          {"value:{id}", true},
-		`\{tag\}:{id}`:                  {"{tag}:{id}", true},
-		"{time.now.year}:{id}":          {"{time.now.year}:{id}", false},
-		"{http.request.host}:{id}":      {"{http.request.host}:{id}", false},
-		"{env.TEST_NAME}{http.x}:{id}":  {"value{http.x}:{id}", false},
-		"{env.NO_SUCH_VARIABLE_AT_ALL}": {"", true},
-	} {
-		resolved, fixed := atProvision(template)
-		require.Equal(t, want.resolved, resolved, template)
-		require.Equal(t, want.fixed, fixed, template)
-	}
 }

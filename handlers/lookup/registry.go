@@ -12,15 +12,30 @@ import (
 type Lookups struct {
 	mu     sync.Mutex
 	byName map[string][]*Lookup
+	asked  []*asked // all different ones
 }
 
-func (l *Lookups) add(name string, lookup *Lookup) {
+// add makes a lookup known under a name. It is an error where another lookup
+// shares keys with it but asks something else.
+func (l *Lookups) add(name string, lookup *Lookup) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.byName == nil {
 		l.byName = make(map[string][]*Lookup)
 	}
+	mine := lookup.asked(name)
+	known := false
+	for _, other := range l.asked {
+		if err := mine.conflict(other); err != nil {
+			return err
+		}
+		known = known || mine.sameAs(other)
+	}
+	if !known {
+		l.asked = append(l.asked, mine)
+	}
 	l.byName[name] = append(l.byName[name], lookup)
+	return nil
 }
 
 // Named are the lookups of that name, in the order they were made.

@@ -1,4 +1,4 @@
-// What records are filed under, so that they can be dropped together.
+// Tags of records, by which they are dropped together.
 
 package lookup
 
@@ -16,13 +16,14 @@ import (
 type tagger struct {
 	prefix    string // of the placeholders that are fields of the record
 	templates []string
+	hash      bool // {id} is the hash of the identity, which is a secret
 }
 
 // newTagger checks templates. Tags are made when a record comes from its
 // source, which may be in the background, so there is no request to take
 // placeholders from: only the identity and the record itself.
-func newTagger(templates []string, prefix string) (*tagger, error) {
-	t := &tagger{prefix: prefix}
+func newTagger(templates []string, prefix string, hash bool) (*tagger, error) {
+	t := &tagger{prefix: prefix, hash: hash}
 	for _, template := range templates {
 		var wrong string
 		resolved, err := caddy.NewReplacer().ReplaceFunc(template, func(name string, value any) (any, error) {
@@ -57,7 +58,7 @@ func (t *tagger) tags(req cache.Request, record *cache.Record) []string {
 	for _, template := range t.templates {
 		tag, err := repl.ReplaceFunc(template, func(name string, _ any) (any, error) {
 			if name == "id" {
-				return req.ID, nil
+				return t.id(req), nil
 			}
 			value, ok := record.Field(strings.TrimPrefix(name, t.prefix))
 			if !ok || !value.IsScalar() || value.Text() == "" {
@@ -70,4 +71,11 @@ func (t *tagger) tags(req cache.Request, record *cache.Record) []string {
 		}
 	}
 	return tags
+}
+
+func (t *tagger) id(req cache.Request) string {
+	if t.hash {
+		return cache.KeyIdentity(req.ID, true)
+	}
+	return req.ID
 }

@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -40,7 +41,7 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 
 // UnmarshalCaddyfile reads the handler from Caddyfile tokens:
 //
-//	file_metadata [<matcher>] [<id>] {
+//	file_metadata [<matcher>] [<id...>] {
 //		key <template>
 //		hash_id [on|off]
 //		ttl <duration>
@@ -62,67 +63,52 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // path then.
 func (m *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
-	args := d.RemainingArgs()
-	if len(args) > 1 {
-		return d.Errf("file_metadata takes one identity, and has %d: quote one that has spaces", len(args))
-	}
-	if len(args) == 1 {
-		if m.ID = args[0]; m.ID == "" {
-			return d.Err("file_metadata: the identity is empty")
-		}
+	m.ID = d.RemainingArgs()
+	if slices.Contains(m.ID, "") {
+		return d.Err("file_metadata: the identity is empty")
 	}
 	start := d.Token()
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		known, err := m.Lookup.UnmarshalOption(d, once, false)
-		if !known {
-			err = m.unmarshalOwn(d, once)
-		}
-		if err != nil {
-			return err
-		}
+	if err := m.Options().Unmarshal(d, metadataDirective); err != nil {
+		return err
 	}
-	if m.ID == "" && !isFileSystem(m.SourceRaw) {
+	if len(m.ID) == 0 && !isFileSystem(m.SourceRaw) {
 		return d.Errf("file_metadata in line %d takes an identity, like {path}, unless it has source file_system", start.Line)
 	}
 	return nil
 }
 
-// unmarshalOwn reads what only this lookup has.
-func (m *Handler) unmarshalOwn(d *caddyfile.Dispenser, once directive.Once) (err error) {
-	name := d.Val()
-	switch name {
-	case "rewrite", "disposition", "answer", "memory":
-		if err := once.Check(d); err != nil {
+// Options are the lines of the directive's block.
+func (m *Handler) Options() directive.Options {
+	options := append(m.RecordOptions(), m.SourceOption("none | http <url> { … } | file_system { … }"),
+		directive.Option{Name: "rewrite", Args: "<uri template>", Read: func(d *caddyfile.Dispenser) (err error) {
+			m.Rewrite, err = directive.OneArg(d)
+			if err == nil && m.Rewrite == "" {
+				err = d.Err("rewrite: the URI is empty")
+			}
 			return err
-		}
-	default:
-		return d.Errf("unknown subdirective '%s': file_metadata takes key, hash_id, ttl, negative_ttl, source, "+
-			"rewrite, disposition, answer, memory, on_missing, on_denied, on_error, stale_if_error, tag and name", name)
-	}
-	switch name {
-	case "rewrite":
-		m.Rewrite, err = directive.OneArg(d)
-		if err == nil && m.Rewrite == "" {
-			err = d.Err("rewrite: the URI is empty")
-		}
-	case "disposition":
-		m.Disposition, err = directive.OneArg(d)
-		if err == nil && !knownDisposition(m.Disposition) {
-			err = d.Errf("disposition '%s' is not right: want attachment, inline or off", m.Disposition)
-		}
-	case "answer":
-		if d.CountRemainingArgs() != 1 {
-			return d.Err("answer takes on or off")
-		}
-		var on bool
-		on, err = directive.OnOff(d)
-		m.Answer = &on
-	case "memory":
+		}},
+		directive.Option{Name: "disposition", Args: "<attachment|inline|off>", Read: func(d *caddyfile.Dispenser) (err error) {
+			m.Disposition, err = directive.OneArg(d)
+			if err == nil && !knownDisposition(m.Disposition) {
+				err = d.Errf("disposition '%s' is not right: want attachment, inline or off", m.Disposition)
+			}
+			return err
+		}},
+		directive.Option{Name: "answer", Args: "<on|off>", Read: func(d *caddyfile.Dispenser) error {
+			if d.CountRemainingArgs() != 1 {
+				return d.Err("answer takes on or off")
+			}
+			on, err := directive.OnOff(d)
+			m.Answer = &on
+			return err
+		}})
+	options = append(options, m.ReactionOptions(lookup.Reactions{}, lookup.Reactions{})...)
+	options = append(options, directive.Option{Name: "memory", Args: "<size> [<size of all>]", Read: func(d *caddyfile.Dispenser) (err error) {
 		m.Memory = new(FileMemory)
 		m.Memory.MaxFileSize, m.Memory.MaxSize, err = directive.SizeAndTotal(d)
-	}
-	return err
+		return err
+	}})
+	return append(options, m.NameOptions()...)
 }
 
 func knownDisposition(name string) bool {

@@ -37,6 +37,6 @@ func FuzzFileMetadataCaddyfile(f *testing.F) {
 			}
 			return
 		}
-		require.True(t, m.ID != "" || isFileSystem(m.SourceRaw))
+		require.True(t, len(m.ID) > 0 || isFileSystem(m.SourceRaw))
 	})
 }

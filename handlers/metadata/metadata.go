@@ -16,7 +16,6 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
-	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const (
@@ -117,6 +116,7 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 		RecordName:   "file metadata",
 		Prefix:       lookup.MetadataPrefix,
 		Family:       cache.FileMeta,
+		NegativeTTL:  cache.DefaultNegativeTTL,
 		StaleIfError: 5 * time.Minute,
 		OnMissing:    lookup.Reaction{Status: http.StatusNotFound},
 		OnDenied:     lookup.Reaction{Status: http.StatusForbidden},
@@ -131,10 +131,6 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 	if err := m.ProvisionLookup(ctx, kind); err != nil {
 		return err
 	}
-	if _, ok := m.Source().(lookup.Locator); ok && m.ID == "" {
-		m.ID = "{http.request.uri.path}"
-	}
-	m.SetIdentity(template.New(m.ID))
 	if m.files, _ = m.Source().(*filesource.Source); m.files != nil {
 		if err := m.follow(next); err != nil {
 			return err
@@ -173,7 +169,7 @@ func (m *Handler) provisionMemory() error {
 
 // Validate checks what Provision only reads.
 func (m *Handler) Validate() error {
-	if m.ID == "" {
+	if len(m.ID) == 0 {
 		return errors.New("there is no identity: want one like {http.request.uri.path}, " +
 			"or source file_system, where it is the default")
 	}
@@ -198,16 +194,16 @@ var (
 func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	f := lookup.FindingsOf(repl)
-	id := m.ExpandIdentity(r, repl, "")
+	id := m.Identify(r, repl)
 	var req cache.Request
 	var err error
 	if len(m.elsewhere) > 0 && !m.sameFiles(repl) {
-		id = ""
+		id = lookup.Identified{}
 	}
-	if id != "" {
+	if id.ID != "" {
 		req, err = m.Request(r, repl, id)
 	}
-	if id == "" || err != nil {
+	if id.ID == "" || err != nil {
 		f.File = lookup.Found{Outcome: cache.OutcomeNone}
 		if errors.Is(err, cache.ErrMalformedIdentity) && m.files == nil {
 			return caddyhttp.Error(http.StatusBadRequest, err)
@@ -219,7 +215,7 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(lookup.StatusClientClosed, context.Canceled)
 	}
-	m.Publish(w.Header(), f, &f.File, id, &result)
+	m.Publish(w.Header(), f, &f.File, id.ID, &result)
 	switch {
 	case result.Response != nil:
 		if response, ok := result.Response.(lookup.Responder); ok {

@@ -437,7 +437,7 @@ func scripted(t *testing.T, m *Handler, source cache.Source) {
 	name := rand.Text()
 	scriptedSources.Store(name, source)
 	t.Cleanup(func() { scriptedSources.Delete(name) })
-	m.ID, m.SourceRaw = "1", json.RawMessage(`{"source": "scripted", "test": "`+name+`"}`)
+	m.ID, m.SourceRaw = lookup.Identity{"1"}, json.RawMessage(`{"source": "scripted", "test": "`+name+`"}`)
 	require.NoError(t, m.Provision(ctx))
 	require.NoError(t, m.Validate())
 }
@@ -463,6 +463,7 @@ func TestMetadataThatNobodyKnowsBreaksNothing(t *testing.T) {
 type teapot struct{}
 
 func (teapot) Serve(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) }
+func (teapot) Forward(http.Header)         {}
 
 func TestMetadataServesTheSourcesResponse(t *testing.T) {
 	t.Parallel()

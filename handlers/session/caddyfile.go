@@ -2,11 +2,13 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
@@ -26,83 +28,97 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 
 // UnmarshalCaddyfile reads the handler from Caddyfile tokens:
 //
-//	session_lookup [<matcher>] [<id>] {
+//	session_lookup [<matcher>] [<id...>] {
 //		from <store> { … }        # instead of the identity
 //		key <template>
 //		hash_id [on|off]
 //		ttl <duration>
 //		negative_ttl <duration>
+//		expires <field> [seconds|milliseconds|rfc3339]
 //		sliding
 //		source none | http <url> { … }
-//		require <field> <value...>
-//		on_missing <status> | redirect <url> | continue
-//		on_denied <status> | continue
-//		on_error <status> | continue
+//		require <field> [<value...>]
+//		on_anonymous ask | <status> | redirect <url> | continue
+//		on_missing <status> | redirect <url> | pass | continue
+//		on_denied <status> | pass | continue
+//		on_error <status> | pass | continue
+//		stale_if_error <duration>
 //		copy_headers [<field>[>Header-Name]...]
+//		tag <template...>
 //		name <name>
 //	}
 //
-// require and copy_headers may be repeated; the fields of copy_headers may
+// require, copy_headers and tag may be repeated; the fields of copy_headers may
 // also stand in a block, one per line.
 func (s *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
-	args := d.RemainingArgs()
-	if len(args) > 1 || len(args) == 1 && args[0] == "" {
-		return d.Errf("session_lookup takes one identity, like {cookie.session}, and has %d: "+
-			"quote one that has spaces", len(args))
-	}
-	if len(args) == 1 {
-		s.ID = args[0]
-	}
+	s.ID = d.RemainingArgs()
 	start := *d // for an error that names the directive's line
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		known, err := s.Lookup.UnmarshalOption(d, once, true)
-		if !known {
-			err = s.unmarshalOwn(d, once)
+	if slices.Contains(s.ID, "") {
+		return d.Err("session_lookup takes an identity, like {cookie.session}: an empty text is none")
+	}
+	for _, part := range s.ID {
+		if err := lookup.CheckIdentityTemplate(zap.NewNop(), part); err != nil {
+			return d.WrapErr(err)
 		}
-		if err != nil {
-			return err
-		}
+	}
+	if err := s.Options().Unmarshal(d, sessionDirective); err != nil {
+		return err
 	}
 	switch {
-	case s.ID == "" && s.FromRaw == nil:
+	case len(s.ID) == 0 && s.FromRaw == nil:
 		return start.Err("session_lookup takes an identity, like {cookie.session}, or from <store> in its block")
-	case s.ID != "" && s.FromRaw != nil:
+	case len(s.ID) > 0 && s.FromRaw != nil:
 		return start.Err("session_lookup has an identity and from, which finds the session by its cookie: leave out one")
 	}
 	return nil
 }
 
-// unmarshalOwn reads what only this lookup has.
-func (s *Handler) unmarshalOwn(d *caddyfile.Dispenser, once directive.Once) error {
-	switch d.Val() {
-	case "from":
-		if err := once.Check(d); err != nil {
-			return err
-		}
-		return s.unmarshalFrom(d)
-	case "sliding":
-		if err := once.Check(d); err != nil {
-			return err
-		}
-		s.Sliding = true
-		return directive.NoArgs(d)
-	case "require":
-		args := d.RemainingArgs()
-		if len(args) < 2 {
-			return d.Err("require takes a field and at least one value, like: require role admin editor")
-		}
-		if err := checkPath(args[0]); err != nil {
-			return d.WrapErr(fmt.Errorf("require: %w", err))
-		}
-		s.Require = append(s.Require, Requirement{Field: args[0], Values: args[1:]})
-		return nil
-	case "copy_headers":
-		return s.unmarshalCopies(d)
+// Options are the lines of the directive's block.
+func (s *Handler) Options() directive.Options {
+	options := append(directive.Options{{Name: "from", Args: "<store> { … }", Read: s.unmarshalFrom}}, s.RecordOptions()...)
+	options = append(options,
+		directive.Option{Name: "expires", Args: "<field> [seconds|milliseconds|rfc3339]", Read: s.unmarshalExpires},
+		directive.Option{Name: "sliding", Read: func(d *caddyfile.Dispenser) error {
+			s.Sliding = true
+			return directive.NoArgs(d)
+		}},
+		s.SourceOption("none | http <url> { … }"),
+		directive.Option{Name: "require", Args: "<field> [<value...>]", Repeatable: true, Read: s.unmarshalRequire},
+		lookup.ReactionOption("on_anonymous", lookup.Reactions{Ask: true, Redirect: true}, &s.OnAnonymous),
+	)
+	options = append(options, s.ReactionOptions(lookup.Reactions{Redirect: true, Pass: true}, lookup.Reactions{Pass: true})...)
+	options = append(options, directive.Option{
+		Name: "copy_headers", Args: "[<field>[>Header-Name]...]", Repeatable: true, Read: s.unmarshalCopies,
+	})
+	return append(options, s.NameOptions()...)
+}
+
+func (s *Handler) unmarshalRequire(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Err("require takes a field, and may take values: require user_id, or require role admin editor")
 	}
-	return d.Errf("unknown subdirective '%s': session_lookup takes from, key, hash_id, ttl, negative_ttl, sliding, "+
-		"source, require, on_missing, on_denied, on_error, copy_headers and name", d.Val())
+	if err := checkPath(args[0]); err != nil {
+		return d.WrapErr(fmt.Errorf("require: %w", err))
+	}
+	s.Require = append(s.Require, Requirement{Field: args[0], Values: args[1:]})
+	return nil
+}
+
+func (s *Handler) unmarshalExpires(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 && len(args) != 2 {
+		return d.Err("expires takes a field, and may take the unit: expires exp, or expires cookie.expires rfc3339")
+	}
+	s.Expires = &Expiry{Field: args[0]}
+	if len(args) == 2 {
+		s.Expires.Unit = args[1]
+	}
+	if err := s.Expires.validate(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
 }
 
 func (s *Handler) unmarshalCopies(d *caddyfile.Dispenser) error {
@@ -115,6 +131,9 @@ func (s *Handler) unmarshalCopies(d *caddyfile.Dispenser) error {
 	}
 	for _, arg := range args {
 		field, header, renamed := strings.Cut(arg, ">")
+		if strings.HasSuffix(field, "-") && renamed {
+			return d.Errf("copy_headers: '%s' is not right: write %s>%s, without the hyphen", arg, strings.TrimRight(field, "-"), header)
+		}
 		if field == "" || renamed && header == "" {
 			return d.Errf("copy_headers: '%s' is not right: want a field, or <field>>Header-Name", arg)
 		}

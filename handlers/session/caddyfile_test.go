@@ -38,7 +38,7 @@ func FuzzSessionLookupCaddyfile(f *testing.F) {
 			}
 			return
 		}
-		require.NotEqual(t, s.ID == "", s.FromRaw == nil, "either an identity or a store")
+		require.NotEqual(t, len(s.ID) == 0, s.FromRaw == nil, "either an identity or a store")
 		_, err = resolveCopies(s.CopyHeaders)
 		require.NoError(t, err, "found too late to name the line")
 	})

@@ -55,7 +55,7 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 		return nil
 	}
 	switch {
-	case s.ID != "":
+	case len(s.ID) > 0:
 		return errors.New("from finds the session by its cookie: leave out the identity")
 	case len(s.SourceRaw) > 0:
 		return errors.New("from and source exclude each other: what the application keeps by itself, nobody else can answer")
@@ -101,7 +101,7 @@ func (f *from) Decode(raw cache.Raw) (string, time.Time, error) {
 // It is "" and no result where the request means none.
 func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) (id string, result cache.Result, err error) {
 	for _, id = range ids {
-		req, err := s.Request(r, repl, id)
+		req, err := s.Request(r, repl, lookup.Identified{ID: id})
 		if err != nil {
 			return "", cache.Result{}, err
 		}

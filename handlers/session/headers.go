@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -61,15 +62,50 @@ func resolveCopies(copies []HeaderCopy) ([]HeaderCopy, error) {
 	return resolved, nil
 }
 
-// deleteCopies deletes the headers, also as X_User_Id or x.user.id for
-// X-User-Id: CGI, WSGI and their like make one name of all these.
-func deleteCopies(h http.Header, copies []HeaderCopy) {
+// deleteCopies deletes the headers from a request, also as X_User_Id or
+// x.user.id for X-User-Id: CGI, WSGI and their like make one name of all these.
+// Trailers of these names, which come after the body, are deleted as well.
+func deleteCopies(r *http.Request, copies []HeaderCopy) {
+	deleteNames(r.Header, copies)
+	keepFromConnection(r.Header, copies)
+	if r.ContentLength >= 0 && r.Trailer == nil {
+		return // a body of known length has no trailers in HTTP/1, and in HTTP/2 they are announced
+	}
+	deleteNames(r.Trailer, copies)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &trailerFilter{ReadCloser: r.Body, request: r, copies: copies}
+	}
+}
+
+func deleteNames(h http.Header, copies []HeaderCopy) {
 	for name := range h {
 		if isCopy(name, copies) {
 			delete(h, name)
 		}
 	}
-	keepFromConnection(h, copies)
+}
+
+// trailerFilter is the body of a request whose trailers must not reach the
+// handlers that follow. The server adds them when the body ends.
+type trailerFilter struct {
+	io.ReadCloser
+	request *http.Request
+	copies  []HeaderCopy
+}
+
+func (f *trailerFilter) Read(p []byte) (int, error) {
+	n, err := f.ReadCloser.Read(p)
+	if err != nil {
+		deleteNames(f.request.Trailer, f.copies)
+	}
+	return n, err
+}
+
+// Close may read what is left of the body, and the trailers with it.
+func (f *trailerFilter) Close() error {
+	err := f.ReadCloser.Close()
+	deleteNames(f.request.Trailer, f.copies)
+	return err
 }
 
 // keepFromConnection takes the headers out of the client's Connection field. A

@@ -151,9 +151,9 @@ func TestClientCannotHaveCopiedHeadersDropped(t *testing.T) {
 // An opaque token goes in, and what it stands for comes out in its place.
 func TestIdentityMayBeInACopiedHeader(t *testing.T) {
 	t.Parallel()
-	app, h := session(t, `"id": "{http.request.header.Authorization}", "key": "{http.request.header.X-Realm}:{id}",
+	app, h := session(t, `"id": "{http.request.header.Authorization}", "key": "r:{http.request.header.X-Realm}:{id}",
 		"copy_headers": [{"field": "jwt", "header": "Authorization"}, {"field": "realm", "header": "X-Realm"}]`)
-	app.Put(t, "home:Bearer opaque", `{"jwt": "Bearer e30.e30.e30"}`)
+	app.Put(t, "r:home:Bearer opaque", `{"jwt": "Bearer e30.e30.e30"}`)
 	got := lookuptest.Serve(h, lookuptest.Get("/", "Authorization", "Bearer opaque", "X-Realm", "home"))
 	require.Equal(t, http.StatusOK, got.Status)
 	require.Equal(t, http.Header{"Authorization": {"Bearer e30.e30.e30"}}, got.Request.Header)

@@ -5,6 +5,7 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,15 +13,21 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Requirement is met by a record whose field has any of the values. The field
-// may be an array, a scalar, or a string of words; a value with spaces is met
-// by the string as a whole. Upper and lower case differ.
+// Requirement is met by a record whose field has any of the values: a scalar
+// that is the value, an array with such a scalar, or a string with the value
+// among its words, which are split at spaces. The values true, false and
+// numbers are met by that scalar or by the whole string alone, so that the text
+// "not true" is not true. Upper and lower case differ.
+//
+// Without values, it is met by a field that is there and neither null, false, 0,
+// "" nor empty.
 type Requirement struct {
 	// The path of the field, such as user.roles.
 	Field string `json:"field,omitempty"`
 
 	// The values, of which one is enough. Placeholders are replaced at load
-	// time, when one that is empty or belongs to a request is an error.
+	// time; an empty one, or one of a request, is an error. Default: any value
+	// that is not null, false, 0 or empty.
 	Values []string `json:"values,omitempty"`
 
 	unmet error
@@ -29,9 +36,6 @@ type Requirement struct {
 func (q *Requirement) provision() error {
 	if err := checkPath(q.Field); err != nil {
 		return fmt.Errorf("require: %w", err)
-	}
-	if len(q.Values) == 0 {
-		return fmt.Errorf("require %s: there is no value, so no session would pass", q.Field)
 	}
 	repl := caddy.NewReplacer()
 	for i, value := range q.Values {
@@ -53,12 +57,24 @@ func (q *Requirement) met(record *cache.Record) bool {
 	if !ok {
 		return false
 	}
+	if len(q.Values) == 0 {
+		return v.Truthy()
+	}
 	if v.IsScalar() && slices.Contains(q.Values, v.Text()) {
 		return true
 	}
 	return slices.ContainsFunc(v.Strings(), func(word string) bool {
-		return slices.Contains(q.Values, word)
+		return slices.Contains(q.Values, word) && (!v.IsString() || !isLiteral(word))
 	})
+}
+
+// isLiteral reports whether a word of a text would be taken for a JSON value.
+func isLiteral(word string) bool {
+	if word == "true" || word == "false" || word == "null" {
+		return true
+	}
+	_, err := strconv.ParseFloat(word, 64)
+	return err == nil
 }
 
 // checkPath refuses the path of a field that no record can have.

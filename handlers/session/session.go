@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,10 +21,10 @@ const (
 	sessionDirective = "session_lookup"
 )
 
-// Handler finds the session of a request and gates the route by it. What
-// is not known to be a valid session is refused: by default a request without
-// one is answered 401, a refused one 403, and one that nobody can tell about
-// 503. A malformed identity is answered 400 whatever is configured.
+// Handler finds the session of a request and gates the route by it. What is not
+// known to be a valid session is refused: by default a request without one is
+// answered 401, a refused one 403, and one whose lookup fails 503. A malformed
+// identity is answered 400 whatever is configured.
 //
 // Placeholders for the handlers that follow:
 //
@@ -42,6 +44,14 @@ type Handler struct {
 	// Using a session extends it to its TTL, which is written at most once per
 	// tenth of the TTL.
 	Sliding bool `json:"sliding,omitempty"`
+
+	// Which field of a session says when it ends. Default: expires_at, with Unix
+	// seconds or RFC 3339.
+	Expires *Expiry `json:"expires,omitempty"`
+
+	// What follows where a request has no identity. Default: as on_missing.
+	// With ask, the source is asked all the same.
+	OnAnonymous *lookup.Reaction `json:"on_anonymous,omitempty"`
 
 	// What a session must have to pass; all of these. One that has not is
 	// refused.
@@ -75,7 +85,6 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 	if s.CopyHeaders, err = resolveCopies(s.CopyHeaders); err != nil {
 		return err
 	}
-	s.SetIdentity(template.New(s.ID))
 	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
 	if err := s.provisionFrom(ctx); err != nil {
 		return err
@@ -85,6 +94,9 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 		RecordName:   "session",
 		Prefix:       lookup.SessionPrefix,
 		Family:       cache.Session,
+		FromRequest:  true,
+		AnyPart:      true,
+		Gated:        len(s.Require) > 0,
 		Sliding:      s.Sliding,
 		ExpiresAt:    true,
 		HashWithHTTP: true,
@@ -93,21 +105,55 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 		OnDenied:     lookup.Reaction{Status: http.StatusForbidden},
 		OnError:      lookup.Reaction{Status: http.StatusServiceUnavailable},
 	}
-	if s.from != nil {
-		kind.Decoder, kind.KeyTemplate = s.from, s.from.store.KeyTemplate()
+	if s.Expires != nil {
+		if err := s.Expires.validate(); err != nil {
+			return err
+		}
+		kind.Expiry = cache.Expiry{Field: s.Expires.Field, Unit: s.Expires.Unit}
 	}
-	return s.ProvisionLookup(ctx, kind)
+	if s.from != nil {
+		kind.Decoder, kind.DefaultKey = s.from, s.from.store.KeyTemplate()
+	}
+	if err := s.ProvisionLookup(ctx, kind); err != nil {
+		return err
+	}
+	if s.OnAnonymous == nil {
+		s.OnAnonymous = s.OnMissing
+	}
+	return template.Check(ctx.Logger(), "redirect", s.OnAnonymous.Redirect)
 }
 
 // Validate checks what Provision only reads.
 func (s *Handler) Validate() error {
-	if s.ID == "" && s.from == nil {
+	switch {
+	case len(s.ID) == 0 && s.from == nil:
 		return errors.New("there is no identity: want one like {http.request.cookie.session}, or from <store>")
+	case s.from != nil && s.Expires != nil:
+		return errors.New("from and expires exclude each other: the store knows when its sessions end")
 	}
 	if _, ok := s.Source().(lookup.Locator); ok {
 		return errors.New("source " + s.Source().Name() + " finds files and no sessions: want http or none")
 	}
-	return s.ValidateReactions()
+	if s.OnAnonymous.Ask && s.Source() == nil {
+		return errors.New("on_anonymous ask needs a source to ask: want source http <url>, or another reaction")
+	}
+	for name, reaction := range map[string]*lookup.Reaction{"on_missing": s.OnMissing, "on_denied": s.OnDenied, "on_error": s.OnError} {
+		switch {
+		case reaction.Ask:
+			return fmt.Errorf("%s ask is not possible: the source was asked already; only on_anonymous takes it", name)
+		case reaction.Pass && s.Source() == nil:
+			return fmt.Errorf("%s pass needs a source whose answer to pass: want source http <url>, or a status", name)
+		case reaction.Redirect != "" && name != "on_missing":
+			return fmt.Errorf("%s takes no redirect: want a status, pass or continue", name)
+		}
+	}
+	if err := s.ValidateReactions(); err != nil {
+		return err
+	}
+	if err := s.OnAnonymous.Validate(); err != nil {
+		return fmt.Errorf("on_anonymous: %w", err)
+	}
+	return nil
 }
 
 // Causes of a refusal, for the log and for handle_errors.
@@ -115,7 +161,7 @@ var (
 	errNoIdentity     = errors.New("request has no session identity")
 	errNoSession      = errors.New("there is no such session")
 	errSessionDenied  = errors.New("session is refused")
-	errSessionUnknown = errors.New("nobody can tell about the session")
+	errSessionUnknown = errors.New("session lookup failed")
 )
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
@@ -130,14 +176,15 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// a malformed identity is not even published: it could break a log or
 		// a header that it is put into
 		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
-		return caddyhttp.Error(http.StatusBadRequest, err)
-	case id == "":
+		return lookup.Refuse(http.StatusBadRequest, err)
+	case id == "" && !s.OnAnonymous.Ask:
 		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
-		return s.OnMissing.Serve(w, r, repl, next, errNoIdentity)
+		a := answer{w: w, r: r, repl: repl, next: next}
+		return a.react(s.OnAnonymous, http.StatusUnauthorized, errNoIdentity)
 	}
 
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
-		return caddyhttp.Error(lookup.StatusClientClosed, context.Canceled)
+		return lookup.Refuse(lookup.StatusClientClosed, context.Canceled)
 	}
 	var v *sessionVerdict
 	if result.OK() {
@@ -146,53 +193,57 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	}
 	s.Publish(w.Header(), f, &f.Session, id, &result)
-	switch {
-	case result.Response != nil:
-		if response, ok := result.Response.(lookup.Responder); ok {
-			response.Serve(w)
-			return nil
-		}
-	case result.OK():
+	if result.OK() {
 		s.admit(r, repl, f, id, v)
 		return next.ServeHTTP(f.Writer(w), r)
-	case result.Outcome == cache.OutcomeAbsent:
-		return s.OnMissing.Serve(w, r, repl, next, errNoSession)
-	case result.Outcome == cache.OutcomeDenied && v != nil:
-		return s.OnDenied.Serve(w, r, repl, next, v.unmet)
-	case result.Outcome == cache.OutcomeDenied:
-		return s.OnDenied.Serve(w, r, repl, next, errSessionDenied)
-	case result.Err != nil:
-		return s.OnError.Serve(w, r, repl, next, result.Err)
+	}
+	a := answer{w: w, r: r, repl: repl, next: next, result: &result}
+	a.source, _ = result.Response.(lookup.Responder)
+	if result.Record == nil && result.Err == nil && a.source != nil {
+		a.source.Serve(w) // a redirect of the source
+		return nil
+	}
+	switch result.Outcome {
+	case cache.OutcomeAbsent:
+		return a.react(s.OnMissing, http.StatusUnauthorized, errNoSession)
+	case cache.OutcomeDenied:
+		cause := errSessionDenied
+		if v != nil {
+			cause, a.source = v.unmet, nil // the source let it pass
+		}
+		return a.react(s.OnDenied, http.StatusForbidden, cause)
 	}
 	// an outcome that nobody here knows is no session either
-	return s.OnError.Serve(w, r, repl, next, errSessionUnknown)
+	return a.react(s.OnError, http.StatusServiceUnavailable, cmp.Or(result.Err, errSessionUnknown))
 }
 
 // find looks up the session that a request means, and deletes the headers that
-// are to be the session's. Without an identity, id is empty; a malformed one
+// are to be the session's. Without an identity, id is empty, and nothing is
+// looked up unless the source is to be asked all the same. A malformed identity
 // is an error.
 func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result cache.Result, err error) {
 	var ids []string
+	var identified lookup.Identified
 	var req cache.Request
 	if s.from != nil {
 		ids = s.from.identities(r)
-	} else if id = s.ExpandIdentity(r, repl, ""); id != "" {
-		req, err = s.Request(r, repl, id)
+	} else if identified = s.Identify(r, repl); identified.ID != "" || s.OnAnonymous.Ask {
+		req, err = s.Request(r, repl, identified)
 	}
 	if len(s.CopyHeaders) > 0 {
-		deleteCopies(r.Header, s.CopyHeaders)
+		deleteCopies(r, s.CopyHeaders)
 	}
 	switch {
 	case s.from != nil:
 		return s.findFrom(r, repl, ids)
-	case id == "" || err != nil:
-		return id, cache.Result{}, err
+	case err != nil, req.Key == "":
+		return "", cache.Result{}, err
 	}
-	return id, s.Records().Find(r.Context(), req), nil
+	return identified.ID, s.Records().Find(r.Context(), req), nil
 }
 
-// admit tells the handlers that follow, and the access log, whose session it
-// is. A plain "id" may be that of the session itself, a credential that must
+// admit publishes whose session it is, to the handlers that follow and to the
+// access log. A plain "id" may be that of the session itself, a credential that must
 // not get into logs.
 func (s *Handler) admit(r *http.Request, repl *caddy.Replacer, f *lookup.Findings, id string, v *sessionVerdict) {
 	for i, value := range v.headers {

@@ -14,13 +14,16 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+// cookiePrefix is that of the placeholders that are cookies.
+const cookiePrefix = "http.request.cookie."
+
 // reader returns what reads a placeholder from a request; nil leaves it to the
 // replacer.
 func reader(name string) func(*http.Request) string {
 	if name == "http.request.uri.path" {
 		return func(r *http.Request) string { return r.URL.Path }
 	}
-	if cookie, ok := strings.CutPrefix(name, "http.request.cookie."); ok {
+	if cookie, ok := strings.CutPrefix(name, cookiePrefix); ok {
 		return func(r *http.Request) string { return cookieValue(r.Header["Cookie"], cookie) }
 	}
 	if field, ok := strings.CutPrefix(name, "http.request.header."); ok {
@@ -47,16 +50,40 @@ func OriginalPath(r *http.Request, repl *caddy.Replacer) string {
 // maxCookies is how many cookies net/http reads at most: of more, none.
 const maxCookies = 3000
 
-// cookieValue is the value of the first cookie with that name, whatever its
-// case, as net/http reads cookies (RFC 6265, section 4.2), but without making
-// anything of the others.
-func cookieValue(lines []string, name string) string {
+// cookieValue is the value of the first cookie with that name.
+func cookieValue(lines []string, name string) (first string) {
+	eachCookie(lines, name, func(value string) bool {
+		first = value
+		return false
+	})
+	return first
+}
+
+// cookieValues are the values of all cookies with that name, with semicolons
+// between. Empty ones are left out.
+func cookieValues(lines []string, name string) (all string) {
+	eachCookie(lines, name, func(value string) bool {
+		switch {
+		case all == "":
+			all = value
+		case value != "":
+			all += ";" + value
+		}
+		return true
+	})
+	return all
+}
+
+// eachCookie finds the cookies with a name, whatever its case, as net/http
+// reads cookies (RFC 6265, section 4.2), but without making anything of the
+// others. It ends where found returns false.
+func eachCookie(lines []string, name string, found func(value string) (more bool)) {
 	count := 0
 	for _, line := range lines {
 		count += strings.Count(line, ";") + 1
 	}
 	if count > maxCookies {
-		return ""
+		return
 	}
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -69,15 +96,14 @@ func cookieValue(lines []string, name string) string {
 			if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 				value = value[1 : len(value)-1]
 			}
-			if !strings.ContainsFunc(value, notInCookie) {
-				return value
+			if !strings.ContainsFunc(value, notInCookie) && !found(value) {
+				return
 			}
 		}
 	}
-	return ""
 }
 
-// notInCookie tells whether a character makes a cookie's value invalid.
+// notInCookie reports whether a character makes a cookie's value invalid.
 func notInCookie(c rune) bool {
 	return c < ' ' || c >= 0x7f || c == '"' || c == ';' || c == '\\'
 }

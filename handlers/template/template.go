@@ -30,6 +30,17 @@ func New(text string) Template {
 	return t
 }
 
+// NewAllCookies is New, but a text that is one cookie stands for all its values,
+// in the order in which the client sent them, with semicolons between, which no
+// value can have.
+func NewAllCookies(text string) Template {
+	t := New(text)
+	if cookie, ok := strings.CutPrefix(t.only, cookiePrefix); ok {
+		t.read = func(r *http.Request) string { return cookieValues(r.Header["Cookie"], cookie) }
+	}
+	return t
+}
+
 // Expand replaces the placeholders; those without a value, and unknown ones,
 // by empty. Where there is no request, r is nil, and repl tells all there is.
 func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) string {

@@ -29,6 +29,8 @@ type uploadStore struct {
 	wrote []uploadRecord
 }
 
+func (*uploadStore) Pool() *cache.PoolStats { return nil }
+
 func (s *uploadStore) Acquire(context.Context, string, *cache.Record, time.Duration, bool) (string, cache.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -202,11 +202,9 @@ http://127.0.0.1:0 {
 `), nil)
 	require.NoError(t, err)
 	Provisioning.Lock()
+	t.Cleanup(Provisioning.Unlock)
 	require.NoError(t, caddy.Load(config, true))
-	t.Cleanup(func() {
-		defer Provisioning.Unlock()
-		require.NoError(t, caddy.Stop())
-	})
+	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
 	v, err := caddy.ActiveContext().App("http")
 	require.NoError(t, err)
 	for _, server := range v.(*caddyhttp.App).Servers {

@@ -5,67 +5,131 @@ package httpsource
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// read makes a record or a response for the client of an answer.
+// read makes a record of an answer, and what the client of the request is
+// answered.
 func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
-	switch status := resp.StatusCode; {
+	status := resp.StatusCode
+	switch {
 	case status >= 200 && status <= 299:
 		loaded.Record, err = h.record(resp)
-	case status == http.StatusUnauthorized, status == http.StatusNotFound, status == http.StatusGone:
-		loaded.Record = cache.AbsentRecord()
-	case status == http.StatusForbidden:
-		loaded.Record = cache.DeniedRecord(status)
 	case status >= 300 && status <= 399 && status != http.StatusNotModified:
-		loaded.Response = responseOf(resp)
+		loaded.Response = redirectOf(resp)
+		loaded.Private = len(resp.Header.Values("Set-Cookie")) > 0
 		return loaded, nil
 	default:
-		err = fmt.Errorf("status %d", status)
+		loaded.Response = h.responseOf(resp)
+		loaded.Private = len(resp.Header.Values("Set-Cookie")) > 0
+		loaded.Record, err = refusal(status)
 	}
 	if err != nil {
-		return cache.Loaded{}, err
+		return cache.Loaded{Response: loaded.Response, Private: loaded.Private}, err
 	}
-	loaded.MaxTTL, loaded.NoStore = cacheLimits(resp.Header)
+	if h.CacheControl != "ignore" {
+		if loaded.MaxTTL, loaded.NoStore = cacheLimits(resp.Header); loaded.NoStore {
+			loaded.NoStoreReason = "no-store"
+		}
+	}
 	return loaded, nil
 }
 
-func responseOf(resp *http.Response) *Response {
-	r := &Response{Status: resp.StatusCode, Header: make(http.Header)}
-	for _, name := range []string{"Location", "Set-Cookie"} {
-		if values := resp.Header.Values(name); len(values) > 0 {
-			r.Header[name] = values
-		}
+// refusal is the record of a status that is no success and no redirect.
+func refusal(status int) (*cache.Record, error) {
+	switch status {
+	case http.StatusUnauthorized, http.StatusNotFound, http.StatusGone:
+		return cache.Encode(map[string]any{"absent": true, "status": status}, cache.DefaultMaxValueSize)
+	case http.StatusForbidden:
+		return cache.DeniedRecord(status), nil
 	}
-	return r
+	return nil, fmt.Errorf("status %d", status)
 }
 
-// record is what a 2xx answer says.
+// record is what a 2xx answer says. An answer that is JSON, or looks like it,
+// must be an object or null: one that cannot be read is no permission.
 func (h *Source) record(resp *http.Response) (*cache.Record, error) {
+	if h.Method == http.MethodHead {
+		return h.statusRecord(resp)
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, h.MaxBody+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading body: %w", err)
 	}
 	text := bytes.Trim(body, " \t\r\n")
-	object := len(text) > 0 && text[0] == '{'
 	switch {
-	case object && int64(len(body)) > h.MaxBody:
-		return nil, fmt.Errorf("body is larger than %d bytes", h.MaxBody)
-	case object && json.Valid(text), string(text) == "null":
-	default:
+	case !isJSON(resp.Header, text):
 		return h.statusRecord(resp)
+	case int64(len(body)) > h.MaxBody:
+		return nil, fmt.Errorf("body is larger than %d bytes", h.MaxBody)
+	case string(text) == "null":
+		return cache.AbsentRecord(), nil
+	case len(text) == 0 || text[0] != '{' || !json.Valid(text):
+		return nil, errors.New("body is not a JSON object or null, though it says that it is JSON or begins like it")
 	}
 	record, err := cache.Decode(string(text), int(h.MaxBody))
-	if err != nil || record.State() != cache.Found || len(h.CopyHeaders) == 0 {
-		return record, err
+	switch {
+	case err != nil:
+		return nil, err
+	case h.asker.Session && record.Empty():
+		return cache.AbsentRecord(), nil // a session of nobody
+	case record.State() != cache.Found || len(h.CopyHeaders) == 0:
+		return record, nil
 	}
 	return h.withHeaders(record, resp.Header)
+}
+
+// isJSON reports whether an answer says that it is JSON, begins like JSON, or
+// could be JSON that this reader does not understand. It errs on the side of yes.
+func isJSON(header http.Header, text []byte) bool {
+	if len(text) == 0 {
+		// an answer without a body says no more than its status
+		return saysJSON(header) && header.Get("Content-Length") != "0" && header.Get("Content-Length") != ""
+	}
+	if saysJSON(header) || isEncoded(header) {
+		return true
+	}
+	start := bytes.TrimLeftFunc(text, isInvisible)
+	for _, prefix := range []string{"{", "[", `"`, ")]}", "/*", "//", "while(", "for(", "\xef\xbb\xbf", "\xfe\xff", "\xff\xfe"} {
+		if bytes.HasPrefix(start, []byte(prefix)) || bytes.HasPrefix(text, []byte(prefix)) {
+			return true
+		}
+	}
+	return json.Valid(start)
+}
+
+// saysJSON reports whether the Content-Type is one of JSON's.
+func saysJSON(header http.Header) bool {
+	for _, value := range header.Values("Content-Type") {
+		if strings.Contains(strings.ToLower(value), "json") {
+			return true
+		}
+	}
+	return false
+}
+
+// isEncoded reports whether the body is compressed in a way that the transport
+// has not undone.
+func isEncoded(header http.Header) bool {
+	for _, value := range header.Values("Content-Encoding") {
+		if value = strings.TrimSpace(value); value != "" && !strings.EqualFold(value, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+// isInvisible reports whether a character may stand before a text unseen.
+func isInvisible(c rune) bool {
+	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == utf8.RuneError
 }
 
 // statusRecord is the record of an answer that says no more than yes.

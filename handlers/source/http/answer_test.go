@@ -53,7 +53,7 @@ func TestStatusDecides(t *testing.T) {
 			switch want {
 			case failed:
 				require.EqualError(t, err, fmt.Sprintf("status %d", status))
-				require.Zero(t, loaded)
+				require.Nil(t, loaded.Record)
 				return
 			case "response":
 				require.Nil(t, loaded.Record)
@@ -77,6 +77,7 @@ func TestBodyOfSuccess(t *testing.T) {
 	t.Parallel()
 	header := http.Header{"X-User": {"ann"}, "X-Roles": {"a", "b"}, "Content-Type": {"text/plain"}, "Set-Cookie": {"sid=1"}}
 	copies := []string{"x-user", "X-Roles", "X-Missing"}
+	const notAnObject = "not a JSON object or null"
 	const status = `{"status": 200, "headers": {}}`
 	long := strings.Repeat("x", 200)
 	for name, test := range map[string]struct {
@@ -87,17 +88,33 @@ func TestBodyOfSuccess(t *testing.T) {
 	}{
 		"object":                 {Source{}, `{"user_id": 12345678901234567890}`, `{"user_id": 12345678901234567890}`, ""},
 		"object within spaces":   {Source{}, " \r\n\t{\"a\": 1}\n", `{"a": 1}`, ""},
-		"empty object":           {Source{}, `{}`, `{}`, ""},
+		"empty object":           {Source{}, `{}`, `null`, ""},
+		"reserved fields alone":  {Source{}, `{"_source": "0123456789abcdef"}`, `null`, ""},
 		"null":                   {Source{}, "null\n", `null`, ""},
 		"refusal":                {Source{}, `{"denied": 451}`, `{"denied": 451}`, ""},
 		"nothing":                {Source{}, ``, status, ""},
 		"text":                   {Source{}, `nope`, status, ""},
-		"array":                  {Source{}, `[{"a": 1}]`, status, ""},
-		"string":                 {Source{}, `"{}"`, status, ""},
-		"braces":                 {Source{}, `{{ template }}`, status, ""},
-		"two objects":            {Source{}, `{} {}`, status, ""},
+		"array":                  {Source{}, `[{"a": 1}]`, "", notAnObject},
+		"string":                 {Source{}, `"{}"`, "", notAnObject},
+		"braces":                 {Source{}, `{{ template }}`, "", notAnObject},
+		"two objects":            {Source{}, `{} {}`, "", notAnObject},
 		"HEAD":                   {Source{Method: "HEAD"}, `{"a": 1}`, status, ""},
 		"POST":                   {Source{Method: "POST"}, `{"a": 1}`, `{"a": 1}`, ""},
+		"false":                  {Source{}, `false`, "", notAnObject},
+		"true":                   {Source{}, `true`, "", notAnObject},
+		"number":                 {Source{}, `0`, "", notAnObject},
+		"empty array":            {Source{}, `[]`, "", notAnObject},
+		"NaN":                    {Source{}, `{"denied": true, "risk": NaN}`, "", notAnObject},
+		"trailing comma":         {Source{}, `{"denied": true,}`, "", notAnObject},
+		"cut off":                {Source{}, `{"denied": tr`, "", notAnObject},
+		"byte order mark":        {Source{}, "\xef\xbb\xbf{\"denied\": true}", "", notAnObject},
+		"UTF-16":                 {Source{}, "\xff\xfe{\x00}\x00", "", notAnObject},
+		"UTF-16, no mark":        {Source{}, "\x00{\x00}", "", notAnObject},
+		"invisible space":        {Source{}, "\u200b{\"denied\": true}", "", notAnObject},
+		"no-break space":         {Source{}, "\u00a0{\"denied\": true}", "", notAnObject},
+		"comment":                {Source{}, "/* no */ {\"denied\": true}", "", notAnObject},
+		"guard against scripts":  {Source{}, ")]}',\n{\"denied\": true}", "", notAnObject},
+		"HTML":                   {Source{}, "<html>welcome</html>", status, ""},
 		"invalid UTF-8":          {Source{}, "{\"a\": \"\xff\"}", "", "not valid UTF-8"},
 		"object of max_body":     {Source{MaxBody: 8}, `{"a": 1}`, `{"a": 1}`, ""},
 		"object over max_body":   {Source{MaxBody: 7}, `{"a": 1}`, "", "larger than 7 bytes"},

@@ -13,6 +13,7 @@ import (
 //		header <name> <template>       # repeatable
 //		timeout <duration>             # default 5s
 //		copy_headers <name...>
+//		cache_control respect|ignore   # default respect
 //		max_concurrent <n>             # default 64
 //		max_body <size>                # default 1MiB
 //		tls_ca <pem file...>
@@ -26,51 +27,55 @@ func (h *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("source http takes one URL, but has '%s' after it", d.Val())
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := h.unmarshalLine(d, once); err != nil {
-			return err
-		}
-	}
-	return nil
+	return h.Options().Unmarshal(d, "source http")
 }
 
-func (h *Source) unmarshalLine(d *caddyfile.Dispenser, once directive.Once) (err error) {
-	name := d.Val()
-	if name != "header" {
-		if err := once.Check(d); err != nil {
+// Options are the lines of the source's block.
+func (h *Source) Options() directive.Options {
+	return directive.Options{
+		{Name: "method", Args: "<GET|HEAD|POST>", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.Method, err = directive.OneArg(d)
+			if err == nil && !knownMethod(h.Method) {
+				err = d.Errf("method '%s' is not right: want GET, HEAD or POST", h.Method)
+			}
 			return err
-		}
+		}},
+		{Name: "header", Args: "<name> <template>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {
+			args := d.RemainingArgs()
+			if len(args) != 2 {
+				return d.Errf("header takes a name and a value, not %d arguments: put quotes around a value with spaces", len(args))
+			}
+			if h.Headers == nil {
+				h.Headers = make(map[string][]string)
+			}
+			h.Headers.Add(args[0], args[1])
+			return nil
+		}},
+		{Name: "timeout", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.Timeout, err = directive.Duration(d)
+			return err
+		}},
+		{Name: "copy_headers", Args: "<name...>", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.CopyHeaders, err = someArgs(d)
+			return err
+		}},
+		{Name: "cache_control", Args: "respect|ignore", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.CacheControl, err = directive.OneOf(d, "respect", "ignore")
+			return err
+		}},
+		{Name: "max_concurrent", Args: "<n>", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.MaxConcurrent, err = directive.Count(d, 1)
+			return err
+		}},
+		{Name: "max_body", Args: "<size>", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.MaxBody, err = directive.Size(d)
+			return err
+		}},
+		{Name: "tls_ca", Args: "<pem file...>", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.TLSCA, err = someArgs(d)
+			return err
+		}},
 	}
-	switch name {
-	case "method":
-		h.Method, err = directive.OneArg(d)
-		if err == nil && !knownMethod(h.Method) {
-			err = d.Errf("method '%s' is not right: want GET, HEAD or POST", h.Method)
-		}
-	case "header":
-		args := d.RemainingArgs()
-		if len(args) != 2 {
-			return d.Errf("header takes a name and a value, not %d arguments: put quotes around a value with spaces", len(args))
-		}
-		if h.Headers == nil {
-			h.Headers = make(map[string][]string)
-		}
-		h.Headers.Add(args[0], args[1])
-	case "timeout":
-		h.Timeout, err = directive.Duration(d)
-	case "copy_headers":
-		h.CopyHeaders, err = someArgs(d)
-	case "max_concurrent":
-		h.MaxConcurrent, err = directive.Count(d, 1)
-	case "max_body":
-		h.MaxBody, err = directive.Size(d)
-	case "tls_ca":
-		h.TLSCA, err = someArgs(d)
-	default:
-		err = d.Errf("source http has no '%s': want method, header, timeout, copy_headers, max_concurrent, max_body or tls_ca", name)
-	}
-	return err
 }
 
 // someArgs returns the arguments of the current subdirective, one at least.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -28,16 +29,19 @@ const (
 // Source asks an application for records over HTTP. See the package's
 // documentation for what it sends and how it reads the answers.
 type Source struct {
-	// The URL to ask, http or https, with {id} where the identity goes in its
-	// path or query. Placeholders are resolved once, at load time.
+	// The URL to ask, http or https. Its path and query may have {id} where the
+	// identity goes, {id.1} and so on for its parts, and any other placeholder
+	// of the request: what these give becomes part of the record's key, so that
+	// an answer is used only for requests that would have asked the same.
+	// {env.*} and {file.*} are resolved once, at load time.
 	URL string `json:"url,omitempty"`
 
 	// GET (default), HEAD or POST. No request has a body.
 	Method string `json:"method,omitempty"`
 
-	// Headers to send, with {id} where the identity goes. Placeholders are
-	// resolved once, at load time. With any of these, an identity that came
-	// as a cookie or a header is not sent as such by itself.
+	// Headers to send, with the same placeholders. Parts of the identity that
+	// are exactly {cookie.NAME} or {header.NAME} are sent as they came beside
+	// these, unless the same header is set here.
 	Headers http.Header `json:"headers,omitempty"`
 
 	// The longest an answer may take, from dialing to the last byte of its
@@ -57,9 +61,14 @@ type Source struct {
 	// it. Default 1MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
 
+	// respect (default): Cache-Control of an answer caps how long it is kept.
+	// ignore: the lookup's ttl counts whatever the application says.
+	CacheControl string `json:"cache_control,omitempty"`
+
 	// PEM files with the authorities to trust instead of the system's.
 	TLSCA []string `json:"tls_ca,omitempty"`
 
+	asker     source.Asker
 	question  question
 	transport *http.Transport
 }
@@ -84,9 +93,9 @@ func (h *Source) Provision(ctx caddy.Context) error {
 	if h.MaxBody == 0 {
 		h.MaxBody = defaultHTTPMaxBody
 	}
-	identity, _ := ctx.Value(source.IdentityCtxKey).(string)
+	h.asker, _ = ctx.Value(source.AskerCtxKey).(source.Asker)
 	var err error
-	if h.question, err = newQuestion(h.Method, h.URL, h.Headers, identity); err != nil {
+	if h.question, err = newQuestion(h.Method, h.URL, h.Headers, h.asker.Identity); err != nil {
 		return err
 	}
 	return h.provisionTransport()
@@ -144,6 +153,8 @@ func (h *Source) Validate() error {
 	switch {
 	case !knownMethod(h.Method):
 		return fmt.Errorf("method '%s' is not right: want GET, HEAD or POST", h.Method)
+	case h.CacheControl != "" && h.CacheControl != "respect" && h.CacheControl != "ignore":
+		return fmt.Errorf("cache_control '%s' is not right: want respect or ignore", h.CacheControl)
 	case h.Timeout < 0, h.MaxBody < 0:
 		return errors.New("timeout and max_body cannot be negative")
 	case h.MaxConcurrent < 0:
@@ -185,10 +196,14 @@ func (h *Source) MaxLoads() int { return h.MaxConcurrent }
 func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.Timeout))
 	defer cancel()
-	r, ok := h.question.about(ctx, req.ID)
+	r, ok := h.question.about(ctx, &req)
 	if !ok {
 		return cache.Loaded{Record: cache.AbsentRecord(), NoStore: true}, nil
 	}
+	if r.Header.Get("User-Agent") == "" {
+		r.Header.Set("User-Agent", userAgent)
+	}
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	// a transport, other than a client, never follows a redirect
 	resp, err := h.transport.RoundTrip(r)
 	if err != nil {
@@ -196,6 +211,25 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	}
 	defer discard(resp.Body)
 	return h.read(resp)
+}
+
+// userAgent is what the application sees where nothing else is configured.
+const userAgent = "caddy-filewallball"
+
+// RequestTemplates are the templates of what it asks about a request beside the
+// identity.
+func (h *Source) RequestTemplates() []string { return h.question.values }
+
+// AllCookies reports whether a cookie of the identity is wanted as often as a
+// client sent it: they all go out as they came.
+func (h *Source) AllCookies() bool { return !h.question.namesIdentity() }
+
+// Fingerprint describes all that can change what the application answers. It
+// may have secrets.
+func (h *Source) Fingerprint() string {
+	q := &h.question
+	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
+		q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session)
 }
 
 // discard closes a body after reading what is left of it, unless that is

@@ -30,10 +30,14 @@ func provisioned(t testing.TB, h *Source, identity string) *Source {
 }
 
 func provision(t testing.TB, h *Source, identity string) error {
+	asker := source.Asker{Session: true}
+	if identity != "" {
+		asker.Identity = []string{identity}
+	}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
 	t.Cleanup(func() { require.NoError(t, h.Cleanup()) })
-	if err := h.Provision(ctx.WithValue(source.IdentityCtxKey, identity)); err != nil {
+	if err := h.Provision(ctx.WithValue(source.AskerCtxKey, asker)); err != nil {
 		return err
 	}
 	return h.Validate()

@@ -1,4 +1,4 @@
-// How an identity, which is client input, gets into the request to the
+// What of a request, which is client input, gets into the request to the
 // application: unchanged, or not at all.
 
 package httpsource
@@ -8,194 +8,98 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// question is the request to the application, but for the identity.
+// question is the request to the application, but for what each request fills
+// in.
 type question struct {
 	method  string
 	secure  bool // https
 	host    string
 	url     urlTemplate
 	headers []headerTemplate
+	cookies []cookieTemplate // parts of the identity, sent as they came
+	// values are the templates of what it asks about a request beside the
+	// identity.
+	values []string
 }
-
-// httpTemplate is what stands before, between and after the identity.
-type httpTemplate []string
 
 type headerTemplate struct {
 	name  string
-	value httpTemplate
+	value textTemplate
 }
 
-// urlTemplate has the escape for each place of the identity in it.
-type urlTemplate struct {
-	parts   httpTemplate
-	escapes []func(string) string
+type cookieTemplate struct {
+	name  string
+	value slot
 }
 
-// newQuestion makes the question that a configuration describes. identity is
-// the template of the lookup's identity. Errors name placeholders and headers,
+// newQuestion makes the question that a configuration describes. identity has
+// the templates of the identity's parts. Errors name placeholders and headers,
 // but never hold what placeholders stand for.
-func newQuestion(method, rawURL string, headers http.Header, identity string) (question, error) {
+func newQuestion(method, rawURL string, headers http.Header, identity []string) (question, error) {
 	q := question{method: method}
-	parts, err := newHTTPTemplate(rawURL)
+	p := templateParser{parts: max(1, len(identity))}
+	text, err := p.parse(rawURL)
 	if err != nil {
 		return q, fmt.Errorf("url: %w", err)
 	}
-	if q.url, q.secure, err = newURLTemplate(parts); err != nil {
+	if q.url, q.secure, err = newURLTemplate(text); err != nil {
 		return q, fmt.Errorf("url: %w", err)
-	}
-	if len(headers) == 0 {
-		if h, ok := forwarded(identity); ok {
-			q.headers = append(q.headers, h)
-		}
 	}
 	for name, values := range headers {
 		for _, value := range values {
-			if err := q.addHeader(name, value); err != nil {
+			if err := q.addHeader(&p, name, value); err != nil {
 				return q, fmt.Errorf("header '%s': %w", name, err)
 			}
 		}
 	}
+	q.forwardParts(identity)
+	// the order of a map is random, and that of a fingerprint must not be
+	slices.SortStableFunc(q.headers, func(a, b headerTemplate) int { return strings.Compare(a.name, b.name) })
+	q.values = p.values
 	if !q.tellsIdentity() {
 		return q, errors.New("nothing in the request tells the identity, so every identity would get the same answer: " +
-			"put {id} into the URL or a header, or make the identity exactly {cookie.NAME} or {header.NAME} and set no headers")
+			"put {id} into the URL or a header, or make the identity exactly {cookie.NAME} or {header.NAME}, which is sent as it came")
 	}
 	return q, nil
 }
 
-// newHTTPTemplate splits a text at {id} and resolves all other placeholders.
-func newHTTPTemplate(text string) (httpTemplate, error) {
-	parts := strings.Split(text, cache.IDPlaceholder)
-	repl := caddy.NewReplacer()
-	for i, part := range parts {
-		resolved, err := repl.ReplaceOrErr(part, false, true)
-		if err != nil {
-			return nil, fmt.Errorf("%w: a source may see nothing of a request but its identity, "+
-				"so make it part of the identity and write %s here", err, cache.IDPlaceholder)
-		}
-		parts[i] = resolved
-	}
-	return parts, nil
-}
-
-// hasID tells whether the identity stands in the template at all.
-func (t httpTemplate) hasID() bool { return len(t) > 1 }
-
-// isID tells whether the template is the identity and nothing else.
-func (t httpTemplate) isID() bool { return len(t) == 2 && t[0] == "" && t[1] == "" }
-
-func (t httpTemplate) with(id string) string { return strings.Join(t, id) }
-
-// newURLTemplate checks that the identity can stand where it does.
-func newURLTemplate(parts httpTemplate) (t urlTemplate, secure bool, err error) {
-	// as if the identity were a slash, the worst it can be
-	text := parts.with("%2F")
-	u, err := url.Parse(text)
-	if err == nil {
-		_, err = url.QueryUnescape(u.RawQuery)
-	}
-	switch {
-	case err != nil:
-		// the reason would repeat parts of the URL, and there may be secrets in it
-		return t, false, errors.New("it is not a URL: want one like https://app.internal/verify?id={id}")
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return t, false, errors.New("it is not complete: want http:// or https:// and a host in front")
-	case u.User != nil:
-		return t, false, errors.New("it has a user in front of the host: send credentials in a header")
-	case strings.ContainsAny(text, "# "):
-		return t, false, errors.New("it has a space or a fragment: write %20 for a space, %23 for #")
-	case hasDotSegment(staticPath(u)):
-		return t, false, errors.New("its path has a segment . or ..: write the path they lead to")
-	}
-	_, rest, _ := strings.Cut(parts[0], "://")
-	if parts.hasID() && !strings.ContainsAny(rest, "/?") {
-		return t, false, errors.New("{id} is in the host: a client must not choose who is asked")
-	}
-	inQuery := false
-	for _, part := range parts[:len(parts)-1] {
-		inQuery = inQuery || strings.Contains(part, "?")
-		if inQuery {
-			t.escapes = append(t.escapes, url.QueryEscape)
-			continue
-		}
-		// Go would decode such a path and encode it anew, slashes excepted
-		if u.EscapedPath() != u.RawPath {
-			return t, false, errors.New("its path has a character that cannot stand in a URL: write it percent-encoded")
-		}
-		t.escapes = append(t.escapes, url.PathEscape)
-	}
-	t.parts = parts
-	return t, u.Scheme == "https", nil
-}
-
-// staticPath is the decoded path with a harmless identity.
-func staticPath(u *url.URL) string {
-	path, _ := url.PathUnescape(strings.ReplaceAll(u.EscapedPath(), "%2F", "id"))
-	return path
-}
-
-func (t urlTemplate) with(id string) string {
-	var b strings.Builder
-	for i, part := range t.parts {
-		if i > 0 {
-			b.WriteString(t.escapes[i-1](id))
-		}
-		b.WriteString(part)
-	}
-	return b.String()
-}
-
-// hasDotSegment tells whether a path, once decoded, has a segment that leads
-// somewhere else, also for servers that take a backslash for a slash or strip
-// what follows a semicolon.
-func hasDotSegment(path string) bool {
-	isSlash := func(r rune) bool { return r == '/' || r == '\\' }
-	for segment := range strings.FieldsFuncSeq(path, isSlash) {
-		segment, _, _ = strings.Cut(segment, ";")
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
-}
-
 // addHeader adds a header of the configuration.
-func (q *question) addHeader(name, text string) error {
-	value, err := newHTTPTemplate(text)
+func (q *question) addHeader(p *templateParser, name, text string) error {
+	value, err := p.parse(text)
 	if err != nil {
 		return err
 	}
 	// spaces around a value are no part of it
-	value[0] = strings.TrimLeft(value[0], " \t")
-	last := len(value) - 1
-	value[last] = strings.TrimRight(value[last], " \t")
+	value.texts[0] = strings.TrimLeft(value.texts[0], " \t")
+	last := len(value.texts) - 1
+	value.texts[last] = strings.TrimRight(value.texts[last], " \t")
 	name = http.CanonicalHeaderKey(name)
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
 		return errors.New("that is not the name of a header")
 	case ofConnection(name):
 		return errors.New("it belongs to the connection and cannot be set")
-	case !httpguts.ValidHeaderFieldValue(value.with("")):
+	case !httpguts.ValidHeaderFieldValue(value.filledWith("")):
 		return errors.New("its value has a character that cannot stand in a header")
-	case name == "Host" && value.hasID():
-		return errors.New("{id} is in the host: a client must not choose who is asked")
+	case name == "Host" && len(value.slots) > 0:
+		return errors.New("a placeholder of the request is in the host: a client must not choose who is asked")
 	case name == "Host":
-		q.host = value.with("")
+		q.host = value.texts[0]
 		return nil
 	}
 	q.headers = append(q.headers, headerTemplate{name, value})
 	return nil
 }
 
-// ofConnection tells whether a header speaks about the connection or the
+// ofConnection reports whether a header is about the connection or the
 // framing of the message, which are the transport's.
 func ofConnection(name string) bool {
 	switch name {
@@ -205,47 +109,53 @@ func ofConnection(name string) bool {
 	return false
 }
 
-// forwarded is the header in which an identity of exactly {cookie.NAME} or
-// {header.NAME} came, which Caddyfiles turn into {http.request.cookie.NAME}
-// and {http.request.header.NAME}.
-func forwarded(identity string) (h headerTemplate, ok bool) {
-	name, opens := strings.CutPrefix(identity, "{")
-	name, closes := strings.CutSuffix(name, "}")
-	if !opens || !closes {
-		return h, false
+// forwardParts sends the parts of an identity that are exactly {cookie.NAME} or
+// {header.NAME}, which Caddyfiles turn into {http.request.cookie.NAME} and
+// {http.request.header.NAME}, as they came. A header of the configuration wins.
+func (q *question) forwardParts(identity []string) {
+	set := make(map[string]bool)
+	for _, h := range q.headers {
+		set[h.name] = true
 	}
-	name = strings.TrimPrefix(name, "http.request.")
-	if cookie, ok := strings.CutPrefix(name, "cookie."); ok {
-		// a cookie's name has the grammar of a header's
-		return headerTemplate{"Cookie", httpTemplate{cookie + "=", ""}}, httpguts.ValidHeaderFieldName(cookie)
+	for i, part := range identity {
+		s := slot{part: i + 1}
+		name, opens := strings.CutPrefix(part, "{")
+		name, closes := strings.CutSuffix(name, "}")
+		if !opens || !closes {
+			continue
+		}
+		name = strings.TrimPrefix(name, "http.request.")
+		if cookie, ok := strings.CutPrefix(name, "cookie."); ok {
+			// a cookie's name has the grammar of a header's
+			if httpguts.ValidHeaderFieldName(cookie) && !set["Cookie"] {
+				q.cookies = append(q.cookies, cookieTemplate{cookie, s})
+			}
+			continue
+		}
+		name, ok := strings.CutPrefix(name, "header.")
+		name = http.CanonicalHeaderKey(name)
+		if ok && httpguts.ValidHeaderFieldName(name) && name != "Host" && !ofConnection(name) && !set[name] {
+			q.headers = append(q.headers, headerTemplate{name, textTemplate{texts: []string{"", ""}, slots: []slot{s}}})
+		}
 	}
-	name, ok = strings.CutPrefix(name, "header.")
-	if !ok || !httpguts.ValidHeaderFieldName(name) {
-		return h, false
-	}
-	name = http.CanonicalHeaderKey(name)
-	return headerTemplate{name, httpTemplate{"", ""}}, name != "Host" && !ofConnection(name)
 }
 
 func (q *question) tellsIdentity() bool {
-	if q.url.parts.hasID() {
-		return true
-	}
-	for _, h := range q.headers {
-		if h.value.hasID() {
-			return true
-		}
-	}
-	return false
+	return len(q.cookies) > 0 || q.namesIdentity() ||
+		slices.ContainsFunc(q.headers, func(h headerTemplate) bool { return h.value.hasIdentity() })
+}
+
+// namesIdentity reports whether the identity is in the URL or inside a header,
+// and not only sent as it came.
+func (q *question) namesIdentity() bool {
+	return q.url.text.hasIdentity() ||
+		slices.ContainsFunc(q.headers, func(h headerTemplate) bool { return h.value.hasIdentity() && !h.value.isSlot() })
 }
 
 // about is the request that asks about an identity. ok is false where the
 // application would not receive the identity as it is.
-func (q *question) about(ctx context.Context, id string) (req *http.Request, ok bool) {
-	if id == "" {
-		return nil, false
-	}
-	req, err := http.NewRequestWithContext(ctx, q.method, q.url.with(id), nil)
+func (q *question) about(ctx context.Context, lookedUp *cache.Request) (req *http.Request, ok bool) {
+	req, err := http.NewRequestWithContext(ctx, q.method, q.url.about(lookedUp), nil)
 	if err != nil || hasDotSegment(req.URL.Path) {
 		return nil, false
 	}
@@ -253,25 +163,55 @@ func (q *question) about(ctx context.Context, id string) (req *http.Request, ok 
 		req.Host = q.host
 	}
 	for _, h := range q.headers {
-		value := h.value.with(id)
-		if h.value.hasID() && !h.carries(value, id) {
-			return nil, false
+		value := h.value.with(func(_ int, s slot) string { return s.of(lookedUp) })
+		if len(h.value.slots) > 0 {
+			if h.value.isSlot() && value == "" {
+				continue // the client did not send it
+			}
+			if !h.carries(value, lookedUp) {
+				return nil, false
+			}
 		}
 		req.Header.Add(h.name, value)
 	}
-	return req, true
+	return req, q.addCookies(req, lookedUp)
 }
 
-// carries tells whether the identity arrives in the header as it is.
-func (h headerTemplate) carries(value, id string) bool {
+// addCookies sends the cookies of the identity. A cookie that came several
+// times has several values, with semicolons between, and goes out as often.
+func (q *question) addCookies(req *http.Request, lookedUp *cache.Request) bool {
+	var pairs []string
+	for _, c := range q.cookies {
+		all := c.value.of(lookedUp)
+		if all == "" {
+			continue
+		}
+		for value := range strings.SplitSeq(all, ";") {
+			if !isCookieValue(value) {
+				return false
+			}
+			pairs = append(pairs, c.name+"="+value)
+		}
+	}
+	if pairs != nil {
+		req.Header.Add("Cookie", strings.Join(pairs, "; "))
+	}
+	return true
+}
+
+// carries reports whether what fills the header arrives as it is.
+func (h headerTemplate) carries(value string, lookedUp *cache.Request) bool {
 	if !httpguts.ValidHeaderFieldValue(value) || strings.Trim(value, " \t") != value {
 		return false
 	}
 	// a whole Cookie header is what its client sent, and says what it says
-	return h.name != "Cookie" || h.value.isID() || isCookieValue(id)
+	if h.name != "Cookie" || h.value.isSlot() {
+		return true
+	}
+	return !slices.ContainsFunc(h.value.slots, func(s slot) bool { return !isCookieValue(s.of(lookedUp)) })
 }
 
-// isCookieValue tells whether all readers of cookies take the value as it is
+// isCookieValue reports whether all readers of cookies take the value as it is
 // (RFC 6265, section 4.1.1, without the quotes).
 func isCookieValue(s string) bool {
 	for i := range len(s) {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,7 +88,10 @@ func carriers() []carrier {
 			return r.Header["X-Id"]
 		}},
 		{name: "cookie", path: "/", identity: "{http.request.cookie.sid}", received: func(r *http.Request) []string {
-			return received(r, "sid")
+			// a cookie that came several times goes out as often
+			cookies := r.CookiesNamed("sid")
+			names := slices.Repeat([]string{"sid"}, len(cookies))
+			return []string{strings.Join(received(r, names...), ";")}
 		}},
 		{name: "cookie header", path: "/", headers: http.Header{"Cookie": {"lang=en; sid={id}"}}, received: func(r *http.Request) []string {
 			cookies := received(r, "lang", "sid")
@@ -163,10 +167,10 @@ func TestIdentityArrivesUnchangedOrNotAtAll(t *testing.T) {
 		"../admin":         {"part of a segment", "query", "header", "cookie", "cookie header"},
 		"a/../../admin":    {"query", "header", "cookie", "cookie header"},
 		"./x":              {"query", "header", "cookie", "cookie header"},
-		"..;x":             {"part of a segment", "query", "header"},
+		"..;x":             {"part of a segment", "query", "header", "cookie"}, // as two cookies
 		`..\admin`:         {"part of a segment", "query", "header"},
 		"a; admin=1":       {"path", "part of a segment", "query", "header"},
-		"a;admin=1":        {"path", "part of a segment", "query", "header"},
+		"a;admin=1":        {"path", "part of a segment", "query", "header", "cookie"},
 		"a,admin=1":        {"path", "part of a segment", "query", "header"},
 		"a b":              {"path", "part of a segment", "query", "header"},
 		`"quoted"`:         {"path", "part of a segment", "query", "header"},
@@ -205,7 +209,7 @@ func FuzzIdentityArrivesUnchangedOrNotAtAll(f *testing.F) {
 			t.Skip("reaches no source")
 		}
 		for _, c := range carriers() {
-			sent, ok := sources[c.name].question.about(t.Context(), id)
+			sent, ok := sources[c.name].question.about(t.Context(), &cache.Request{ID: id})
 			if !ok {
 				continue
 			}
@@ -250,7 +254,14 @@ func TestIdentityIsForwardedTheWayItCame(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "a=1; b=2", to.take()[0].Header.Get("Cookie"))
 	})
-	t.Run("not beside own headers", func(t *testing.T) {
+	t.Run("several cookies of one name", func(t *testing.T) {
+		t.Parallel()
+		to := listen(t)
+		_, err := load(provisioned(t, &Source{URL: to.url}, "{cookie.sid}"), "old;new")
+		require.NoError(t, err)
+		require.Equal(t, "sid=old; sid=new", to.take()[0].Header.Get("Cookie"))
+	})
+	t.Run("beside own headers", func(t *testing.T) {
 		t.Parallel()
 		to := listen(t)
 		h := provisioned(t, &Source{URL: to.url, Headers: http.Header{"X-Session": {"{id}"}}}, "{cookie.sid}")
@@ -258,7 +269,15 @@ func TestIdentityIsForwardedTheWayItCame(t *testing.T) {
 		require.NoError(t, err)
 		seen := to.take()
 		require.Equal(t, "token", seen[0].Header.Get("X-Session"))
-		require.Empty(t, seen[0].Header.Get("Cookie"))
+		require.Equal(t, "sid=token", seen[0].Header.Get("Cookie"))
+	})
+	t.Run("but not over own headers", func(t *testing.T) {
+		t.Parallel()
+		to := listen(t)
+		h := provisioned(t, &Source{URL: to.url, Headers: http.Header{"Cookie": {"app={id}"}}}, "{cookie.sid}")
+		_, err := load(h, "token")
+		require.NoError(t, err)
+		require.Equal(t, "app=token", to.take()[0].Header.Get("Cookie"))
 	})
 }
 
@@ -297,7 +316,7 @@ func TestApplicationSeesNothingButTheIdentity(t *testing.T) {
 	require.Equal(t, http.Header{
 		"Cookie":          {"sid=token"},
 		"Accept-Encoding": {"gzip"},
-		"User-Agent":      {"Go-http-client/1.1"},
+		"User-Agent":      {"caddy-filewallball"},
 	}, to.take()[0].Header)
 }
 
@@ -312,44 +331,45 @@ func TestUnsafeQuestionsAreLoadErrors(t *testing.T) {
 		identity string
 		want     string
 	}{
-		"no URL":                  {Source{}, "", "want http://"},
-		"request in URL":          {Source{URL: "http://app/{id}{http.request.uri.path}"}, "", "{http.request.uri.path}: a source may see nothing of a request but its identity, so make it part of the identity"},
-		"shorthand in URL":        {Source{URL: "http://app/{id}?m={method}"}, "", "{method}: a source may"},
-		"request in header":       {header("X-Path", "{http.request.uri}"), "", "header 'X-Path': unrecognized placeholder {http.request.uri}"},
-		"variable in header":      {header("X-Var", "{http.vars.x}"), "", "{http.vars.x}"},
-		"nothing tells":           {Source{URL: "http://app/"}, "{http.request.uri.path}", "every identity would get the same answer"},
-		"own headers do not tell": {Source{URL: "http://app/", Headers: http.Header{"Accept": {"*/*"}}}, "{cookie.sid}", "every identity would get the same answer"},
-		"two cookies":             {Source{URL: "http://app/"}, "{cookie.a}{cookie.b}", "every identity would get the same answer"},
-		"cookie and more":         {Source{URL: "http://app/"}, "{cookie.a}-x", "every identity would get the same answer"},
-		"host is not forwarded":   {Source{URL: "http://app/"}, "{header.Host}", "every identity would get the same answer"},
-		"framing not forwarded":   {Source{URL: "http://app/"}, "{header.Transfer-Encoding}", "every identity would get the same answer"},
-		"identity is the URL":     {Source{URL: "{id}"}, "", "want http://"},
-		"identity is the scheme":  {Source{URL: "{id}://app/"}, "", "not a URL"},
-		"identity is the host":    {Source{URL: "http://{id}/"}, "", "URL"},
-		"identity ends the host":  {Source{URL: "http://app{id}"}, "", "URL"},
-		"identity in the port":    {Source{URL: "http://app:80{id}"}, "", "URL"},
-		"identity is the user":    {Source{URL: "http://{id}@app/"}, "", "user in front of the host"},
-		"identity in the Host":    {header("Host", "{id}.internal"), "", "a client must not choose who is asked"},
-		"user":                    {Source{URL: "http://me:{env.TEST_SOURCE_SECRET}@app/{id}"}, "", "not a URL"},
-		"plain user":              {Source{URL: "http://me:hunter2@app/{id}"}, "", "send credentials in a header"},
-		"other scheme":            {Source{URL: "ftp://app/{id}"}, "", "want http:// or https://"},
-		"no host":                 {Source{URL: "http:///{id}"}, "", "want http:// or https://"},
-		"no host but a port":      {Source{URL: "http://:80/{id}"}, "", "want http:// or https://"},
-		"fragment":                {Source{URL: "http://app/#{id}"}, "", "fragment"},
-		"space":                   {Source{URL: "http://app/?a=b c&id={id}"}, "", "space"},
-		"dot segment":             {Source{URL: "http://app/a/../{id}"}, "", "segment"},
-		"encoded dot segment":     {Source{URL: "http://app/a/%2e%2E/{id}"}, "", "segment"},
-		"unencoded path":          {Source{URL: "http://app/ż/{id}"}, "", "percent-encoded"},
-		"cut escape in path":      {Source{URL: "http://app/%2{id}"}, "", "not a URL"},
-		"cut escape in query":     {Source{URL: "http://app/?id=%{id}"}, "", "not a URL"},
-		"no header name":          {header("X Y", "1"), "", "not the name of a header"},
-		"header of connection":    {header("transfer-encoding", "chunked"), "", "belongs to the connection"},
-		"lines in header":         {header("X-Secret", "{env.TEST_SOURCE_LINES}"), "", "character that cannot stand in a header"},
-		"method":                  {Source{URL: "http://app/{id}", Method: "DELETE"}, "", "want GET, HEAD or POST"},
-		"negative timeout":        {Source{URL: "http://app/{id}", Timeout: -1}, "", "cannot be negative"},
-		"negative max_body":       {Source{URL: "http://app/{id}", MaxBody: -1}, "", "cannot be negative"},
-		"copied cookies":          {Source{URL: "http://app/{id}", CopyHeaders: []string{"set-cookie"}}, "", "Set-Cookie is for one client"},
-		"copied nonsense":         {Source{URL: "http://app/{id}", CopyHeaders: []string{"a b"}}, "", "not the name of a header"},
+		"no URL":                 {Source{}, "", "want http://"},
+		"shorthand in URL":       {Source{URL: "http://app/{id}?m={method}"}, "", "does not expand the shorthand {method}: write {http.request.method}"},
+		"unknown in header":      {header("X-Var", "{http.request.uri.pth}"), "", "{http.request.uri.pth} does not exist"},
+		"request is the host":    {Source{URL: "http://{http.request.host}/{id}"}, "", "URL"},
+		"request in the port":    {Source{URL: "http://app:{http.request.port}/{id}"}, "", "URL"},
+		"request in the Host":    {header("Host", "{http.request.host}"), "", "a client must not choose who is asked"},
+		"part that is not there": {Source{URL: "http://app/{id.2}"}, "", "{id.2} is not a part of the identity, which has 1"},
+		"nothing tells":          {Source{URL: "http://app/"}, "{http.request.uri.path}", "every identity would get the same answer"},
+		"two cookies":            {Source{URL: "http://app/"}, "{cookie.a}{cookie.b}", "every identity would get the same answer"},
+		"cookie and more":        {Source{URL: "http://app/"}, "{cookie.a}-x", "every identity would get the same answer"},
+		"host is not forwarded":  {Source{URL: "http://app/"}, "{header.Host}", "every identity would get the same answer"},
+		"framing not forwarded":  {Source{URL: "http://app/"}, "{header.Transfer-Encoding}", "every identity would get the same answer"},
+		"identity is the URL":    {Source{URL: "{id}"}, "", "want http://"},
+		"identity is the scheme": {Source{URL: "{id}://app/"}, "", "not a URL"},
+		"identity is the host":   {Source{URL: "http://{id}/"}, "", "URL"},
+		"identity ends the host": {Source{URL: "http://app{id}"}, "", "URL"},
+		"identity in the port":   {Source{URL: "http://app:80{id}"}, "", "URL"},
+		"identity is the user":   {Source{URL: "http://{id}@app/"}, "", "user in front of the host"},
+		"identity in the Host":   {header("Host", "{id}.internal"), "", "a client must not choose who is asked"},
+		"user":                   {Source{URL: "http://me:{env.TEST_SOURCE_SECRET}@app/{id}"}, "", "not a URL"},
+		"plain user":             {Source{URL: "http://me:hunter2@app/{id}"}, "", "send credentials in a header"},
+		"other scheme":           {Source{URL: "ftp://app/{id}"}, "", "want http:// or https://"},
+		"no host":                {Source{URL: "http:///{id}"}, "", "want http:// or https://"},
+		"no host but a port":     {Source{URL: "http://:80/{id}"}, "", "want http:// or https://"},
+		"fragment":               {Source{URL: "http://app/#{id}"}, "", "fragment"},
+		"space":                  {Source{URL: "http://app/?a=b c&id={id}"}, "", "space"},
+		"dot segment":            {Source{URL: "http://app/a/../{id}"}, "", "segment"},
+		"encoded dot segment":    {Source{URL: "http://app/a/%2e%2E/{id}"}, "", "segment"},
+		"unencoded path":         {Source{URL: "http://app/ż/{id}"}, "", "percent-encoded"},
+		"cut escape in path":     {Source{URL: "http://app/%2{id}"}, "", "not a URL"},
+		"cut escape in query":    {Source{URL: "http://app/?id=%{id}"}, "", "not a URL"},
+		"no header name":         {header("X Y", "1"), "", "not the name of a header"},
+		"header of connection":   {header("transfer-encoding", "chunked"), "", "belongs to the connection"},
+		"lines in header":        {header("X-Secret", "{env.TEST_SOURCE_LINES}"), "", "character that cannot stand in a header"},
+		"method":                 {Source{URL: "http://app/{id}", Method: "DELETE"}, "", "want GET, HEAD or POST"},
+		"negative timeout":       {Source{URL: "http://app/{id}", Timeout: -1}, "", "cannot be negative"},
+		"negative max_body":      {Source{URL: "http://app/{id}", MaxBody: -1}, "", "cannot be negative"},
+		"copied cookies":         {Source{URL: "http://app/{id}", CopyHeaders: []string{"set-cookie"}}, "", "Set-Cookie is for one client"},
+		"copied nonsense":        {Source{URL: "http://app/{id}", CopyHeaders: []string{"a b"}}, "", "not the name of a header"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := provision(t, &test.source, test.identity)

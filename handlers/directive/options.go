@@ -1,0 +1,86 @@
+package directive
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// Option is a line that may stand in the block of a directive.
+type Option struct {
+	// Name is the first word of the line.
+	Name string
+	// Args are the others, as the documentation shows them: "<duration>".
+	Args string
+	// Repeatable allows several lines of the name.
+	Repeatable bool
+	// Read reads the arguments. The dispenser is at the name.
+	Read func(d *caddyfile.Dispenser) error
+}
+
+// Options are the lines that a directive takes, in the order of its
+// documentation. Parsing, errors and the test of the documentation use the
+// same list.
+type Options []Option
+
+// Unmarshal reads the block that follows. Every error names the line; that of
+// an unknown option lists the known ones. directive is named in errors.
+func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
+	once := make(Once)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option, ok := o.find(d.Val())
+		if !ok {
+			return d.Errf("unknown subdirective '%s': %s takes %s", d.Val(), directive, o.Names())
+		}
+		if !option.Repeatable {
+			if err := once.Check(d); err != nil {
+				return err
+			}
+		}
+		if err := option.Read(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Options) find(name string) (Option, bool) {
+	for _, option := range o {
+		if option.Name == name {
+			return option, true
+		}
+	}
+	return Option{}, false
+}
+
+// Names lists the options for a message: "a, b and c".
+func (o Options) Names() string {
+	var b strings.Builder
+	for i, option := range o {
+		switch {
+		case i > 0 && i == len(o)-1:
+			b.WriteString(" and ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(option.Name)
+	}
+	return b.String()
+}
+
+// Syntax lists the options as the documentation shows them, one a line.
+func (o Options) Syntax() []string {
+	lines := make([]string, len(o))
+	for i, option := range o {
+		lines[i] = strings.TrimSpace(option.Name + " " + option.Args)
+	}
+	return lines
+}
+
+// Text returns an option with one argument, read into a string.
+func Text(name, args string, into *string) Option {
+	return Option{Name: name, Args: args, Read: func(d *caddyfile.Dispenser) (err error) {
+		*into, err = OneArg(d)
+		return err
+	}}
+}

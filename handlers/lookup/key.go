@@ -1,0 +1,185 @@
+// Under which key a record is stored.
+
+package lookup
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+)
+
+// keyTemplate makes keys: fixed texts, the identity or its parts, and other
+// placeholders of a request.
+type keyTemplate struct {
+	segments []keySegment
+	hash     bool // the identity is hashed
+	// varies reports that there are placeholders of a request.
+	varies bool
+	// suffix reports that values of the request follow, hashed.
+	suffix bool
+}
+
+// keySegment is one of: a fixed text, the identity (part 0), a part of it (from
+// 1 on), another placeholder.
+type keySegment struct {
+	text  string
+	part  int // -1: not the identity
+	value *template.Template
+}
+
+// newKeyTemplate reads the template of a key. prefix goes in front as it is.
+// parts is how many parts the identity has.
+func newKeyTemplate(prefix, text string, parts int, hash bool) (keyTemplate, error) {
+	k := keyTemplate{hash: hash}
+	if !utf8.ValidString(text) || strings.IndexFunc(text, unicode.IsControl) >= 0 {
+		return k, fmt.Errorf("key '%q' has a control character or is not valid UTF-8", text)
+	}
+	k.add(prefix)
+	whole, seen := false, make(map[int]bool)
+	for rest := text; rest != ""; {
+		before, name, after, found, err := template.NextPlaceholder(rest)
+		if err != nil {
+			return k, fmt.Errorf("key '%s': %w", text, err)
+		}
+		k.add(before)
+		if rest = after; !found {
+			break
+		}
+		kind, _, _ := strings.Cut(name, ".")
+		switch {
+		case name == "id":
+			whole = true
+			k.segments = append(k.segments, keySegment{})
+		case kind == "id":
+			n, err := strconv.Atoi(strings.TrimPrefix(name, "id."))
+			if err != nil || n < 1 || n > parts {
+				return k, fmt.Errorf("key '%s': {%s} is not a part of the identity, which has %d", text, name, parts)
+			}
+			seen[n] = true
+			k.segments = append(k.segments, keySegment{part: n})
+		case kind == "env", kind == "file", kind == "system":
+			value, err := caddy.NewReplacer().ReplaceOrErr("{"+name+"}", true, true)
+			if err != nil {
+				return k, fmt.Errorf("key '%s': %w", text, err)
+			}
+			k.add(value)
+		default:
+			value := template.New("{" + name + "}")
+			k.segments = append(k.segments, keySegment{part: -1, value: &value})
+			k.varies = true
+		}
+	}
+	if !whole && len(seen) < parts {
+		return k, fmt.Errorf("key '%s' has no {id}, so every identity would share one record: write it where the identity goes", text)
+	}
+	return k, nil
+}
+
+func (k *keyTemplate) add(text string) {
+	if text == "" {
+		return
+	}
+	if n := len(k.segments); n > 0 && k.segments[n-1].isText() {
+		k.segments[n-1].text += text
+		return
+	}
+	k.segments = append(k.segments, keySegment{text: text, part: -1})
+}
+
+func (s keySegment) isText() bool { return s.part < 0 && s.value == nil }
+
+// begins is the text that all keys begin with.
+func (k *keyTemplate) begins() string {
+	if len(k.segments) > 0 && k.segments[0].isText() {
+		return k.segments[0].text
+	}
+	return ""
+}
+
+// key is the key of an identity; keyID stands for it, or is "" where the
+// identity itself does. values are further values that the key must hold.
+func (k *keyTemplate) key(r *http.Request, repl *caddy.Replacer, keyID string, id Identified, values []string) (string, error) {
+	if keyID == "" {
+		keyID = id.ID
+	}
+	keyID = k.identity(keyID)
+	if len(k.segments) == 2 && k.segments[1].part == 0 && k.segments[0].isText() && values == nil {
+		return k.segments[0].text + keyID, nil // what most keys look like
+	}
+	var b strings.Builder
+	for _, s := range k.segments {
+		switch {
+		case s.value != nil:
+			value := s.value.Expand(r, repl, "")
+			// what placeholders give is client input as much as the identity
+			if err := cache.CheckIdentity(value); err != nil {
+				return "", err
+			}
+			b.WriteString(escapeKeyPart(value))
+		case s.part == 0:
+			b.WriteString(keyID)
+		case s.part > 0:
+			b.WriteString(k.part(id, s.part))
+		default:
+			b.WriteString(s.text)
+		}
+	}
+	if values != nil {
+		b.WriteByte(':')
+		b.WriteString(hashValues(values))
+	}
+	return b.String(), nil
+}
+
+// identity is what stands for an identity in a key. No identity at all, which
+// on_anonymous ask looks up, is hashed always: no other one has that text.
+func (k *keyTemplate) identity(id string) string {
+	if id == "" && !k.hash {
+		return "sha256:" + cache.KeyIdentity(id, true)
+	}
+	return cache.KeyIdentity(id, k.hash)
+}
+
+// part is what stands for a part of an identity in a key.
+func (k *keyTemplate) part(id Identified, n int) string {
+	part := id.ID
+	if id.Parts != nil {
+		part = id.Parts[n-1]
+	}
+	if k.hash {
+		return cache.KeyIdentity(part, true)
+	}
+	return escapeKeyPart(cache.KeyIdentity(part, false))
+}
+
+// escapeKeyPart keeps values in a key apart.
+func escapeKeyPart(value string) string {
+	if !strings.ContainsAny(value, "%:") {
+		return value
+	}
+	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(value)
+}
+
+// hashValues is a hash of values of a request, the first 128 bits of SHA-256 in
+// hex. No two lists have the same input.
+func hashValues(values []string) string {
+	h := sha256.New()
+	var length [8]byte
+	for _, value := range values {
+		binary.BigEndian.PutUint64(length[:], uint64(len(value)))
+		h.Write(length[:])
+		h.Write([]byte(value))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}

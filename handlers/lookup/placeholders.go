@@ -1,0 +1,61 @@
+// Which placeholders the templates of lookups may have.
+
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+)
+
+// CheckIdentityTemplate is [template.Check] for a part of an identity, which must
+// have a placeholder.
+func CheckIdentityTemplate(logger *zap.Logger, text string) error {
+	names, err := template.Placeholders(text)
+	if err == nil && len(names) == 0 {
+		err = errors.New("it has no placeholder, so every request would have this identity: write one like {http.request.cookie.session}")
+		if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == "" {
+			err = fmt.Errorf("it has no placeholder, so every request would have this identity: write {cookie.%s} for a cookie, {header.%s} for a header", text, text)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("identity '%s': %w", text, err)
+	}
+	return template.Check(logger, "identity", text)
+}
+
+// checkTemplates checks the templates that the lookups share.
+func (l *Lookup) checkTemplates(logger *zap.Logger) error {
+	if len(l.ID) > maxIdentityParts {
+		return fmt.Errorf("the identity has %d parts: want at most %d", len(l.ID), maxIdentityParts)
+	}
+	for _, part := range l.ID {
+		check := template.Check(logger, "identity", part)
+		if l.kind.FromRequest {
+			check = CheckIdentityTemplate(logger, part)
+		}
+		if check != nil {
+			return check
+		}
+	}
+	own := []string{"id"}
+	for i := range l.ID {
+		own = append(own, fmt.Sprintf("id.%d", i+1))
+	}
+	if err := template.Check(logger, "key", l.Key, own...); err != nil {
+		return err
+	}
+	for _, r := range []*Reaction{l.OnMissing, l.OnDenied, l.OnError} {
+		if r == nil || r.Redirect == "" {
+			continue
+		}
+		if err := template.Check(logger, "redirect", r.Redirect); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+// One key, one question: what keeps two lookups from using each other's
+// records.
+
+package lookup
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// Fingerprinter is a source that knows what of its configuration can change
+// its answers. The text may have secrets: it is hashed and goes nowhere else.
+type Fingerprinter interface{ Fingerprint() string }
+
+// Varying is a source that asks about more of a request than its identity.
+type Varying interface {
+	// RequestTemplates are the templates of the values that it asks about. Each
+	// request has them in [cache.Request.Values], and the key holds them.
+	RequestTemplates() []string
+}
+
+// question is what a lookup asks, and how it reads what is stored. Two lookups
+// whose keys can be equal must have equal questions.
+type question struct {
+	// sourceID is the fingerprint of the source, or "" without one.
+	sourceID string
+	hash     bool
+	parts    int // of the identity
+	// decoding is how values are read: "" as JSON records.
+	decoding string
+}
+
+// sourceID is the fingerprint of a source, as records bear it.
+func (l *Lookup) sourceID() string {
+	if l.source == nil {
+		return ""
+	}
+	config := string(l.SourceRaw)
+	if f, ok := l.source.(Fingerprinter); ok {
+		config = f.Fingerprint()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d", l.source.Name(), config, l.key.hash, len(l.ID)))
+	return hex.EncodeToString(sum[:8])
+}
+
+// differsFrom says in which way two questions differ, or "".
+func (q question) differsFrom(p question) string {
+	switch {
+	case (q.sourceID == "") != (p.sourceID == ""):
+		return "only one of them has a source"
+	case q.sourceID != p.sourceID && q.hash == p.hash && q.parts == p.parts:
+		return "they have different sources"
+	case q.hash != p.hash:
+		return "only one of them hashes identities"
+	case q.parts != p.parts:
+		return "their identities have different numbers of parts"
+	case q.decoding != p.decoding:
+		return "they read values in different formats"
+	}
+	return ""
+}
+
+// asked is a lookup that has been added to its configuration.
+type asked struct {
+	place    string // names the lookup in an error
+	key      keyTemplate
+	question question
+}
+
+// conflict is the error of two lookups that share keys but differ in what they
+// ask; nil where they do not.
+func (a *asked) conflict(b *asked) error {
+	why := a.question.differsFrom(b.question)
+	if why == "" || !a.key.overlaps(&b.key) {
+		return nil
+	}
+	return fmt.Errorf("%s and %s can look up the same key, but %s, so one would use the records of the other: "+
+		"give one of them keys of its own, like: key %s:{id}", b.place, a.place, why, suggestedKey(a))
+}
+
+// sameAs reports whether two lookups have the same keys and questions, as those
+// of a snippet do that many sites import.
+func (a *asked) sameAs(b *asked) bool {
+	return a.question == b.question && slices.Equal(a.key.pattern(), b.key.pattern())
+}
+
+// suggestedKey is the beginning of a key that no other lookup has.
+func suggestedKey(a *asked) string {
+	_, name, _ := strings.Cut(a.place, "'")
+	name, _, _ = strings.Cut(name, "'")
+	if name == "" || strings.ContainsAny(name, "{} \t") {
+		name = "another-name"
+	}
+	return name
+}
+
+// overlaps reports whether two templates can make the same key. It errs on the
+// side of yes.
+func (k *keyTemplate) overlaps(other *keyTemplate) bool {
+	a, b := k.pattern(), other.pattern()
+	// can[j] reports whether a[i:] and b[j:] have a text in common
+	can := make([]bool, len(b)+1)
+	next := make([]bool, len(b)+1)
+	for i := len(a); i >= 0; i-- {
+		for j := len(b); j >= 0; j-- {
+			switch {
+			case i == len(a) && j == len(b):
+				can[j] = true
+			case i < len(a) && a[i].any:
+				can[j] = next[j] || j < len(b) && can[j+1]
+			case j < len(b) && b[j].any:
+				can[j] = can[j+1] || i < len(a) && next[j]
+			default:
+				can[j] = i < len(a) && j < len(b) && a[i].c == b[j].c && next[j+1]
+			}
+		}
+		can, next = next, can
+	}
+	return next[0]
+}
+
+// patternItem is one byte of a key, or any text.
+type patternItem struct {
+	c   byte
+	any bool
+}
+
+func (k *keyTemplate) pattern() []patternItem {
+	var items []patternItem
+	for _, s := range k.segments {
+		if !s.isText() {
+			items = append(items, patternItem{any: true})
+			continue
+		}
+		for i := range len(s.text) {
+			items = append(items, patternItem{c: s.text[i]})
+		}
+	}
+	if k.suffix {
+		items = append(items, patternItem{any: true})
+	}
+	return items
+}
+
+// touchesOwn reports whether keys would be among the plugin's own.
+func (k *keyTemplate) touchesOwn(prefix string) bool {
+	return strings.HasPrefix(k.begins(), prefix+cache.OwnPrefix)
+}

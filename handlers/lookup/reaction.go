@@ -1,0 +1,192 @@
+// What follows when a lookup finds nothing usable.
+
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+)
+
+// StatusClientClosed is what Caddy logs for a client that did not wait.
+const StatusClientClosed = 499
+
+// Responder is an answer of a source for the client of the request that asked.
+type Responder interface {
+	// Serve answers with all of it: status, end-to-end headers and body.
+	Serve(w http.ResponseWriter)
+	// Forward adds the headers to a response that the client must have beside
+	// another answer: challenges, when to try again, and cookies.
+	Forward(h http.Header)
+}
+
+// Reaction is what follows when a lookup finds nothing usable: an HTTP error
+// with a status, a redirect, the answer of the source, or the next handler.
+type Reaction struct {
+	// The status of the error, 400 to 599.
+	Status int `json:"status,omitempty"`
+
+	// Where to send the client (302), with placeholders. After the first "?",
+	// what they give is escaped, so that a client cannot add parameters, unless
+	// the placeholder is an escaped one, like {http.request.uri_escaped}. What
+	// does not begin with // cannot become a URL that does, so
+	// /login{http.request.uri.path} stays on this site.
+	Redirect string `json:"redirect,omitempty"`
+
+	// Answer what the source answered to this very request: status, end-to-end
+	// headers and body. Where the answer was remembered, the status alone.
+	Pass bool `json:"pass,omitempty"`
+
+	// Go on as if there were no lookup.
+	Continue bool `json:"continue,omitempty"`
+
+	// Ask the source all the same. For requests without an identity only.
+	Ask bool `json:"ask,omitempty"`
+}
+
+// Validate checks that the reaction is exactly one of its fields.
+func (a *Reaction) Validate() error {
+	set := 0
+	for _, is := range []bool{a.Status != 0, a.Redirect != "", a.Pass, a.Continue, a.Ask} {
+		if is {
+			set++
+		}
+	}
+	if set != 1 {
+		return errors.New("want exactly one of status, redirect, pass and continue")
+	}
+	if a.Redirect != "" {
+		if _, err := template.Placeholders(a.Redirect); err != nil {
+			return fmt.Errorf("redirect '%s': %w", a.Redirect, err)
+		}
+	}
+	if a.Status != 0 && (a.Status < 400 || a.Status > 599) {
+		return fmt.Errorf("status %d is not an error: want 400 to 599", a.Status)
+	}
+	return nil
+}
+
+// Serve does what the reaction says, but for Pass and Ask, which its caller
+// does. cause is for the log; it never holds an identity.
+func (a *Reaction) Serve(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, cause error) error {
+	switch {
+	case a.Continue:
+		return next.ServeHTTP(w, r)
+	case a.Redirect != "":
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Location", a.location(repl))
+		w.WriteHeader(http.StatusFound)
+		return nil
+	}
+	return Refuse(a.Status, cause)
+}
+
+// Refuse is an HTTP error with a status. It has a constant trace, for Caddy
+// would find out the trace of every single refusal otherwise.
+func Refuse(status int, cause error) error {
+	return caddyhttp.Error(status, caddyhttp.HandlerError{Err: cause, Trace: "lookup.Refuse"})
+}
+
+// place is where in a URL a text stands.
+type place int
+
+const (
+	inHost place = iota
+	inPath
+	inQuery // or in the fragment
+)
+
+// after returns the place after a text of the template that begins in p.
+func (p place) after(text string) place {
+	if p == inHost {
+		if _, rest, ok := strings.Cut(text, "//"); ok {
+			text = rest
+		}
+		if strings.Contains(text, "/") {
+			p = inPath
+		}
+	}
+	if strings.ContainsAny(text, "?#") {
+		p = inQuery
+	}
+	return p
+}
+
+// location is where to send the client. What placeholders give is client
+// input: it is escaped for its place, so that it cannot add a header, a
+// parameter or another host.
+func (a *Reaction) location(repl *caddy.Replacer) string {
+	at := inPath
+	if strings.Contains(a.Redirect, "://") || strings.HasPrefix(a.Redirect, "//") {
+		at = inHost
+	}
+	var b strings.Builder
+	rest, found := a.Redirect, true
+	for found {
+		var before, name string
+		var err error
+		if before, name, rest, found, err = template.NextPlaceholder(rest); err != nil {
+			break // which Validate has refused
+		}
+		b.WriteString(before)
+		if at = at.after(before); found {
+			value, _ := repl.GetString(name)
+			b.WriteString(escapeFor(at, name, value))
+		}
+	}
+	return onSite(a.Redirect, escapeIllegal(b.String()))
+}
+
+// escapeFor escapes the value of a placeholder for its place in a URL. Values
+// that are parts of URLs already stay as they are in a path, and values of
+// placeholders that escape stay so everywhere.
+func escapeFor(at place, name, value string) string {
+	if strings.HasSuffix(name, "_escaped") {
+		return value
+	}
+	switch at {
+	case inQuery:
+		return url.QueryEscape(value)
+	case inHost:
+		if strings.ContainsAny(value, "/\\@?#% ") {
+			return ""
+		}
+		return value
+	}
+	switch name {
+	case "http.request.uri", "http.request.orig_uri", "http.request.uri.prefixed_query", "http.request.orig_uri.prefixed_query":
+		return strings.ReplaceAll(value, "#", "%23")
+	}
+	return strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(value)
+}
+
+// onSite keeps a location that the template did not begin with // from
+// beginning so: browsers take // and /\ for the beginning of another host.
+func onSite(template, location string) string {
+	if rest := strings.TrimLeft(location, `/\`); len(location)-len(rest) > 1 && !strings.HasPrefix(template, "//") {
+		return "/" + rest
+	}
+	if strings.HasPrefix(location, "/%5C") && !strings.HasPrefix(template, "/%5C") {
+		return onSite(template, "/"+location[len("/%5C"):])
+	}
+	return location
+}
+
+// escapeIllegal escapes what cannot stand in a URL.
+func escapeIllegal(location string) string {
+	var b strings.Builder
+	for _, c := range []byte(location) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,139 @@
+// Which placeholders a template may have: what can never be filled is refused
+// when the configuration is loaded.
+
+package template
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// requestPlaceholders are the names under http.request. that Caddy knows, and
+// requestPrefixes what such names begin with.
+var (
+	requestPlaceholders = []string{
+		"method", "scheme", "proto", "proto_name", "host", "port", "hostport",
+		"local", "local.host", "local.port", "remote", "remote.host", "remote.port",
+		"uri", "uri_escaped", "uri.path", "uri.path_escaped", "uri.path.file", "uri.path.file.base",
+		"uri.path.file.ext", "uri.path.dir", "uri.query", "uri.query_escaped", "uri.prefixed_query",
+		"orig_method", "orig_uri", "orig_uri_escaped", "orig_uri.path", "orig_uri.path.file", "orig_uri.path.file_escaped",
+		"orig_uri.path.dir", "orig_uri.query", "orig_uri.prefixed_query",
+		"duration", "duration_ms", "uuid", "body", "body_base64",
+	}
+	requestPrefixes = []string{
+		"header.", "cookie.", "uri.query.", "uri.path.", "orig_uri.path.", "host.labels.", "remote.host/", "tls.", "matcher.",
+	}
+)
+
+// shorthands are the first words of Caddyfile shorthands: a placeholder that
+// still has one was not expanded.
+var shorthands = map[string]string{
+	"cookie": "http.request.cookie", "header": "http.request.header", "query": "http.request.uri.query",
+	"path": "http.request.uri.path", "host": "http.request.host", "hostport": "http.request.hostport",
+	"method": "http.request.method", "port": "http.request.port", "scheme": "http.request.scheme",
+	"uri": "http.request.uri", "remote": "http.request.remote", "remote_host": "http.request.remote.host",
+	"labels": "http.request.host.labels", "re": "http.regexp", "vars": "http.vars", "client_ip": "http.vars.client_ip",
+	"orig_uri": "http.request.orig_uri", "dir": "http.request.uri.path.dir", "file_match": "http.matchers.file",
+	"tls_client_fingerprint": "http.request.tls.client.fingerprint",
+}
+
+// CheckPlaceholder reports whether a placeholder can ever have a value. sure is
+// false where a map or another plugin may define it, so that an error may be
+// wrong.
+func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // the error comes with its certainty
+	if rest, ok := strings.CutPrefix(name, "http.request."); ok {
+		if slices.Contains(requestPlaceholders, rest) {
+			return nil, true
+		}
+		for _, prefix := range requestPrefixes {
+			if value, ok := strings.CutPrefix(rest, prefix); ok && value != "" {
+				return nil, true
+			}
+		}
+		return fmt.Errorf("placeholder {%s} does not exist: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
+	}
+	switch kind, rest, dotted := strings.Cut(name, "."); {
+	case kind == "http", kind == "env", kind == "file", kind == "system", kind == "time":
+		if known := strings.HasPrefix(name, "http.vars.") || strings.HasPrefix(name, "http.regexp.") ||
+			strings.HasPrefix(name, "http.session.") || strings.HasPrefix(name, "http.file_metadata.") ||
+			strings.HasPrefix(name, "http.auth.user.") || strings.HasPrefix(name, "http.error.") || kind != "http"; known {
+			return nil, true
+		}
+		return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
+	case shorthands[kind] != "":
+		full := shorthands[kind]
+		if dotted {
+			full += "." + rest
+		}
+		return fmt.Errorf("Caddy does not expand the shorthand {%s}: write {%s}", name, full), true
+	}
+	return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
+}
+
+// Placeholders lists the placeholders of a template.
+func Placeholders(text string) (names []string, err error) {
+	for found := true; found; {
+		var name string
+		if _, name, text, found, err = NextPlaceholder(text); err != nil {
+			return nil, err
+		}
+		if found {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Check returns an error where a template has a placeholder that can
+// never have a value, and logs a warning for one that Caddy itself does not
+// know. own are names that the option has of its own. The option is named in both.
+func Check(logger *zap.Logger, option, text string, own ...string) error {
+	names, err := Placeholders(text)
+	if err != nil {
+		return fmt.Errorf("%s '%s': %w", option, text, err)
+	}
+	for _, name := range names {
+		if slices.Contains(own, name) {
+			continue
+		}
+		err, sure := CheckPlaceholder(name)
+		switch {
+		case err == nil:
+		case sure:
+			return fmt.Errorf("%s '%s': %w", option, text, err)
+		default:
+			logger.Warn("placeholder is not known to Caddy; it is empty unless a map or another plugin defines it",
+				zap.String("option", option), zap.String("placeholder", name))
+		}
+	}
+	return nil
+}
+
+// NextPlaceholder finds the first placeholder of a template, as Caddy's
+// replacer reads them: \{ and \} are braces, and one without an end is text.
+func NextPlaceholder(text string) (before, name, after string, found bool, err error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '\\' && i+1 < len(text) && (text[i+1] == '{' || text[i+1] == '}'):
+			i++
+			b.WriteByte(text[i])
+		case text[i] == '{':
+			name, after, found = strings.Cut(text[i+1:], "}")
+			if !found {
+				return "", "", "", false, errors.New(`it has a { without }: write \{ for a brace`)
+			}
+			if name == "" {
+				return "", "", "", false, errors.New(`it has an empty {}: write \{\} for braces`)
+			}
+			return b.String(), name, after, true, nil
+		default:
+			b.WriteByte(text[i])
+		}
+	}
+	return b.String(), "", "", false, nil
+}
