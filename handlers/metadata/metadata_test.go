@@ -110,7 +110,7 @@ func TestMalformedIdentitiesPassNoGate(t *testing.T) {
 		}
 	}
 	// a source that gates nothing leaves them to the next handler
-	files, err := lookuptest.NewHandler(ctx, "file_metadata", `{"source": {"source": "file_system", "root": "`+t.TempDir()+`"}}`)
+	files, err := lookuptest.NewHandler(ctx, "file_metadata", `{"key": "files:{id}", "source": {"source": "file_system", "root": "`+t.TempDir()+`"}}`)
 	require.NoError(t, err)
 	for _, path := range []string{"/" + strings.Repeat("long", 3000), "/%ff", "/a%00"} {
 		require.True(t, lookuptest.Serve(files, lookuptest.Get(path)).Next)
