@@ -264,7 +264,7 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 	d := &describer{handler: m, request: r, repl: repl, req: req, record: record, rep: rep, known: &rep.validators}
 	d.ResponseWriter = w
 	if m.files != nil && len(rep.encodings) > 0 {
-		d.id = m.ExpandIdentity(r, repl, "")
+		d.id = m.Identify(r, repl).ID
 	}
 	if m.Disposition != "" && m.Disposition != "off" {
 		d.disposition = m.Disposition + rep.dispositionParams

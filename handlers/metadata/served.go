@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 // noTag stands for the tag of a representation whose tag is not known yet, so
@@ -46,7 +47,7 @@ func (d *describer) sidecarFor(coding string) *sidecar {
 	if strings.HasSuffix(d.id, "/") {
 		id = path.Join(id, path.Base(d.req.ID)) // its index file
 	}
-	req, err := d.handler.Request(d.request, d.repl, id+suffix)
+	req, err := d.handler.Request(d.request, d.repl, lookup.Identified{ID: id + suffix})
 	if err != nil {
 		return d.sidecar
 	}
