@@ -53,12 +53,15 @@ func init() {
 
 	httpcaddyfile.RegisterGlobalOption(lookup.AppID, parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("session_lookup", session.Parse)
+	httpcaddyfile.RegisterHandlerDirective(session.AuthDirective, session.ParseForwardAuth)
 	httpcaddyfile.RegisterHandlerDirective("file_metadata", metadata.Parse)
 	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", invalidate.Parse)
 	httpcaddyfile.RegisterHandlerDirective("upload_progress", upload.Parse)
 	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", upload.ParseReport)
 	// after every other way to log in, and before what may use the session
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
+	// beside session_lookup, which it becomes
+	httpcaddyfile.RegisterDirectiveOrder(session.AuthDirective, httpcaddyfile.Before, "request_header")
 	// after session_lookup, whose placeholders it may use
 	httpcaddyfile.RegisterDirectiveOrder("lookup_invalidate", httpcaddyfile.Before, "request_header")
 	// after everything that gates or answers by itself, and inside encode

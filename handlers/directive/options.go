@@ -53,6 +53,17 @@ func (o Options) find(name string) (Option, bool) {
 	return Option{}, false
 }
 
+// Pick returns the options of these names, in this order.
+func (o Options) Pick(names ...string) Options {
+	var picked Options
+	for _, name := range names {
+		if option, ok := o.find(name); ok {
+			picked = append(picked, option)
+		}
+	}
+	return picked
+}
+
 // Names lists the options for a message: "a, b and c".
 func (o Options) Names() string {
 	var b strings.Builder

@@ -74,9 +74,15 @@ type Lookup struct {
 	policy   *Policy
 	records  *cache.Lookup
 	source   cache.Source
-	varying  []template.Template // what the source asks about beside the identity
+	varying  []varyingValue // what the source asks about beside the identity
 	identity identity
 	key      keyTemplate
+}
+
+// varyingValue is a value of the request that the source asks about.
+type varyingValue struct {
+	template template.Template
+	ignored  bool // in the key
 }
 
 // Kind is what differs between the lookups.
@@ -223,8 +229,8 @@ func (l *Lookup) provisionSource(ctx caddy.Context) error {
 	}
 	l.source = s
 	if v, ok := s.(Varying); ok {
-		for _, text := range v.RequestTemplates() {
-			l.varying = append(l.varying, template.New(text))
+		for i, text := range v.RequestTemplates() {
+			l.varying = append(l.varying, varyingValue{template.New(text), v.IgnoredInKey(i)})
 		}
 	}
 	return nil
@@ -316,18 +322,23 @@ func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (
 			return cache.Request{}, ErrNotLocated
 		}
 	}
+	var inKey []string
 	if l.varying != nil {
 		req.Values = make([]string, len(l.varying))
-		for i, t := range l.varying {
-			value := t.Expand(r, repl, "")
+		inKey = make([]string, 0, len(l.varying))
+		for i, v := range l.varying {
+			value := v.template.Expand(r, repl, "")
 			if err := cache.CheckIdentity(value); err != nil {
 				return cache.Request{}, err
 			}
 			req.Values[i] = value
+			if !v.ignored {
+				inKey = append(inKey, value)
+			}
 		}
 	}
 	var err error
-	req.Key, err = l.key.key(r, repl, keyID, id, req.Values)
+	req.Key, err = l.key.key(r, repl, keyID, id, inKey)
 	return req, err
 }
 

@@ -22,6 +22,9 @@ type Varying interface {
 	// RequestTemplates are the templates of the values that it asks about. Each
 	// request has them in [cache.Request.Values], and the key holds them.
 	RequestTemplates() []string
+	// IgnoredInKey reports whether one answer serves all values of a template,
+	// so that the key does not hold it.
+	IgnoredInKey(i int) bool
 }
 
 // question is what a lookup asks, and how it reads what is stored. Two lookups

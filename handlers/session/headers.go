@@ -164,7 +164,7 @@ func folded(c byte) byte {
 
 // headerValue is a field as the value of a header, empty where it cannot be one.
 func headerValue(record *cache.Record, path string) string {
-	v, ok := record.Field(path)
+	v, ok := fieldOf(record, path)
 	if !ok || v.IsNull() {
 		return ""
 	}
@@ -178,6 +178,27 @@ func headerValue(record *cache.Record, path string) string {
 		return ""
 	}
 	return text
+}
+
+// fieldOf is the field at a path. Below headers, which are those of the source's
+// answer, upper and lower case do not differ.
+func fieldOf(record *cache.Record, path string) (cache.Value, bool) {
+	v, ok := record.Field(path)
+	name, below := strings.CutPrefix(path, "headers.")
+	if ok || !below {
+		return v, ok
+	}
+	headers, _ := record.Field("headers")
+	var names map[string]json.RawMessage
+	if json.Unmarshal([]byte(headers.JSON()), &names) != nil {
+		return v, false
+	}
+	for other := range names {
+		if strings.EqualFold(other, name) {
+			return record.Field("headers." + other)
+		}
+	}
+	return v, false
 }
 
 // structured is an array or an object in one line. ok is false for an array in

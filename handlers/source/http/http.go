@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,6 +45,10 @@ type Source struct {
 	// are exactly {cookie.NAME} or {header.NAME} are sent as they came beside
 	// these, unless the same header is set here.
 	Headers http.Header `json:"headers,omitempty"`
+
+	// Names of headers above that are sent but are no part of the key: one
+	// answer serves all their values. Only for what cannot change the answer.
+	IgnoreInKey []string `json:"ignore_in_key,omitempty"`
 
 	// The longest an answer may take, from dialing to the last byte of its
 	// body. Default 5s.
@@ -162,6 +168,11 @@ func (h *Source) Validate() error {
 	case len(h.TLSCA) > 0 && !h.question.secure:
 		return errors.New("tls_ca is of no use with an http URL: want https")
 	}
+	for _, name := range h.IgnoreInKey {
+		if h.Headers.Get(name) == "" {
+			return fmt.Errorf("ignore_in_key: header '%s' is not sent: want the name of a header of this source", name)
+		}
+	}
 	for _, name := range h.CopyHeaders {
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
@@ -220,6 +231,21 @@ const userAgent = "caddy-filewallball"
 // identity.
 func (h *Source) RequestTemplates() []string { return h.question.values }
 
+// IgnoredInKey reports whether one answer serves all values of a request
+// template.
+func (h *Source) IgnoredInKey(i int) bool {
+	if slices.ContainsFunc(h.question.url.text.slots, func(s slot) bool { return s.part < 0 && s.value == i }) {
+		return false
+	}
+	for _, header := range h.question.headers {
+		sends := slices.ContainsFunc(header.value.slots, func(s slot) bool { return s.part < 0 && s.value == i })
+		if sends && !slices.ContainsFunc(h.IgnoreInKey, func(name string) bool { return strings.EqualFold(name, header.name) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // AllCookies reports whether a cookie of the identity is wanted as often as a
 // client sent it: they all go out as they came.
 func (h *Source) AllCookies() bool { return !h.question.namesIdentity() }
@@ -228,8 +254,8 @@ func (h *Source) AllCookies() bool { return !h.question.namesIdentity() }
 // may have secrets.
 func (h *Source) Fingerprint() string {
 	q := &h.question
-	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
-		q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session)
+	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
+		h.IgnoreInKey, q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session)
 }
 
 // discard closes a body after reading what is left of it, unless that is

@@ -1,0 +1,192 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
+)
+
+// authServer answers as authentication servers do, and remembers what it was
+// asked.
+type authServer struct {
+	url   string
+	mu    sync.Mutex
+	calls []*http.Request
+}
+
+func newAuthServer(t *testing.T) *authServer {
+	a := new(authServer)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.mu.Lock()
+		a.calls = append(a.calls, r)
+		a.mu.Unlock()
+		cookie, err := r.Cookie("auth")
+		h := r.Header
+		switch {
+		case h.Get("X-Forwarded-Method") == "" || h.Get("X-Forwarded-Host") == "" || h.Get("X-Forwarded-Uri") == "" || h.Get("X-Forwarded-Proto") == "":
+			http.Error(w, "forwarded headers are missing", http.StatusBadRequest)
+		case strings.HasPrefix(h.Get("X-Forwarded-Uri"), "/public"):
+			w.WriteHeader(http.StatusOK)
+		case err != nil && h.Get("X-Requested-With") == "XMLHttpRequest":
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "log in", http.StatusUnauthorized)
+		case err != nil:
+			http.SetCookie(w, &http.Cookie{Name: "csrf", Value: fmt.Sprint(len(a.calls))})
+			http.Redirect(w, r, "https://auth.example.com/?rd="+h.Get("X-Forwarded-Uri"), http.StatusFound)
+		case cookie.Value == "busy":
+			w.Header().Set("Retry-After", "7")
+			http.Error(w, "later", http.StatusTooManyRequests)
+		case cookie.Value == "stranger":
+			http.Error(w, "not for you", http.StatusForbidden)
+		default:
+			w.Header().Set("Remote-User", cookie.Value)
+			w.Header().Set("Cache-Control", "no-store")
+		}
+	}))
+	t.Cleanup(server.Close)
+	a.url = server.URL
+	return a
+}
+
+// asked is how often it was asked since the last call.
+func (a *authServer) asked() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := len(a.calls)
+	a.calls = nil
+	return n
+}
+
+func remembered(t *testing.T, upstream, block string) *Handler {
+	t.Helper()
+	a := new(forwardAuth)
+	require.NoError(t, a.unmarshal(caddyfile.NewTestDispenser("cached_forward_auth "+upstream+" {\n"+block+"\n}")))
+	h, err := a.handler()
+	require.NoError(t, err)
+	config, err := json.Marshal(h)
+	require.NoError(t, err)
+	ctx, _ := lookuptest.NewApp(t, `{}`)
+	loaded, err := lookuptest.NewHandler(ctx, "session_lookup", string(config))
+	require.NoError(t, err)
+	return loaded.(*Handler)
+}
+
+func TestForwardAuthIsRemembered(t *testing.T) {
+	t.Parallel()
+	auth := newAuthServer(t)
+	h := remembered(t, strings.TrimPrefix(auth.url, "http://"), "uri /api/verify\ncopy_headers Remote-User")
+	for range 3 {
+		got := lookuptest.Serve(h, lookuptest.Get("http://a.example/x", "Cookie", "auth=ada", "Remote-User", "root"))
+		require.True(t, got.Next)
+		require.Equal(t, []string{"ada"}, got.Request.Header.Values("Remote-User"))
+	}
+	require.Equal(t, 1, auth.asked(), "no-store is ignored")
+
+	for _, request := range []*http.Request{
+		lookuptest.Get("http://a.example/y", "Cookie", "auth=ada"),
+		lookuptest.Get("http://b.example/x", "Cookie", "auth=ada"),
+		lookuptest.Get("http://a.example/x", "Cookie", "auth=bob"),
+		lookuptest.Get("http://a.example/x", "Cookie", "auth=ada", "Authorization", "Bearer x"),
+		lookuptest.Get("http://a.example/x", "Cookie", "auth=ada", "Accept", "text/html"),
+		httptest.NewRequest(http.MethodPost, "http://a.example/x", nil),
+	} {
+		lookuptest.Serve(h, request)
+		require.Equal(t, 1, auth.asked(), "%s %s asks another question", request.Method, request.URL)
+	}
+}
+
+func TestForwardAuthPassesWhatTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	auth := newAuthServer(t)
+	h := remembered(t, auth.url, "uri /api/verify")
+
+	first := lookuptest.Serve(h, lookuptest.Get("http://a.example/deep/link"))
+	require.Equal(t, http.StatusFound, first.Status)
+	require.Equal(t, "https://auth.example.com/?rd=/deep/link", first.Header().Get("Location"))
+	require.NotEmpty(t, first.Header().Get("Set-Cookie"))
+	second := lookuptest.Serve(h, lookuptest.Get("http://a.example/deep/link"))
+	require.NotEqual(t, first.Header().Get("Set-Cookie"), second.Header().Get("Set-Cookie"), "each client has a cookie of its own")
+
+	got := lookuptest.Serve(h, lookuptest.Get("http://a.example/", "X-Requested-With", "XMLHttpRequest"))
+	require.Equal(t, http.StatusUnauthorized, got.Status)
+	require.Equal(t, "Bearer", got.Header().Get("WWW-Authenticate"))
+	require.Equal(t, "log in\n", got.Body.String())
+
+	got = lookuptest.Serve(h, lookuptest.Get("http://a.example/", "Cookie", "auth=busy"))
+	require.Equal(t, http.StatusTooManyRequests, got.Status)
+	require.Equal(t, "7", got.Header().Get("Retry-After"))
+	require.Equal(t, "later\n", got.Body.String())
+
+	got = lookuptest.Serve(h, lookuptest.Get("http://a.example/", "Cookie", "auth=stranger"))
+	require.Equal(t, http.StatusForbidden, got.Status)
+	require.Equal(t, "not for you\n", got.Body.String())
+
+	require.True(t, lookuptest.Serve(h, lookuptest.Get("http://a.example/public/x")).Next, "public rules count for strangers")
+}
+
+func TestIgnoreInKeySavesCalls(t *testing.T) {
+	t.Parallel()
+	auth := newAuthServer(t)
+	h := remembered(t, auth.url, "uri /api/verify\nignore_in_key uri method Accept")
+	for _, path := range []string{"/a", "/b", "/c"} {
+		require.True(t, lookuptest.Serve(h, lookuptest.Get("http://a.example"+path, "Cookie", "auth=ada", "Accept", path)).Next)
+	}
+	auth.mu.Lock()
+	require.Equal(t, "/a", auth.calls[0].Header.Get("X-Forwarded-Uri"), "it is sent")
+	auth.mu.Unlock()
+	require.Equal(t, 1, auth.asked())
+	lookuptest.Serve(h, lookuptest.Get("http://b.example/a", "Cookie", "auth=ada"))
+	require.Equal(t, 1, auth.asked(), "the host counts")
+}
+
+// Concurrent strangers that wait for one redirect each have a cookie of theirs.
+func TestSetCookieGoesToOneClient(t *testing.T) {
+	t.Parallel()
+	auth := newAuthServer(t)
+	h := remembered(t, auth.url, "uri /api/verify")
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	cookies := make(map[string]int)
+	for range 20 {
+		group.Go(func() {
+			got := lookuptest.Serve(h, lookuptest.Get("http://a.example/"))
+			mu.Lock()
+			defer mu.Unlock()
+			cookies[got.Header().Get("Set-Cookie")]++
+		})
+	}
+	group.Wait()
+	require.NotContains(t, cookies, "")
+	require.Equal(t, 20, auth.asked(), "each asked for itself")
+}
+
+func TestForwardAuthErrors(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"cached_forward_auth":                                             "takes one upstream",
+		"cached_forward_auth a:1 b:2 {\nuri /x\n}":                        "takes one upstream",
+		"cached_forward_auth a:1":                                         "needs the uri",
+		"cached_forward_auth a:1/path {\nuri /x\n}":                       "write the path as uri",
+		"cached_forward_auth unix//run/auth {\nuri /x\n}":                 "upstream",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up A b\n}":             "takes uri, copy_headers",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":              "copy_headers takes",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":      "says who it is",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}": "is not sent",
+	} {
+		a := new(forwardAuth)
+		err := a.unmarshal(caddyfile.NewTestDispenser(text))
+		if err == nil {
+			_, err = a.handler()
+		}
+		require.ErrorContains(t, err, want, text)
+	}
+}
