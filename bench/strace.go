@@ -64,7 +64,7 @@ func awaitTraced(ctx context.Context, pids []int) error {
 	return nil
 }
 
-// traced tells whether all threads of a process have a tracer.
+// traced reports whether all threads of a process have a tracer.
 func traced(pid int) bool {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {

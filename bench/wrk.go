@@ -54,7 +54,7 @@ func findWrk(dir string, threads int) (*wrk, error) {
 	return w, os.WriteFile(w.script, []byte(wrkScript), 0o600)
 }
 
-// can tells whether wrk can send this load: it waits in vain for the body of
+// can reports whether wrk can send this load: it waits in vain for the body of
 // an answer to HEAD.
 func (w *wrk) can(l load) bool {
 	return w != nil && l.visits == nil && l.ask.method != http.MethodHead

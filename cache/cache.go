@@ -152,7 +152,7 @@ type Result struct {
 	tooLate bool
 }
 
-// OK tells whether there is a record with fields.
+// OK reports whether there is a record with fields.
 func (r *Result) OK() bool {
 	return r.Record != nil && r.Record.state == Found &&
 		(r.Outcome == OutcomeHit || r.Outcome == OutcomeStale || r.Outcome == OutcomeMiss)

@@ -100,7 +100,7 @@ func (f *fixture) lease(t *testing.T, key string, old *cache.Record) string {
 	return token
 }
 
-// fill fills and tells whether it was let.
+// fill fills and reports whether it was let.
 func (f *fixture) fill(t *testing.T, key, token string, old *cache.Record, text string) bool {
 	t.Helper()
 	filled, err := f.Fill(f.ctx, key, token, old, record(t, text), nil, ttl)

@@ -2,5 +2,5 @@ package redis
 
 import "os"
 
-// soak tells whether tests may take long: make soak.
+// soak reports whether tests may take long: make soak.
 func soak() bool { return os.Getenv("FILEWALLBALL_SOAK") != "" }

@@ -172,7 +172,7 @@ func inMilliseconds(ns int64) int64 {
 	return ms
 }
 
-// oneLine tells whether a record's text stays what it is inside a line of JSON.
+// oneLine reports whether a record's text stays what it is inside a line of JSON.
 func oneLine(text string) bool {
 	return !strings.ContainsAny(text, "\r\n") && strings.Trim(text, " \t") == text
 }

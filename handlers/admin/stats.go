@@ -90,7 +90,7 @@ func quantiles(h *cache.Histogram) Quantiles {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// hasServer tells whether the store is a server, some network away.
+// hasServer reports whether the store is a server, some network away.
 func hasServer(store cache.Store) bool { return store.Pool() != nil }
 
 func redisStats(ctx context.Context, store cache.Store) *RedisStats {

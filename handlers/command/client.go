@@ -163,7 +163,7 @@ func (c *client) apiError(resp *http.Response, body []byte) error {
 	return &apiError{resp.StatusCode, fmt.Sprintf("Caddy at %s answers %s", c.address, resp.Status)}
 }
 
-// hasStatus tells whether the admin API has answered with that error status.
+// hasStatus reports whether the admin API has answered with that error status.
 func hasStatus(err error, status int) bool {
 	var api *apiError
 	return errors.As(err, &api) && api.status == status

@@ -38,7 +38,7 @@ func completeKeys(cmd *cobra.Command, args []string, word string) ([]cobra.Compl
 	return keys, cobra.ShellCompDirectiveNoFileComp
 }
 
-// harmless tells whether a shell takes a word for nothing but itself. The
+// harmless reports whether a shell takes a word for nothing but itself. The
 // script that bash has from Caddy expands what it is offered as if it had been
 // typed, and keys are made of what strangers have sent.
 func harmless(word string) bool {

@@ -17,8 +17,8 @@ import (
 func healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health",
-		Short: "Tells whether the store answers, and how well",
-		Long: `Tells whether the store answers, and how well. The exit status is 0 for pass and
+		Short: "Reports whether the store answers, and how well",
+		Long: `Reports whether the store answers, and how well. The exit status is 0 for pass and
 for warn, where lookups are answered but a number is beyond its alert threshold,
 and 1 for fail.`,
 		Args: wants(cobra.NoArgs, "no arguments"),

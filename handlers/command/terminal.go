@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 )
 
-// isTerminal tells whether a stream is one.
+// isTerminal reports whether a stream is one.
 func isTerminal(stream any) bool {
 	file, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(file.Fd()))

@@ -8,7 +8,7 @@ import (
 )
 
 // Block reads a block of subdirectives that each may stand there once. want
-// says in an error what would be right; read reads one and tells whether it
+// says in an error what would be right; read reads one and reports whether it
 // knows it.
 func Block(d *caddyfile.Dispenser, want string, read func(name string) (known bool, err error)) error {
 	if d.NextArg() {

@@ -68,7 +68,7 @@ func (c *LookupCache) open(name string, e *entry) (file fs.File, ok bool) {
 	return &keptFile{fsys: c, name: name, entry: e}, true
 }
 
-// glance tells whether a live file still is what was said of it.
+// glance reports whether a live file still is what was said of it.
 func (e *entry) glance() bool {
 	age := int64(time.Since(e.began))
 	if age-e.asked.Load() < int64(glanceTTL) {
@@ -148,7 +148,7 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	return e, nil, nil
 }
 
-// holds tells whether a file still is what was said of it.
+// holds reports whether a file still is what was said of it.
 func (e *entry) holds(file fs.File) bool {
 	info, err := file.Stat()
 	if err != nil || info.IsDir() != e.info.IsDir() {

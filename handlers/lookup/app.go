@@ -46,7 +46,7 @@ type Policy struct {
 	LookupTimeout time.Duration
 	// MaxValueSize is the largest record in bytes of JSON.
 	MaxValueSize int
-	// CacheStatus tells whether responses get a Cache-Status field.
+	// CacheStatus reports whether responses get a Cache-Status field.
 	CacheStatus bool
 	// Alert has the thresholds of health.
 	Alert Alert
@@ -70,7 +70,7 @@ func (p *Policy) Family(name string) cache.Family {
 	return cache.Family{}
 }
 
-// IsOwn tells whether a key is of the plugin's own and no record's.
+// IsOwn reports whether a key is of the plugin's own and no record's.
 func (p *Policy) IsOwn(key string) bool {
 	return strings.HasPrefix(key, p.KeyPrefix+cache.OwnPrefix)
 }

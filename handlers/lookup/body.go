@@ -35,14 +35,14 @@ const pieceSize = 64 << 10
 // [io.Writer] has it.
 var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-// isFile tells whether a body is from a file. Of what else it may come from,
+// isFile reports whether a body is from a file. Of what else it may come from,
 // the beginning may be wanted before the end is there.
 func isFile(body *io.LimitedReader) bool {
 	_, ok := body.R.(fs.File)
 	return ok
 }
 
-// sendsFiles tells whether w may hand a file to the system to send it: not
+// sendsFiles reports whether w may hand a file to the system to send it: not
 // where Caddy's idle timeout is in between, as it is by default.
 func sendsFiles(w http.ResponseWriter) bool {
 	for {

@@ -306,7 +306,7 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 	return d.serve(r, next)
 }
 
-// safeMethod tells whether a request only wants to see a file.
+// safeMethod reports whether a request only wants to see a file.
 func safeMethod(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }

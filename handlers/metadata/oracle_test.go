@@ -318,7 +318,7 @@ func (r oracleRequest) clone() oracleRequest {
 	return r
 }
 
-// aboutFileItself tells whether the client takes a precompressed file that
+// aboutFileItself reports whether the client takes a precompressed file that
 // there is, but means the file it was made of.
 func (r oracleRequest) aboutFileItself(v oracleVariant) bool {
 	accepted := encode.AcceptedEncodings(&http.Request{Header: r.header}, nil)

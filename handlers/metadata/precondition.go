@@ -113,7 +113,7 @@ func named(h http.Header) bool {
 	return h["If-Match"] != nil || h["If-None-Match"] != nil || h["If-Range"] != nil
 }
 
-// named tells whether the client names the representation by its tag.
+// named reports whether the client names the representation by its tag.
 func (v *validators) named(h http.Header) bool {
 	if v.etag == "" {
 		return false
@@ -132,7 +132,7 @@ func (v *validators) named(h http.Header) bool {
 	return false
 }
 
-// decidedByDate tells whether a request gets no content, whatever the tag of
+// decidedByDate reports whether a request gets no content, whatever the tag of
 // the representation is: all representations of a file have its date. A
 // client that knows a tag would have named it (RFC 9111, section 4.3.1).
 func (v *validators) decidedByDate(h http.Header) bool {
@@ -158,7 +158,7 @@ func ternaryOf(b bool) ternary {
 	return no
 }
 
-// in tells whether a list of entity tags, or *, means the representation.
+// in reports whether a list of entity tags, or *, means the representation.
 func (v *validators) in(list string, match func(a, b string) bool) ternary {
 	if list == v.etag && match(list, v.etag) {
 		return yes // without reading a list of one
@@ -174,7 +174,7 @@ func (v *validators) in(list string, match func(a, b string) bool) ternary {
 	return no
 }
 
-// ifRange tells whether a validator in If-Range is that of the representation
+// ifRange reports whether a validator in If-Range is that of the representation
 // (RFC 9110, section 13.1.5).
 func (v *validators) ifRange(value string) ternary {
 	if tag, _ := scanTag(value); tag != "" {
@@ -265,7 +265,7 @@ func scanTag(s string) (tag, rest string) {
 	return s[:size], s[size:]
 }
 
-// tagChars tells whether s may stand between the quotes of an entity tag.
+// tagChars reports whether s may stand between the quotes of an entity tag.
 func tagChars(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == '"' || c == 0x7f {

@@ -145,7 +145,7 @@ func contentTypeOf(record *cache.Record) string {
 	return ""
 }
 
-// encodedFor tells whether the next handler may select another representation
+// encodedFor reports whether the next handler may select another representation
 // for this client, such as a precompressed file beside it.
 func (rep *representation) encodedFor(r *http.Request) bool {
 	if len(rep.encodings) == 0 {

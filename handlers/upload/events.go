@@ -126,7 +126,7 @@ func eventIDOf(record *cache.Record) (id eventID) {
 
 func (id eventID) String() string { return fmt.Sprintf("%d-%d", id.started, id.timestamp) }
 
-// after tells whether an event is news to who has seen another: it is later,
+// after reports whether an event is news to who has seen another: it is later,
 // or of another upload.
 func (id eventID) after(seen eventID) bool {
 	return id.timestamp == 0 || id.started != seen.started || id.timestamp > seen.timestamp
@@ -144,7 +144,7 @@ func parseEventID(text string) (id eventID) {
 	return id
 }
 
-// wantsEvents tells whether an Accept header asks for events by name, and for
+// wantsEvents reports whether an Accept header asks for events by name, and for
 // nothing else more (RFC 9110, section 12.5.1). Wildcards get JSON.
 func wantsEvents(accept []string) bool {
 	var events float64

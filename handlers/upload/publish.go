@@ -89,7 +89,7 @@ func (p *publisher) progress(now time.Time) published {
 	return result
 }
 
-// due tells whether a record says something new, or it is time to show that
+// due reports whether a record says something new, or it is time to show that
 // somebody is there to say it.
 func (p *publisher) due(r uploadRecord, now time.Time) bool {
 	// half an interval early, rather than half of one late
@@ -186,7 +186,7 @@ func (p *publisher) write(ctx context.Context, r uploadRecord) published {
 	return publishSkipped
 }
 
-// mayReplace tells whether this upload's record may take the place of one that
+// mayReplace reports whether this upload's record may take the place of one that
 // was found: not while that is of another owner's upload that runs, and not if
 // that upload began later, unless it was over before we wrote anything.
 func (p *publisher) mayReplace(found *cache.Record) bool {
@@ -201,7 +201,7 @@ func (p *publisher) mayReplace(found *cache.Record) bool {
 	return !later || !running && !p.own
 }
 
-// isRunning tells whether an upload's record is of one that has not ended.
+// isRunning reports whether an upload's record is of one that has not ended.
 func isRunning(r *cache.Record) bool {
 	status, _ := r.Field("status")
 	return status.Text() == uploading || status.Text() == uploadProcessing

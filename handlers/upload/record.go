@@ -48,7 +48,7 @@ type uploadRecord struct {
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// complete tells whether the body was read to its end.
+// complete reports whether the body was read to its end.
 func (u *upload) complete() bool {
 	return u.eof.Load() || u.size >= 0 && u.received.Load() >= u.size
 }

@@ -107,7 +107,7 @@ func (h *Report) read(ctx context.Context, key string) (*cache.Record, error) {
 	return entry.Record, err
 }
 
-// mayTell tells whether there is a record that this owner may know.
+// mayTell reports whether there is a record that this owner may know.
 func (h *Report) mayTell(record *cache.Record, owner string) bool {
 	if record == nil || record.State() != cache.Found {
 		return false

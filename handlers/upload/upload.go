@@ -134,7 +134,7 @@ func (h *Handler) begin(r *http.Request) (*upload, bool) {
 	return u, true
 }
 
-// isUpload tells whether a request has a body, or is one of those that may
+// isUpload reports whether a request has a body, or is one of those that may
 // have an empty one. The stream of a CONNECT is no upload.
 func isUpload(r *http.Request) bool {
 	switch r.Method {

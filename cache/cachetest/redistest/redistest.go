@@ -194,7 +194,7 @@ func (s *Server) run() error {
 	return nil
 }
 
-// answers tells whether it is this process that answers, not another server
+// answers reports whether it is this process that answers, not another server
 // that was quicker to take the port.
 func answers(ctx context.Context, client *redis.Client, p *process) error {
 	if err := client.Ping(ctx).Err(); err != nil {

@@ -50,7 +50,7 @@ func absolute(pattern string) string {
 	return abs
 }
 
-// hides tells whether a file is hidden. The name is a path in the file system.
+// hides reports whether a file is hidden. The name is a path in the file system.
 func (l hideList) hides(repl *caddy.Replacer, name string) bool {
 	if abs, err := caddy.FastAbs(name); err == nil {
 		name = abs

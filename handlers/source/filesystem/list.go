@@ -25,7 +25,7 @@ const (
 	maxDepth = 64
 )
 
-// Placed tells whether root, file system and hidden files are known.
+// Placed reports whether root, file system and hidden files are known.
 func (s *Source) Placed(repl *caddy.Replacer) error {
 	for _, setting := range append([]string{s.Root, s.FS}, s.hidden.patterns...) {
 		_, err := repl.ReplaceOrErr(setting, false, true)
