@@ -118,10 +118,9 @@ func (p place) run(t *testing.T, b block, command string, environment []string) 
 		return problem == ""
 	}
 	if strings.HasPrefix(command, "curl ") {
-		if !attempt() {
-			deadline := time.Now().Add(5 * time.Second)
-			for !attempt() && time.Now().Before(deadline) {
-			}
+		deadline := time.Now().Add(5 * time.Second)
+		for again := true; again; {
+			again = !attempt() && time.Now().Before(deadline)
 		}
 	} else {
 		attempt()

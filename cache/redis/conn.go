@@ -97,13 +97,6 @@ func (c *connector) server(addr string) *server {
 	return s
 }
 
-// runID is that of the server an address led to last.
-func (c *connector) runID(addr string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.server(addr).runID
-}
-
 // connect dials a server and shakes hands: it logs in, selects the database,
 // asks who the server is, and sends more commands. It returns the answers to
 // those; an error that the server answered to one is among them.

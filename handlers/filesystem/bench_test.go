@@ -22,7 +22,7 @@ import (
 // Requests to file_server over this file system and without it, in turns.
 // Speedup is how many times as long it takes without. Run:
 //
-//	go test -run '^$' -bench . ./handlers/lookupfs
+//	go test -run '^$' -bench . ./handlers/filesystem
 //
 // Handler is file_server and what Caddy needs to prepare its request; Server
 // is a connection to the whole server, which the client shares the machine

@@ -1,4 +1,3 @@
-// Package invalidate is the directive lookup_invalidate.
 package invalidate
 
 import (

@@ -1,4 +1,4 @@
-// The response is held back until what it promises is true.
+// Holds the response back until the records are dropped.
 
 package invalidate
 

@@ -1,5 +1,3 @@
-// Package lookup is what the lookups share: identities, keys, sources, reactions
-// and names, and how they reach the app.
 package lookup
 
 import (

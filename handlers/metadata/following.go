@@ -114,7 +114,7 @@ func (f *following) waysOn(ctx caddy.Context, server *caddyhttp.Server) (ways []
 		case *caddyhttp.Subroute:
 			after, ends, ok = f.afterCurrentIn(module.Routes, module.Errors)
 		case *caddyhttp.App:
-			if after, ends, ok = f.afterCurrentIn(server.Routes, server.Errors); !ok {
+			if after, _, ok = f.afterCurrentIn(server.Routes, server.Errors); !ok {
 				return afterNamed(server, steps)
 			}
 			ends = true

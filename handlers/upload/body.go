@@ -1,5 +1,5 @@
-// Package upload publishes the progress of uploads and reports it. This file
-// counts a body as it passes.
+// Counts a body as it is read.
+
 package upload
 
 import (

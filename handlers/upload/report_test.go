@@ -95,7 +95,7 @@ func FuzzEventID(f *testing.F) {
 	})
 }
 
-// hub is one over a record that a test sets.
+// newTestHub returns a hub over a record that a test sets.
 func newTestHub() (hub *uploadHub, set func(text string), reads *atomic.Int64) {
 	var record atomic.Pointer[cache.Record]
 	reads = new(atomic.Int64)

@@ -1,4 +1,3 @@
-// Package filesource is the source file_system: records of files.
 package filesource
 
 import (

@@ -1,5 +1,5 @@
-// Package httpsource is the source http: an application that is asked for
-// records. This file reads its answers.
+// How an application's answer becomes a record.
+
 package httpsource
 
 import (

@@ -1,0 +1,6 @@
+// Package invalidate is the directive lookup_invalidate: it drops records and
+// tags after a successful request, and responds only when they are dropped.
+//
+//   - invalidate.go: the handler. caddyfile.go: the options.
+//   - response.go: the response, held back until the drop is done.
+package invalidate
