@@ -28,11 +28,16 @@ import (
 //	GET    keys/{key}    a record and how long it has left; also HEAD
 //	PUT    keys/{key}    writes a record
 //	DELETE keys/{key}    drops a record
+//	POST   get           GET keys/{key} with the key in the body
+//	POST   set           PUT keys/{key} with key, TTL and value in the body
+//	POST   delete        DELETE keys/{key} with the key in the body
 //	POST   purge         drops many records
 //	POST   warm          loads records before anybody asks for them
 //	GET    backup        reads all records
 //	POST   restore       writes the records of a backup
 //	POST   bench         measures the store
+//
+// Keys are those under key_prefix, without the plugin's own: see [checkScope].
 //
 // Where no running configuration uses the cache, every answer is a 503.
 //
@@ -63,6 +68,9 @@ func (API) Routes() []caddy.AdminRoute {
 			http.MethodGet: with(getKey), http.MethodHead: with(getKey),
 			http.MethodPut: with(putKey), http.MethodDelete: with(deleteKey),
 		}},
+		{Pattern: adminBase + "get", Handler: methods{http.MethodPost: with(postGet)}},
+		{Pattern: adminBase + "set", Handler: methods{http.MethodPost: with(postSet)}},
+		{Pattern: adminBase + "delete", Handler: methods{http.MethodPost: with(postDelete)}},
 		{Pattern: adminBase + "purge", Handler: methods{http.MethodPost: with(purge)}},
 		{Pattern: adminBase + "warm", Handler: methods{http.MethodPost: with(warm)}},
 		{Pattern: adminBase + "backup", Handler: methods{http.MethodGet: with(backup)}},
@@ -72,7 +80,7 @@ func (API) Routes() []caddy.AdminRoute {
 }
 
 func unknownEndpoint(http.ResponseWriter, *http.Request) error {
-	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key}, purge, warm, backup, restore or bench")
+	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key}, get, set, delete, purge, warm, backup, restore or bench")
 }
 
 // methods are the methods of an endpoint.

@@ -187,7 +187,7 @@ func TestAdminSaysThatNothingUsesTheCache(t *testing.T) {
 	c := startAdmin(t, nil)
 	for _, request := range [][3]string{
 		{"GET", "stats"}, {"GET", "info"}, {"GET", "keys"}, {"GET", "keys/a"},
-		{"PUT", "keys/a?ttl=1h", "{}"}, {"DELETE", "keys/a"}, {"POST", "purge", `{"keys":["a"]}`},
+		{"PUT", "keys/a?ttl=1h", "{}"}, {"DELETE", "keys/a"}, {"POST", "get", `{"key":"a"}`}, {"POST", "delete", `{"key":"a"}`}, {"POST", "set"}, {"POST", "purge", `{"keys":["a"]}`},
 		{"POST", "warm", `{"route":"a"}`}, {"GET", "backup"}, {"POST", "restore"}, {"POST", "bench"},
 	} {
 		a := c.do(t, request[0], request[1], request[2])
@@ -212,7 +212,7 @@ func TestAdminRefusesWrongMethodsAndNamesTheRightOnes(t *testing.T) {
 	c := startAdmin(t, app)
 	for path, allowed := range map[string]string{
 		"stats": "GET, HEAD", "health": "GET, HEAD", "info": "GET, HEAD", "keys": "GET, HEAD",
-		"keys/a": "DELETE, GET, HEAD, PUT", "purge": "POST",
+		"keys/a": "DELETE, GET, HEAD, PUT", "get": "POST", "set": "POST", "delete": "POST", "purge": "POST",
 		"warm": "POST", "backup": "GET", "restore": "POST", "bench": "POST",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"} {
@@ -235,7 +235,7 @@ func TestAdminNamesTheEndpointsThereAre(t *testing.T) {
 	for _, path := range []string{"", "stat", "stats/", "flush", "keys%2Fa"} {
 		a := c.get(t, path)
 		require.Equal(t, http.StatusNotFound, a.Status, path)
-		require.Contains(t, a.message(t), "want stats, health, info, keys, keys/{key}, purge, warm, backup, restore or bench")
+		require.Contains(t, a.message(t), "want stats, health, info, keys, keys/{key}, get, set, delete, purge, warm, backup, restore or bench")
 	}
 }
 

@@ -40,7 +40,7 @@ func backup(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err != nil {
 		return err
 	}
-	prefix, err := backupPrefix(query.Get("prefix"), app.Policy().KeyPrefix)
+	prefix, err := scopeOf(query.Get("prefix"), app.Policy())
 	if err != nil {
 		return err
 	}
@@ -71,17 +71,6 @@ func backup(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	w.Header().Set(trailerTags, strconv.Itoa(b.tagsWritten))
 	w.Header().Set(trailerSkipped, strconv.Itoa(b.skipped))
 	return nil
-}
-
-// backupPrefix is what keys begin with that are asked for and are ours.
-func backupPrefix(asked, keyPrefix string) (string, error) {
-	switch {
-	case asked == "" || strings.HasPrefix(keyPrefix, asked):
-		return keyPrefix, nil
-	case !strings.HasPrefix(asked, keyPrefix):
-		return "", refuse(http.StatusBadRequest, "prefix is outside key_prefix, and so are its keys: want one that begins with it")
-	}
-	return asked, checkKey(asked)
 }
 
 // backupWriter writes the lines of a backup.

@@ -7,10 +7,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -91,7 +89,7 @@ func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupL
 		return backupLine{}, errors.New("a field is of the wrong type: want strings for key, tag and value_text, whole numbers for ttl_ms and expires_at")
 	}
 	parsed := backupLine{item: cache.Item{Key: fields.Key}}
-	if err := checkRestoredKey(fields.Key, policy); err != nil {
+	if err := checkScope("key", fields.Key, policy); err != nil {
 		return backupLine{}, err
 	}
 	var err error
@@ -100,7 +98,7 @@ func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupL
 	}
 	if fields.Tag != nil {
 		parsed.tag = *fields.Tag
-		return parsed, checkKeyText("tag", parsed.tag)
+		return parsed, checkText("tag", parsed.tag)
 	}
 	text := string(fields.Value)
 	switch {
@@ -113,25 +111,6 @@ func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupL
 	}
 	parsed.item.Record, err = cache.Decode(text, policy.MaxValueSize)
 	return parsed, err
-}
-
-func checkRestoredKey(key string, policy *lookup.Policy) error {
-	switch err := checkKeyText("key", key); {
-	case err != nil:
-		return err
-	case !strings.HasPrefix(key, policy.KeyPrefix):
-		return errors.New("key does not begin with key_prefix: nothing here would find it")
-	case policy.IsOwn(key):
-		return errors.New("key is one of the plugin's own, and no record's")
-	}
-	return nil
-}
-
-func checkKeyText(what, text string) error {
-	if text == "" || cache.CheckIdentity(text) != nil {
-		return fmt.Errorf("%s is malformed: want 1 to %d bytes of UTF-8 text without control characters", what, cache.MaxIdentity)
-	}
-	return nil
 }
 
 const forever = -1 // as ttl_ms

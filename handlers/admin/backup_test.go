@@ -149,7 +149,8 @@ func TestBackupHasWhatItIsAskedFor(t *testing.T) {
 		for query, keys := range map[string][]string{
 			"":                               {"app:file:meta:1", "app:file:meta:2", "app:session:user:1"},
 			"?prefix=":                       {"app:file:meta:1", "app:file:meta:2", "app:session:user:1"},
-			"?prefix=a&tags=false":           {"app:file:meta:1", "app:file:meta:2", "app:session:user:1"},
+			"?prefix=app:&tags=false":        {"app:file:meta:1", "app:file:meta:2", "app:session:user:1"},
+			"?prefix=app:f":                  {"app:file:meta:1", "app:file:meta:2"},
 			"?prefix=app:file:":              {"app:file:meta:1", "app:file:meta:2"},
 			"?prefix=app:file:meta:2":        {"app:file:meta:2"},
 			"?prefix=app:file:meta:%2A":      nil,
@@ -192,8 +193,10 @@ func TestBackupRefusesWhatIsNotRight(t *testing.T) {
 	app.Policy().KeyPrefix = "app:"
 	c := startAdmin(t, app)
 	for query, message := range map[string]string{
-		"?prefix=other:":     "prefix is outside key_prefix",
-		"?prefix=app:%00":    "key is malformed",
+		"?prefix=other:":     `prefix does not begin with key_prefix: want one that begins with "app:"`,
+		"?prefix=a":          "prefix does not begin with key_prefix",
+		"?prefix=app:fwb:":   `prefix is one of the plugin's own, and no record's: want one that does not begin with "app:fwb:"`,
+		"?prefix=app:%00":    "prefix is malformed",
 		"?tags=yes":          "tags is not right: want true or false",
 		"?tags=":             "tags is not right: want true or false",
 		"?prefix=a&prefix=b": "prefix is given twice",

@@ -9,9 +9,7 @@ package admin
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,19 +32,18 @@ const (
 )
 
 // listKeys answers {"keys": [...], "cursor": "…"}: about limit keys with the
-// prefix (default 100, at most 1000), and the cursor to go on from, empty at
-// the end. There may be fewer keys, or none, before that.
+// prefix (default: all under key_prefix; limit 100, at most 1000), and the cursor
+// to go on from, empty at the end. There may be fewer keys, or none, before that.
 func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	query, err := parameters(r, "prefix", "limit", "cursor")
 	if err != nil {
 		return err
 	}
-	prefix, limit := query.Get("prefix"), defaultListLimit
-	if prefix != "" {
-		if err := checkKey(prefix); err != nil {
-			return err
-		}
+	prefix, err := scopeOf(query.Get("prefix"), app.Policy())
+	if err != nil {
+		return err
 	}
+	limit := defaultListLimit
 	if query.Has("limit") {
 		limit, err = strconv.Atoi(query.Get("limit"))
 		if err != nil || limit < 1 || limit > maxListLimit {
@@ -62,6 +59,7 @@ func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	case err != nil:
 		return refuse(http.StatusBadRequest, "cursor is not right: want one that an earlier answer gave")
 	}
+	keys = slices.DeleteFunc(keys, app.Policy().IsOwn)
 	if keys == nil {
 		keys = []string{}
 	}
@@ -71,10 +69,14 @@ func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 // getKey answers {"key": …, "ttl_seconds": …, "value": …}, the value as it is
 // stored. The TTL is rounded up; -1 is a record that never expires.
 func getKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	key, err := keyOf(r)
+	key, err := keyOf(r, app.Policy())
 	if err != nil {
 		return err
 	}
+	return writeRecord(w, r, app, key)
+}
+
+func writeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key string) error {
 	ctx, cancel := bounded(r)
 	defer cancel()
 	entry, err := app.Cache().Get(ctx, key)
@@ -101,26 +103,39 @@ func getKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 // putKey stores the body, a JSON object or null ("known to be absent"), for
 // ttl, or as long as records of the key's family live.
 func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	key, err := keyOf(r)
+	key, err := keyOf(r, app.Policy())
 	if err != nil {
 		return err
 	}
-	ttl, err := ttlOf(r, app.Policy(), key)
+	query, err := parameters(r, "ttl")
 	if err != nil {
 		return err
 	}
-	limit := app.Policy().MaxValueSize
-	body, err := readBody(w, r, limit)
+	var ttl *string
+	if query.Has("ttl") {
+		ttl = new(query.Get("ttl"))
+	}
+	body, err := readBody(w, r, app.Policy().MaxValueSize)
 	if err != nil {
 		return err
 	}
-	record, err := cache.Decode(string(body), limit)
+	return storeRecord(w, r, app, key, ttl, string(body))
+}
+
+// storeRecord stores a text under a key, for ttl or, where that is nil, as long
+// as records of the key's family live.
+func storeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key string, ttl *string, text string) error {
+	lives, err := ttlOf(ttl, app.Policy(), key)
+	if err != nil {
+		return err
+	}
+	record, err := cache.Decode(text, app.Policy().MaxValueSize)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
 	ctx, cancel := bounded(r)
 	defer cancel()
-	if err := app.Cache().Set(ctx, key, record, ttl); err != nil {
+	if err := app.Cache().Set(ctx, key, record, lives); err != nil {
 		return storeError(err)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -130,10 +145,14 @@ func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 // deleteKey drops a record on every node, if there is one. See [purge] for what
 // could not be done.
 func deleteKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	key, err := keyOf(r)
+	key, err := keyOf(r, app.Policy())
 	if err != nil {
 		return err
 	}
+	return dropRecord(w, r, app, key)
+}
+
+func dropRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key string) error {
 	ctx, cancel := invalidationContext(r, app, 1)
 	defer cancel()
 	if n, err := app.Cache().Delete(ctx, key); err != nil {
@@ -144,33 +163,21 @@ func deleteKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 }
 
 // keyOf is the key in the request's path.
-func keyOf(r *http.Request) (string, error) {
+func keyOf(r *http.Request, policy *lookup.Policy) (string, error) {
 	key := strings.TrimPrefix(r.URL.Path, adminKey)
-	return key, checkKey(key)
-}
-
-// checkKey refuses what no record can have for a key.
-func checkKey(key string) error {
-	if err := checkKeyText("key", key); err != nil {
-		return refuse(http.StatusBadRequest, err.Error())
-	}
-	return nil
+	return key, badRequest(checkScope("key", key, policy))
 }
 
 // ttlOf is the TTL that is asked for, or else that of the key's family.
-func ttlOf(r *http.Request, policy *lookup.Policy, key string) (time.Duration, error) {
-	query, err := parameters(r, "ttl")
-	if err != nil {
-		return 0, err
-	}
-	if !query.Has("ttl") {
+func ttlOf(asked *string, policy *lookup.Policy, key string) (time.Duration, error) {
+	if asked == nil {
 		family, ok := cache.FamilyOf(policy.Families, policy.KeyPrefix, key)
 		if !ok {
-			return 0, refuse(http.StatusBadRequest, "key is of no family: say how long it lives, like ?ttl=1h")
+			return 0, refuse(http.StatusBadRequest, "key is of no family: say how long it lives with a ttl like 1h")
 		}
 		return family.TTL, nil
 	}
-	ttl, err := caddy.ParseDuration(query.Get("ttl"))
+	ttl, err := caddy.ParseDuration(*asked)
 	if err != nil || ttl < cache.MinTTL {
 		return 0, refuse(http.StatusBadRequest, "ttl is not right: want a duration of at least 1ms, like 500ms, 30s or 1h")
 	}
@@ -207,17 +214,4 @@ func boolOf(query url.Values, name string) (bool, error) {
 		return false, refuse(http.StatusBadRequest, name+" is not right: want true or false")
 	}
 	return false, nil
-}
-
-// readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is too large: want at most %d bytes", limit))
-	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "body ended early")
-	}
-	return body, nil
 }

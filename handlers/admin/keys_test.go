@@ -15,6 +15,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
@@ -179,7 +180,7 @@ func TestAdminPutSaysWhatWouldBeRight(t *testing.T) {
 		"misspelt":        {"keys/session:user:a?tll=1h", "{}", 400, "unknown parameter: want ttl"},
 		"question mark":   {"keys/session:user:a?b", "{}", 400, "a ? in a key is %3F"},
 		"malformed query": {"keys/session:user:a?ttl=%zz", "{}", 400, "query is malformed"},
-		"foreign key":     {"keys/other:a", "{}", 400, "key is of no family: say how long it lives, like ?ttl=1h"},
+		"foreign key":     {"keys/other:a", "{}", 400, "key is of no family: say how long it lives with a ttl like 1h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := c.do(t, http.MethodPut, test.path, test.body)
@@ -204,8 +205,8 @@ func TestAdminPutWithoutTTLTakesThatOfTheFamily(t *testing.T) {
 		require.InDelta(t, seconds, *c.get(t, "keys/"+key).record(t).TTL, 10, key)
 	}
 	require.Equal(t, http.StatusBadRequest, c.do(t, http.MethodPut, "keys/session:user:1", "{}").Status, "without the prefix it is foreign")
-	require.Equal(t, http.StatusNoContent, c.do(t, http.MethodPut, "keys/other?ttl=1d", "{}").Status)
-	require.InDelta(t, 86400, *c.get(t, "keys/other").record(t).TTL, 10)
+	require.Equal(t, http.StatusNoContent, c.do(t, http.MethodPut, "keys/site1:other?ttl=1d", "{}").Status)
+	require.InDelta(t, 86400, *c.get(t, "keys/site1:other").record(t).TTL, 10)
 }
 
 // listAll lists all keys, page by page.
@@ -256,8 +257,8 @@ func TestAdminListRefusesWhatIsNotRight(t *testing.T) {
 		"keys?limit=-1":       "want a number from 1 to 1000",
 		"keys?limit=ten":      "want a number from 1 to 1000",
 		"keys?limit=":         "want a number from 1 to 1000",
-		"keys?prefix=%00":     "key is malformed",
-		"keys?prefix=%FF":     "key is malformed",
+		"keys?prefix=%00":     "prefix is malformed",
+		"keys?prefix=%FF":     "prefix is malformed",
 		"keys?pattern=*":      "unknown parameter: want prefix, limit, cursor",
 		"keys?limit=1&limit=": "limit is given twice",
 	} {
@@ -285,7 +286,7 @@ func FuzzAdminKey(f *testing.F) {
 	mux := http.NewServeMux()
 	var got string
 	mux.HandleFunc(adminKey, func(_ http.ResponseWriter, r *http.Request) {
-		key, err := keyOf(r)
+		key, err := keyOf(r, new(lookup.Policy))
 		if err == nil {
 			got = key
 		}

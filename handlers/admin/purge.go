@@ -30,7 +30,7 @@ func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err != nil {
 		return err
 	}
-	what, err := whatToPurge(body)
+	what, err := whatToPurge(body, app.Policy())
 	if err != nil {
 		return err
 	}
@@ -81,48 +81,48 @@ func notDone(w http.ResponseWriter, purged int, err error) error {
 
 const purgeWants = `want one of {"keys": ["…"]}, {"prefix": "…"} and {"tag": "…"}`
 
-// purged is what a purge names: one of these.
-type purged struct {
+// purgeRequest is what a purge names: one of these.
+type purgeRequest struct {
 	keys        []string
 	prefix, tag string
 }
 
 // whatToPurge reads the body of a purge.
-func whatToPurge(body []byte) (what purged, err error) {
+func whatToPurge(body []byte, policy *lookup.Policy) (what purgeRequest, err error) {
 	var fields map[string]json.RawMessage
 	// the decoder would replace invalid UTF-8, and so name other keys
 	if !utf8.Valid(body) || json.Unmarshal(body, &fields) != nil {
-		return purged{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
+		return purgeRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
 	}
 	for name := range fields {
 		if name != "keys" && name != "prefix" && name != "tag" {
-			return purged{}, unknownField(name)
+			return purgeRequest{}, unknownField(name)
 		}
 	}
 	if len(fields) != 1 {
-		return purged{}, refuse(http.StatusBadRequest, purgeWants)
+		return purgeRequest{}, refuse(http.StatusBadRequest, purgeWants)
 	}
 	if raw, ok := fields["keys"]; ok {
 		if json.Unmarshal(raw, &what.keys) != nil || what.keys == nil {
-			return purged{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
+			return purgeRequest{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
 		}
 		for _, key := range what.keys {
-			if err := checkKey(key); err != nil {
-				return purged{}, err
+			if err := checkScope("key", key, policy); err != nil {
+				return purgeRequest{}, badRequest(err)
 			}
 		}
 		return what, nil
 	}
 	if raw, ok := fields["tag"]; ok {
 		if json.Unmarshal(raw, &what.tag) != nil || what.tag == "" {
-			return purged{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
+			return purgeRequest{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
 		}
-		return what, checkKey(what.tag)
+		return what, badRequest(checkText("tag", what.tag))
 	}
 	if json.Unmarshal(fields["prefix"], &what.prefix) != nil || what.prefix == "" {
-		return purged{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
+		return purgeRequest{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
 	}
-	return what, checkKey(what.prefix)
+	return what, badRequest(checkScope("prefix", what.prefix, policy))
 }
 
 // unknownField names the field to the client, but not to the log.

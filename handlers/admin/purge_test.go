@@ -15,6 +15,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
@@ -59,7 +60,7 @@ func TestAdminPurgeRefusesWhatIsNotRight(t *testing.T) {
 		`{"prefix": ""}`:                 "which would drop everything",
 		`{"prefix": null}`:               "which would drop everything",
 		`{"prefix": 1}`:                  "prefix is not a string",
-		`{"prefix": "\u0000"}`:           "key is malformed",
+		`{"prefix": "\u0000"}`:           "prefix is malformed",
 		`{"keys": null}`:                 "keys is not a list of strings",
 		`{"keys": "a"}`:                  "keys is not a list of strings",
 		`{"keys": [1]}`:                  "keys is not a list of strings",
@@ -83,7 +84,7 @@ func TestAdminPurgeRefusesWhatIsNotRight(t *testing.T) {
 
 func TestAdminErrorsDoNotPutWhatWasSentIntoTheLog(t *testing.T) {
 	t.Parallel()
-	_, err := whatToPurge([]byte(`{"s3cret": 1}`))
+	_, err := whatToPurge([]byte(`{"s3cret": 1}`), new(lookup.Policy))
 	var refusal caddy.APIError
 	require.ErrorAs(t, err, &refusal)
 	require.Contains(t, refusal.Message, "s3cret")
@@ -102,7 +103,7 @@ func FuzzPurgeBody(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		what, err := whatToPurge(body)
+		what, err := whatToPurge(body, new(lookup.Policy))
 		if err != nil {
 			return
 		}

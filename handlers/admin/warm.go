@@ -1,12 +1,9 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -118,19 +115,6 @@ func whatToWarm(body []byte) (what warmRequest, err error) {
 		what.Concurrency = defaultWarmConcurrency
 	}
 	return what, err
-}
-
-// decodeStrictly decodes one JSON object, which must have no unknown fields.
-func decodeStrictly(body []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return err
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return errors.New("there is more than one value")
-	}
-	return nil
 }
 
 // unknownRoute names the routes to the client, but not to the log.

@@ -114,7 +114,7 @@ func TestCommandBackupSaysWhichKeysAreOthers(t *testing.T) {
 	r := s.command(t, "backup", "--prefix", "app:file:")
 	require.Contains(t, r.err, "saved 1 record, ")
 	r = s.command(t, "backup", "--prefix", "file:")
-	require.Equal(t, ran{1, "", "Error: prefix is outside key_prefix, and so are its keys: want one that begins with it\n"}, r)
+	require.Equal(t, ran{1, "", "Error: prefix does not begin with key_prefix: want one that begins with \"app:\"\n"}, r)
 }
 
 func TestCommandRestoreNamesBadLinesAndFails(t *testing.T) {

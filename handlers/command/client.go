@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -167,10 +166,4 @@ func (c *client) apiError(resp *http.Response, body []byte) error {
 func hasStatus(err error, status int) bool {
 	var api *apiError
 	return errors.As(err, &api) && api.status == status
-}
-
-// keyPath is the path of a key, with slashes and dots encoded, too: Caddy would
-// shorten // and .. to the path of another key.
-func keyPath(key string) string {
-	return "keys/" + strings.ReplaceAll(url.PathEscape(key), ".", "%2E")
 }

@@ -5,7 +5,9 @@ package command_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,7 +108,7 @@ func TestCommandWritesReadsAndDropsRecords(t *testing.T) {
 	require.Equal(t, "dropped forever\n", r.out, "whatever becomes of the first")
 	require.Regexp(t, "^: key is malformed: .+\nError: dropping records: 1 of 2 failed\n$", r.err)
 	require.Equal(t, ran{1, "", "Error: k: there is no such key\n"}, s.command(t, "get", "k"))
-	require.Equal(t, ran{1, "", "Error: key is of no family: say how long it lives, like ?ttl=1h\n"}, s.command(t, "set", "k", "{}"))
+	require.Equal(t, ran{1, "", "Error: key is of no family: say how long it lives with a ttl like 1h\n"}, s.command(t, "set", "k", "{}"))
 	r = s.command(t, "set", "k", "[1]", "--ttl", "1h")
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.err, "JSON object")
@@ -125,6 +127,33 @@ func TestCommandNamesKeysWhateverIsInThem(t *testing.T) {
 		s.good(t, "delete", "--", key)
 		require.Empty(t, server.Client().Get(t.Context(), key).Val(), key)
 	}
+}
+
+// The admin API logs the path and the query of every request.
+func TestCommandPutsNoKeyIntoAnAddress(t *testing.T) {
+	var bodies []string
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, r.Method+" "+r.RequestURI+" "+string(body))
+		fmt.Fprint(w, `{"ttl_seconds":1,"value":{}}`)
+	}))
+	t.Cleanup(api.Close)
+	s := site{sitetest.Site{Admin: api.Listener.Addr().String()}}
+	s.command(t, "get", "session:user:a")
+	s.command(t, "set", "session:user:a", `{ "n":1}`, "--ttl", "1d")
+	s.command(t, "delete", "session:user:a", "b")
+	s.command(t, "purge", "session:user:a")
+	require.Equal(t, []string{
+		`POST /filewallball/get {"key":"session:user:a"}`,
+		`POST /filewallball/set {"key":"session:user:a","ttl":"1d","value":{ "n":1}}`,
+		`POST /filewallball/delete {"key":"session:user:a"}`,
+		`POST /filewallball/delete {"key":"b"}`,
+		`POST /filewallball/purge {"keys":["session:user:a"]}`,
+	}, bodies)
+	r := s.command(t, "set", "a", `{},"key":"b"`)
+	require.Equal(t, 1, r.status)
+	require.Contains(t, r.err, "the record is not valid JSON: want a JSON object or null")
+	require.Len(t, bodies, 5, "nothing is sent")
 }
 
 func TestCommandPurges(t *testing.T) {
@@ -163,10 +192,13 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"purge":                             "want one of: keys, --prefix and --tag",
 		"purge a --tag b":                   "want one of: keys, --prefix and --tag",
 		"purge --prefix=":                   "want one of: keys, --prefix and --tag",
-		"purge --tag \xff":                  "is no UTF-8 text",
+		"purge --tag \xff":                  "is not UTF-8 text",
+		"get \xff":                          "is not UTF-8 text",
+		"set \xff {}":                       "is not UTF-8 text",
+		"delete a \xff":                     "is not UTF-8 text",
 		"warm":                              "want a route's name, as stats shows it",
 		"warm a b --ids-file c":             "identities are given twice",
-		"warm a \xff":                       "identity 1 is no UTF-8 text",
+		"warm a \xff":                       "identity 1 is not UTF-8 text",
 		"backup cache.ndjson":               "want no arguments: the file is -o <file>",
 		"backup -o " + os.TempDir():         "is no regular file",
 		"restore":                           "want one file, or - for standard input",

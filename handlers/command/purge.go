@@ -30,7 +30,7 @@ it. It asks before it drops a prefix.`,
 	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
 	_ = cmd.RegisterFlagCompletionFunc("tag", cobra.NoFileCompletions)
 	cmd.RunE = running(func(c *call, keys []string) error {
-		what, err := purged(keys, *prefix, *tag)
+		what, err := purgeRequest(keys, *prefix, *tag)
 		if err != nil {
 			return err
 		}
@@ -49,8 +49,8 @@ func yesFlag(cmd *cobra.Command) *bool {
 	return cmd.Flags().BoolP("yes", "y", false, "Do not ask whether to go on")
 }
 
-// purged is the one thing that the command line names.
-func purged(keys []string, prefix, tag string) (what map[string]any, err error) {
+// purgeRequest is the one thing that the command line names.
+func purgeRequest(keys []string, prefix, tag string) (what map[string]any, err error) {
 	what = make(map[string]any)
 	if len(keys) > 0 {
 		what["keys"] = keys
@@ -64,13 +64,17 @@ func purged(keys []string, prefix, tag string) (what map[string]any, err error) 
 	if len(what) != 1 {
 		return nil, usageError{errors.New("want one of: keys, --prefix and --tag, and none of them empty")}
 	}
-	for _, text := range append([]string{prefix, tag}, keys...) {
-		// it would be sent as another one
+	return what, checkUTF8(append([]string{prefix, tag}, keys...)...)
+}
+
+// checkUTF8 refuses texts that JSON cannot say: they would be sent as others.
+func checkUTF8(texts ...string) error {
+	for _, text := range texts {
 		if !utf8.ValidString(text) {
-			return nil, usageError{fmt.Errorf("%q is no UTF-8 text", text)}
+			return usageError{fmt.Errorf("%q is not UTF-8 text", text)}
 		}
 	}
-	return what, nil
+	return nil
 }
 
 func (c *call) purge(what map[string]any, asJSON bool) error {

@@ -5,9 +5,9 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,12 +25,27 @@ is stored. How long it has left is told on standard error.`,
 		ValidArgsFunction: upTo(1, completeKeys),
 	}
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = running(func(c *call, args []string) error { return c.get(args[0], *asJSON) })
+	cmd.RunE = running(func(c *call, args []string) error {
+		if err := checkUTF8(args...); err != nil {
+			return err
+		}
+		return c.get(args[0], *asJSON)
+	})
 	return cmd
 }
 
+// oneKey is the body of get and delete: a key in a path would stand in the log of
+// the admin API.
+type oneKey struct {
+	Key string `json:"key"`
+}
+
 func (c *call) get(key string, asJSON bool) error {
-	answer, err := c.ask(c.ctx, http.MethodGet, keyPath(key), nil)
+	body, err := json.Marshal(oneKey{key})
+	if err != nil {
+		return err
+	}
+	answer, err := c.ask(c.ctx, http.MethodPost, "get", body)
 	if hasStatus(err, http.StatusNotFound) {
 		return fmt.Errorf("%s: %w", key, err)
 	}
@@ -85,18 +100,19 @@ out of the list of processes.`,
 		if len(args) == 2 {
 			value = args[1]
 		}
+		if err := checkUTF8(args[0]); err != nil {
+			return err
+		}
 		return c.set(args[0], value, *ttl)
 	})
 	return cmd
 }
 
 func (c *call) set(key, value, ttl string) error {
-	path := keyPath(key)
 	if ttl != "" {
 		if _, err := caddy.ParseDuration(ttl); err != nil {
 			return usageError{fmt.Errorf("--ttl %q is not a duration: want one like 90s, 1h or 7d", ttl)}
 		}
-		path += "?" + url.Values{"ttl": {ttl}}.Encode()
 	}
 	record := []byte(value)
 	if value == "-" {
@@ -105,11 +121,34 @@ func (c *call) set(key, value, ttl string) error {
 			return fmt.Errorf("reading the record: %w", err)
 		}
 	}
-	if _, err := c.ask(c.ctx, http.MethodPut, path, record); err != nil {
+	body, err := setBody(key, ttl, record)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(c.out, "stored", printable(key))
+	if _, err := c.ask(c.ctx, http.MethodPost, "set", body); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.out, "stored", printable(key))
 	return err
+}
+
+// setBody is the body of set, with the record byte for byte: the encoder would
+// rewrite it.
+func setBody(key, ttl string, record []byte) ([]byte, error) {
+	// anything else would end the field early
+	if !json.Valid(record) {
+		return nil, errors.New("the record is not valid JSON: want a JSON object or null")
+	}
+	name, err := json.Marshal(key)
+	if err != nil {
+		return nil, err
+	}
+	body := append([]byte(`{"key":`), name...)
+	if ttl != "" {
+		body = fmt.Appendf(body, `,"ttl":%q`, ttl) // a duration, so it needs no escapes
+	}
+	body = append(body, `,"value":`...)
+	return append(append(body, record...), '}'), nil
 }
 
 func deleteCommand() *cobra.Command {
@@ -121,7 +160,12 @@ was none; purge tells how many there were.`,
 		Example:           "  $ caddy filewallball delete session:user:42",
 		Args:              wants(cobra.MinimumNArgs(1), "one key or more"),
 		ValidArgsFunction: completeKeys,
-		RunE:              running(func(c *call, args []string) error { return c.delete(args) }),
+		RunE: running(func(c *call, args []string) error {
+			if err := checkUTF8(args...); err != nil {
+				return err
+			}
+			return c.delete(args)
+		}),
 	}
 }
 
@@ -129,7 +173,10 @@ was none; purge tells how many there were.`,
 func (c *call) delete(keys []string) error {
 	failed := 0
 	for _, key := range keys {
-		_, err := c.ask(c.ctx, http.MethodDelete, keyPath(key), nil)
+		body, err := json.Marshal(oneKey{key})
+		if err == nil {
+			_, err = c.ask(c.ctx, http.MethodPost, "delete", body)
+		}
 		if c.ctx.Err() != nil {
 			return c.ctx.Err()
 		}

@@ -90,7 +90,7 @@ func (c *call) identities(args []string, file string) (ids []string, err error) 
 	for i, id := range ids {
 		// it would be sent as another one
 		if !utf8.ValidString(id) {
-			return nil, usageError{fmt.Errorf("identity %d is no UTF-8 text", i+1)}
+			return nil, usageError{fmt.Errorf("identity %d is not UTF-8 text", i+1)}
 		}
 	}
 	return ids, nil

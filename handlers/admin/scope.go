@@ -1,0 +1,56 @@
+// Which keys the endpoints work on: those under key_prefix, and none of the
+// plugin's own, because a tag or a lease that is written or dropped by hand would
+// break revocation.
+
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+// checkText refuses what is neither a key nor a tag. The error does not repeat
+// the text.
+func checkText(what, text string) error {
+	if text == "" || cache.CheckIdentity(text) != nil {
+		return fmt.Errorf("%s is malformed: want 1 to %d bytes of UTF-8 text without control characters", what, cache.MaxIdentity)
+	}
+	return nil
+}
+
+// checkScope refuses a text that is not the key of a record, or the beginning
+// of one. The error names key_prefix, but does not repeat the text.
+func checkScope(what, text string, policy *lookup.Policy) error {
+	switch err := checkText(what, text); {
+	case err != nil:
+		return err
+	case !strings.HasPrefix(text, policy.KeyPrefix):
+		return fmt.Errorf("%s does not begin with key_prefix: want one that begins with %q", what, policy.KeyPrefix)
+	case policy.IsOwn(text):
+		return fmt.Errorf("%s is one of the plugin's own, and no record's: want one that does not begin with %q",
+			what, policy.KeyPrefix+cache.OwnPrefix)
+	}
+	return nil
+}
+
+// badRequest answers 400 with what an error says, which must not repeat what
+// the client sent. nil stays nil.
+func badRequest(err error) error {
+	if err == nil {
+		return nil
+	}
+	return refuse(http.StatusBadRequest, err.Error())
+}
+
+// scopeOf is the prefix of the keys that are asked for: all under key_prefix
+// where asked is empty.
+func scopeOf(asked string, policy *lookup.Policy) (string, error) {
+	if asked == "" {
+		return policy.KeyPrefix, nil
+	}
+	return asked, badRequest(checkScope("prefix", asked, policy))
+}
