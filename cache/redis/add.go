@@ -4,7 +4,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -39,16 +38,17 @@ func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err
 			cmds[i] = pipe.Eval(ctx, addScript, []string{item.Key, s.leases.of(item.Key)}, item.Record.Text(), item.TTL.Milliseconds())
 		}
 		_, err := pipe.Exec(ctx)
+		errs := []error{err}
 		var left []cache.Item
 		for i, cmd := range cmds {
 			wrote, failed := cmd.Int()
 			added += wrote
-			err = errors.Join(err, failed)
+			errs = append(errs, failed)
 			if wrote == 0 {
 				left = append(left, items[i])
 			}
 		}
-		if err != nil {
+		if err := joinOnce(errs...); err != nil {
 			return added, s.failed(doing, err)
 		}
 		replaced, err := s.replaceDropped(ctx, left)

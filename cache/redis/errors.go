@@ -36,6 +36,24 @@ func withoutKeys(err error) error {
 	return err
 }
 
+// joinOnce joins the errors of a pipeline's commands, each text once: where the
+// server cannot be reached, all of them say so. Each is without keys.
+func joinOnce(errs ...error) error {
+	var once []error
+	said := make(map[string]bool)
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		err = withoutKeys(err)
+		if text := err.Error(); !said[text] {
+			said[text] = true
+			once = append(once, err)
+		}
+	}
+	return errors.Join(once...)
+}
+
 // reload makes the client of a cluster look for changes: a master that is
 // gone redirects no request.
 func (s *Store) reload() {

@@ -265,7 +265,7 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	now := time.Now()
 	for i, r := range readings {
-		switch err := errors.Join(r.text.Err(), r.ttl.Err()); {
+		switch err := joinOnce(r.text.Err(), r.ttl.Err()); {
 		case isWrongType(err):
 			got[i] = cache.Got{Err: errWrongType}
 		case goredis.IsPermissionError(r.text.Err()), goredis.IsPermissionError(r.ttl.Err()):

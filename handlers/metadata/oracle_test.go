@@ -44,7 +44,7 @@ func TestFileServerAnswersTheSameWithAndWithoutMetadata(t *testing.T) {
 			statuses := make(map[int]int)
 			known := 0
 			for range oracleRequests {
-				r := site.request(random, variant)
+				r := site.request(random)
 				alone := r.clone()
 				if variant.precompressed && r.aboutFileItself(variant) {
 					if variant.encode {
@@ -336,7 +336,7 @@ func (r oracleRequest) aboutFileItself(v oracleVariant) bool {
 	return (&validators{etag: r.file.tag}).named(header) || byDate == notModified || byDate == failed
 }
 
-func (s *oracleSite) request(random *rand.Rand, v oracleVariant) oracleRequest {
+func (s *oracleSite) request(random *rand.Rand) oracleRequest {
 	r := oracleRequest{method: http.MethodGet, header: make(http.Header), file: pick(random, s.files)}
 	r.path = r.file.path
 	switch n := random.IntN(20); {

@@ -69,7 +69,7 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 		if dotted {
 			full += "." + rest
 		}
-		return fmt.Errorf("Caddy does not expand the shorthand {%s}: write {%s}", name, full), true
+		return fmt.Errorf("{%s} is a shorthand that Caddy does not expand here: write {%s}", name, full), true
 	}
 	return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
 }

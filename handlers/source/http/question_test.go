@@ -332,7 +332,7 @@ func TestUnsafeQuestionsAreLoadErrors(t *testing.T) {
 		want     string
 	}{
 		"no URL":                 {Source{}, "", "want http://"},
-		"shorthand in URL":       {Source{URL: "http://app/{id}?m={method}"}, "", "does not expand the shorthand {method}: write {http.request.method}"},
+		"shorthand in URL":       {Source{URL: "http://app/{id}?m={method}"}, "", "{method} is a shorthand that Caddy does not expand here: write {http.request.method}"},
 		"unknown in header":      {header("X-Var", "{http.request.uri.pth}"), "", "{http.request.uri.pth} does not exist"},
 		"request is the host":    {Source{URL: "http://{http.request.host}/{id}"}, "", "URL"},
 		"request in the port":    {Source{URL: "http://app:{http.request.port}/{id}"}, "", "URL"},
