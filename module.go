@@ -189,6 +189,18 @@ func (a *App) provisionPolicy() error {
 	return nil
 }
 
+func (c *Alert) validate() error {
+	if c == nil {
+		return nil
+	}
+	for name, percent := range map[string]float64{"hit_rate_below": c.HitRateBelow, "memory_above": c.MemoryAbove} {
+		if percent != 0 && !(percent >= 1 && percent <= 100) {
+			return fmt.Errorf("alert: %s is %g: want a percentage from 1 to 100, like 80", name, percent)
+		}
+	}
+	return nil
+}
+
 func (c *Alert) apply(to *lookup.Alert) {
 	if c == nil {
 		return
@@ -222,6 +234,9 @@ func (a *App) Validate() error {
 		if time.Duration(m.PersistInterval) < stores.MinPersistInterval {
 			return fmt.Errorf("memory: persist_interval is %s: want at least %s", time.Duration(m.PersistInterval), stores.MinPersistInterval)
 		}
+	}
+	if err := a.Alert.validate(); err != nil {
+		return err
 	}
 	if a.LookupTimeout < 0 || a.MaxValueSize < 0 {
 		return fmt.Errorf("lookup_timeout and max_value_size cannot be negative")

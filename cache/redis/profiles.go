@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -30,14 +32,16 @@ func profileNames() []string { return slices.Sorted(maps.Keys(profiles())) }
 
 // chooseProfile takes the one that is set, or the environment's. ENVIRONMENT
 // is often set for other reasons, so a value that is no profile means nothing.
-func (o *Options) chooseProfile(getenv func(string) string) {
+func (o *Options) chooseProfile(getenv func(string) string) error {
 	if o.Profile != "" {
-		return
+		return nil
 	}
-	o.Profile = strings.ToLower(getenv("ENVIRONMENT"))
+	o.Profile = cmp.Or(strings.ToLower(getenv("ENVIRONMENT")), defaultProfile)
 	if _, ok := profiles()[o.Profile]; !ok {
-		o.Profile = defaultProfile
+		return fmt.Errorf("ENVIRONMENT is %q, which is no profile: want %s, or write profile into the redis block",
+			getenv("ENVIRONMENT"), strings.Join(profileNames(), ", "))
 	}
+	return nil
 }
 
 // setDefaults fills what is not set from the profile, or with the default.

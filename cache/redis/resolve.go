@@ -20,7 +20,9 @@ func (o Options) Resolve(getenv func(string) string) (Options, error) {
 		return Options{}, errors.New("url and addresses are both given: a url has the address, give one of them")
 	}
 	o.Addresses = slices.Clone(o.Addresses)
-	o.chooseProfile(getenv)
+	if err := o.chooseProfile(getenv); err != nil {
+		return Options{}, err
+	}
 	if _, ok := profiles()[o.Profile]; !ok {
 		return Options{}, oneOf("profile", o.Profile, profileNames()...)
 	}

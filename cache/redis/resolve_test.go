@@ -54,13 +54,6 @@ func TestOptionsResolve(t *testing.T) {
 				require.Equal(t, 10*time.Second, o.WriteTimeout)
 			},
 		},
-		"an environment that is no profile means development": {
-			env: map[string]string{"ENVIRONMENT": "staging"},
-			check: func(t *testing.T, o Options) {
-				require.Equal(t, "development", o.Profile)
-				require.Equal(t, []string{"localhost:6379"}, o.Addresses)
-			},
-		},
 		"host, port and the rest from the environment": {
 			env: map[string]string{"REDIS_HOST": "cache", "REDIS_PORT": "6380", "REDIS_USERNAME": "web",
 				"REDIS_PASSWORD": "filewallball2024", "REDIS_DB": "2"},
@@ -274,4 +267,14 @@ func FuzzOptionsResolve(f *testing.F) {
 			require.Equal(t, resolved.Fingerprint(), again.Fingerprint())
 		}
 	})
+}
+
+func TestEnvironmentMustBeAProfile(t *testing.T) {
+	t.Parallel()
+	staging := func(name string) string { return map[string]string{"ENVIRONMENT": "staging"}[name] }
+	_, err := Options{}.Resolve(staging)
+	require.ErrorContains(t, err, `ENVIRONMENT is "staging", which is no profile: want development, kubernetes, production`)
+	o, err := Options{Profile: "production"}.Resolve(staging)
+	require.NoError(t, err, "what is set wins")
+	require.Equal(t, []string{"redis:6379"}, o.Addresses)
 }

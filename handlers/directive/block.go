@@ -74,5 +74,8 @@ func Percent(d *caddyfile.Dispenser) (float64, error) {
 	if err != nil || !(p > 0 && p <= 100) {
 		return 0, d.Errf("%s: '%s' is not a percentage above 0 and up to 100, like 80", name, arg)
 	}
+	if p < 1 {
+		return 0, d.Errf("%s: '%s' is less than one percent: write %g for %g percent", name, arg, 100*p, 100*p)
+	}
 	return p, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -72,6 +73,9 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if err := h.checkKeys(r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)); err != nil {
+		return lookup.Refuse(http.StatusBadRequest, err)
+	}
 	// the request may outlive its configuration
 	defer h.app.Hold()()
 	held := &heldResponse{
@@ -117,6 +121,17 @@ func (h *Handler) invalidate(r *http.Request) error {
 		return nil
 	}
 	return fmt.Errorf("records were not invalidated everywhere yet: %w", err)
+}
+
+// checkKeys refuses a request whose placeholders give a malformed key, before it
+// gets to the next handler.
+func (h *Handler) checkKeys(repl *caddy.Replacer) error {
+	for _, template := range append(slices.Clone(h.Keys), h.Tags...) {
+		if err := cache.CheckIdentity(repl.ReplaceAll(template, "")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sessionKey stands for the key of the request's session.

@@ -212,14 +212,19 @@ func TestSessionKeyIsThatOfTheSessionLookup(t *testing.T) {
 	}
 }
 
-func TestKeysThatNoRecordHasAreNoError(t *testing.T) {
+func TestKeysThatNoRecordHasAreNoErrorAndMalformedOnesAreRefused(t *testing.T) {
 	s := newSite(t)
 	h := s.handler(t, "lookup_invalidate", `{"keys": ["{http.request.header.Key}"], "tags": ["{http.request.header.Tag}"]}`)
-	for _, key := range []string{"", "a\x01", "fwb:tag:{user:1}", strings.Repeat("x", cache.MaxIdentity+1)} {
+	for key, status := range map[string]int{
+		"": 0, "fwb:tag:{user:1}": 0, "a\x01": http.StatusBadRequest, "\xff": http.StatusBadRequest,
+		strings.Repeat("x", cache.MaxIdentity+1): http.StatusBadRequest,
+	} {
 		r := httptest.NewRequest("POST", "/", nil)
 		r.Header["Key"], r.Header["Tag"] = []string{key}, []string{key}
 		_, err := serve(h, r, answering(200))
-		require.NoError(t, err)
+		var refused caddyhttp.HandlerError
+		require.Equal(t, status != 0, errors.As(err, &refused))
+		require.Equal(t, status, refused.StatusCode)
 	}
 	require.True(t, s.has(t, "app:session:user:a"))
 }

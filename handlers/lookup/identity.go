@@ -47,23 +47,23 @@ func (i *Identity) UnmarshalJSON(text []byte) error {
 // maxIdentityParts is how many parts an identity has at most.
 const maxIdentityParts = 16
 
-// identity is an identity's templates, ready to expand.
-type identity struct {
-	parts []template.Template
-	// anyPart accepts an identity of which some parts are empty, though not all.
+// IdentityReader finds the identity of requests.
+type IdentityReader struct {
+	parts   []template.Template
 	anyPart bool
 }
 
-// newIdentity prepares templates. With allCookies, a part that is a cookie has
-// its values as often as the client sent it, with semicolons between.
-func newIdentity(templates Identity, anyPart, allCookies bool) identity {
-	i := identity{anyPart: anyPart}
+// NewIdentityReader prepares templates. With anyPart, an identity may lack some
+// of its parts, though not all.
+func NewIdentityReader(templates Identity, anyPart bool) IdentityReader {
+	return newIdentityReader(templates, anyPart, template.New)
+}
+
+// newIdentityReader prepares each part with part.
+func newIdentityReader(templates Identity, anyPart bool, part func(text string) template.Template) IdentityReader {
+	i := IdentityReader{anyPart: anyPart}
 	for _, text := range templates {
-		if allCookies {
-			i.parts = append(i.parts, template.NewAllCookies(text))
-		} else {
-			i.parts = append(i.parts, template.New(text))
-		}
+		i.parts = append(i.parts, part(text))
 	}
 	return i
 }
@@ -79,17 +79,23 @@ type Identified struct {
 // Identify returns the identity of a request; it has an empty ID where the
 // request has none.
 func (l *Lookup) Identify(r *http.Request, repl *caddy.Replacer) Identified {
-	if len(l.identity.parts) == 1 {
-		return Identified{ID: l.identity.parts[0].Expand(r, repl, "")}
+	return l.identity.Of(r, repl)
+}
+
+// Of returns the identity of a request; it has an empty ID where the request has
+// none.
+func (i IdentityReader) Of(r *http.Request, repl *caddy.Replacer) Identified {
+	if len(i.parts) == 1 {
+		return Identified{ID: i.parts[0].Expand(r, repl, "")}
 	}
-	parts := make([]string, len(l.identity.parts))
+	parts := make([]string, len(i.parts))
 	empty := 0
-	for i, part := range l.identity.parts {
-		if parts[i] = part.Expand(r, repl, ""); parts[i] == "" {
+	for n, part := range i.parts {
+		if parts[n] = part.Expand(r, repl, ""); parts[n] == "" {
 			empty++
 		}
 	}
-	if empty == len(parts) || empty > 0 && !l.identity.anyPart {
+	if empty == len(parts) || empty > 0 && !i.anyPart {
 		return Identified{}
 	}
 	return Identified{ID: cache.JoinIdentity(parts), Parts: parts}
@@ -115,9 +121,9 @@ func (l *Lookup) ParseIdentity(id string) (Identified, error) {
 // maxIdentityTotal bounds all parts of one identity together, in bytes.
 const maxIdentityTotal = 4 * cache.MaxIdentity
 
-// check reports whether the identity, which is client input, may be looked up.
+// Check reports whether the identity, which is client input, may be looked up.
 // The error wraps [cache.ErrMalformedIdentity].
-func (i *Identified) check() error {
+func (i *Identified) Check() error {
 	if i.Parts == nil {
 		return cache.CheckIdentity(i.ID)
 	}

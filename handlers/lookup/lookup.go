@@ -75,7 +75,7 @@ type Lookup struct {
 	records  *cache.Lookup
 	source   cache.Source
 	varying  []varyingValue // what the source asks about beside the identity
-	identity identity
+	identity IdentityReader
 	key      keyTemplate
 }
 
@@ -141,7 +141,11 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 		l.ID = Identity{"{http.request.uri.path}"}
 	}
 	cookies, ok := l.source.(interface{ AllCookies() bool })
-	l.identity = newIdentity(l.ID, kind.AnyPart, ok && cookies.AllCookies())
+	part := template.New
+	if ok && cookies.AllCookies() {
+		part = template.NewAllCookies
+	}
+	l.identity = newIdentityReader(l.ID, kind.AnyPart, part)
 	family := l.policy.Family(kind.Family)
 	if err := l.provisionKey(family); err != nil {
 		return err
@@ -313,7 +317,7 @@ var ErrNotLocated = errors.New("the source has nothing to say about this identit
 // Request says what to look up for an identity; r is nil without a request.
 // The error wraps [cache.ErrMalformedIdentity] or is [ErrNotLocated].
 func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (cache.Request, error) {
-	if err := id.check(); err != nil {
+	if err := id.Check(); err != nil {
 		return cache.Request{}, err
 	}
 	keyID, req := "", cache.Request{ID: id.ID, Parts: id.Parts}

@@ -1,6 +1,9 @@
 package upload
 
 import (
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -23,7 +26,7 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 
 // UnmarshalCaddyfile reads the handler from Caddyfile tokens:
 //
-//	upload_progress [<matcher>] <id> {
+//	upload_progress [<matcher>] <id...> {
 //		ttl <duration>
 //		interval <duration>
 //		owner <template>
@@ -33,28 +36,15 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	if h.ID, err = uploadIdentity(d); err != nil {
 		return err
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := once.Check(d); err != nil {
-			return err
-		}
-		switch d.Val() {
-		case "ttl":
-			h.TTL, err = directive.Duration(d)
-		case "interval":
-			h.Interval, err = directive.Duration(d)
-		case "owner":
-			h.Owner, err = uploadOwner(d)
-		case "name":
-			h.Name, err = directive.OneArg(d)
-		default:
-			err = d.Errf("unknown subdirective '%s': %s takes ttl, interval, owner and name", d.Val(), uploadDirective)
-		}
-		if err != nil {
-			return err
-		}
+	return h.Options().Unmarshal(d, uploadDirective)
+}
+
+// Options are the lines of the directive's block.
+func (h *Handler) Options() directive.Options {
+	return directive.Options{
+		duration("ttl", &h.TTL), duration("interval", &h.Interval), owner(&h.Owner),
+		directive.Text("name", "<name>", &h.Name),
 	}
-	return nil
 }
 
 // ParseReport reads the upload_progress_report directive.
@@ -65,7 +55,7 @@ func ParseReport(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 
 // UnmarshalCaddyfile reads the handler from Caddyfile tokens:
 //
-//	upload_progress_report [<matcher>] <id> {
+//	upload_progress_report [<matcher>] <id...> {
 //		owner <template>
 //		interval <duration>
 //	}
@@ -73,49 +63,39 @@ func (h *Report) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	if h.ID, err = uploadIdentity(d); err != nil {
 		return err
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := once.Check(d); err != nil {
-			return err
+	return h.Options().Unmarshal(d, reportDirective)
+}
+
+// Options are the lines of the directive's block.
+func (h *Report) Options() directive.Options {
+	return directive.Options{owner(&h.Owner), duration("interval", &h.Interval)}
+}
+
+func duration(name string, into *caddy.Duration) directive.Option {
+	return directive.Option{Name: name, Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
+		*into, err = directive.Duration(d)
+		return err
+	}}
+}
+
+// owner refuses an empty owner, which would be nobody's upload.
+func owner(into *string) directive.Option {
+	return directive.Option{Name: "owner", Args: "<template>", Read: func(d *caddyfile.Dispenser) (err error) {
+		*into, err = directive.OneArg(d)
+		if err == nil && *into == "" {
+			err = d.Err("owner is empty: want a template like {http.session.user_id}")
 		}
-		switch d.Val() {
-		case "owner":
-			h.Owner, err = uploadOwner(d)
-		case "interval":
-			h.Interval, err = directive.Duration(d)
-		default:
-			err = d.Errf("unknown subdirective '%s': %s takes owner and interval", d.Val(), reportDirective)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return err
+	}}
 }
 
 // uploadIdentity reads what stands behind the directive's name.
-func uploadIdentity(d *caddyfile.Dispenser) (string, error) {
+func uploadIdentity(d *caddyfile.Dispenser) (lookup.Identity, error) {
 	d.Next()
 	name := d.Val()
 	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return "", d.Errf("%s takes one identity, like {path.1} or {header.X-Upload-Id}, and has %d: "+
-			"quote one that has spaces", name, len(args))
+	if len(args) == 0 || slices.Contains(args, "") {
+		return nil, d.Errf("%s takes an identity, like {path.1} or {header.X-Upload-Id}", name)
 	}
-	return args[0], nil
+	return args, nil
 }
-
-// uploadOwner refuses an empty owner, which would be nobody's upload.
-func uploadOwner(d *caddyfile.Dispenser) (string, error) {
-	owner, err := directive.OneArg(d)
-	if err == nil && owner == "" {
-		err = d.Err("owner is empty: want a template like {http.session.user_id}")
-	}
-	return owner, err
-}
-
-// Interface guards
-var (
-	_ caddyfile.Unmarshaler = (*Handler)(nil)
-	_ caddyfile.Unmarshaler = (*Report)(nil)
-)

@@ -21,8 +21,9 @@ const reportDirective = "upload_progress_report"
 // runs on: as JSON or, where the client asks for text/event-stream, as events
 // until the upload has ended.
 type Report struct {
-	// The identity of the upload, with placeholders.
-	ID string `json:"id,omitempty"`
+	// The identity of the upload, with placeholders: a text, or an array of
+	// texts for one of several parts.
+	ID lookup.Identity `json:"id,omitempty"`
 
 	// Who asks, with placeholders: uploads of other owners, or of none, are
 	// not found. Default: everybody may ask for all.
@@ -54,13 +55,13 @@ func (h *Report) Provision(ctx caddy.Context) error {
 		h.Interval = caddy.Duration(defaultUploadInterval)
 	}
 	h.hub = &uploadHub{read: h.read, interval: time.Duration(h.Interval)}
-	h.keys, err = newUploadKeys(app.Policy())
+	h.keys, err = newUploadKeys(ctx, app.Policy(), h.ID)
 	return err
 }
 
 // Validate checks what Provision only reads.
 func (h *Report) Validate() error {
-	if h.ID == "" {
+	if len(h.ID) == 0 {
 		return errors.New("there is no identity: want one like {http.request.uri.path.1}")
 	}
 	if time.Duration(h.Interval) < cache.MinTTL {
@@ -79,9 +80,12 @@ func (h *Report) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		return caddyhttp.Error(http.StatusMethodNotAllowed, errors.New("a report is read with GET"))
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	key, ok := h.keys.key(repl, h.ID)
+	key, err := h.keys.key(r, repl)
+	if err != nil {
+		return lookup.Refuse(http.StatusBadRequest, err)
+	}
 	owner := repl.ReplaceAll(h.Owner, "")
-	if !ok || h.Owner != "" && owner == "" {
+	if key == "" || h.Owner != "" && owner == "" {
 		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
 	}
 	if r.Method == http.MethodGet && wantsEvents(r.Header.Values("Accept")) {

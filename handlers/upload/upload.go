@@ -13,6 +13,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const uploadDirective = "upload_progress"
@@ -22,9 +23,10 @@ const uploadDirective = "upload_progress"
 // and written to the store by a goroutine of their own, which leaves out what
 // the store is too slow for.
 type Handler struct {
-	// The identity of the upload, with placeholders. Without one, or with a
-	// malformed one, an upload passes unpublished.
-	ID string `json:"id,omitempty"`
+	// The identity of the upload, with placeholders: a text, or an array of
+	// texts for one of several parts. Without one, an upload passes unpublished;
+	// a malformed one is answered 400.
+	ID lookup.Identity `json:"id,omitempty"`
 
 	// How long a record lives after it was last written. Default: that of the
 	// family, 10m.
@@ -71,14 +73,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.TTL == 0 {
 		h.TTL = caddy.Duration(h.policy.Family(cache.UploadProgress).TTL)
 	}
-	h.keys, err = newUploadKeys(h.policy)
+	h.keys, err = newUploadKeys(ctx, h.policy, h.ID)
 	return err
 }
 
 // Validate checks what Provision only reads.
 func (h *Handler) Validate() error {
 	switch {
-	case h.ID == "":
+	case len(h.ID) == 0:
 		return errors.New("there is no identity: want one like {http.request.header.X-Upload-Id}")
 	case time.Duration(h.Interval) < cache.MinTTL:
 		return fmt.Errorf("interval is %s: want at least %s", time.Duration(h.Interval), cache.MinTTL)
@@ -91,8 +93,11 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
-	u, ok := h.begin(r)
-	if !ok {
+	u, err := h.begin(r)
+	if err != nil {
+		return lookup.Refuse(http.StatusBadRequest, err)
+	}
+	if u == nil {
 		return next.ServeHTTP(w, r)
 	}
 	recorder := caddyhttp.NewResponseRecorder(w, nil, nil) // never buffers
@@ -110,20 +115,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// begin counts the body of a request from now on, if it is an upload whose
-// progress can be published.
-func (h *Handler) begin(r *http.Request) (*upload, bool) {
+// begin counts the body of a request from now on, if it is an upload with an
+// identity; else the upload is nil. A malformed identity is an error.
+func (h *Handler) begin(r *http.Request) (*upload, error) {
 	if !isUpload(r) {
-		return nil, false
+		return nil, nil
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	key, ok := h.keys.key(repl, h.ID)
-	if !ok {
-		return nil, false
+	key, err := h.keys.key(r, repl)
+	if key == "" || err != nil {
+		return nil, err
 	}
 	owner := repl.ReplaceAll(h.Owner, "")
-	if cache.CheckIdentity(owner) != nil {
-		return nil, false
+	if err := cache.CheckIdentity(owner); err != nil {
+		return nil, err
 	}
 	u := &upload{key: key, owner: owner, size: r.ContentLength, started: time.Now()}
 	if r.Body == nil || r.Body == http.NoBody {
@@ -131,7 +136,7 @@ func (h *Handler) begin(r *http.Request) (*upload, bool) {
 	} else {
 		r.Body = countBody(r.Body, u)
 	}
-	return u, true
+	return u, nil
 }
 
 // isUpload reports whether a request has a body, or is one of those that may
@@ -156,25 +161,36 @@ func (h *Handler) publisher(ctx context.Context, u *upload) *publisher {
 }
 
 // uploadKeys makes the keys of uploads.
-type uploadKeys struct{ template cache.KeyTemplate }
+type uploadKeys struct {
+	template cache.KeyTemplate
+	identity lookup.IdentityReader
+}
 
-func newUploadKeys(policy *lookup.Policy) (uploadKeys, error) {
-	template, err := cache.ParseKeyTemplate(policy.Family(cache.UploadProgress).KeyTemplate)
+func newUploadKeys(ctx caddy.Context, policy *lookup.Policy, id lookup.Identity) (uploadKeys, error) {
+	for _, part := range id {
+		if err := template.Check(ctx.Logger(), "identity", part); err != nil {
+			return uploadKeys{}, err
+		}
+	}
+	key, err := cache.ParseKeyTemplate(policy.Family(cache.UploadProgress).KeyTemplate)
 	if err != nil {
 		return uploadKeys{}, err
 	}
-	template[0] = policy.KeyPrefix + template[0]
-	return uploadKeys{template}, nil
+	key[0] = policy.KeyPrefix + key[0]
+	return uploadKeys{key, lookup.NewIdentityReader(id, false)}, nil
 }
 
-// key is the key of the upload that a request is about; ok is false where the
-// identity is empty or malformed.
-func (k uploadKeys) key(repl *caddy.Replacer, id string) (key string, ok bool) {
-	id = repl.ReplaceAll(id, "")
-	if id == "" || cache.CheckIdentity(id) != nil {
-		return "", false
+// key is the key of the upload that a request is about, "" where it has no
+// identity. The error wraps [cache.ErrMalformedIdentity].
+func (k uploadKeys) key(r *http.Request, repl *caddy.Replacer) (string, error) {
+	id := k.identity.Of(r, repl)
+	if id.ID == "" {
+		return "", nil
 	}
-	return k.template.Key(cache.KeyIdentity(id, false)), true
+	if err := id.Check(); err != nil {
+		return "", err
+	}
+	return k.template.Key(cache.KeyIdentity(id.ID, false)), nil
 }
 
 // Interface guards

@@ -159,7 +159,7 @@ func TestUploadReplacesOnlyWhatItMay(t *testing.T) {
 	}
 }
 
-func TestUploadWithoutUsableIdentityOrOwnerPassesUnpublished(t *testing.T) {
+func TestUploadWithoutIdentityPassesAndAMalformedOneIsRefused(t *testing.T) {
 	t.Parallel()
 	ctx, app := lookuptest.NewApp(t, `{"key_prefix": "app:"}`)
 	h, err := lookuptest.NewHandler(ctx, uploadDirective, `{"id": "{http.request.header.X-Id}", "owner": "{http.request.header.X-Owner}"}`)
@@ -171,17 +171,19 @@ func TestUploadWithoutUsableIdentityOrOwnerPassesUnpublished(t *testing.T) {
 		}
 		return lookuptest.Serve(h, r)
 	}
+	a := put()
+	require.True(t, a.Next)
+	require.NoError(t, a.Err)
+	_, counted := a.Request.Body.(*countedBody)
+	require.False(t, counted)
 	for name, headers := range map[string][]string{
-		"no identity":        {},
 		"malformed identity": {"X-Id", "a\nb"},
 		"too long":           {"X-Id", strings.Repeat("a", cache.MaxIdentity+1)},
 		"malformed owner":    {"X-Id", "a", "X-Owner", "\xff"},
 	} {
 		a := put(headers...)
-		require.True(t, a.Next, name)
-		require.NoError(t, a.Err, name)
-		_, counted := a.Request.Body.(*countedBody)
-		require.False(t, counted, name)
+		require.False(t, a.Next, name)
+		require.Equal(t, http.StatusBadRequest, a.Status, name)
 	}
 	long := strings.Repeat("a", 1000) // in the key as its hash
 	for _, id := range []string{"a", long} {
