@@ -29,6 +29,7 @@ var syntaxes = map[string]string{
 	"filewallball alert":          "{\nfilewallball {\nalert {\nOPTION\n}\n}\n}",
 	"session_lookup":              "http:// {\nsession_lookup {cookie.a} {\nOPTION\n}\n}",
 	"from":                        "http:// {\nsession_lookup {\nfrom express {\nOPTION\n}\n}\n}",
+	"cached_forward_auth":         "http:// {\ncached_forward_auth localhost:9091 {\nOPTION\n}\n}",
 	"file_metadata":               "http:// {\nfile_metadata {path} {\nOPTION\n}\n}",
 	"source file_system":          "http:// {\nfile_metadata {\nsource file_system {\nOPTION\n}\n}\n}",
 	"source http":                 "http:// {\nsession_lookup {cookie.a} {\nsource http http://localhost {\nOPTION\n}\n}\n}",
@@ -142,9 +143,10 @@ func TestOptionsOfTheDocsAreExplained(t *testing.T) {
 // Where a directive has a table of its options, the docs show its lines.
 func TestSyntaxLinesOfTheDocsAreThoseOfTheTables(t *testing.T) {
 	tables := map[string]directive.Options{
-		"session_lookup": new(session.Handler).Options(),
-		"file_metadata":  new(metadata.Handler).Options(),
-		"source http":    new(httpsource.Source).Options(),
+		"session_lookup":      new(session.Handler).Options(),
+		"cached_forward_auth": session.ForwardAuthOptions(),
+		"file_metadata":       new(metadata.Handler).Options(),
+		"source http":         new(httpsource.Source).Options(),
 	}
 	for _, page := range pages(t) {
 		for _, b := range blocks(t, page) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,15 +54,15 @@ func newQuestion(method, rawURL string, headers http.Header, identity []string) 
 	if q.url, q.secure, err = newURLTemplate(text); err != nil {
 		return q, fmt.Errorf("url: %w", err)
 	}
-	for name, values := range headers {
-		for _, value := range values {
+	// the order of a map is random, and those of values and of a fingerprint must not be
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		for _, value := range headers[name] {
 			if err := q.addHeader(&p, name, value); err != nil {
 				return q, fmt.Errorf("header '%s': %w", name, err)
 			}
 		}
 	}
 	q.forwardParts(identity)
-	// the order of a map is random, and that of a fingerprint must not be
 	slices.SortStableFunc(q.headers, func(a, b headerTemplate) int { return strings.Compare(a.name, b.name) })
 	q.values = p.values
 	if !q.tellsIdentity() {

@@ -308,6 +308,25 @@ func TestPlaceholdersAreResolvedAtLoadTime(t *testing.T) {
 	require.Equal(t, []string{"from-file", "second"}, seen[0].Header.Values("X-Token"))
 }
 
+// Nodes and reloads with one configuration use each other's records, so neither
+// keys nor fingerprints may depend on the order in which a map is read.
+func TestEqualConfigurationsAskEqualQuestions(t *testing.T) {
+	t.Parallel()
+	of := func() *Source {
+		headers := make(http.Header)
+		for _, name := range []string{"Method", "Proto", "Host", "Uri", "For"} {
+			headers.Set("X-Forwarded-"+name, "{http.request.header.X-"+name+"}")
+		}
+		return provisioned(t, &Source{URL: "http://app.internal/", Headers: headers}, "{http.request.cookie.sid}")
+	}
+	first := of()
+	for range 20 {
+		other := of()
+		require.Equal(t, first.RequestTemplates(), other.RequestTemplates())
+		require.Equal(t, first.Fingerprint(), other.Fingerprint())
+	}
+}
+
 func TestApplicationSeesNothingButTheIdentity(t *testing.T) {
 	t.Parallel()
 	to := listen(t)
