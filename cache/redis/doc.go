@@ -124,9 +124,11 @@
 //
 // Before it is trusted, a tracker must hear of a canary, a key that is written
 // through the connections that records are written through. A server that says
-// that it will never do that (no RESP3, an unknown command, NOPERM, no run_id), or
-// that does not report the canary, is asked again after about 30 s; until then
-// copies of files live for two seconds, and there are none of sessions. A server
+// that it will never do that (no RESP3, an unknown command, NOPERM, no run_id) is
+// asked again after about 30 s, and one that did not report three canaries in a
+// row, in the same role, within a second; until then copies of files live for two
+// seconds, and there are none of sessions. A failover is no reason for that: what
+// was found out before it counts no more. A server
 // that refuses writes for now (OOM, MISCONF, NOREPLICAS, READONLY, BUSY) has
 // nothing to report, and is trusted. The canary is read back with each check,
 // because SWAPDB is not reported.

@@ -205,6 +205,7 @@ func (s *session) locate(ctx context.Context) error {
 // keepCanary makes sure that writes are reported, and that the canary lives.
 func (s *session) keepCanary(ctx context.Context) error {
 	for pause := canaryRetryMin; ; {
+		master := s.canary.master()
 		result, written, err := s.canary.try(ctx)
 		switch result {
 		case canaryHeard:
@@ -222,7 +223,7 @@ func (s *session) keepCanary(ctx context.Context) error {
 			// writes. It is taken at its word until it can show it.
 			s.update(func() { s.live = true })
 		case canaryUnheard:
-			return s.notHeard(written)
+			return s.notHeard(master, written)
 		}
 		select {
 		case <-ctx.Done():
@@ -249,19 +250,27 @@ func (s *session) awaitSwap(ctx context.Context) error {
 	}
 }
 
-// notHeard says what it means that a canary was written and not reported: that
-// the server reports nothing, where it has answered a check that was sent
-// afterwards; a replica may be behind.
-func (s *session) notHeard(written time.Time) error {
+// notHeard says what it means that a canary was written and not reported. It
+// means that the server reports nothing only where that has happened several
+// times, while the server answered checks that were sent afterwards and its role
+// was the same: the canary may have gone to the old master of a failover, and a
+// replica may be behind.
+func (s *session) notHeard(master bool, written time.Time) error {
 	s.mu.Lock()
 	answered := s.checked.After(written)
 	s.mu.Unlock()
 	if !answered {
 		return errors.New("no answer to a check in time")
 	}
+	now := s.canary.master()
+	if now != master || s.unheard > 0 && now != s.wasMaster {
+		s.unheard = 0
+		return errors.New("the role of the server has changed while a canary was awaited")
+	}
 	const enough = 3
-	if s.unheard++; s.canary.master() || s.unheard >= enough {
-		return fmt.Errorf("%w: a canary was not reported within %s", errUnsupported, canaryWait)
+	s.wasMaster = now
+	if s.unheard++; s.unheard >= enough {
+		return fmt.Errorf("%w: %d canaries were not reported within %s", errUnreported, s.unheard, canaryWait)
 	}
 	return errors.New("a canary was not reported yet")
 }

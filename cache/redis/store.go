@@ -99,10 +99,14 @@ func (s *Store) Name() string { return "redis" }
 // more, and near copies are not trusted before the new one is tracked.
 func (s *Store) switchMaster(addr string) {
 	s.logger.Info("the sentinels name another master", slog.String("address", addr))
-	if w := s.watcher.Load(); w != nil {
+	w := s.watcher.Load()
+	if w != nil {
 		w.connected(addr)
 	}
 	s.connector.dropOthers(addr)
+	if w != nil {
+		w.promoted(addr) // from now on, canaries go there
+	}
 }
 
 // Close closes all connections. Calls under way fail.

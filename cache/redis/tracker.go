@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 )
 
 const (
@@ -18,15 +16,19 @@ const (
 	// check was sent.
 	leaseTime = time.Second
 	// Pauses between attempts to connect: they double from the first to the
-	// last. A server that says that it will never report writes is asked again
-	// after unsupportedFor.
+	// last. Only a server that says that it will never report writes is asked
+	// again after unsupportedFor.
 	reconnectMin   = 20 * time.Millisecond
 	reconnectMax   = 750 * time.Millisecond
 	unsupportedFor = 30 * time.Second
 )
 
-// errUnsupported says that a server answers but does not report writes.
+// errUnsupported says that a server will never report writes.
 var errUnsupported = errors.New("the server does not report writes")
+
+// errUnreported says that a server takes part in everything, but did not report
+// several canaries in a row. That may change: it is tried again soon.
+var errUnreported = errors.New("writes are not reported")
 
 // trackerState is what is known of a tracker's connection.
 type trackerState int
@@ -34,7 +36,7 @@ type trackerState int
 const (
 	trackerLost        trackerState = iota // not connected, or in doubt
 	trackerLive                            // every write is reported
-	trackerUnsupported                     // the server answers but does not report writes
+	trackerUnsupported                     // the server answers but reports no writes
 )
 
 // tracker keeps one connection on which a server reports every write under some
@@ -59,7 +61,10 @@ type tracker struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	restart chan struct{} // begin a new connection now
-	unheard int           // canaries in a row that were not reported
+	// unheard counts canaries in a row that were not reported, while the server
+	// was the one they are written to, or was not, as wasMaster says.
+	unheard   int
+	wasMaster bool
 }
 
 func newTracker(c *connector, addr string, prefixes []string, canary *canary) *tracker {
@@ -82,11 +87,29 @@ func trackingCommand(prefixes []string) []string {
 
 // asUnsupported marks the errors that mean that a server will never report writes.
 func asUnsupported(err error) error {
-	var answer goredis.Error
-	if errors.As(err, &answer) && hasCode(err, "NOPERM", "NOPROTO", "ERR") {
+	if saysNever(err) {
 		return fmt.Errorf("%w: %w", errUnsupported, err)
 	}
 	return err
+}
+
+// saysNever reports whether a server refuses a command whenever it is sent: it
+// has no right to it, or the server does not know it. Servers say the latter,
+// and much that is over in a moment, with the code ERR.
+func saysNever(err error) bool {
+	switch {
+	case hasCode(err, "NOPERM", "NOPROTO"):
+		return true
+	case !hasCode(err, "ERR"):
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	return slices.ContainsFunc(neverWords, func(words string) bool { return strings.Contains(text, words) })
+}
+
+var neverWords = []string{
+	"unknown", "unsupported", "not supported", "not implemented", "not allowed", "disabled",
+	"syntax error", "wrong number of arguments", "no such command",
 }
 
 // start runs the tracker until stop.
@@ -119,10 +142,13 @@ func (t *tracker) run(ctx context.Context) {
 			pause = reconnectMin // it had worked for a while
 		}
 		wait := pause/2 + rand.N(pause)
-		if errors.Is(err, errUnsupported) {
+		switch {
+		case errors.Is(err, errUnsupported):
 			t.changed(trackerUnsupported)
 			wait = unsupportedFor/2 + rand.N(unsupportedFor)
-		} else {
+		case errors.Is(err, errUnreported):
+			t.changed(trackerUnsupported)
+		default:
 			t.changed(trackerLost)
 		}
 		select {

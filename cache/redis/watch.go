@@ -115,6 +115,20 @@ func (w *watcher) admitted(addr string) {
 	}
 }
 
+// promoted hears that an address is that of the master now. What its tracker
+// found out while it was a replica, or while canaries went to the old master,
+// counts no more.
+func (w *watcher) promoted(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n, ok := w.watched[addr]; ok && n.state != trackerLive {
+		n.state = trackerLost
+		n.tracker.restartNow()
+		w.judge()
+	}
+	w.reconcileSoon()
+}
+
 // moved hears that an address leads to another server.
 func (w *watcher) moved(addr string) {
 	w.mu.Lock()
@@ -169,6 +183,11 @@ func (w *watcher) reconcile(ctx context.Context) {
 			changed = changed || node.read
 		}
 		changed = changed || n.read != node.read
+		if node.read && !n.read && ok && n.state == trackerUnsupported {
+			// it was a replica that nobody read
+			n.state = trackerLost
+			n.tracker.restartNow()
+		}
 		n.read = node.read
 		n.tracker.read.Store(node.read)
 	}
