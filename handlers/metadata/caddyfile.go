@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
@@ -28,7 +29,7 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		m.Name = lookup.PositionName(h, metadataDirective)
 	}
 	if !isFileSystem(m.SourceRaw) {
-		return m, nil
+		return m, m.CheckPlace(h, lookup.Kind{Directive: metadataDirective, Family: cache.FileMeta}, "")
 	}
 	files := new(filesource.Source)
 	if err := json.Unmarshal(m.SourceRaw, files); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
@@ -23,7 +24,11 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	if s.Name == "" {
 		s.Name = lookup.PositionName(h, sessionDirective)
 	}
-	return s, nil
+	if len(s.FromRaw) > 0 {
+		return s, nil // the store of sessions has keys of its own
+	}
+	kind := lookup.Kind{Directive: sessionDirective, Family: cache.Session, HashWithHTTP: true}
+	return s, s.CheckPlace(h, kind, "")
 }
 
 // UnmarshalCaddyfile reads the handler from Caddyfile tokens:
