@@ -61,6 +61,15 @@ func (h *Histogram) clear(generation uint32) {
 // Count is how many durations were ever added.
 func (h *Histogram) Count() uint64 { return h.count.Load() }
 
+// Recent is how many durations were added in the last one to two minutes.
+func (h *Histogram) Recent() (total uint64) {
+	h.rotate(time.Now())
+	for i := range bucketCount {
+		total += h.buckets[0][i].Load() + h.buckets[1][i].Load()
+	}
+	return total
+}
+
 // Sum is the total of all durations ever added.
 func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum.Load()) }
 

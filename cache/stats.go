@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"errors"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,8 @@ type Stats struct {
 	SourceLatency Histogram
 	// StoreErrors has what the server of a shared store refused.
 	StoreErrors StoreErrors
+	// Uploads has the uploads whose progress is published.
+	Uploads UploadCounters
 }
 
 // NewStats returns counters that are all zero.
@@ -56,7 +60,16 @@ type sourceFailure struct {
 
 func (c *sourceCounters) failed(err error) {
 	c.errors.Add(1)
-	c.failure.Store(&sourceFailure{err.Error(), time.Now()})
+	c.failure.Store(&sourceFailure{failureText(err), time.Now()})
+}
+
+// failureText is an error without the path of a file, which is an identity.
+func failureText(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Op + ": " + path.Err.Error()
+	}
+	return err.Error()
 }
 
 // Counts are numbers of lookups by outcome. A hit is a lookup that a cache

@@ -21,6 +21,14 @@ type StoreErrorCounts struct {
 	// Last is what the server said last, and LastAt is when.
 	Last   string     `json:"last,omitempty"`
 	LastAt *time.Time `json:"last_at,omitempty"`
+	// LastRead and LastWrite are the latest of each.
+	LastRead, LastWrite Refusal `json:"-"`
+}
+
+// Refusal is what the server said, and when; zero where it refused nothing.
+type Refusal struct {
+	Text string
+	At   time.Time
 }
 
 // Refused counts a refused round trip. text is what the server said; it must
@@ -32,8 +40,10 @@ func (e *StoreErrors) Refused(write bool, text string) {
 	e.counts.Last, e.counts.LastAt = text, &now
 	if write {
 		e.counts.Writes++
+		e.counts.LastWrite = Refusal{text, now}
 	} else {
 		e.counts.Reads++
+		e.counts.LastRead = Refusal{text, now}
 	}
 }
 

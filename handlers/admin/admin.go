@@ -23,6 +23,7 @@ import (
 //
 //	GET    stats         what lookups came to, how fast, and what the store is
 //	GET    health        whether the store answers, and how well
+//	GET    health/live   200 while Caddy runs
 //	GET    info          the server behind the store
 //	GET    keys          lists keys, by prefix
 //	GET    keys/{key}    a record and how long it has left; also HEAD
@@ -62,6 +63,7 @@ func (API) Routes() []caddy.AdminRoute {
 		{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(unknownEndpoint)},
 		{Pattern: adminBase + "stats", Handler: reading(with(getStats))},
 		{Pattern: adminBase + "health", Handler: reading(getHealth)},
+		{Pattern: adminBase + "health/live", Handler: reading(getLive)},
 		{Pattern: adminBase + "info", Handler: reading(with(getInfo))},
 		{Pattern: adminBase + "keys", Handler: reading(with(listKeys))},
 		{Pattern: adminKey, Handler: methods{
@@ -80,7 +82,7 @@ func (API) Routes() []caddy.AdminRoute {
 }
 
 func unknownEndpoint(http.ResponseWriter, *http.Request) error {
-	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, info, keys, keys/{key}, get, set, delete, purge, warm, backup, restore or bench")
+	return refuse(http.StatusNotFound, "there is no such endpoint: want stats, health, health/live, info, keys, keys/{key}, get, set, delete, purge, warm, backup, restore or bench")
 }
 
 // methods are the methods of an endpoint.

@@ -235,7 +235,7 @@ func TestAdminNamesTheEndpointsThereAre(t *testing.T) {
 	for _, path := range []string{"", "stat", "stats/", "flush", "keys%2Fa"} {
 		a := c.get(t, path)
 		require.Equal(t, http.StatusNotFound, a.Status, path)
-		require.Contains(t, a.message(t), "want stats, health, info, keys, keys/{key}, get, set, delete, purge, warm, backup, restore or bench")
+		require.Contains(t, a.message(t), "want stats, health, health/live, info, keys, keys/{key}, get, set, delete, purge, warm, backup, restore or bench")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -53,12 +54,12 @@ type benchRun struct {
 
 // benchOperation is what one kind of call came to.
 type benchOperation struct {
-	Operations int       `json:"operations"` // calls; a batch is one
-	Records    int       `json:"records"`
-	Errors     int       `json:"errors"` // calls that failed, or found something else
-	Seconds    float64   `json:"seconds"`
-	PerSecond  float64   `json:"per_second"` // records
-	Latency    Quantiles `json:"latency_ms"` // of a call
+	Operations int            `json:"operations"` // calls; a batch is one
+	Records    int            `json:"records"`
+	Errors     int            `json:"errors"` // calls that failed, or found something else
+	Seconds    float64        `json:"seconds"`
+	PerSecond  float64        `json:"per_second"` // records
+	Latency    wire.Quantiles `json:"latency_ms"` // of a call
 }
 
 // bench writes and reads records through the running store and its pool, one
@@ -193,7 +194,7 @@ func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call fu
 	return benchOperation{
 		Operations: len(batches), Records: len(b.keys), Errors: int(failed.Load()),
 		Seconds: rounded(seconds), PerSecond: rounded(float64(len(b.keys)) / seconds),
-		Latency: Quantiles{P50: quantile(took, 0.5), P95: quantile(took, 0.95), P99: quantile(took, 0.99)},
+		Latency: wire.Quantiles{P50: quantile(took, 0.5), P95: quantile(took, 0.95), P99: quantile(took, 0.99)},
 	}
 }
 

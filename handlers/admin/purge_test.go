@@ -15,6 +15,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
@@ -181,16 +182,16 @@ func TestWhatCouldNotBePurgedIsPending(t *testing.T) {
 		require.Equal(t, []int{2, 1, 1, 1}[i], undone.Pending)
 	}
 	require.Equal(t, http.StatusServiceUnavailable, c.get(t, "keys/file:meta:1").Status)
-	var health Health
+	var health wire.Health
 	require.NoError(t, json.Unmarshal([]byte(c.get(t, "health").Body), &health))
-	require.Equal(t, HealthWarn, health.Status)
+	require.Equal(t, wire.HealthWarn, health.Status)
 	require.Contains(t, health.Output, "4 invalidations are pending since")
 
 	store.refuse.Store(false)
 	require.Eventually(t, func() bool {
-		var health Health
+		var health wire.Health
 		require.NoError(t, json.Unmarshal([]byte(c.get(t, "health").Body), &health))
-		return health.Status == HealthPass
+		return health.Status == wire.HealthPass
 	}, 10*time.Second, time.Millisecond)
 	require.Equal(t, http.StatusNotFound, c.get(t, "keys/file:meta:1").Status)
 	require.Equal(t, http.StatusNotFound, c.get(t, "keys/file:meta:2").Status)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
@@ -54,10 +55,21 @@ func TestStatsTellWhatLookupsCameTo(t *testing.T) {
 	latency := stats["latency_ms"].(map[string]any)
 	require.Greater(t, latency["source"].(map[string]any)["p99"], 0.0)
 	delete(latency, "source") // it was measured
+	window := stats["window"].(map[string]any)
+	since, err := time.Parse(time.RFC3339, window["since"].(string))
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), since, time.Minute)
+	delete(window, "since")
 	got, err := json.Marshal(stats)
 	require.NoError(t, err)
 	require.JSONEq(t, `{
 		"store": "memory", "total_requests": 5, "hits": 3, "misses": 2, "hit_rate": 60,
+		"window": {
+			"total_requests": 5, "hits": 3, "misses": 2, "absent": 2, "denied": 1, "stale": 0, "errors": 1, "hit_rate": 60,
+			"sources": {"http": {"requests": 1, "errors": 1, "coalesced": 0}}
+		},
+		"uploads": {"active": 0, "started": 0, "completed": 0, "failed": 0}, "lookup_cache": null,
+		"store_errors": {"reads": 0, "writes": 0, "last": "", "last_at": null},
 		"near": {"coherent": false, "hits": 0, "entries": 0, "bytes": 0, "max_bytes": 0, "evictions": 0, "invalidations": 0},
 		"families": {
 			"session": {"total_requests": 4, "hits": 3, "misses": 1, "absent": 2, "denied": 1, "stale": 0, "errors": 0, "hit_rate": 75},
@@ -89,7 +101,7 @@ func TestStatsTellOfPoolAndServer(t *testing.T) {
 	app.Put(t, "found", "{}")
 	lookups(t, app, cache.Session, nil, "found")
 
-	var stats Stats
+	var stats wire.Stats
 	a := c.get(t, "stats")
 	require.Equal(t, http.StatusOK, a.Status)
 	require.NoError(t, json.Unmarshal([]byte(a.Body), &stats))
@@ -114,6 +126,27 @@ func TestStatsTellOfPoolAndServer(t *testing.T) {
 	require.ElementsMatch(t, []string{
 		"version", "mode", "used_memory", "used_memory_human", "memory_used_percent", "connected_clients",
 	}, slices.Collect(maps.Keys(blocks.Redis)))
+}
+
+func TestStatsCountUploadsAndWhatTheServerRefuses(t *testing.T) {
+	app := newMemoryApp(t)
+	c := startAdmin(t, app)
+	uploads := &app.Cache().Stats().Uploads
+	for range 4 {
+		uploads.Begin()
+	}
+	uploads.End(true)
+	uploads.End(true)
+	uploads.End(false)
+	app.Cache().Stats().StoreErrors.Refused(false, "NOPERM no")
+	app.Cache().Stats().StoreErrors.Refused(true, "OOM full")
+	var stats wire.Stats
+	require.NoError(t, json.Unmarshal([]byte(c.get(t, "stats").Body), &stats))
+	require.Equal(t, cache.UploadCounts{Active: 1, Started: 4, Completed: 2, Failed: 1}, stats.Uploads)
+	require.EqualValues(t, 1, stats.StoreErrors.Reads)
+	require.EqualValues(t, 1, stats.StoreErrors.Writes)
+	require.Equal(t, "OOM full", stats.StoreErrors.Last)
+	require.WithinDuration(t, time.Now(), *stats.StoreErrors.LastAt, time.Minute)
 }
 
 func TestInfoDescribesTheStore(t *testing.T) {

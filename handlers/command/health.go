@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/filewallball/caddy-filewallball/handlers/admin"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func healthCommand() *cobra.Command {
@@ -42,7 +42,7 @@ func (c *call) showHealth(asJSON bool) error {
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/health+json") {
 		return c.apiError(resp, answer)
 	}
-	var health admin.Health
+	var health wire.Health
 	if err := json.Unmarshal(answer, &health); err != nil {
 		return fmt.Errorf("reading the health: %w", err)
 	}
@@ -51,13 +51,13 @@ func (c *call) showHealth(asJSON bool) error {
 	} else {
 		err = c.writeHealth(&health)
 	}
-	if err == nil && health.Status == admin.HealthFail {
+	if err == nil && health.Status == wire.HealthFail {
 		err = errors.New("health is fail: " + health.Output)
 	}
 	return err
 }
 
-func (c *call) writeHealth(h *admin.Health) error {
+func (c *call) writeHealth(h *wire.Health) error {
 	t := newTable(c.out)
 	t.row("STATUS", "CHECK", "VALUE", "")
 	for _, name := range slices.Sorted(maps.Keys(h.Checks)) {
@@ -69,7 +69,7 @@ func (c *call) writeHealth(h *admin.Health) error {
 	return t.Flush()
 }
 
-func observed(check admin.HealthCheck) string {
+func observed(check wire.HealthCheck) string {
 	value, ok := check.Value.(float64)
 	if !ok {
 		return ""

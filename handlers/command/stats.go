@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/filewallball/caddy-filewallball/cache"
-	"github.com/filewallball/caddy-filewallball/handlers/admin"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func statsCommand() *cobra.Command {
@@ -67,14 +67,14 @@ func (c *call) showStats(asJSON bool) error {
 	if asJSON {
 		return c.writeJSON(answer)
 	}
-	var stats admin.Stats
+	var stats wire.Stats
 	if err := json.Unmarshal(answer, &stats); err != nil {
 		return fmt.Errorf("reading the statistics: %w", err)
 	}
 	return writeStats(c.out, &stats)
 }
 
-func writeStats(w io.Writer, s *admin.Stats) error {
+func writeStats(w io.Writer, s *wire.Stats) error {
 	t := newTable(w)
 	t.row("store", storeOf(s))
 	t.row("lookups", fmt.Sprintf("%s: %s hits, %s misses, hit rate %s",
@@ -117,11 +117,11 @@ func writeStats(w io.Writer, s *admin.Stats) error {
 	return t.Flush()
 }
 
-func (t table) latency(of string, q admin.Quantiles) {
+func (t table) latency(of string, q wire.Quantiles) {
 	t.row(of, milliseconds(q.P50), milliseconds(q.P95), milliseconds(q.P99))
 }
 
-func storeOf(s *admin.Stats) string {
+func storeOf(s *wire.Stats) string {
 	switch {
 	case s.Redis != nil:
 		return fmt.Sprintf("%s %s, %s, %s in use (%s), %s", s.Store, s.Redis.Version, s.Redis.Mode,
@@ -132,7 +132,7 @@ func storeOf(s *admin.Stats) string {
 	return s.Store
 }
 
-func nearOf(s *admin.Stats) string {
+func nearOf(s *wire.Stats) string {
 	n := s.Near
 	if n.MaxBytes == 0 {
 		return "none"

@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/filewallball/caddy-filewallball/handlers/admin"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func warmCommand() *cobra.Command {
@@ -200,7 +200,7 @@ func (c *call) writeWarmed(w warmed, ids []string) {
 
 // completeRoutes offers the routes of the running Caddy.
 func completeRoutes(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	var stats admin.Stats
+	var stats wire.Stats
 	askToComplete(cmd, "stats", &stats)
 	var names []cobra.Completion
 	for name, route := range stats.Routes {

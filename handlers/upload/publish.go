@@ -59,6 +59,7 @@ type publisher struct {
 // end tells the publisher how the upload ended; 0 is well.
 func (p *publisher) end(failure int) {
 	p.failure, p.endedAt = failure, time.Now()
+	p.cache.Stats().Uploads.End(failure == 0)
 	close(p.ended)
 }
 

@@ -100,6 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if u == nil {
 		return next.ServeHTTP(w, r)
 	}
+	h.cache.Stats().Uploads.Begin()
 	recorder := caddyhttp.NewResponseRecorder(w, nil, nil) // never buffers
 	p := h.publisher(r.Context(), u)
 	go p.run()
