@@ -64,7 +64,7 @@ func addTo(group *cobra.Command) {
 	group.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	group.AddCommand(
 		statsCommand(), healthCommand(), infoCommand(),
-		getCommand(), setCommand(), deleteCommand(), purgeCommand(),
+		keysCommand(), getCommand(), setCommand(), deleteCommand(), purgeCommand(),
 		warmCommand(), backupCommand(), restoreCommand(), benchCommand(),
 	)
 }

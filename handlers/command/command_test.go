@@ -156,6 +156,32 @@ func TestCommandPutsNoKeyIntoAnAddress(t *testing.T) {
 	require.Len(t, bodies, 5, "nothing is sent")
 }
 
+func TestCommandListsKeys(t *testing.T) {
+	server := redistest.Start(t)
+	s := serve(t, "filewallball {\nredis "+server.Addr()+"\nkey_prefix app:\n}", "respond hi")
+	redis := server.Client()
+	for i := range 2500 {
+		require.NoError(t, redis.Set(t.Context(), fmt.Sprint("app:session:user:", i), "{}", time.Hour).Err())
+	}
+	for _, key := range []string{"app:file:meta: a b", "other:1", "app:fwb:tag:x"} {
+		require.NoError(t, redis.Set(t.Context(), key, "{}", time.Hour).Err())
+	}
+	list := func(args ...string) []string {
+		return strings.Split(strings.TrimSuffix(s.good(t, append([]string{"keys"}, args...)...), "\n"), "\n")
+	}
+	require.Len(t, list(), 100)
+	require.Len(t, list("--limit", "1500"), 1500)
+	all := list("--limit", "0")
+	require.Len(t, all, 2501, "each once")
+	require.NotContains(t, all, "other:1")
+	require.NotContains(t, all, "app:fwb:tag:x")
+	require.Equal(t, []string{"app:file:meta: a b"}, list("--prefix", "app:file:"))
+	require.Equal(t, []string{`"app:file:meta: a b"`}, list("--prefix", "app:file:", "--json"))
+	require.Empty(t, s.good(t, "keys", "--prefix", "app:none"))
+	r := s.command(t, "keys", "--prefix", "other:")
+	require.Equal(t, ran{1, "", "Error: prefix does not begin with key_prefix: want one that begins with \"app:\"\n"}, r)
+}
+
 func TestCommandPurges(t *testing.T) {
 	app := sitetest.NewApplication(t)
 	s := serve(t, "filewallball", "session_lookup {header.X-Token} {\nsource http "+app.URL+"\nhash_id off\ntag user:{http.session.user_id}\n}\nrespond hi")
@@ -188,6 +214,8 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"get a b":                           "want one key, like session:user:42",
 		"set":                               "want a key and its record",
 		"set a {} --ttl soon":               `--ttl "soon" is not a duration: want one like 90s, 1h or 7d`,
+		"keys a":                            "the prefix is --prefix <prefix>",
+		"keys --limit -1":                   "--limit is negative",
 		"delete":                            "want one key or more",
 		"purge":                             "want one of: keys, --prefix and --tag",
 		"purge a --tag b":                   "want one of: keys, --prefix and --tag",
