@@ -14,7 +14,8 @@ func TestRequirements(t *testing.T) {
 	record, err := cache.Decode(`{
 		"role": "admin", "scope": "read  write\tlist", "plan": "gold plus", "level": 5, "price": 5.0, "active": true,
 		"groups": ["staff", "new york", 7, true, null, ["nested"]], "none": [], "empty": "", "null": null,
-		"user": {"roles": ["editor"], "name": "Ada"}, "big": 12345678901234567890
+		"user": {"roles": ["editor"], "name": "Ada"}, "big": 12345678901234567890,
+		"words": "not true 5", "nbsp": "reader\u00a0admin", "no": false, "zero": 0, "nothing": {}
 	}`, cache.DefaultMaxValueSize)
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
@@ -51,6 +52,19 @@ func TestRequirements(t *testing.T) {
 		"null":                        {"null", []string{"null"}, false},
 		"a field that is not there":   {"nobody", []string{"admin"}, false},
 		"a path that is not there":    {"role.x", []string{"admin"}, false},
+		"true as a word":              {"words", []string{"true"}, false},
+		"a number as a word":          {"words", []string{"5"}, false},
+		"a word beside these":         {"words", []string{"not"}, true},
+		"a space outside ASCII":       {"nbsp", []string{"admin"}, false},
+		"any value":                   {"role", nil, true},
+		"any value, of true":          {"active", nil, true},
+		"any value, of false":         {"no", nil, false},
+		"any value, of 0":             {"zero", nil, false},
+		"any value, of an empty text": {"empty", nil, false},
+		"any value, of an empty list": {"none", nil, false},
+		"any value, of {}":            {"nothing", nil, false},
+		"any value, of null":          {"null", nil, false},
+		"any value, of nothing":       {"nobody", nil, false},
 		"what gjson would call query": {"groups.#", []string{"6"}, false},
 		"what gjson would call glob":  {"rol*", []string{"admin"}, false},
 		"what gjson would call pipe":  {"user|name", []string{"Ada"}, false},

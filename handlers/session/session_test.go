@@ -291,6 +291,17 @@ func TestSourceIsAskedOnceAndTheKeyHoldsNoCredential(t *testing.T) {
 	require.NotContains(t, got.Err.Error(), "broken", "the identity is in the log")
 }
 
+// A login counts at once: what was not there a moment ago is asked for again.
+func TestAbsencesOfSessionsAreNotRemembered(t *testing.T) {
+	t.Parallel()
+	app := newUpstream(t)
+	_, h := session(t, cookieID+`, "source": {"source": "http", "url": "`+app.url+`"}`)
+	for range 2 {
+		require.Equal(t, http.StatusUnauthorized, lookuptest.Serve(h, lookuptest.Get("/", "Cookie", "session=absent")).Status)
+	}
+	require.Equal(t, []string{"absent", "absent"}, app.asked())
+}
+
 func TestAnswerOfTheSourceIsServedAsItIs(t *testing.T) {
 	t.Parallel()
 	app := newUpstream(t)
@@ -326,6 +337,7 @@ func TestSessionConfigErrors(t *testing.T) {
 	for name, c := range map[string]struct{ config, want string }{
 		"no identity":                 {`"name": "a"`, "there is no identity"},
 		"key without identity":        {cookieID + `, "key": "all"`, "has no {id}"},
+		"key without text in front":   {cookieID + `, "key": "{id}"`, "has no text before the identity"},
 		"two reactions":               {cookieID + `, "on_missing": {"status": 401, "continue": true}`, "on_missing: want exactly one of"},
 		"no reaction":                 {cookieID + `, "on_denied": {}`, "on_denied: want exactly one of"},
 		"status that is no error":     {cookieID + `, "on_error": {"status": 200}`, "on_error: status 200 is not an error"},

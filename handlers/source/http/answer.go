@@ -25,11 +25,11 @@ func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 		loaded.Record, err = h.record(resp)
 	case status >= 300 && status <= 399 && status != http.StatusNotModified:
 		loaded.Response = redirectOf(resp)
-		loaded.Private = len(resp.Header.Values("Set-Cookie")) > 0
+		loaded.Private = h.isPrivate(resp)
 		return loaded, nil
 	default:
 		loaded.Response = h.responseOf(resp)
-		loaded.Private = len(resp.Header.Values("Set-Cookie")) > 0
+		loaded.Private = h.isPrivate(resp)
 		loaded.Record, err = refusal(status)
 	}
 	if err != nil {
@@ -41,6 +41,13 @@ func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 		}
 	}
 	return loaded, nil
+}
+
+// isPrivate reports whether an answer is for the client of the request that
+// asked, and not for those that waited with it: it has a cookie, or it leads back
+// to a URI, say, that the key does not hold.
+func (h *Source) isPrivate(resp *http.Response) bool {
+	return len(resp.Header.Values("Set-Cookie")) > 0 || len(h.IgnoreInKey) > 0 && resp.StatusCode < 500
 }
 
 // refusal is the record of a status that is no success and no redirect.

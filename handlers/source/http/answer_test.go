@@ -208,6 +208,38 @@ func TestRedirectGoesToTheClient(t *testing.T) {
 	}
 }
 
+// A redirect or refusal that may name what is ignored in the key, like the URI to
+// return to, goes to nobody who only waited with the one who asked.
+func TestAnswersAboutIgnoredValuesAreForOneClient(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status  int
+		ignored []string
+		private bool
+	}{
+		"a redirect":                     {http.StatusFound, []string{"X-Forwarded-Uri"}, true},
+		"a login page":                   {http.StatusUnauthorized, []string{"X-Forwarded-Uri"}, true},
+		"a redirect about all of a key":  {http.StatusFound, nil, false},
+		"a failure, which is everyone's": {http.StatusBadGateway, []string{"X-Forwarded-Uri"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Location", "/login")
+				w.WriteHeader(c.status)
+			})
+			h := provisioned(t, &Source{
+				URL:         app.URL + "/{id}",
+				Headers:     http.Header{"X-Forwarded-Uri": {"{http.request.header.X-Uri}"}},
+				IgnoreInKey: c.ignored,
+			}, "")
+			loaded, err := h.Load(t.Context(), cache.Request{ID: "a", Values: []string{"/x"}}, nil)
+			require.Equal(t, c.status >= 500, err != nil)
+			require.Equal(t, c.private, loaded.Private)
+		})
+	}
+}
+
 func TestCacheControlLimitsTheTTL(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -1,0 +1,90 @@
+package lookup
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+)
+
+// One key, one question: lookups whose keys can be equal ask the same, or the
+// configuration is refused.
+func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
+	t.Parallel()
+	none, app := question{parts: 1}, question{sourceID: "app", parts: 1}
+	for name, c := range map[string]struct {
+		keyA, keyB string
+		a, b       question
+		why        string // "": no conflict
+	}{
+		"the same twice, as imported snippets": {"s:{id}", "s:{id}", app, app, ""},
+		"another source":                       {"s:{id}", "s:{id}", app, question{sourceID: "other", parts: 1}, "different sources"},
+		"only one has a source":                {"s:{id}", "s:{id}", none, app, "only one of them has a source"},
+		"only one hashes":                      {"s:{id}", "s:{id}", none, question{parts: 1, hash: true}, "only one of them hashes"},
+		"another format":                       {"s:{id}", "s:{id}", none, question{parts: 1, decoding: "php"}, "different formats"},
+		"other parts":                          {"s:{id}", "s:{id}", none, question{parts: 2}, "different numbers of parts"},
+		"keys of their own":                    {"s:{id}", "t:{id}", none, app, ""},
+		"one key begins like the other":        {"s:{id}", "s:x:{id}", none, app, "only one"},
+		"an end keeps them apart":              {"s:{id}:a", "s:{id}:b", none, app, ""},
+		"one ends like the other":              {"s:{id}", "s:{id}:b", none, app, "only one"},
+		"a placeholder can be anything":        {"s:{http.request.host}:{id}", "s:a:{id}", none, app, "only one"},
+		"texts cross":                          {"{id}:b", "a:{id}", none, app, "only one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asks := func(place, key string, q question) *asked {
+				k, err := newKeyTemplate("", key, 1, q.hash)
+				require.NoError(t, err)
+				return &asked{place: "session_lookup '" + place + "'", key: k, question: q}
+			}
+			a, b := asks("first", c.keyA, c.a), asks("second", c.keyB, c.b)
+			for _, err := range []error{a.conflict(b), b.conflict(a)} {
+				if c.why == "" {
+					require.NoError(t, err)
+					continue
+				}
+				require.ErrorContains(t, err, c.why)
+				require.ErrorContains(t, err, "'first'")
+				require.ErrorContains(t, err, "'second'")
+				require.ErrorContains(t, err, "give one of them keys of its own")
+			}
+		})
+	}
+}
+
+// No two lists of parts make one identity, and none is taken apart differently.
+func TestPartsOfIdentitiesStayApart(t *testing.T) {
+	t.Parallel()
+	l := &Lookup{identity: newIdentityReader(Identity{"{a}", "{b}"}, true, template.New)}
+	for written, parts := range map[string][]string{
+		"a:b":       {"a", "b"},
+		"a%3Ab:c":   {"a:b", "c"},
+		"a:b%3Ac":   {"a", "b:c"},
+		"a%253Ab:c": {"a%3Ab", "c"},
+		":b":        {"", "b"},
+		"a":         nil,
+		"a:b:c":     nil,
+		"a%3ab:c":   nil, // written in another way, so that one identity has one text
+		"a%zz:b":    nil,
+	} {
+		id, err := l.ParseIdentity(written)
+		if parts == nil {
+			require.Error(t, err, written)
+			continue
+		}
+		require.NoError(t, err, written)
+		require.Equal(t, parts, id.Parts)
+	}
+}
+
+// In a lookup that hashes identities, which are secrets then, tags hold the hash.
+func TestTagsOfHashedLookupsHoldNoIdentity(t *testing.T) {
+	t.Parallel()
+	for hash, want := range map[bool]string{false: "session:s3cret", true: "session:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"} {
+		tagger, err := newTagger([]string{"session:{id}"}, SessionPrefix, hash)
+		require.NoError(t, err)
+		require.Equal(t, []string{want}, tagger.tags(cache.Request{ID: "s3cret"}, nil))
+	}
+}
