@@ -45,6 +45,7 @@ type Handler struct {
 	Name string `json:"name,omitempty"`
 
 	keys      uploadKeys
+	app       lookup.App
 	cache     *cache.Cache
 	policy    *lookup.Policy
 	logger    *zap.Logger
@@ -64,7 +65,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.cache, h.policy = app.Cache(), app.Policy()
+	h.app, h.cache, h.policy = app, app.Cache(), app.Policy()
 	h.finishing = make(chan struct{}, maxFinishing)
 	h.logger = ctx.Logger().With(zap.String("route", app.NameRoute(h.Name, uploadDirective)))
 	if h.Interval == 0 {
@@ -103,7 +104,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.cache.Stats().Uploads.Begin()
 	recorder := caddyhttp.NewResponseRecorder(w, nil, nil) // never buffers
 	p := h.publisher(r.Context(), u)
-	go p.run()
+	release := h.app.Hold() // an upload may outlive its configuration
+	go func() {
+		defer release()
+		p.run()
+	}()
 	panicked := true
 	defer func() {
 		if panicked { // a proxy that cannot finish its answer does

@@ -236,3 +236,22 @@ func TestUploadOptionsThatCannotWorkAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 }
+
+func TestUploadHoldsItsCacheUntilItsLastRecordIsWritten(t *testing.T) {
+	t.Parallel()
+	ctx, app := lookuptest.NewApp(t, `{}`)
+	h, err := lookuptest.NewHandler(ctx, "upload_progress", `{"id": "a"}`)
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	require.NoError(t, h.ServeHTTP(w, prepared(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("x"))),
+		caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			require.EqualValues(t, 1, app.Holders.Load(), "the store may be closed under the upload")
+			w.WriteHeader(http.StatusOK)
+			return nil
+		})))
+	require.Eventually(t, func() bool { return app.Holders.Load() == 0 }, 10*time.Second, time.Millisecond)
+	entry, err := app.Cache().Get(t.Context(), "temp:upload:progress:a")
+	require.NoError(t, err)
+	require.NotNil(t, entry.Record)
+	require.False(t, isRunning(entry.Record), "it was released before the end was written")
+}

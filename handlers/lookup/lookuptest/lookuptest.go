@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,9 @@ type App struct {
 	routes int
 
 	lookups lookup.Lookups
+
+	// Holders counts those who hold the cache.
+	Holders atomic.Int64 `json:"-"`
 }
 
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -73,9 +77,14 @@ func (a *App) Start() error             { return nil }
 func (a *App) Stop() error              { return nil }
 func (a *App) Cache() *cache.Cache      { return a.cache }
 func (a *App) Policy() *lookup.Policy   { return &a.policy }
-func (a *App) Hold() (release func())   { return func() {} }
 func (a *App) KeyPrefix() string        { return a.Prefix }
 func (a *App) Lookups() *lookup.Lookups { return &a.lookups }
+
+// Hold implements [lookup.App].
+func (a *App) Hold() (release func()) {
+	a.Holders.Add(1)
+	return func() { a.Holders.Add(-1) }
+}
 
 func (a *App) NameRoute(wanted, directive string) string {
 	a.mu.Lock()
