@@ -48,7 +48,7 @@ func (l *Lookup) trip(ctx context.Context, b *budget, trip func(context.Context)
 }
 
 // finish is trip for what ends a load. It has a time of its own, whatever the
-// load has spent, and is done although nobody waits any more.
+// load has spent, and is done even if no lookup waits any more.
 func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) error {
 	b := &budget{left: max(l.options.LookupTimeout, minFinishTimeout)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.left)

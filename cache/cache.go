@@ -24,7 +24,7 @@ type Cache struct {
 	pending       *Pending
 	loads         flights
 	touches       flights
-	// refreshes are loads that nobody waits for
+	// refreshes are loads in the background
 	refreshes flights
 	pauses    pauses
 	waits     waits
@@ -119,7 +119,7 @@ const (
 	OutcomeMiss   Outcome = "miss"   // the source had it
 	OutcomeAbsent Outcome = "absent" // there is none
 	OutcomeDenied Outcome = "denied" // it is refused
-	OutcomeError  Outcome = "error"  // nobody could tell
+	OutcomeError  Outcome = "error"  // the lookup failed
 	OutcomeNone   Outcome = "none"   // there was no identity, hence no lookup
 )
 

@@ -73,8 +73,8 @@ func copyOf(e Entry) near.Copy[*Record] {
 	return near.Copy[*Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions}
 }
 
-// changed lets nobody in this process see keys as they were before a write of
-// ours that the store has answered.
+// changed ends all copies in this process that are older than a write of ours
+// which the store has answered.
 func (c *Cache) changed(keys ...string) {
 	c.loads.forget(keys...)
 	if c.near != nil {
@@ -92,7 +92,7 @@ func (c *Cache) changedAll() {
 	c.waits.wakeEverybody()
 }
 
-// Staler is a [Store] that still has records for a while after they expired.
+// Staler is a [Store] that retains records after they have expired.
 type Staler interface {
 	// RetainStale keeps records for at least as long after they expired.
 	RetainStale(time.Duration)

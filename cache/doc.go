@@ -30,10 +30,10 @@
 //
 //  1. A [Peeker] is asked, or the copies of what a [Watched] store has. A hit
 //     ends here: without a lock, an allocation, a context or a goroutine. In
-//     the last tenth of its TTL it starts a load that nobody waits for.
+//     the last tenth of its TTL it starts a load in the background.
 //  2. The store is asked, for the record and its remaining TTL in one round
 //     trip. A record counts if it is within its own expires_at (where the
-//     route heeds it) and the source still stands by it (where the source is a
+//     lookup heeds it) and the source still stands by it (where the source is a
 //     [Revalidator]). What fails those goes along as "old". A ticket drawn
 //     before lets a copy be kept only if the key was not written meanwhile.
 //  3. Without a source, that is an absence.
@@ -106,7 +106,7 @@
 // Any other is to it as if it were not there: it is neither used nor waited
 // for, in the store, in near copies and in stale ones, its source does not see
 // it, and its own answer replaces it. A "_source" that cannot be read, or two
-// that differ, are used by nobody.
+// that differ, are used by no lookup.
 //
 // Field names that begin with "_" are reserved at the top level of records:
 // such fields of a source's answer are dropped, and [Record.Field] finds none.
@@ -120,8 +120,8 @@
 //     it: within 10ms while its connections live, within a second behind one
 //     that is silently dead. See package redis for how, and for what it cannot
 //     promise: the lag of replicas, failovers that lose writes, and proxies.
-//   - Of what is Strict, nobody is given a copy that the store does not vouch
-//     for.
+//   - A Strict lookup uses a copy only while the store reports changes of its
+//     key.
 //
 // Copies take no more than the near cache's MaxSize; beside it, a million random
 // identities leave a process less than 32 MiB larger (TestRandomIdentities…).
@@ -180,9 +180,9 @@
 //   - A lookup that began a load before an invalidation still gets what that
 //     load finds, as one that was answered a moment earlier would have; it is
 //     only not stored.
-//   - Nobody learns of a change from an answer that is not to be stored, or
-//     while the store is out of reach: who joins such a load gets what it
-//     finds.
+//   - An answer that is not to be stored, or is loaded while the store is out of
+//     reach, is not checked against later changes: all lookups that have joined
+//     its load get it.
 //   - A load without a lease may run beside the one that has it. Sources are
 //     asked seldom, not exactly once.
 //   - A sliding route extends whatever is under the key by the time it gets

@@ -67,7 +67,7 @@ func (l *Lookup) tags(req Request, record *Record) []string {
 }
 
 // superseded takes the place of a record that its source has just contradicted
-// with an answer that is not stored. Nobody uses it.
+// with an answer that is not stored. No lookup uses it.
 var superseded = &Record{text: `{"_source":""}`, origin: originUnknown}
 
 // withdraw drops a record that lookups still use although the source has given

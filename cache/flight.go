@@ -33,7 +33,7 @@ type flight struct {
 	done   chan struct{}
 }
 
-// loading is what a flight does. Its context ends when nobody waits any more.
+// loading is what a flight does. Its context ends with its last waiter.
 type loading func(ctx context.Context, fl *flight) Result
 
 // errNoResult is the result of a load that ended its goroutine.
@@ -73,7 +73,7 @@ func (f *flights) do(ctx context.Context, key string, source Source, load loadin
 	}
 }
 
-// start is do for nobody who waits; it does nothing where a flight is under
+// start is do in the background, without a waiter; it does nothing where a flight is under
 // way. The load ends by itself.
 func (f *flights) start(ctx context.Context, key string, source Source, load loading) {
 	// its one waiter never leaves

@@ -71,7 +71,7 @@ func (q *queue) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// tryEnter enters if nobody has to wait.
+// tryEnter enters if there is no queue.
 func (q *queue) tryEnter() bool {
 	q.limiter.mu.Lock()
 	defer q.limiter.mu.Unlock()

@@ -227,7 +227,7 @@ func (p *Pending) coveredLocked(item pendingItem) bool {
 // addAllLocked puts the prefixes of all lookups in the place of what they cover.
 func (p *Pending) addAllLocked() {
 	if len(p.known) == 0 {
-		return // nobody looks anything up
+		return // there are no lookups
 	}
 	p.logger.Error(logPendingFull)
 	for item := range p.items {
@@ -306,7 +306,7 @@ func (p *Pending) refusesOneOf(key string, record *Record) bool {
 }
 
 // startLocked runs the goroutine that carries out what is pending. It ends when
-// nothing is left, or nobody to do it.
+// nothing is left, or no cache that could do it.
 func (p *Pending) startLocked() {
 	if p.cancel != nil || len(p.items) == 0 || len(p.caches) == 0 {
 		return

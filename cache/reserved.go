@@ -30,7 +30,7 @@ const (
 	originAnyone origin = iota
 	// originSource: a source gave it, in answer to Record.sourceID.
 	originSource
-	// originUnknown: the fingerprint cannot be read. Nobody uses the record.
+	// originUnknown: the fingerprint cannot be read. No lookup uses the record.
 	originUnknown
 )
 

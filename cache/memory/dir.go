@@ -1,5 +1,5 @@
 // The directory of a store's file, as the store sees it. Files are used by
-// their names in a directory that is open, so that nobody can put another
+// their names in a directory that is open, so that no other process can put another
 // directory in its place between a check and a use.
 
 package memory
@@ -12,7 +12,7 @@ import (
 
 // directory has the files of a store. It is open until close.
 type directory interface {
-	// check refuses a file that somebody else may have written, one that is no
+	// check refuses a file that another user may have written, one that is no
 	// regular file, and a symbolic link. A file that is not there gives an error
 	// that wraps fs.ErrNotExist.
 	check(name string) error

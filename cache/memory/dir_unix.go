@@ -25,7 +25,7 @@ type dirUnix struct {
 
 // openDirectory opens a directory and makes those that are missing on the way,
 // for this user alone. It walks from the root, a directory at a time, and
-// refuses a way on which somebody else could put other files in place of ours:
+// refuses a way on which another user could put other files in place of ours:
 // each directory and each symbolic link must belong to root or to this user,
 // and no directory may be writable by its group or by others. A sticky one,
 // like /tmp, may be, but not as the last.
@@ -151,7 +151,7 @@ func ours(path string, info *unix.Stat_t) error {
 	return nil
 }
 
-// trusted refuses a file that somebody else may have written.
+// trusted refuses a file that another user may have written.
 func trusted(path string, info *unix.Stat_t) error {
 	switch {
 	case info.Mode&unix.S_IFMT == unix.S_IFLNK:
@@ -180,8 +180,8 @@ func (d *dirUnix) create(name string) (diskFile, error) {
 	return d.openFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
 }
 
-// openFile opens a file that is trusted. It waits for nobody, as the opening
-// of a pipe would.
+// openFile opens a file that is trusted. It does not block, as opening a
+// pipe would.
 func (d *dirUnix) openFile(name string, flags int) (diskFile, error) {
 	fd, err := openat(d.fd, name, flags|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EMLINK) { // FreeBSD has the latter

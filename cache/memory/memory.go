@@ -174,8 +174,8 @@ func weigh(key string, entry cache.Entry) uint32 {
 	return uint32(min(math.MaxUint32, uint64(len(key)+entry.Record.Size()+EntryOverhead)))
 }
 
-// remaining is how long otter keeps an entry: until it expires, and for a while
-// as stale.
+// remaining is how long otter keeps an entry: until it expires, and for
+// staleFor as stale.
 func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
 	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.staleFor.Load(), math.MaxInt64-e.Value.Expires))
 }
@@ -191,8 +191,8 @@ func liveAt(e cache.Entry, now time.Time) bool {
 // RetainStale keeps records written from now on for as long after they expired.
 func (s *Store) RetainStale(d time.Duration) {
 	for {
-		linger := s.staleFor.Load()
-		if int64(d) <= linger || s.staleFor.CompareAndSwap(linger, int64(d)) {
+		retained := s.staleFor.Load()
+		if int64(d) <= retained || s.staleFor.CompareAndSwap(retained, int64(d)) {
 			return
 		}
 	}

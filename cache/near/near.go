@@ -48,7 +48,7 @@ type Sink interface {
 	BeginVersion(key string) VersionTicket
 }
 
-// BriefTTL is how long a copy lives that nobody vouches for.
+// BriefTTL is how long a copy is used of whose key no changes are reported.
 const BriefTTL = 2 * time.Second
 
 const (
@@ -98,7 +98,7 @@ type Cache[R Record] struct {
 	options Options
 	seed    maphash.Seed
 	// generation is swapped for an empty one when copies are in doubt, so
-	// that loads in flight fill the old one, which nobody reads.
+	// that loads in flight fill the old one, which is no longer read.
 	generation atomic.Pointer[generation[R]]
 	// staleGeneration is what copies there were when doubt came, for those who
 	// rather take an old answer than none; gone when trust is back.
@@ -139,7 +139,7 @@ type entry[R Record] struct {
 	until int64
 }
 
-// New returns an empty near cache that trusts nobody yet.
+// New returns an empty near cache that does not trust the store yet.
 func New[R Record](options Options) *Cache[R] {
 	if options.MaxSize == 0 {
 		options.MaxSize = DefaultMaxSize

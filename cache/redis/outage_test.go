@@ -67,7 +67,7 @@ func TestOutageDelaysNobodyAndLetsNobodyIn(t *testing.T) {
 	await(func() bool { return in.store.Pool().Breaker == "open" })
 	phase.Store(2)
 	time.Sleep(500 * time.Millisecond) // to measure the phase
-	require.False(t, func() bool { r := in.look("session:user:1"); return r.OK() }(), "nobody can tell, yet let in")
+	require.False(t, func() bool { r := in.look("session:user:1"); return r.OK() }(), "let in while Redis is unreachable")
 	server.Restart()
 	back := time.Now()
 	write()

@@ -34,7 +34,7 @@ const logBackupFailed = "backup ended early"
 // never expires. The order is none, and a key may rarely stand twice.
 //
 // A backup that ends early ends without its trailers and without the end of
-// its encoding, so that nobody takes it for a whole one.
+// its encoding, so that clients see that it is not whole.
 func backup(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	query, err := parameters(r, "prefix", "tags")
 	if err != nil {

@@ -111,7 +111,7 @@ func TestPurgingAPrefixLeavesTagsAlone(t *testing.T) {
 }
 
 func TestRecordsAreReadWrittenAndDroppedWithTheKeyInTheBody(t *testing.T) {
-	overBothStores(t, func(t *testing.T, app *lookuptest.App, c adminClient) {
+	overBothStores(t, func(t *testing.T, _ *lookuptest.App, c adminClient) {
 		post := func(endpoint, body string) adminAnswer { return c.do(t, http.MethodPost, endpoint, body) }
 		for _, key := range awkwardKeys {
 			quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(key) + `"`

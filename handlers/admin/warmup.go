@@ -19,7 +19,7 @@ import (
 // progress is how far a warm-up is: Done is the sum of the five that follow.
 type progress struct {
 	Done    int `json:"done"`
-	Total   int `json:"total"`   // -1 while nobody knows
+	Total   int `json:"total"`   // -1 while it is not known
 	Loaded  int `json:"loaded"`  // the source had it
 	Present int `json:"present"` // the store had it, be it as an absence
 	Absent  int `json:"absent"`  // the source has nothing

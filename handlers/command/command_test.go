@@ -231,7 +231,7 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"backup -o " + os.TempDir():         "is no regular file",
 		"restore":                           "want one file, or - for standard input",
 		"restore -":                         "pass --yes",
-		"restore command_test.go":           "nobody can be asked whether to go on: pass --yes",
+		"restore command_test.go":           "so there is no question whether to go on: pass --yes",
 		"bench --count many":                `invalid argument "many"`,
 		"stats --address localhost":         `address "localhost" is not right: want host:port or unix//path`,
 		"stats --address localhost:1-9":     "want host:port or unix//path",

@@ -16,7 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// completeTimeout is how long somebody who presses Tab is kept waiting.
+// completeTimeout is how long a shell waits at most for completions.
 const completeTimeout = 2 * time.Second
 
 // completeKeys offers keys of the running Caddy that begin as the word does.

@@ -45,7 +45,7 @@ func (c *call) progress(doing string, bytes bool) *progress {
 	return p
 }
 
-// at tells that done are, of total or, with -1, of nobody knows how many.
+// at shows that done of total are done; a total of -1 is not known.
 func (p *progress) at(done, total int64) {
 	switch {
 	case p == nil:

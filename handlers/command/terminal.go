@@ -74,14 +74,14 @@ func (c *call) readInput(what string) ([]byte, error) {
 	return await(c.ctx, func() ([]byte, error) { return io.ReadAll(c.in) })
 }
 
-// confirm asks before something is done that cannot be undone. Where nobody
-// can be asked it must have been said on the command line.
+// confirm asks before something is done that cannot be undone. Where standard
+// input is not a terminal, --yes must be given instead.
 func (c *call) confirm(yes bool, what string) error {
 	switch {
 	case yes:
 		return nil
 	case !isTerminal(c.in):
-		return usageError{errors.New("nobody can be asked whether to go on: pass --yes")}
+		return usageError{errors.New("standard input is not a terminal, so there is no question whether to go on: pass --yes")}
 	}
 	fmt.Fprintf(c.err, "%s Go on? [y/N] ", what)
 	answer, err := await(c.ctx, func() (string, error) { return bufio.NewReader(c.in).ReadString('\n') })

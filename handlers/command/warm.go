@@ -109,7 +109,7 @@ type warming struct {
 // warmed is a line of its answer: how far it is.
 type warmed struct {
 	Done      int64   `json:"done"`
-	Total     int64   `json:"total"` // -1 while nobody knows
+	Total     int64   `json:"total"` // -1 while it is not known
 	Loaded    int64   `json:"loaded"`
 	Present   int64   `json:"present"`
 	Absent    int64   `json:"absent"`

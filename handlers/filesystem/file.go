@@ -77,7 +77,7 @@ func (f *keptFile) Seek(offset int64, whence int) (int64, error) {
 // moment, as for any open file.
 func (f *keptFile) size() (int64, error) {
 	if f.entry.live {
-		// nobody reads at the position of the shared file
+		// no reader uses the position of the shared file
 		return f.entry.kept.file.(io.Seeker).Seek(0, io.SeekEnd)
 	}
 	return f.entry.info.Size(), nil

@@ -30,7 +30,7 @@ const (
 	openFileSize = 16 << 10
 )
 
-// LookupCache is a file system over another one. It remembers for a while
+// LookupCache is a file system over another one. It remembers for the TTL
 // what the other one said of a name: that there is no such file, that it is a
 // directory, or that it is a file, which it keeps open, so that a request for
 // it looks up no name and opens nothing.
@@ -40,7 +40,7 @@ const (
 // each time. One that was replaced or deleted is, until the TTL is over,
 // served as it was, whole. Where another file system's file turns out to have
 // been changed, reading it fails and it is looked at again by the next
-// request, so that nobody gets content with the size or date of another.
+// request, so that no response mixes content with the size or date of another file.
 //
 // Only what file_server can make use of is remembered: that a file does not
 // exist, directories, and regular files. Other errors and files come from the
@@ -114,7 +114,7 @@ func weigh(name string, e *entry) uint32 {
 	return uint32(size)
 }
 
-// Cleanup closes the files that nobody reads. Requests that are under way go
+// Cleanup closes the files that are not being read. Requests that are under way go
 // on, without anything being remembered for them.
 func (c *LookupCache) Cleanup() error {
 	if c.entries != nil {

@@ -36,9 +36,9 @@ type Process struct {
 	stats *cache.Stats
 	mu    sync.Mutex
 	apps  []App // that have started and not ended, the newest last
-	// lingering are caches that no configuration uses any more, but requests
+	// retired are caches that no configuration uses any more, but requests
 	// that began under the last one may, by their keys in the pool.
-	lingering map[string]*closing
+	retired map[string]*closing
 	// pending are the invalidations that are still to be carried out, by the
 	// place of the records.
 	pending map[string]*cache.Pending
@@ -52,20 +52,20 @@ type closing struct {
 	closed chan struct{}
 }
 
-// settle waits until no request holds the cache, and nothing is pending that
+// waitUnused waits until no request holds the cache, and nothing is pending that
 // only this cache may be left to carry out.
-func (l *closing) settle() {
+func (l *closing) waitUnused() {
 	for l.holders.Load() > 0 || l.Pending().Total() > 0 {
 		select {
 		case <-l.hurry:
 			return
-		case <-time.After(settlePoll):
+		case <-time.After(unusedPoll):
 		}
 	}
 }
 
-// settlePoll is how often a cache that lingers looks whether it may close.
-const settlePoll = 100 * time.Millisecond
+// unusedPoll is how often a retired cache looks whether it may close.
+const unusedPoll = 100 * time.Millisecond
 
 // closeDelay is how long a request may take from its arrival to its last lookup
 // when the store that it uses is replaced by a new configuration.
@@ -76,7 +76,7 @@ func (p *Process) Destruct() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	for _, l := range p.lingering {
+	for _, l := range p.retired {
 		if l.timer.Stop() {
 			errs = append(errs, l.Cache.Close())
 		} else {
@@ -87,7 +87,7 @@ func (p *Process) Destruct() error {
 	return errors.Join(errs...)
 }
 
-// retire closes a cache: at once where everything ends, or after a while
+// retire closes a cache: at once where everything ends, or after closeDelay
 // where another configuration runs already.
 func (p *Process) retire(s *Shared) error {
 	p.mu.Lock()
@@ -98,26 +98,26 @@ func (p *Process) retire(s *Shared) error {
 	defer p.mu.Unlock()
 	l := &closing{Shared: s, hurry: make(chan struct{}), closed: make(chan struct{})}
 	l.timer = time.AfterFunc(closeDelay, func() {
-		l.settle()
+		l.waitUnused()
 		_ = l.Cache.Close()
 		close(l.closed)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.lingering[s.key] == l {
-			delete(p.lingering, s.key)
+		if p.retired[s.key] == l {
+			delete(p.retired, s.key)
 		}
 	})
-	p.lingering[s.key] = l
+	p.retired[s.key] = l
 	return nil
 }
 
-// revive gives a cache that lingers to a configuration that wants one like it,
+// revive gives a retired cache to a configuration that wants one like it,
 // if there is one. One that is closing is waited for: the embedded store saves
 // its records then, which are what the next one reads.
 func (p *Process) revive(key string) (*Shared, bool) {
 	p.mu.Lock()
-	l, ok := p.lingering[key]
-	delete(p.lingering, key)
+	l, ok := p.retired[key]
+	delete(p.retired, key)
 	p.mu.Unlock()
 	if !ok {
 		return nil, false
@@ -134,7 +134,7 @@ func (p *Process) revive(key string) (*Shared, bool) {
 func Join() *Process {
 	v, _, _ := usage.LoadOrNew(processKey, func() (caddy.Destructor, error) {
 		return &Process{
-			stats: cache.NewStats(), lingering: make(map[string]*closing), pending: make(map[string]*cache.Pending),
+			stats: cache.NewStats(), retired: make(map[string]*closing), pending: make(map[string]*cache.Pending),
 		}, nil
 	})
 	return v.(*Process)
@@ -247,7 +247,7 @@ func (s *Shared) Hold() (release func()) {
 }
 
 // Release ends what Acquire began. The cache closes with its last user, and
-// lingers before that for as long as requests may use it.
+// stays open before that for as long as requests may use it.
 func (s *Shared) Release() error {
 	_, err := usage.Delete(s.key)
 	return err

@@ -49,7 +49,7 @@ func (l *Lookup) addCacheStatus(h http.Header, lines *statusLines, r *cache.Resu
 }
 
 // statusLines is room for the lines of Cache-Status of one request, of which
-// each is given away once, so that nobody's appending gets into another's.
+// each is given away once, so that appending to one never changes another.
 type statusLines struct {
 	room [3]string
 	used int

@@ -11,7 +11,7 @@ import (
 // debugLog is the log that tells of each lookup where the level is DEBUG, which
 // no log becomes without a new configuration.
 type debugLog struct {
-	logger  *zap.Logger // nil where nobody would read it
+	logger  *zap.Logger // nil where the level is not DEBUG
 	message string
 }
 

@@ -42,7 +42,7 @@ type Found struct {
 
 // Publish says what a lookup came to: in placeholders, in the response and in
 // the debug log. Of a session that may not pass there are no fields: after
-// on_denied continue, whoever reads {http.session.user_id} must not take it
+// on_denied continue, a handler that reads {http.session.user_id} must not take it
 // for that of a valid session.
 func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, result *cache.Result) {
 	*into = Found{Outcome: result.Outcome, ID: id, Key: result.Key}
@@ -54,8 +54,8 @@ func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, res
 }
 
 // findingsPlaceholder is where the findings of a request are found again, a
-// name that no configuration has: unlike a variable of the request, nobody can
-// set it, and the first findings would go on to answer for all that follow.
+// name that no configuration has: unlike a variable of the request, it cannot be
+// set: else the first findings would go on to answer for all that follow.
 const findingsPlaceholder = "\x00filewallball"
 
 // FindingsOf returns the findings of a request, which are placeholders of it

@@ -26,7 +26,7 @@ const (
 // what needs no content (HEAD, 304, 412, 404) without touching the file, and
 // gives the next handler's response the headers that the metadata tells of.
 // Metadata helps, its absence must not break a file route: a request without
-// a usable identity, and by default one that nobody can tell about, goes to
+// a usable identity, and by default one whose lookup fails, goes to
 // the next handler as if there were no lookup.
 //
 // Fields of a record, all optional: name, size (bytes), content_type or
@@ -186,7 +186,7 @@ func (m *Handler) Validate() error {
 var (
 	errNoFile          = errors.New("there is no such file")
 	errFileDenied      = errors.New("file is refused")
-	errFileUnknown     = errors.New("nobody can tell about the file")
+	errFileUnknown     = errors.New("file metadata lookup failed")
 	errUnknownResponse = errors.New("source gave an answer that cannot be served")
 )
 

@@ -158,7 +158,7 @@ func (d *describer) answerWhole(r *http.Request) {
 }
 
 // setContentType leaves it explicitly empty where it is not known, so that
-// nobody guesses.
+// net/http does not guess.
 func (d *describer) setContentType() {
 	if h := d.Header(); contentType.in(h) == "" {
 		h["Content-Type"] = nil

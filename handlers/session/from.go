@@ -58,7 +58,7 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 	case len(s.ID) > 0:
 		return errors.New("from finds the session by its cookie: leave out the identity")
 	case len(s.SourceRaw) > 0:
-		return errors.New("from and source exclude each other: what the application keeps by itself, nobody else can answer")
+		return errors.New("from and source exclude each other: the application alone writes these records")
 	case s.HashID != nil && *s.HashID:
 		return errors.New("from and hash_id exclude each other: the application's keys are not hashed")
 	}

@@ -138,7 +138,7 @@ func isCopy(name string, copies []HeaderCopy) bool {
 	return false
 }
 
-// sameHeader reports whether two names are one for somebody who takes no notice
+// sameHeader reports whether two names are one for an application that takes no notice
 // of case, and takes whatever is neither letter nor digit for an underscore.
 func sameHeader(a, b string) bool {
 	if len(a) != len(b) {

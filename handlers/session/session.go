@@ -213,7 +213,7 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		return a.react(s.OnDenied, http.StatusForbidden, cause)
 	}
-	// an outcome that nobody here knows is no session either
+	// an unknown outcome is no session either
 	return a.react(s.OnError, http.StatusServiceUnavailable, cmp.Or(result.Err, errSessionUnknown))
 }
 

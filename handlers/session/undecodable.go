@@ -67,7 +67,7 @@ func (l *undecodableLog) succeeded(id, route, store string) {
 	}
 }
 
-// forget drops the sessions that nobody has asked for in a while.
+// forget drops the sessions that have not been looked up lately.
 func (l *undecodableLog) forget(now time.Time) {
 	for hash, last := range l.sessions {
 		if now.Sub(last) > forgotten {

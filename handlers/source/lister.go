@@ -7,13 +7,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Lister is a source that can tell all identities it knows.
+// Lister is a source that can list all identities it knows.
 type Lister interface {
 	// Placed is an error where only a request would tell where the source
 	// looks: the replacer stands for one.
 	Placed(repl *caddy.Replacer) error
 	// List lists identities, each in a form that a request would have it. An
-	// error, which names nobody, stands for a part that cannot be listed; the
+	// error, which names no identity, stands for a part that cannot be listed; the
 	// rest follows. It ends early when ctx does.
 	List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[string, error]
 }

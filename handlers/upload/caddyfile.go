@@ -78,7 +78,7 @@ func duration(name string, into *caddy.Duration) directive.Option {
 	}}
 }
 
-// owner refuses an empty owner, which would be nobody's upload.
+// owner refuses an empty owner: the upload would have none.
 func owner(into *string) directive.Option {
 	return directive.Option{Name: "owner", Args: "<template>", Read: func(d *caddyfile.Dispenser) (err error) {
 		*into, err = directive.OneArg(d)

@@ -21,7 +21,7 @@ const (
 
 var errTooManyListeners = errors.New("too many listeners")
 
-// uploadHub reads each upload that somebody listens to once per interval,
+// uploadHub reads each upload that has listeners once per interval,
 // however many listen.
 type uploadHub struct {
 	read     func(ctx context.Context, key string) (*cache.Record, error)
@@ -32,7 +32,7 @@ type uploadHub struct {
 	listeners int
 }
 
-// uploadWatch is an upload that somebody listens to.
+// uploadWatch is an upload that has listeners.
 type uploadWatch struct {
 	hub       *uploadHub
 	key       string
@@ -47,7 +47,7 @@ type uploadWatch struct {
 // uploadNews is the latest that is known of an upload.
 type uploadNews struct {
 	record *cache.Record // nil: there is none
-	err    error         // nobody could tell, ever
+	err    error         // no read has succeeded yet
 	known  bool          // false until the first read
 	last   bool          // nothing will follow
 }
@@ -92,7 +92,7 @@ func (w *uploadWatch) retire() {
 	}
 }
 
-// run reads until the upload has ended or nobody listens.
+// run reads until the upload has ended or has no listeners.
 func (w *uploadWatch) run(ctx context.Context) {
 	ticker := time.NewTicker(w.hub.interval)
 	defer ticker.Stop()

@@ -91,7 +91,7 @@ func (p *publisher) progress(now time.Time) published {
 }
 
 // due reports whether a record says something new, or it is time to show that
-// somebody is there to say it.
+// its process still runs.
 func (p *publisher) due(r uploadRecord, now time.Time) bool {
 	// half an interval early, rather than half of one late
 	return p.toldAt.IsZero() || r.Received != p.told.Received || r.Status != p.told.Status ||
@@ -105,7 +105,7 @@ func (p *publisher) keepAlive() time.Duration {
 
 // finish writes the final record, which is worth other tries, as long as not
 // too many others are at that: less and less often where the store is out of
-// reach, soon where somebody else was writing.
+// reach, soon where another process was writing.
 func (p *publisher) finish() {
 	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
 	defer cancel()
@@ -143,7 +143,7 @@ type published int
 
 const (
 	publishDone        published = iota
-	publishSkipped               // somebody else was writing, or it was refused
+	publishSkipped               // another process was writing, or it was refused
 	publishUnavailable           // the store was out of reach or too slow
 	publishLost                  // another upload has the identity, or there is no store any more
 )

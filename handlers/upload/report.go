@@ -25,7 +25,7 @@ type Report struct {
 	// texts for one of several parts.
 	ID lookup.Identity `json:"id,omitempty"`
 
-	// Who asks, with placeholders: uploads of other owners, or of none, are
+	// The owner that a request is for, with placeholders: uploads of other owners, or of none, are
 	// not found. Default: everybody may ask for all.
 	Owner string `json:"owner,omitempty"`
 

@@ -179,7 +179,7 @@ func TestHubKeepsListenersWhileTheStoreIsAway(t *testing.T) {
 	away.Store(true)
 	w, err := hub.join("a")
 	require.NoError(t, err)
-	require.Error(t, awaitNews(t, w, func(n uploadNews) bool { return n.known }).err, "nobody can tell")
+	require.Error(t, awaitNews(t, w, func(n uploadNews) bool { return n.known }).err, "no read has succeeded")
 	w.leave()
 
 	away.Store(false)

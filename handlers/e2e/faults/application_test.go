@@ -46,12 +46,21 @@ func newApplication(t *testing.T) *application {
 	return a
 }
 
+// raise makes a maximum at least as large as a value.
+func raise(most *atomic.Int64, value int64) {
+	for {
+		old := most.Load()
+		if value <= old || most.CompareAndSwap(old, value) {
+			return
+		}
+	}
+}
+
 // ServeHTTP answers a source.
 func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := a.inFlight.Add(1)
 	defer a.inFlight.Add(-1)
-	for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
-	}
+	raise(&a.most, now)
 	id := ""
 	if cookie, err := r.Cookie("session"); err == nil {
 		id = cookie.Value

@@ -99,9 +99,7 @@ func sharedFailure(t *testing.T) {
 			if err != nil || got.status != http.StatusServiceUnavailable {
 				t.Errorf("status %d, %v", got.status, err)
 			}
-			took := int64(time.Since(sent))
-			for most := worst.Load(); took > most && !worst.CompareAndSwap(most, took); most = worst.Load() {
-			}
+			raise(&worst, int64(time.Since(sent)))
 		})
 	}
 	wait.Wait()

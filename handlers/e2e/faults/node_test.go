@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -219,12 +218,4 @@ func (n *node) api(t *testing.T, method, endpoint, body string) answer {
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	return answer{status: resp.StatusCode, body: string(text)}
-}
-
-// isCoherent reports whether the node trusts its near copies.
-func (n *node) isCoherent(t *testing.T) bool {
-	t.Helper()
-	var stats struct{ Near struct{ Coherent bool } }
-	require.NoError(t, json.Unmarshal([]byte(n.api(t, http.MethodGet, "stats", "").body), &stats))
-	return stats.Near.Coherent
 }

@@ -27,7 +27,7 @@ type Settings struct {
 	Secrets []string `json:"secrets,omitempty"`
 
 	// The template of the keys in Redis, with {id} where the id of the session
-	// goes. Default: what the application uses where nobody has changed it.
+	// goes. Default: what the application uses by default.
 	Key string `json:"key,omitempty"`
 
 	cookie, key string

@@ -45,7 +45,7 @@ type knownFile struct {
 // revalidate; a request that comes during a check gets what was known before.
 func (s *Source) Current(_ context.Context, req cache.Request, record *cache.Record, now time.Time) (*cache.Record, bool) {
 	if record.State() == cache.Denied {
-		return record, true // somebody's decision, which no file contradicts
+		return record, true // a decision of the application, which no file contradicts
 	}
 	last := s.lastCheck(req.Key)
 	began := last.began.Load()

@@ -83,8 +83,8 @@ type walk struct {
 	yield  func(string, error) bool
 }
 
-// dir goes through a directory, unless it is one of those above it. It tells
-// false where nobody wants to know more.
+// dir goes through a directory, unless it is one of those above it. It returns
+// false where the listing has ended.
 func (w *walk) dir(path string, above []fs.FileInfo) bool {
 	name := caddyhttp.SanitizedPathJoin(w.root, path)
 	info, err := w.stat(name)

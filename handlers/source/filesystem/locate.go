@@ -100,7 +100,7 @@ const noValue = "\x00"
 
 // resolveRoot is the directory of the files for a request. ok is false where
 // it is not known: file_server would serve the working directory then, which
-// nobody has chosen.
+// is not configured.
 func (s *Source) resolveRoot(r *http.Request, repl *caddy.Replacer) (root string, ok bool) {
 	root = s.root.Expand(r, repl, noValue)
 	if strings.Contains(root, noValue) {

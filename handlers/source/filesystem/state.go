@@ -152,7 +152,7 @@ func (s *Source) open(scope, name string) (fs.File, fileState, error) {
 		return nil, fileState{kind: other}, nil
 	}
 	if scope == "" && s.onDisk() {
-		// opening a pipe would wait for somebody to write into it
+		// opening a pipe would wait for a writer
 		info, err := os.Stat(name)
 		if err != nil {
 			return failedOpen(err)

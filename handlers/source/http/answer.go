@@ -87,7 +87,7 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 	case err != nil:
 		return nil, err
 	case h.asker.Session && record.Empty():
-		return cache.AbsentRecord(), nil // a session of nobody
+		return cache.AbsentRecord(), nil // a session without fields
 	case record.State() != cache.Found || len(h.CopyHeaders) == 0:
 		return record, nil
 	}

@@ -91,7 +91,7 @@ func (q *question) addHeader(p *templateParser, name, text string) error {
 	case !httpguts.ValidHeaderFieldValue(value.filledWith("")):
 		return errors.New("its value has a character that cannot stand in a header")
 	case name == "Host" && len(value.slots) > 0:
-		return errors.New("a placeholder of the request is in the host: a client must not choose who is asked")
+		return errors.New("a placeholder of the request is in the host: a client must not choose the server that is asked")
 	case name == "Host":
 		q.host = value.texts[0]
 		return nil

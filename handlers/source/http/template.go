@@ -142,7 +142,7 @@ type urlTemplate struct {
 // newURLTemplate checks that slots can stand where they do.
 func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 	if scheme, rest, ok := strings.Cut(text.texts[0], "://"); len(text.slots) > 0 && ok && scheme != "" && !strings.ContainsAny(rest, "/?") && !strings.Contains(strings.Join(text.texts, ""), "@") {
-		return t, false, errors.New("a placeholder of the request is in the host of the URL: a client must not choose who is asked")
+		return t, false, errors.New("a placeholder of the request is in the host of the URL: a client must not choose the server that is asked")
 	}
 	// as if each slot were a slash, the worst that it can be
 	worst := text.filledWith("%2F")

@@ -120,7 +120,7 @@ func (w *writer) object(o *object, depth int) error {
 }
 
 // name writes the name of a member. In one that is not UTF-8, what is not is
-// replaced: nobody can ask for it, but its neighbors stay readable.
+// replaced: it cannot be looked up, but its neighbors stay readable.
 func (w *writer) name(name string) {
 	w.string(strings.ToValidUTF8(name, "\uFFFD"))
 	w.text = append(w.text, ':')
