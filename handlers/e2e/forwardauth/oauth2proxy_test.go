@@ -1,0 +1,95 @@
+// The real oauth2-proxy, in a process of its own.
+
+package forwardauth
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
+)
+
+// build makes the executable once per machine and version.
+var build = sync.OnceValues(func() (string, error) {
+	const module = "oauth2proxy"
+	versions, err := os.ReadFile(filepath.Join(module, "go.sum"))
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	sum := sha256.Sum256(versions)
+	executable := filepath.Join(cache, "filewallball-e2e", "oauth2-proxy-"+hex.EncodeToString(sum[:8]))
+	if _, err := os.Stat(executable); err == nil {
+		return executable, nil
+	}
+	made := fmt.Sprintf("%s.%d", executable, os.Getpid())
+	cmd := exec.Command("go", "build", "-o", made, "github.com/oauth2-proxy/oauth2-proxy/v7")
+	cmd.Dir = module
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building oauth2-proxy: %w\n%s", err, out)
+	}
+	return executable, os.Rename(made, executable)
+})
+
+// startOAuth2Proxy runs oauth2-proxy before a provider until the test ends, and
+// returns its URL.
+func startOAuth2Proxy(t *testing.T, p *provider, more ...string) string {
+	t.Helper()
+	executable, err := build()
+	require.NoError(t, err)
+	address := sitetest.FreeAddr(t)
+	cmd := exec.CommandContext(t.Context(), executable, append([]string{
+		"--http-address=" + address,
+		"--provider=oidc", "--oidc-issuer-url=" + p.URL,
+		"--client-id=" + clientID, "--client-secret=" + clientSecret,
+		"--cookie-secret=0123456789abcdef0123456789abcdef", "--cookie-secure=false",
+		"--cookie-domain=.example.test", "--whitelist-domain=.example.test:*",
+		"--email-domain=*", "--skip-provider-button=true",
+		"--reverse-proxy=true", "--trusted-proxy-ip=127.0.0.1",
+		"--upstream=static://202", "--set-xauthrequest=true",
+	}, more...)...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	require.NoError(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is killed
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended by itself
+		<-ended
+		if t.Failed() {
+			t.Logf("oauth2-proxy: %s", log.String())
+		}
+	})
+	url := "http://" + address
+	require.Eventually(t, func() bool {
+		select {
+		case <-ended:
+			return true // it says why when the test fails
+		default:
+		}
+		resp, err := http.Get(url + "/ping")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, time.Minute, 20*time.Millisecond)
+	return url
+}
