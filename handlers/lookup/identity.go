@@ -50,6 +50,8 @@ const maxIdentityParts = 16
 // IdentityReader finds the identity of requests.
 type IdentityReader struct {
 	parts   []template.Template
+	// cookies has true for each part that is the whole Cookie header.
+	cookies []bool
 	anyPart bool
 }
 
@@ -63,6 +65,7 @@ func NewIdentityReader(templates Identity, anyPart bool) IdentityReader {
 func newIdentityReader(templates Identity, anyPart bool, part func(text string) template.Template) IdentityReader {
 	i := IdentityReader{anyPart: anyPart}
 	for _, text := range templates {
+		i.cookies = append(i.cookies, strings.EqualFold(text, "{http.request.header.Cookie}"))
 		i.parts = append(i.parts, part(text))
 	}
 	return i
@@ -121,19 +124,35 @@ func (l *Lookup) ParseIdentity(id string) (Identified, error) {
 // maxIdentityTotal bounds all parts of one identity together, in bytes.
 const maxIdentityTotal = 4 * cache.MaxIdentity
 
-// Check reports whether the identity, which is client input, may be looked up.
+// Check reports whether an identity, which is client input, may be looked up.
 // The error wraps [cache.ErrMalformedIdentity].
-func (i *Identified) Check() error {
-	if i.Parts == nil {
-		return cache.CheckIdentity(i.ID)
+func (i IdentityReader) Check(id Identified) error {
+	parts := id.Parts
+	if parts == nil {
+		parts = []string{id.ID}
 	}
-	for _, part := range i.Parts {
-		if err := cache.CheckIdentity(part); err != nil {
+	for n, part := range parts {
+		check := cache.CheckIdentity
+		if n < len(i.cookies) && i.cookies[n] && len(part) > cache.MaxIdentity {
+			check = checkCookies
+		}
+		if err := check(part); err != nil {
 			return err
 		}
 	}
-	if len(i.ID) > maxIdentityTotal {
+	if len(id.ID) > maxIdentityTotal {
 		return fmt.Errorf("%w: its parts have more than %d bytes", cache.ErrMalformedIdentity, maxIdentityTotal)
+	}
+	return nil
+}
+
+// checkCookies is [cache.CheckIdentity] for a whole Cookie header: each cookie is
+// no longer than an identity may be, but a session can be split over several.
+func checkCookies(header string) error {
+	for cookie := range strings.SplitSeq(header, ";") {
+		if err := cache.CheckIdentity(cookie); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -317,7 +317,7 @@ var ErrNotLocated = errors.New("the source has nothing to say about this identit
 // Request says what to look up for an identity; r is nil without a request.
 // The error wraps [cache.ErrMalformedIdentity] or is [ErrNotLocated].
 func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (cache.Request, error) {
-	if err := id.Check(); err != nil {
+	if err := l.identity.Check(id); err != nil {
 		return cache.Request{}, err
 	}
 	keyID, req := "", cache.Request{ID: id.ID, Parts: id.Parts}

@@ -58,3 +58,32 @@ func FuzzRedirectStaysOnSite(f *testing.F) {
 		}
 	})
 }
+
+// A session can be split over several cookies, each of which is bounded; other
+// identities stay so themselves.
+func TestWholeCookieHeaderMayBeLong(t *testing.T) {
+	t.Parallel()
+	cookie := strings.Repeat("x", 5000)
+	two, twice := "a="+cookie+"; b="+cookie, cookie+cookie
+	for _, test := range []struct {
+		template, value string
+		ok              bool
+	}{
+		{"{http.request.header.Cookie}", two, true},
+		{"{http.request.header.cookie}", two, true},
+		{"{http.request.header.Cookie}", "a=" + twice, false},
+		{"{http.request.header.Cookie}", two + "; c=\x01", false},
+		{"{http.request.header.Cookie}", strings.Repeat("a="+cookie+"; ", 8), false},
+		{"{http.request.header.X-Session}", two, false},
+		{"{http.request.cookie.a}", two, false},
+	} {
+		for _, parts := range [][]string{nil, {test.value, ""}} {
+			i := NewIdentityReader(Identity{test.template, "{http.request.header.Authorization}"}, true)
+			err := i.Check(Identified{ID: test.value, Parts: parts})
+			require.Equal(t, test.ok, err == nil, "%s %.9s: %v", test.template, test.value, err)
+			if err != nil {
+				require.ErrorIs(t, err, cache.ErrMalformedIdentity)
+			}
+		}
+	}
+}

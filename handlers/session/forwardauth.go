@@ -23,6 +23,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // AuthDirective is the name of the shortcut.
@@ -49,8 +50,8 @@ type forwardAuth struct {
 // ignore_in_key.
 var forwardedHeaders = []struct{ word, header, value string }{
 	{"method", "X-Forwarded-Method", "{http.request.method}"},
-	{"proto", "X-Forwarded-Proto", "{http.request.scheme}"},
-	{"host", "X-Forwarded-Host", "{http.request.hostport}"},
+	{"proto", "X-Forwarded-Proto", "{" + template.ForwardedProto + "}"},
+	{"host", "X-Forwarded-Host", "{" + template.ForwardedHost + "}"},
 	{"uri", "X-Forwarded-Uri", "{http.request.uri}"},
 	{"for", "X-Forwarded-For", "{http.vars.client_ip}"},
 }
@@ -182,6 +183,10 @@ func (a *forwardAuth) handler() (*Handler, error) {
 		if slices.Contains(a.ignored, f.word) {
 			src.IgnoreInKey = append(src.IgnoreInKey, f.header)
 		}
+	}
+	// as reverse_proxy does, which asks an https upstream by its own name
+	if src.PreserveHost = a.upstream.Scheme == "http"; src.PreserveHost && slices.Contains(a.ignored, "host") {
+		src.IgnoreInKey = append(src.IgnoreInKey, "Host")
 	}
 	a.identify()
 	s.CopyHeaders = a.copies

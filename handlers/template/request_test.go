@@ -52,6 +52,28 @@ func TestOriginalPath(t *testing.T) {
 	require.Empty(t, OriginalPath(r.WithContext(context.Background()), caddy.NewEmptyReplacer()))
 }
 
+func TestForwardedComesFromTrustedProxiesAlone(t *testing.T) {
+	t.Parallel()
+	expand := func(trusted bool, headers ...string) string {
+		r := httptest.NewRequest(http.MethodGet, "http://site.example:8080/", nil)
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+		r, repl := prepared(r)
+		caddyhttp.SetVar(r.Context(), caddyhttp.TrustedProxyVarKey, trusted)
+		for _, name := range []string{ForwardedProto, ForwardedHost} {
+			err, _ := CheckPlaceholder(name)
+			require.NoError(t, err)
+		}
+		return New("{"+ForwardedProto+"}").Expand(r, repl, "") + " " + New("{"+ForwardedHost+"}").Expand(r, repl, "")
+	}
+	said := []string{"X-Forwarded-Proto", "x", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "public.example"}
+	require.Equal(t, "http site.example:8080", expand(false))
+	require.Equal(t, "http site.example:8080", expand(true))
+	require.Equal(t, "http site.example:8080", expand(false, said...))
+	require.Equal(t, "https public.example", expand(true, said...))
+}
+
 func BenchmarkExpandCookie(b *testing.B) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Cookie", "theme=dark; lang=en; session=0123456789abcdef; consent=1")

@@ -193,7 +193,7 @@ func (k uploadKeys) key(r *http.Request, repl *caddy.Replacer) (string, error) {
 	if id.ID == "" {
 		return "", nil
 	}
-	if err := id.Check(); err != nil {
+	if err := k.identity.Check(id); err != nil {
 		return "", err
 	}
 	return k.template.Key(cache.KeyIdentity(id.ID, false)), nil

@@ -1,7 +1,9 @@
 package forwardauth
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,8 +17,7 @@ import (
 // app is a site behind oauth2-proxy, which answers for every path but its own
 // /oauth2/. Signing out drops what is remembered of a user.
 var app = pair{"app", `
-	@out path /oauth2/sign_out
-	route @out {
+	handle /oauth2/sign_out {
 		<cached>
 		AUTH {
 			uri /
@@ -52,7 +53,7 @@ func TestOAuth2Proxy(t *testing.T) {
 	}{
 		{"one cookie", 0, 1, false},
 		{"split cookies", 3000, 2, false},
-		{"more than 8 KiB of cookies", 7000, 3, false},
+		{"more than 8 KiB of cookies", 7000, 4, false},
 		{"sessions in Redis", 7000, 1, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -89,6 +90,7 @@ func TestOAuth2Proxy(t *testing.T) {
 			s.compare("app", http.MethodGet, "/page", "", "Cookie", cookies, "Accept", "text/html")
 			require.Len(t, s.cached.asked(), 1, "a purge makes it ask again")
 
+			p.signIn(person{}) // nobody
 			signedOut := s.send("app", http.MethodGet, "/oauth2/sign_out", "", "Cookie", cookies, "Accept", "text/html")
 			require.Equal(t, http.StatusFound, signedOut.Status)
 			want := http.StatusOK // a session that is in its cookie ends where the cookie does
@@ -98,7 +100,7 @@ func TestOAuth2Proxy(t *testing.T) {
 			got := s.compare("app", http.MethodGet, "/page", "", "Cookie", cookies, "Accept", "text/html")
 			require.Equal(t, want, got.Status)
 			b.visit("app", "/oauth2/sign_out")
-			require.Empty(t, strings.ReplaceAll(b.cookies("app"), "_oauth2_proxy_csrf", ""))
+			require.NotContains(t, strings.ReplaceAll(b.cookies("app"), "_oauth2_proxy_csrf", ""), "_oauth2_proxy")
 		})
 	}
 }
@@ -109,11 +111,13 @@ func TestExpiredSessionsEnd(t *testing.T) {
 		handle /oauth2/* {
 			reverse_proxy UPSTREAM
 		}
-		AUTH {
-			uri /
-			<cached>ttl 1s</cached>
-		}
-		BACKEND`})
+		handle {
+			AUTH {
+				uri /
+				<cached>ttl 1s</cached>
+			}
+			BACKEND
+		}`})
 	p.signIn(person{name: "ada"})
 	b := s.browser()
 	b.visit("app", "/")
@@ -207,4 +211,123 @@ func TestSessionLookupOfSplitCookies(t *testing.T) {
 		}
 		require.Empty(t, s.cached.asked(), "the path is no part of what it asks")
 	}
+}
+
+// rules is a site behind Authelia.
+const rules = `AUTH {
+		uri /api/authz/forward-auth
+		copy_headers Remote-User Remote-Groups
+	}
+	BACKEND`
+
+func TestAuthelia(t *testing.T) {
+	a := newAuthelia()
+	s := serve(t, a, "", pair{"app", rules}, pair{"app-admin", rules})
+	const html, deep = "text/html,*/*;q=0.8", "/deep?a=1&b=%2F2"
+
+	for _, test := range []struct {
+		name, method, path string
+		headers            []string
+		status             int
+	}{
+		{"a browser", http.MethodGet, deep, []string{"Accept", html}, http.StatusFound},
+		{"a browser that looks first", http.MethodHead, deep, []string{"Accept", html}, http.StatusFound},
+		{"a form", http.MethodPost, deep, []string{"Accept", html}, http.StatusSeeOther},
+		{"a script", http.MethodGet, deep, []string{"Accept", html, "X-Requested-With", "XMLHttpRequest"}, http.StatusUnauthorized},
+		{"a program", http.MethodGet, deep, nil, http.StatusUnauthorized},
+		{"a public page", http.MethodGet, "/public/x", []string{"Remote-User", "root"}, http.StatusOK},
+		{"a preflight", http.MethodOptions, "/api", []string{"Origin", "https://x.test", "Access-Control-Request-Method", "PUT"}, http.StatusOK},
+	} {
+		for range 2 {
+			got := s.compare("app", test.method, test.path, "", test.headers...)
+			require.Equal(t, test.status, got.Status, test.name)
+			require.NotContains(t, got.Body, "root")
+		}
+	}
+
+	for _, who := range []struct {
+		user  string
+		admin int
+	}{{"ada", http.StatusForbidden}, {"admin", http.StatusOK}} {
+		cookie := a.signIn(who.user)
+		s.cached.asked()
+		s.oracle.asked()
+		for range repeats {
+			got := s.compare("app", http.MethodPost, "/form", "the body of a form", "Cookie", cookie, "Remote-Groups", "root")
+			require.Contains(t, got.Body, fmt.Sprintf("[%q] of [%q]: the body of a form", who.user, "readers,"+who.user+"s"))
+			s.compare("app", http.MethodGet, deep, "", "Cookie", "first=1; "+cookie+"; last=x y", "Accept", html)
+			require.Equal(t, who.admin, s.compare("app-admin", http.MethodGet, deep, "", "Cookie", cookie).Status)
+		}
+		require.Len(t, s.oracle.asked(), 3*repeats)
+		want := 3
+		if who.admin != http.StatusOK {
+			want = 2 + repeats // refusals are not remembered by default
+		}
+		require.Len(t, s.cached.asked(), want)
+	}
+}
+
+// The authentication server is told the same of a request, also of one that
+// comes through a proxy which is trusted.
+func TestForwardedHeaders(t *testing.T) {
+	for name, options := range map[string]string{
+		"direct":          "",
+		"a trusted proxy": "servers {\ntrusted_proxies static 127.0.0.1/32\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAuthelia()
+			s := serve(t, a, options, pair{"app", rules})
+			for _, headers := range [][]string{
+				nil,
+				{"X-Forwarded-Proto", "https", "X-Forwarded-Host", "public.example.test"},
+				{"X-Forwarded-Method", "DELETE", "X-Forwarded-Uri", "/public/", "X-Forwarded-For", "203.0.113.9"},
+				{"Authorization", "Bearer x", "Accept", "text/html", "Cookie", "a=1; b=; a=2"},
+			} {
+				s.compare("app", http.MethodGet, "/x?y=%2F", "", headers...)
+				want, got := s.oracle.asked(), s.cached.asked()
+				require.Len(t, want, 1)
+				require.Len(t, got, 1)
+				require.Equal(t, s.normal(want[0].Host), got[0].Host)
+				for _, name := range []string{"X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri", "Authorization", "Accept", "Cookie"} {
+					require.Equal(t, s.normal(want[0].Header.Get(name)), got[0].Header.Get(name), name)
+				}
+			}
+		})
+	}
+}
+
+func TestUpgradedConnections(t *testing.T) {
+	a := newAuthelia()
+	s := serve(t, a, "", pair{"app", rules})
+	for _, test := range []struct {
+		cookie string
+		status string
+	}{{a.signIn("ada"), "101 Switching Protocols"}, {"none=1", "401 Unauthorized"}} {
+		for _, host := range []string{"oracle-app", "app", "app"} {
+			conn, err := net.Dial("tcp", s.Page)
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+			_, err = fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s.example.test:%s\r\nCookie: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+				host, s.port(), test.cookie)
+			require.NoError(t, err)
+			reader := bufio.NewReader(conn)
+			resp, err := http.ReadResponse(reader, nil)
+			require.NoError(t, err)
+			require.Equal(t, test.status, resp.Status, host)
+			if resp.StatusCode != http.StatusSwitchingProtocols {
+				resp.Body.Close()
+				continue
+			}
+			for _, line := range []string{"hello\n", "again\n"} {
+				_, err = conn.Write([]byte(line))
+				require.NoError(t, err)
+				echo, err := reader.ReadString('\n')
+				require.NoError(t, err)
+				require.Equal(t, line, echo)
+			}
+		}
+	}
+	require.Len(t, s.oracle.asked(), 2)
+	require.Len(t, s.cached.asked(), 3, "one for ada, and one for each stranger")
 }

@@ -108,7 +108,7 @@ type sites struct {
 }
 
 // pair is the text of a site, once with AUTH as cached_forward_auth and once as
-// forward_auth. %CACHED{…}% stands in the first alone.
+// forward_auth. What stands between <cached> and </cached> is in the first alone.
 type pair struct{ name, directives string }
 
 var cachedOnly = regexp.MustCompile(`(?s)<cached>(.*?)</cached>`)

@@ -24,7 +24,7 @@ func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 	case status >= 200 && status <= 299:
 		loaded.Record, err = h.record(resp)
 	case status >= 300 && status <= 399 && status != http.StatusNotModified:
-		loaded.Response = redirectOf(resp)
+		loaded.Response = h.redirectOf(resp)
 		loaded.Private = h.isPrivate(resp)
 		return loaded, nil
 	default:

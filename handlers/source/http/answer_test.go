@@ -240,6 +240,30 @@ func TestAnswersAboutIgnoredValuesAreForOneClient(t *testing.T) {
 	}
 }
 
+// Where answers are passed, a client gets all of a redirect.
+func TestPassedRedirectIsWhole(t *testing.T) {
+	t.Parallel()
+	app := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/login")
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Cache-Control", "max-age=3600")
+		w.WriteHeader(http.StatusSeeOther)
+		_, _ = io.WriteString(w, "<a href=/login>log in</a>")
+	})
+	h := provisioned(t, &Source{URL: app.URL + "/{id}"}, "")
+	h.asker.Pass = true
+	loaded, err := load(h, "a")
+	require.NoError(t, err)
+	require.Nil(t, loaded.Record)
+	w := httptest.NewRecorder()
+	loaded.Response.(*Response).Serve(w)
+	require.Equal(t, http.StatusSeeOther, w.Code)
+	require.Equal(t, "<a href=/login>log in</a>", w.Body.String())
+	require.Equal(t, "/login", w.Header().Get("Location"))
+	require.Equal(t, "text/html", w.Header().Get("Content-Type"))
+	require.Equal(t, []string{"no-store"}, w.Header().Values("Cache-Control"))
+}
+
 func TestCacheControlLimitsTheTTL(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -46,6 +46,12 @@ type Source struct {
 	// these, unless the same header is set here.
 	Headers http.Header `json:"headers,omitempty"`
 
+	// Send the Host of the request instead of the URL's, as reverse_proxy does.
+	// It is part of the key, unless IgnoreInKey has Host. The connection goes to
+	// the URL's host all the same. Only for applications that may be asked under
+	// any name by which a client can reach this route.
+	PreserveHost bool `json:"preserve_host,omitempty"`
+
 	// Names of headers above that are sent but are no part of the key: one
 	// answer serves all their values. Only for what cannot change the answer.
 	IgnoreInKey []string `json:"ignore_in_key,omitempty"`
@@ -103,6 +109,9 @@ func (h *Source) Provision(ctx caddy.Context) error {
 	var err error
 	if h.question, err = newQuestion(h.Method, h.URL, h.Headers, h.asker.Identity); err != nil {
 		return err
+	}
+	if h.PreserveHost {
+		h.question.preserveHost()
 	}
 	return h.provisionTransport()
 }
@@ -165,11 +174,13 @@ func (h *Source) Validate() error {
 		return errors.New("timeout and max_body cannot be negative")
 	case h.MaxConcurrent < 0:
 		return fmt.Errorf("max_concurrent is %d, want at least 1", h.MaxConcurrent)
+	case h.PreserveHost && h.Headers.Get("Host") != "":
+		return errors.New("preserve_host and the header Host exclude each other")
 	case len(h.TLSCA) > 0 && !h.question.secure:
 		return errors.New("tls_ca is of no use with an http URL: want https")
 	}
 	for _, name := range h.IgnoreInKey {
-		if h.Headers.Get(name) == "" {
+		if h.Headers.Get(name) == "" && !(h.PreserveHost && strings.EqualFold(name, "Host")) {
 			return fmt.Errorf("ignore_in_key: header '%s' is not sent: want the name of a header of this source", name)
 		}
 	}

@@ -54,7 +54,8 @@ func newQuestion(method, rawURL string, headers http.Header, identity []string) 
 	if q.url, q.secure, err = newURLTemplate(text); err != nil {
 		return q, fmt.Errorf("url: %w", err)
 	}
-	// the order of a map is random, and those of values and of a fingerprint must not be
+	// the order of a map is random, and those of the values and of a fingerprint
+	// must not be: keys hold them, and other processes share the keys
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		for _, value := range headers[name] {
 			if err := q.addHeader(&p, name, value); err != nil {
@@ -98,6 +99,17 @@ func (q *question) addHeader(p *templateParser, name, text string) error {
 	}
 	q.headers = append(q.headers, headerTemplate{name, value})
 	return nil
+}
+
+// preserveHost sends the Host of the request instead of the URL's. It becomes
+// one of the values that the question depends on.
+func (q *question) preserveHost() {
+	p := templateParser{parts: 1, values: q.values}
+	index := p.valueOf("http.request.hostport")
+	q.values = p.values
+	q.headers = append(q.headers, headerTemplate{"Host", textTemplate{
+		texts: []string{"", ""}, slots: []slot{{part: -1, value: index}},
+	}})
 }
 
 // ofConnection reports whether a header is about the connection or the
@@ -173,6 +185,10 @@ func (q *question) about(ctx context.Context, lookedUp *cache.Request) (req *htt
 				return nil, false
 			}
 		}
+		if h.name == "Host" {
+			req.Host = value
+			continue
+		}
 		req.Header.Add(h.name, value)
 	}
 	return req, q.addCookies(req, lookedUp)
@@ -202,6 +218,9 @@ func (q *question) addCookies(req *http.Request, lookedUp *cache.Request) bool {
 
 // carries reports whether what fills the header arrives as it is.
 func (h headerTemplate) carries(value string, lookedUp *cache.Request) bool {
+	if h.name == "Host" && !httpguts.ValidHostHeader(value) {
+		return false
+	}
 	if !httpguts.ValidHeaderFieldValue(value) || strings.Trim(value, " \t") != value {
 		return false
 	}

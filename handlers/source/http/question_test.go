@@ -397,3 +397,47 @@ func TestUnsafeQuestionsAreLoadErrors(t *testing.T) {
 		})
 	}
 }
+
+// Keys hold the values in the order of the question, and other processes use the
+// same keys: the order must not be that of a map.
+func TestEqualConfigurationsAskEqually(t *testing.T) {
+	t.Parallel()
+	headers := make(http.Header)
+	for _, name := range []string{"X-A", "X-B", "X-C", "X-D", "X-E", "X-F", "X-G", "X-H"} {
+		headers.Set(name, "{http.request.header."+name+"}")
+	}
+	newSource := func() *Source {
+		return provisioned(t, &Source{URL: "http://127.0.0.1:1/{id}", Headers: headers.Clone(), PreserveHost: true}, "")
+	}
+	want := newSource()
+	for range 20 {
+		got := newSource()
+		require.Equal(t, want.RequestTemplates(), got.RequestTemplates())
+		require.Equal(t, want.Fingerprint(), got.Fingerprint())
+	}
+}
+
+func TestPreservedHost(t *testing.T) {
+	t.Parallel()
+	app := listen(t)
+	ask := func(h *Source, host string) {
+		t.Helper()
+		_, err := h.Load(t.Context(), cache.Request{Key: "k", ID: "a", Values: []string{host}}, nil)
+		require.NoError(t, err)
+	}
+	h := provisioned(t, &Source{URL: app.url + "/{id}", PreserveHost: true}, "")
+	require.Equal(t, []string{"{http.request.hostport}"}, h.RequestTemplates())
+	require.False(t, h.IgnoredInKey(0))
+	ask(h, "site.example:8080")
+	require.Equal(t, "site.example:8080", app.take()[0].Host)
+	for _, host := range []string{"a b", "a\r\nX: y", "\u00e9"} {
+		ask(h, host)
+		require.Empty(t, app.take(), "%q is not asked about", host)
+	}
+	ask(h, "")
+	require.Equal(t, strings.TrimPrefix(app.url, "http://"), app.take()[0].Host, "there is none to preserve")
+	h = provisioned(t, &Source{URL: app.url + "/{id}", PreserveHost: true, IgnoreInKey: []string{"Host"}}, "")
+	require.True(t, h.IgnoredInKey(0))
+	require.ErrorContains(t, provision(t, &Source{URL: app.url + "/{id}", PreserveHost: true, Headers: http.Header{"Host": {"x"}}}, ""), "exclude each other")
+	require.ErrorContains(t, provision(t, &Source{URL: app.url + "/{id}", IgnoreInKey: []string{"Host"}}, ""), "is not sent")
+}

@@ -20,8 +20,14 @@ type Response struct {
 	redirect bool
 }
 
-// redirectOf is a 3xx answer: it goes to the client, whatever else is configured.
-func redirectOf(resp *http.Response) *Response {
+// redirectOf is a 3xx answer: it goes to the client, whatever else is configured;
+// whole where answers are passed.
+func (h *Source) redirectOf(resp *http.Response) *Response {
+	if h.asker.Pass {
+		r := h.responseOf(resp)
+		r.redirect = true
+		return r
+	}
 	r := &Response{Status: resp.StatusCode, Header: make(http.Header), redirect: true}
 	for _, name := range []string{"Location", "Set-Cookie"} {
 		if values := resp.Header.Values(name); len(values) > 0 {
