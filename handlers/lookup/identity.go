@@ -49,7 +49,7 @@ const maxIdentityParts = 16
 
 // IdentityReader finds the identity of requests.
 type IdentityReader struct {
-	parts   []template.Template
+	parts []template.Template
 	// cookies has true for each part that is the whole Cookie header.
 	cookies []bool
 	anyPart bool

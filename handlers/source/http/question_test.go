@@ -398,25 +398,6 @@ func TestUnsafeQuestionsAreLoadErrors(t *testing.T) {
 	}
 }
 
-// Keys hold the values in the order of the question, and other processes use the
-// same keys: the order must not be that of a map.
-func TestEqualConfigurationsAskEqually(t *testing.T) {
-	t.Parallel()
-	headers := make(http.Header)
-	for _, name := range []string{"X-A", "X-B", "X-C", "X-D", "X-E", "X-F", "X-G", "X-H"} {
-		headers.Set(name, "{http.request.header."+name+"}")
-	}
-	newSource := func() *Source {
-		return provisioned(t, &Source{URL: "http://127.0.0.1:1/{id}", Headers: headers.Clone(), PreserveHost: true}, "")
-	}
-	want := newSource()
-	for range 20 {
-		got := newSource()
-		require.Equal(t, want.RequestTemplates(), got.RequestTemplates())
-		require.Equal(t, want.Fingerprint(), got.Fingerprint())
-	}
-}
-
 func TestPreservedHost(t *testing.T) {
 	t.Parallel()
 	app := listen(t)
