@@ -288,7 +288,7 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 	t.Run("there is no identity", func(t *testing.T) {
 		require.Equal(t, http.StatusOK, s.put(t, "", "abc"))
 		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/").Status)
-		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/a%0ab").Status, "malformed")
+		require.Equal(t, http.StatusBadRequest, s.Get(t, "/progress/a%0ab").Status, "malformed")
 	})
 }
 
