@@ -45,7 +45,7 @@ func (c adminClient) wholeBackup(t *testing.T, query string, keys, tags, skipped
 }
 
 // restore restores and wants it to work.
-func (c adminClient) restore(t *testing.T, query, body string) (report restored) {
+func (c adminClient) restore(t *testing.T, query, body string) (report restoreReport) {
 	t.Helper()
 	a := c.do(t, http.MethodPost, "restore"+query, body)
 	require.Equal(t, http.StatusOK, a.Status, a.Body)

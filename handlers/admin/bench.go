@@ -36,8 +36,8 @@ type benchRequest struct {
 	Concurrency int `json:"concurrency"` // callers at a time; default 1
 }
 
-// benched is the answer to a bench.
-type benched struct {
+// benchReport is the answer to a bench.
+type benchReport struct {
 	Store string `json:"store"`
 	benchRequest
 	Sequential *benchRun `json:"sequential"`
@@ -80,7 +80,7 @@ func bench(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	}
 	b := newBenchmark(what, app)
 	defer b.clean(r.Context())
-	answer := benched{Store: app.Cache().Store().Name(), benchRequest: what, Sequential: b.run(r.Context(), 1)}
+	answer := benchReport{Store: app.Cache().Store().Name(), benchRequest: what, Sequential: b.run(r.Context(), 1)}
 	if what.Concurrency > 1 {
 		answer.Concurrent = b.run(r.Context(), what.Concurrency)
 	}

@@ -19,7 +19,7 @@ func TestBenchMeasuresTheRunningStoreAndLeavesNothing(t *testing.T) {
 		} {
 			a := c.do(t, http.MethodPost, "bench", body)
 			require.Equal(t, http.StatusOK, a.Status, a.Body)
-			var got benched
+			var got benchReport
 			require.NoError(t, json.Unmarshal([]byte(a.Body), &got))
 			require.Equal(t, want, got.benchRequest)
 			require.Equal(t, app.Cache().Store().Name(), got.Store)

@@ -26,10 +26,10 @@ const (
 	logRestoreFailed = "restore ended early"
 )
 
-// restored is the answer to a restore. Kept counts records that were left
+// restoreReport is the answer to a restore. Kept counts records that were left
 // alone because there are newer ones, Expired those that have expired since the
 // backup or whose tags were dropped, Failed the lines that are not right.
-type restored struct {
+type restoreReport struct {
 	Restored int         `json:"restored"`
 	Kept     int         `json:"kept"`
 	Expired  int         `json:"expired"`
@@ -64,7 +64,7 @@ func restore(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err := ping(r, app); err != nil {
 		return err
 	}
-	b := &restorer{app: app, overwrite: overwrite, report: restored{Errors: []lineError{}}}
+	b := &restorer{app: app, overwrite: overwrite, report: restoreReport{Errors: []lineError{}}}
 	err = b.readAll(r.Context(), newLineReader(patientBody(w, r), maxBackupLine(app.Policy().MaxValueSize)))
 	if err == nil {
 		return writeJSON(w, b.report)
@@ -86,7 +86,7 @@ func restore(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 type restorer struct {
 	app       lookup.App
 	overwrite bool
-	report    restored
+	report    restoreReport
 
 	batch     []cache.Item
 	batchSize int
