@@ -1,7 +1,7 @@
 // Beside each of Caddy's standard directives, a site with file_metadata answers
 // as it does without.
 
-package filewallball
+package sitetest_test
 
 import (
 	"encoding/json"
