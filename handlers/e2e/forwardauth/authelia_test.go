@@ -31,13 +31,6 @@ func (a *authelia) signIn(user string) string {
 	return autheliaCookie + "=" + id
 }
 
-// signOut ends all sessions.
-func (a *authelia) signOut() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.sessions)
-}
-
 func (a *authelia) user(r *http.Request) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
