@@ -80,7 +80,7 @@ func (s *servers) startCaddies(ctx context.Context) error {
 	application := "http://" + s.application.addr + "/auth"
 	forwardAuth := "\tforward_auth " + s.application.addr + " {\n\t\turi /auth\n\t\tcopy_headers X-User-Id\n\t}"
 	session := "\tsession_lookup {cookie.session}"
-	fromSource := "\tsession_lookup {cookie.session} {\n\t\tsource http " + application + "\n\t}"
+	fromSource := "\tsession_lookup {cookie.session} {\n\t\tkey session:asked:{id}\n\t\tsource http " + application + "\n\t}"
 	metadata := "\tfile_metadata {\n\t\tsource file_system\n\t}"
 	inMemory := "\tfile_metadata {\n\t\tsource file_system\n\t\tmemory 64KiB\n\t}"
 

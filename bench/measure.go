@@ -171,13 +171,17 @@ func (v variant) check(phase string, l load, s sample, want traffic) error {
 		return nil
 	case s.redis.lookups != n:
 		return wrong(s.redis.lookups, "lookups in Redis", "", n)
-	case l.connections == 1 && s.redis.roundTrips != n:
-		return wrong(s.redis.roundTrips, "round trips to Redis", "", n)
-	case s.redis.roundTrips > n: // lookups at the same time may share some
-		return wrong(s.redis.roundTrips, "round trips to Redis", "at most ", n)
+	case l.connections == 1 && s.redis.roundTrips < n-background:
+		return wrong(s.redis.roundTrips, "round trips to Redis", "about ", n)
+	case s.redis.roundTrips > n+background: // lookups at the same time may share some
+		return wrong(s.redis.roundTrips, "round trips to Redis", "at most about ", n)
 	}
 	return nil
 }
+
+// background is how many round trips of trackers a counted load may see: they
+// check their connections all the while, with one command or several at a time.
+const background = 40
 
 // of is how often that is for a load. ok is false where it is not checked.
 func (o often) of(l load, s sample) (n int64, ok bool) {

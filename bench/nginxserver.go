@@ -132,11 +132,12 @@ func nginxLua(addr, root, redis string) string {
 				redis:settimeout(500)
 				if not redis:connect("%s", %s) then return ngx.exit(503) end
 				local key = "session:user:" .. id
-				redis:send("*2\r\n$3\r\nGET\r\n$" .. #key .. "\r\n" .. key .. "\r\n")
+				redis:send("*4\r\n$8\r\nGETRANGE\r\n$" .. #key .. "\r\n" .. key .. "\r\n$1\r\n0\r\n$2\r\n-1\r\n")
 				local line = redis:receive()
 				local size = line and tonumber(string.match(line, "^%%$(-?%%d+)$"))
 				if not size then return ngx.exit(503) end
-				local found = size >= 0 and redis:receive(size + 2)
+				local text = redis:receive(size + 2)
+				local found = text and size > 0
 				redis:setkeepalive(60000, 64)
 				if not found then return ngx.exit(401) end
 			}

@@ -76,7 +76,7 @@ func (r *redisServer) logOut(ctx context.Context, ids []string) error {
 	for part := range slices.Chunk(ids, sessionBatch) {
 		var keys []string
 		for _, id := range part {
-			keys = append(keys, sessionPrefix+id, sessionPrefix+cache.KeyIdentity(id, true))
+			keys = append(keys, sessionPrefix+id, "session:asked:"+cache.KeyIdentity(id, true))
 		}
 		if err := r.client.Unlink(ctx, keys...).Err(); err != nil {
 			return fmt.Errorf("deleting sessions: %w", err)
@@ -86,9 +86,10 @@ func (r *redisServer) logOut(ctx context.Context, ids []string) error {
 }
 
 // housekeeping are the commands of connections, of trackers and of this
-// program; none of them belongs to a lookup.
+// program; none of them belongs to a lookup. Trackers read their canary by GET,
+// and lookups read records by GETRANGE.
 var housekeeping = map[string]bool{
-	"info": true, "ping": true, "hello": true, "client": true, "subscribe": true, "config": true, "command": true, "select": true,
+	"get": true, "set": true, "info": true, "ping": true, "hello": true, "client": true, "subscribe": true, "config": true, "command": true, "select": true,
 }
 
 // redisTraffic is what Redis was asked since it started.
@@ -114,7 +115,7 @@ func parseTraffic(info string) (t redisTraffic, err error) {
 		name, value, _ := strings.Cut(scanner.Text(), ":")
 		command, isCommand := strings.CutPrefix(name, "cmdstat_")
 		command, _, _ = strings.Cut(command, "|")
-		reads := isCommand && (command == "get" || command == "getrange")
+		reads := isCommand && command == "getrange"
 		switch {
 		case name == "total_reads_processed":
 			found = true
