@@ -98,8 +98,9 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 // could be JSON that this reader does not understand. It errs on the side of yes.
 func isJSON(header http.Header, text []byte) bool {
 	if len(text) == 0 {
-		// an answer without a body says no more than its status
-		return saysJSON(header) && header.Get("Content-Length") != "0" && header.Get("Content-Length") != ""
+		// an answer without a body says no more than its status, unless it
+		// announces JSON and breaks off
+		return saysJSON(header)
 	}
 	if saysJSON(header) || isEncoded(header) {
 		return true

@@ -324,3 +324,15 @@ func FuzzCacheControlNeverExtends(f *testing.F) {
 		}
 	})
 }
+
+// An answer that announces JSON and has none was cut off, however it is framed.
+func TestEmptyAnswerThatSaysJSONIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", " \n"} {
+		_, err := load(answering(t, Source{}, http.StatusOK, http.Header{"Content-Type": {"application/json"}}, body), "a")
+		require.ErrorContains(t, err, "not a JSON object or null")
+	}
+	loaded, err := load(answering(t, Source{}, http.StatusOK, nil, ""), "a")
+	require.NoError(t, err)
+	require.Equal(t, cache.Found, loaded.Record.State(), "no body and no claim: the status counts")
+}
