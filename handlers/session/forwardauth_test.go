@@ -133,6 +133,26 @@ func TestForwardAuthPassesWhatTheServerAnswers(t *testing.T) {
 	require.True(t, lookuptest.Serve(h, lookuptest.Get("http://a.example/public/x")).Next, "public rules count for strangers")
 }
 
+// HTTP/1.1 allows several Cookie lines in one request, and a browser sends
+// several cookies of one name: all go out, in their order, in one line.
+func TestCookiesGoOutAsTheyCame(t *testing.T) {
+	t.Parallel()
+	for block, want := range map[string]string{
+		"uri /api/verify":                     "b=1; auth=old; c=x,y; auth=ada",
+		"uri /api/verify\ncookies auth other": "auth=old; auth=ada",
+	} {
+		auth := newAuthServer(t)
+		h := remembered(t, auth.url, block)
+		for range 2 {
+			request := lookuptest.Get("http://a.example/x")
+			request.Header["Cookie"] = []string{"b=1; auth=old", "c=x,y; auth=ada"}
+			require.True(t, lookuptest.Serve(h, request).Next)
+		}
+		require.Equal(t, []string{want}, auth.calls[0].Header["Cookie"])
+		require.Equal(t, 1, auth.asked())
+	}
+}
+
 func TestIgnoreInKeySavesCalls(t *testing.T) {
 	t.Parallel()
 	auth := newAuthServer(t)

@@ -15,8 +15,11 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// cookiePrefix is that of the placeholders that are cookies.
-const cookiePrefix = "http.request.cookie."
+// Prefixes of the placeholders that are cookies and headers.
+const (
+	cookiePrefix = "http.request.cookie."
+	headerPrefix = "http.request.header."
+)
 
 // reader returns what reads a placeholder from a request; nil leaves it to the
 // replacer.
@@ -33,7 +36,10 @@ func reader(name string) func(*http.Request) string {
 	if cookie, ok := strings.CutPrefix(name, cookiePrefix); ok {
 		return func(r *http.Request) string { return cookieValue(r.Header["Cookie"], cookie) }
 	}
-	if field, ok := strings.CutPrefix(name, "http.request.header."); ok {
+	if isCookieHeader(name) {
+		return cookieHeader
+	}
+	if field, ok := strings.CutPrefix(name, headerPrefix); ok {
 		field = textproto.CanonicalMIMEHeaderKey(field)
 		return func(r *http.Request) string { return strings.Join(r.Header[field], ",") }
 	}
@@ -82,6 +88,18 @@ func OriginalPath(r *http.Request, repl *caddy.Replacer) string {
 	}
 	path, _ := repl.GetString("http.request.orig_uri.path")
 	return path
+}
+
+// cookieHeader is the Cookie header of a request in one line. Lines of it are
+// joined with semicolons (RFC 9113, section 8.2.3); Caddy's placeholder joins
+// them with commas, as other headers, so that two cookies become one that
+// nobody has set.
+func cookieHeader(r *http.Request) string { return strings.Join(r.Header["Cookie"], "; ") }
+
+// isCookieHeader reports whether a placeholder is the whole Cookie header.
+func isCookieHeader(name string) bool {
+	field, ok := strings.CutPrefix(name, headerPrefix)
+	return ok && textproto.CanonicalMIMEHeaderKey(field) == "Cookie"
 }
 
 // maxCookies is how many cookies net/http reads at most: of more, none.

@@ -16,6 +16,9 @@ type Template struct {
 	plain bool                       // text has no placeholder
 	only  string                     // the name of the placeholder that is the whole text, or ""
 	read  func(*http.Request) string // reads that placeholder, or nil
+	// cookies reports whether the whole Cookie header is in the text, among
+	// other things.
+	cookies bool
 }
 
 // New returns a template; any text is one.
@@ -27,6 +30,7 @@ func New(text string) Template {
 			t.only, t.read = name, reader(name)
 		}
 	}
+	t.cookies = t.only == "" && strings.Contains(strings.ToLower(text), "{"+headerPrefix+"cookie}")
 	return t
 }
 
@@ -48,6 +52,8 @@ func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) st
 	switch {
 	case t.plain:
 		return t.text
+	case t.only == "" && t.cookies && r != nil:
+		return t.withCookies(r, repl, empty)
 	case t.only == "":
 		return repl.ReplaceAll(t.text, empty)
 	case t.read != nil && r != nil:
@@ -59,4 +65,19 @@ func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) st
 		return empty
 	}
 	return value
+}
+
+// withCookies expands a text that has the whole Cookie header in it.
+func (t Template) withCookies(r *http.Request, repl *caddy.Replacer, empty string) string {
+	// the error is that of the function, which has none
+	text, _ := repl.ReplaceFunc(t.text, func(name string, value any) (any, error) {
+		if isCookieHeader(name) {
+			value = cookieHeader(r)
+		}
+		if text := caddy.ToString(value); text != "" {
+			return text, nil
+		}
+		return empty, nil
+	})
+	return text
 }
