@@ -18,6 +18,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
@@ -45,7 +46,7 @@ func (c adminClient) wholeBackup(t *testing.T, query string, keys, tags, skipped
 }
 
 // restore restores and wants it to work.
-func (c adminClient) restore(t *testing.T, query, body string) (report restoreReport) {
+func (c adminClient) restore(t *testing.T, query, body string) (report wire.RestoreReport) {
 	t.Helper()
 	a := c.do(t, http.MethodPost, "restore"+query, body)
 	require.Equal(t, http.StatusOK, a.Status, a.Body)

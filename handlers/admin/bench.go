@@ -28,40 +28,6 @@ const (
 	benchTTL = time.Minute
 )
 
-// benchRequest is the body of a bench.
-type benchRequest struct {
-	Count       int `json:"count"`       // records; default 1000
-	Size        int `json:"size"`        // of each, in bytes; default 256
-	Batch       int `json:"batch"`       // records in one call of set_many and get_many; default 100
-	Concurrency int `json:"concurrency"` // callers at a time; default 1
-}
-
-// benchReport is the answer to a bench.
-type benchReport struct {
-	Store string `json:"store"`
-	benchRequest
-	Sequential *benchRun `json:"sequential"`
-	// Concurrent is measured where the concurrency is more than one.
-	Concurrent *benchRun `json:"concurrent,omitempty"`
-}
-
-type benchRun struct {
-	Set     benchOperation `json:"set"`
-	Get     benchOperation `json:"get"`
-	SetMany benchOperation `json:"set_many"`
-	GetMany benchOperation `json:"get_many"`
-}
-
-// benchOperation is what one kind of call came to.
-type benchOperation struct {
-	Operations int            `json:"operations"` // calls; a batch is one
-	Records    int            `json:"records"`
-	Errors     int            `json:"errors"` // calls that failed, or found something else
-	Seconds    float64        `json:"seconds"`
-	PerSecond  float64        `json:"per_second"` // records
-	Latency    wire.Quantiles `json:"latency_ms"` // of a call
-}
-
 // bench writes and reads records through the running store and its pool, one
 // at a time and in batches, and tells how long that took. Copies in this
 // process play no part. The records are the plugin's own and dropped at the
@@ -80,7 +46,7 @@ func bench(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	}
 	b := newBenchmark(what, app)
 	defer b.clean(r.Context())
-	answer := benchReport{Store: app.Cache().Store().Name(), benchRequest: what, Sequential: b.run(r.Context(), 1)}
+	answer := wire.BenchReport{Store: app.Cache().Store().Name(), BenchRequest: what, Sequential: b.run(r.Context(), 1)}
 	if what.Concurrency > 1 {
 		answer.Concurrent = b.run(r.Context(), what.Concurrency)
 	}
@@ -88,10 +54,10 @@ func bench(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 }
 
 // whatToBench reads the body of a bench, which may be empty.
-func whatToBench(body []byte, maxValueSize int) (benchRequest, error) {
-	what := benchRequest{Count: 1000, Size: min(256, maxValueSize), Batch: 100, Concurrency: 1}
+func whatToBench(body []byte, maxValueSize int) (wire.BenchRequest, error) {
+	what := wire.BenchRequest{Count: 1000, Size: min(256, maxValueSize), Batch: 100, Concurrency: 1}
 	if len(bytes.TrimSpace(body)) > 0 && decodeStrictly(body, &what) != nil {
-		return benchRequest{}, refuse(http.StatusBadRequest, `body is not a JSON object with the right fields: want count, size, batch and concurrency, or some of them`)
+		return wire.BenchRequest{}, refuse(http.StatusBadRequest, `body is not a JSON object with the right fields: want count, size, batch and concurrency, or some of them`)
 	}
 	for _, field := range []struct {
 		name            string
@@ -103,11 +69,11 @@ func whatToBench(body []byte, maxValueSize int) (benchRequest, error) {
 		{"concurrency", what.Concurrency, 1, maxBenchConcurrency},
 	} {
 		if field.value < field.from || field.value > field.to {
-			return benchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf("%s is not right: want %d to %d", field.name, field.from, field.to))
+			return wire.BenchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf("%s is not right: want %d to %d", field.name, field.from, field.to))
 		}
 	}
 	if what.Count*what.Size > maxBenchBytes || what.Batch*what.Size > maxBenchBytes/8 {
-		return benchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf(
+		return wire.BenchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf(
 			"that is too much: want at most %d bytes in all, and %d in a batch", maxBenchBytes, maxBenchBytes/8))
 	}
 	return what, nil
@@ -117,14 +83,14 @@ func benchRecord(padding string) string { return `{"p":"` + padding + `"}` }
 
 // benchmark is a bench under way.
 type benchmark struct {
-	benchRequest
+	wire.BenchRequest
 	cache  *cache.Cache
 	record *cache.Record
 	keys   []string
 }
 
-func newBenchmark(what benchRequest, app lookup.App) *benchmark {
-	b := &benchmark{benchRequest: what, cache: app.Cache(), keys: make([]string, what.Count)}
+func newBenchmark(what wire.BenchRequest, app lookup.App) *benchmark {
+	b := &benchmark{BenchRequest: what, cache: app.Cache(), keys: make([]string, what.Count)}
 	text := benchRecord(strings.Repeat("x", what.Size-len(benchRecord(""))))
 	b.record, _ = cache.Decode(text, what.Size) // it is one
 	prefix := app.Policy().KeyPrefix + cache.OwnPrefix + "bench:" + rand.Text() + ":"
@@ -141,8 +107,8 @@ func (b *benchmark) clean(ctx context.Context) {
 	_, _ = b.cache.Delete(ctx, b.keys...) // else its TTL ends it
 }
 
-func (b *benchmark) run(ctx context.Context, concurrency int) *benchRun {
-	return &benchRun{
+func (b *benchmark) run(ctx context.Context, concurrency int) *wire.BenchRun {
+	return &wire.BenchRun{
 		Set: b.measure(ctx, concurrency, 1, func(ctx context.Context, keys []string) bool {
 			return b.cache.Set(ctx, keys[0], b.record, benchTTL) == nil
 		}),
@@ -169,7 +135,7 @@ func (b *benchmark) is(entry cache.Entry) bool {
 }
 
 // measure calls for all keys, so many at a time. A client that leaves ends it.
-func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call func(context.Context, []string) bool) benchOperation {
+func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call func(context.Context, []string) bool) wire.BenchOperation {
 	batches := slices.Collect(slices.Chunk(b.keys, batch))
 	took := make([]time.Duration, len(batches))
 	var next, failed atomic.Int64
@@ -191,7 +157,7 @@ func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call fu
 	group.Wait()
 	seconds := time.Since(started).Seconds()
 	slices.Sort(took)
-	return benchOperation{
+	return wire.BenchOperation{
 		Operations: len(batches), Records: len(b.keys), Errors: int(failed.Load()),
 		Seconds: rounded(seconds), PerSecond: rounded(float64(len(b.keys)) / seconds),
 		Latency: wire.Quantiles{P50: quantile(took, 0.5), P95: quantile(took, 0.95), P99: quantile(took, 0.99)},

@@ -7,30 +7,31 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
 func TestBenchMeasuresTheRunningStoreAndLeavesNothing(t *testing.T) {
 	overBothStores(t, func(t *testing.T, app *lookuptest.App, c adminClient) {
 		app.Put(t, "file:meta:1", "{}")
-		for body, want := range map[string]benchRequest{
+		for body, want := range map[string]wire.BenchRequest{
 			"": {Count: 1000, Size: 256, Batch: 100, Concurrency: 1},
 			`{"count": 250, "size": 8, "batch": 100, "concurrency": 4}`: {Count: 250, Size: 8, Batch: 100, Concurrency: 4},
 		} {
 			a := c.do(t, http.MethodPost, "bench", body)
 			require.Equal(t, http.StatusOK, a.Status, a.Body)
-			var got benchReport
+			var got wire.BenchReport
 			require.NoError(t, json.Unmarshal([]byte(a.Body), &got))
-			require.Equal(t, want, got.benchRequest)
+			require.Equal(t, want, got.BenchRequest)
 			require.Equal(t, app.Cache().Store().Name(), got.Store)
-			runs := []*benchRun{got.Sequential}
+			runs := []*wire.BenchRun{got.Sequential}
 			if want.Concurrency > 1 {
 				runs = append(runs, got.Concurrent)
 			} else {
 				require.Nil(t, got.Concurrent)
 			}
 			for _, run := range runs {
-				for _, op := range []benchOperation{run.Set, run.Get, run.SetMany, run.GetMany} {
+				for _, op := range []wire.BenchOperation{run.Set, run.Get, run.SetMany, run.GetMany} {
 					require.Equal(t, want.Count, op.Records)
 					require.Zero(t, op.Errors, "all that is written is read")
 					require.Positive(t, op.PerSecond)
@@ -79,7 +80,7 @@ func TestBenchHasBounds(t *testing.T) {
 func TestBenchCountsWhatFails(t *testing.T) {
 	t.Parallel()
 	app := newMemoryApp(t)
-	b := newBenchmark(benchRequest{Count: 10, Size: 8, Batch: 5, Concurrency: 1}, app)
+	b := newBenchmark(wire.BenchRequest{Count: 10, Size: 8, Batch: 5, Concurrency: 1}, app)
 	require.NoError(t, app.Cache().Close())
 	run := b.run(t.Context(), 2)
 	require.Equal(t, []int{10, 10, 2, 2}, []int{run.Set.Errors, run.Get.Errors, run.SetMany.Errors, run.GetMany.Errors})

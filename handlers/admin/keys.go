@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -63,7 +64,7 @@ func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if keys == nil {
 		keys = []string{}
 	}
-	return writeJSON(w, map[string]any{"keys": keys, "cursor": next})
+	return writeJSON(w, wire.KeyList{Keys: keys, Cursor: next})
 }
 
 // getKey answers {"key": …, "ttl_seconds": …, "value": …}, the value as it is

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -34,23 +35,23 @@ func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := invalidationContext(r, app, len(what.keys))
+	ctx, cancel := invalidationContext(r, app, len(what.Keys))
 	defer cancel()
 	var purged int
 	switch {
-	case what.prefix != "":
-		purged, err = app.Cache().DeletePrefix(r.Context(), what.prefix)
-	case what.tag != "":
-		if err = app.Cache().DropTag(ctx, what.tag); err == nil {
+	case what.Prefix != "":
+		purged, err = app.Cache().DeletePrefix(r.Context(), what.Prefix)
+	case what.Tag != "":
+		if err = app.Cache().DropTag(ctx, what.Tag); err == nil {
 			purged = 1
 		}
-	case len(what.keys) > 0:
-		purged, err = app.Cache().Delete(ctx, what.keys...)
+	case len(what.Keys) > 0:
+		purged, err = app.Cache().Delete(ctx, what.Keys...)
 	}
 	if err != nil {
 		return notDone(w, purged, err)
 	}
-	return writeJSON(w, map[string]int{"purged": purged})
+	return writeJSON(w, wire.PurgeReport{Purged: purged})
 }
 
 // invalidationContext bounds an invalidation of some keys. What is not done by
@@ -72,57 +73,51 @@ func notDone(w http.ResponseWriter, purged int, err error) error {
 		return storeError(err)
 	}
 	caddy.Log().Named("admin.api").Error(logPending, zap.Int("pending", pending.Undone), zap.Error(pending.Err))
-	return writeJSONAs(w, http.StatusServiceUnavailable, "application/json", map[string]any{
-		"error": fmt.Sprintf("the store did not carry out everything: %d dropped, %d pending. This node uses none of the records "+
+	return writeJSONAs(w, http.StatusServiceUnavailable, "application/json", wire.PendingReport{
+		Error: fmt.Sprintf("the store did not carry out everything: %d dropped, %d pending. This node uses none of the records "+
 			"that are pending, and tries again until they are dropped; the log says why", purged, pending.Undone),
-		"purged": purged, "pending": pending.Undone,
+		Purged: purged, Pending: pending.Undone,
 	})
 }
 
 const purgeWants = `want one of {"keys": ["…"]}, {"prefix": "…"} and {"tag": "…"}`
 
-// purgeRequest is what a purge names: one of these.
-type purgeRequest struct {
-	keys        []string
-	prefix, tag string
-}
-
 // whatToPurge reads the body of a purge.
-func whatToPurge(body []byte, policy *lookup.Policy) (what purgeRequest, err error) {
+func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, err error) {
 	var fields map[string]json.RawMessage
 	// the decoder would replace invalid UTF-8, and so name other keys
 	if !utf8.Valid(body) || json.Unmarshal(body, &fields) != nil {
-		return purgeRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
+		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
 	}
 	for name := range fields {
 		if name != "keys" && name != "prefix" && name != "tag" {
-			return purgeRequest{}, unknownField(name)
+			return wire.PurgeRequest{}, unknownField(name)
 		}
 	}
 	if len(fields) != 1 {
-		return purgeRequest{}, refuse(http.StatusBadRequest, purgeWants)
+		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, purgeWants)
 	}
 	if raw, ok := fields["keys"]; ok {
-		if json.Unmarshal(raw, &what.keys) != nil || what.keys == nil {
-			return purgeRequest{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
+		if json.Unmarshal(raw, &what.Keys) != nil || what.Keys == nil {
+			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
 		}
-		for _, key := range what.keys {
+		for _, key := range what.Keys {
 			if err := checkScope("key", key, policy); err != nil {
-				return purgeRequest{}, badRequest(err)
+				return wire.PurgeRequest{}, badRequest(err)
 			}
 		}
 		return what, nil
 	}
 	if raw, ok := fields["tag"]; ok {
-		if json.Unmarshal(raw, &what.tag) != nil || what.tag == "" {
-			return purgeRequest{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
+		if json.Unmarshal(raw, &what.Tag) != nil || what.Tag == "" {
+			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
 		}
-		return what, badRequest(checkText("tag", what.tag))
+		return what, badRequest(checkText("tag", what.Tag))
 	}
-	if json.Unmarshal(fields["prefix"], &what.prefix) != nil || what.prefix == "" {
-		return purgeRequest{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
+	if json.Unmarshal(fields["prefix"], &what.Prefix) != nil || what.Prefix == "" {
+		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
 	}
-	return what, badRequest(checkScope("prefix", what.prefix, policy))
+	return what, badRequest(checkScope("prefix", what.Prefix, policy))
 }
 
 // unknownField names the field to the client, but not to the log.

@@ -109,14 +109,14 @@ func FuzzPurgeBody(f *testing.F) {
 			return
 		}
 		require.True(t, json.Valid(body))
-		keys, named := what.keys, 0
-		for _, name := range []string{what.prefix, what.tag} {
+		keys, named := what.Keys, 0
+		for _, name := range []string{what.Prefix, what.Tag} {
 			if name != "" {
 				keys = append(keys, name)
 				named++
 			}
 		}
-		if what.keys != nil {
+		if what.Keys != nil {
 			named++
 		}
 		require.Equal(t, 1, named, "none or several")

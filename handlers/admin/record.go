@@ -4,20 +4,13 @@
 package admin
 
 import (
-	"encoding/json"
 	"net/http"
 	"unicode/utf8"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
-
-// recordRequest is the body of these endpoints. TTL and Value belong to set.
-type recordRequest struct {
-	Key   string          `json:"key"`
-	TTL   *string         `json:"ttl"`
-	Value json.RawMessage `json:"value"`
-}
 
 const (
 	recordWants = `want {"key": "…"}`
@@ -66,7 +59,7 @@ func keyInBody(w http.ResponseWriter, r *http.Request, policy *lookup.Policy) (s
 }
 
 // recordInBody reads a body with a value of at most maxValueSize bytes.
-func recordInBody(w http.ResponseWriter, r *http.Request, policy *lookup.Policy, maxValueSize int, wants string) (what recordRequest, err error) {
+func recordInBody(w http.ResponseWriter, r *http.Request, policy *lookup.Policy, maxValueSize int, wants string) (what wire.RecordRequest, err error) {
 	// escaped, a byte of the key may become six
 	body, err := readBody(w, r, 6*cache.MaxIdentity+maxValueSize+1<<10)
 	if err != nil {

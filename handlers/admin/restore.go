@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -25,28 +26,6 @@ const (
 
 	logRestoreFailed = "restore ended early"
 )
-
-// restoreReport is the answer to a restore. Kept counts records that were left
-// alone because there are newer ones, Expired those that have expired since the
-// backup or whose tags were dropped, Failed the lines that are not right.
-type restoreReport struct {
-	Restored int         `json:"restored"`
-	Kept     int         `json:"kept"`
-	Expired  int         `json:"expired"`
-	Failed   int         `json:"failed"`
-	Tags     int         `json:"tags"`
-	Lines    int         `json:"lines"`
-	Errors   []lineError `json:"errors"` // the first of them
-	// Line is the first one that may not have been dealt with, where the
-	// restore ended early, and Error says why.
-	Line  int    `json:"line,omitempty"`
-	Error string `json:"error,omitempty"`
-}
-
-type lineError struct {
-	Line  int    `json:"line"`
-	Error string `json:"error"`
-}
 
 // restore takes the lines of a backup and writes their records, for as long as
 // they have left, where there is none under the key and none is being loaded;
@@ -64,7 +43,7 @@ func restore(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err := ping(r, app); err != nil {
 		return err
 	}
-	b := &restorer{app: app, overwrite: overwrite, report: restoreReport{Errors: []lineError{}}}
+	b := &restorer{app: app, overwrite: overwrite, report: wire.RestoreReport{Errors: []wire.LineError{}}}
 	err = b.readAll(r.Context(), newLineReader(patientBody(w, r), maxBackupLine(app.Policy().MaxValueSize)))
 	if err == nil {
 		return writeJSON(w, b.report)
@@ -86,7 +65,7 @@ func restore(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 type restorer struct {
 	app       lookup.App
 	overwrite bool
-	report    restoreReport
+	report    wire.RestoreReport
 
 	batch     []cache.Item
 	batchSize int
@@ -148,7 +127,7 @@ func (b *restorer) take(ctx context.Context, line []byte) error {
 func (b *restorer) bad(err error) {
 	b.report.Failed++
 	if len(b.report.Errors) < maxLineErrors {
-		b.report.Errors = append(b.report.Errors, lineError{b.report.Lines, err.Error()})
+		b.report.Errors = append(b.report.Errors, wire.LineError{Line: b.report.Lines, Error: err.Error()})
 	}
 }
 

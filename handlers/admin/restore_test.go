@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
@@ -24,12 +25,12 @@ func TestRestoreKeepsWhatIsNewerUnlessToldOtherwise(t *testing.T) {
 		body := `{"key": "file:meta:1", "ttl_ms": 60000, "value": {"old":1}}
 {"key": "file:meta:2", "ttl_ms": 60000, "value": {"old":2}}
 {"key": "file:meta:3", "ttl_ms": 60000, "value": {"old":3}}`
-		require.Equal(t, restoreReport{Restored: 1, Kept: 2, Lines: 3, Errors: []lineError{}}, c.restore(t, "", body))
+		require.Equal(t, wire.RestoreReport{Restored: 1, Kept: 2, Lines: 3, Errors: []wire.LineError{}}, c.restore(t, "", body))
 		require.Contains(t, c.get(t, "keys/file:meta:1").Body, `{"new":1}`)
 		require.Equal(t, http.StatusNotFound, c.get(t, "keys/file:meta:2").Status, "it is being loaded")
 		require.Contains(t, c.get(t, "keys/file:meta:3").Body, `{"old":3}`)
 
-		require.Equal(t, restoreReport{Restored: 3, Lines: 3, Errors: []lineError{}}, c.restore(t, "?overwrite=true", body))
+		require.Equal(t, wire.RestoreReport{Restored: 3, Lines: 3, Errors: []wire.LineError{}}, c.restore(t, "?overwrite=true", body))
 		require.Contains(t, c.get(t, "keys/file:meta:1").Body, `{"old":1}`)
 		require.Contains(t, c.get(t, "keys/file:meta:2").Body, `{"old":2}`)
 	})
@@ -43,7 +44,7 @@ func TestRestoreRevivesNothing(t *testing.T) {
 	for i, left := range []time.Duration{-time.Hour, -time.Millisecond, 0, time.Hour, 200 * 365 * 24 * time.Hour} {
 		fmt.Fprintf(&body, `{"key":"file:meta:%d","ttl_ms":7200000,"expires_at":%d,"value":{}}`+"\n", i, now.Add(left).UnixMilli())
 	}
-	require.Equal(t, restoreReport{Restored: 2, Expired: 3, Lines: 5, Errors: []lineError{}}, c.restore(t, "", body.String()))
+	require.Equal(t, wire.RestoreReport{Restored: 2, Expired: 3, Lines: 5, Errors: []wire.LineError{}}, c.restore(t, "", body.String()))
 	for key, want := range map[string]time.Duration{"file:meta:3": time.Hour, "file:meta:4": 2 * time.Hour} {
 		left, ok, err := app.Cache().TTL(t.Context(), key)
 		require.NoError(t, err)
@@ -105,7 +106,7 @@ func TestRestoreNamesBadLinesAndTakesTheOthers(t *testing.T) {
 	report = c.restore(t, "", strings.Repeat("bad\n", 1000))
 	require.Equal(t, 1000, report.Failed)
 	require.Len(t, report.Errors, maxLineErrors)
-	require.Equal(t, restoreReport{Errors: []lineError{}}, c.restore(t, "", ""))
+	require.Equal(t, wire.RestoreReport{Errors: []wire.LineError{}}, c.restore(t, "", ""))
 }
 
 func TestRestoreStopsWithTheStoreAndSaysWhere(t *testing.T) {
@@ -118,7 +119,7 @@ func TestRestoreStopsWithTheStoreAndSaysWhere(t *testing.T) {
 	}
 	a := c.do(t, http.MethodPost, "restore", body.String())
 	require.Equal(t, http.StatusServiceUnavailable, a.Status)
-	var report restoreReport
+	var report wire.RestoreReport
 	require.NoError(t, json.Unmarshal([]byte(a.Body), &report))
 	require.Equal(t, 2*restoreItems, report.Restored)
 	require.Equal(t, 2*restoreItems+1, report.Line)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
@@ -23,25 +24,8 @@ const (
 	progressInterval = time.Second
 )
 
-// warmRequest is the body of a warm-up.
-type warmRequest struct {
-	// Route is the name of the routes to load records of.
-	Route string `json:"route"`
-	// IDs are identities as they are after placeholders are replaced. Nil:
-	// all that the source can list.
-	IDs []string `json:"ids"`
-	// Concurrency is how many loads run at a time. Default 4, at most 64.
-	Concurrency int `json:"concurrency"`
-	// Rate is how many identities are taken up in a second. Default: no limit.
-	Rate float64 `json:"rate"`
-	// Root and FS are what {http.vars.root} and {http.vars.fs} are where the
-	// route is, for a source that takes its root from the site.
-	Root string `json:"root"`
-	FS   string `json:"fs"`
-}
-
 // warm loads what the store lacks of a route, by the way that lookups go, and
-// streams how far it is: see [progress]. It ends with the client, and with the
+// streams how far it is: see [wire.WarmProgress]. It ends with the client, and with the
 // configuration that has the route.
 func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	r.Body = patientBody(w, r)
@@ -57,7 +41,7 @@ func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if len(lookups) == 0 {
 		return unknownRoute(app.Lookups().Names())
 	}
-	repl := what.replacer()
+	repl := warmReplacer(&what)
 	for _, l := range lookups {
 		if err := warmable(l, repl, what.IDs == nil); err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("route cannot be warmed"), Message: err.Error()}
@@ -86,8 +70,8 @@ func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	}
 }
 
-// replacer knows what does not depend on a request.
-func (q *warmRequest) replacer() *caddy.Replacer {
+// warmReplacer knows the placeholders that do not depend on a request.
+func warmReplacer(q *wire.WarmRequest) *caddy.Replacer {
 	repl := caddy.NewReplacer()
 	if q.Root != "" {
 		repl.Set("http.vars.root", q.Root)
@@ -99,10 +83,10 @@ func (q *warmRequest) replacer() *caddy.Replacer {
 const warmWants = `want {"route": "<name>", "ids": ["…"]}, and as you like concurrency, rate, root and fs`
 
 // whatToWarm reads the body of a warm-up.
-func whatToWarm(body []byte) (what warmRequest, err error) {
+func whatToWarm(body []byte) (what wire.WarmRequest, err error) {
 	// the decoder would replace invalid UTF-8, and so name other identities
 	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil {
-		return warmRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+warmWants)
+		return wire.WarmRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+warmWants)
 	}
 	switch {
 	case what.Route == "":
@@ -139,7 +123,7 @@ func warmable(l *lookup.Lookup, repl *caddy.Replacer, list bool) error {
 		return fmt.Errorf("source %s cannot list what it has: say which ids", l.Source().Name())
 	}
 	if ok {
-		return lister.Placed(repl)
+		return lister.CanList(repl)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
@@ -36,14 +37,14 @@ func newWarmApp(t *testing.T, handlers ...string) *lookuptest.App {
 }
 
 // warm warms, and returns the last line of the answer.
-func (c adminClient) warm(t *testing.T, body string) (last progress) {
+func (c adminClient) warm(t *testing.T, body string) (last wire.WarmProgress) {
 	t.Helper()
 	a := c.do(t, http.MethodPost, "warm", body)
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	require.Equal(t, "application/x-ndjson", a.Header.Get("Content-Type"))
 	for line := range strings.Lines(a.Body) {
 		require.False(t, last.Finished, "more follows the last line")
-		last = progress{}
+		last = wire.WarmProgress{}
 		require.NoError(t, json.Unmarshal([]byte(line), &last), line)
 	}
 	require.Equal(t, last.Done, last.Loaded+last.Present+last.Absent+last.Denied+last.Errors)
@@ -85,9 +86,9 @@ func TestWarmLoadsByIdentityWithoutCountingLookups(t *testing.T) {
 	app.Put(t, "file:meta:known", `null`)
 	app.Put(t, "file:meta:odd", `{}`)
 	body := `{"route": "downloads", "ids": ["a", "b", "there", "known", "none", "secret", "fleeting", "broken", "", "x\u0000", "a"], "concurrency": 1}`
-	require.Equal(t, progress{
+	require.Equal(t, wire.WarmProgress{
 		Done: 11, Total: 11, Loaded: 3, Present: 3, Absent: 1, Denied: 1, Errors: 3, Unstored: 1, Finished: true,
-		Failed: []warmFailure{{7, "the source failed"}, {8, "empty identity"}, {9, "malformed identity: it has a control character"}},
+		Failed: []wire.WarmFailure{{Index: 7, Error: "the source failed"}, {Index: 8, Error: "empty identity"}, {Index: 9, Error: "malformed identity: it has a control character"}},
 	}, c.warm(t, body))
 	require.EqualValues(t, 6, asked.Load())
 	require.Contains(t, c.get(t, "keys/file:meta:a").Body, `"owner": "u1"`)
@@ -95,8 +96,8 @@ func TestWarmLoadsByIdentityWithoutCountingLookups(t *testing.T) {
 	require.Zero(t, snap.All.TotalRequests, "nobody has looked anything up")
 	require.EqualValues(t, 6, snap.Sources["http"].Requests, "but the source was asked")
 
-	require.Equal(t, progress{Done: 1, Total: 1, Present: 1, Finished: true}, c.warm(t, `{"route": "downloads", "ids": ["b"]}`))
-	require.Equal(t, progress{Finished: true}, c.warm(t, `{"route": "downloads", "ids": []}`))
+	require.Equal(t, wire.WarmProgress{Done: 1, Total: 1, Present: 1, Finished: true}, c.warm(t, `{"route": "downloads", "ids": ["b"]}`))
+	require.Equal(t, wire.WarmProgress{Finished: true}, c.warm(t, `{"route": "downloads", "ids": []}`))
 	require.EqualValues(t, 6, asked.Load())
 	require.NoError(t, app.Cache().DropTag(t.Context(), "owner:u1"))
 	for _, id := range []string{"a", "b"} {
@@ -108,7 +109,7 @@ func TestWarmGivesTheSourceWhatTheIdentitySays(t *testing.T) {
 	url, _ := answering(t)
 	app := newWarmApp(t, `session_lookup {"id": "{http.request.cookie.sid}", "source": {"source": "http", "url": "`+url+`/auth"}}`)
 	c := startAdmin(t, app)
-	require.Equal(t, progress{Done: 1, Total: 1, Loaded: 1, Finished: true}, c.warm(t, `{"route": "session_lookup-1", "ids": ["s1"]}`))
+	require.Equal(t, wire.WarmProgress{Done: 1, Total: 1, Loaded: 1, Finished: true}, c.warm(t, `{"route": "session_lookup-1", "ids": ["s1"]}`))
 	keys := listAll(t, c, "session:", "10")
 	require.Len(t, keys, 1)
 	require.NotContains(t, keys[0], "s1", "hashed as a lookup would have it")
@@ -156,7 +157,7 @@ func TestWarmRefusesWhatIsNotRight(t *testing.T) {
 		require.Contains(t, a.message(t), want.message, body)
 		require.NotContains(t, a.message(t), "s3cret")
 	}
-	require.Equal(t, progress{Finished: true}, c.warm(t, `{"route": "fixed"}`), "there are no files")
+	require.Equal(t, wire.WarmProgress{Finished: true}, c.warm(t, `{"route": "fixed"}`), "there are no files")
 }
 
 func TestWarmWalksTheFilesThatAreServed(t *testing.T) {
@@ -178,7 +179,7 @@ func TestWarmWalksTheFilesThatAreServed(t *testing.T) {
 	)
 	c := startAdmin(t, app)
 	// sub/deep is there twice, by one link
-	want := progress{Done: 5 + 2*601, Total: 5 + 2*601, Loaded: 5 + 2*601, Finished: true}
+	want := wire.WarmProgress{Done: 5 + 2*601, Total: 5 + 2*601, Loaded: 5 + 2*601, Finished: true}
 	require.Equal(t, want, c.warm(t, `{"route": "fixed"}`))
 	keys := listAll(t, c, "file:meta:"+dir, "1000")
 	require.Len(t, keys, 5+2*601)
@@ -195,11 +196,11 @@ func TestWarmWalksTheFilesThatAreServed(t *testing.T) {
 	require.Equal(t, want, c.warm(t, `{"route": "fixed", "root": "/nowhere"}`), "it has a root of its own")
 	_, err = app.Cache().DeletePrefix(t.Context(), "file:")
 	require.NoError(t, err)
-	require.Equal(t, progress{Done: 3, Total: 3, Loaded: 1, Absent: 1, Errors: 1, Finished: true,
-		Failed: []warmFailure{{1, lookup.ErrNotLocated.Error()}}},
+	require.Equal(t, wire.WarmProgress{Done: 3, Total: 3, Loaded: 1, Absent: 1, Errors: 1, Finished: true,
+		Failed: []wire.WarmFailure{{Index: 1, Error: lookup.ErrNotLocated.Error()}}},
 		c.warm(t, `{"route": "site", "root": "`+dir+`", "concurrency": 1, "ids": ["/sub/c.txt", "/hidden/e.txt", "/none"]}`))
-	require.Equal(t, progress{Done: 1, Errors: 1, Total: 1, Finished: true,
-		Failed: []warmFailure{{-1, "listing a directory: stat: no such file or directory"}}}, c.warm(t, `{"route": "site", "root": "`+dir+`/none"}`))
+	require.Equal(t, wire.WarmProgress{Done: 1, Errors: 1, Total: 1, Finished: true,
+		Failed: []wire.WarmFailure{{Index: -1, Error: "listing a directory: stat: no such file or directory"}}}, c.warm(t, `{"route": "site", "root": "`+dir+`/none"}`))
 }
 
 func TestWarmDoesAllRoutesOfAName(t *testing.T) {
@@ -207,7 +208,7 @@ func TestWarmDoesAllRoutesOfAName(t *testing.T) {
 	one := `file_metadata {"id": "{http.request.uri.path}", "name": "shared", "key": "%s:{id}", "source": {"source": "http", "url": "` + url + `/{id}"}}`
 	app := newWarmApp(t, fmt.Sprintf(one, "one"), fmt.Sprintf(one, "two"))
 	c := startAdmin(t, app)
-	require.Equal(t, progress{Done: 4, Total: 4, Loaded: 4, Finished: true}, c.warm(t, `{"route": "shared", "ids": ["a", "b"]}`))
+	require.Equal(t, wire.WarmProgress{Done: 4, Total: 4, Loaded: 4, Finished: true}, c.warm(t, `{"route": "shared", "ids": ["a", "b"]}`))
 	require.EqualValues(t, 4, asked.Load())
 	require.Equal(t, []string{"one:a", "one:b", "two:a", "two:b"}, listAll(t, c, "", "10"))
 }
@@ -258,7 +259,7 @@ func TestWarmTellsHowFarItIsAndLoadsOnlySoManyAtATime(t *testing.T) {
 	url, running, release := slowSource(t)
 	app := newWarmApp(t, `file_metadata {"id": "{http.request.uri.path}", "name": "slow", "source": {"source": "http", "url": "`+url+`/{id}"}}`)
 	lines := startAdmin(t, app).startWarm(t.Context(), t, `{"route": "slow", "concurrency": 3, "ids": `+manyIDs(20)+`}`)
-	var last progress
+	var last wire.WarmProgress
 	require.True(t, lines.Scan())
 	require.NoError(t, json.Unmarshal(lines.Bytes(), &last))
 	require.False(t, last.Finished)
@@ -298,9 +299,9 @@ func TestWarmEndsWithTheConfiguration(t *testing.T) {
 	lines := startAdmin(t, app).startWarm(t.Context(), t, `{"route": "slow", "ids": `+manyIDs(1000)+`}`)
 	require.Eventually(t, func() bool { return running.Load() == defaultWarmConcurrency }, 5*time.Second, time.Millisecond)
 	app.End()
-	var last progress
+	var last wire.WarmProgress
 	for lines.Scan() {
-		last = progress{}
+		last = wire.WarmProgress{}
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &last))
 	}
 	require.NoError(t, lines.Err())
@@ -339,7 +340,7 @@ func TestWarmAsksNobodyWithoutTheStore(t *testing.T) {
 	require.False(t, last.Finished)
 	require.Equal(t, "the store is unavailable: the log says why", last.Error)
 	require.Equal(t, warmPatience, last.Errors)
-	require.Equal(t, warmFailure{0, "the store failed"}, last.Failed[0])
+	require.Equal(t, wire.WarmFailure{Index: 0, Error: "the store failed"}, last.Failed[0])
 	require.Zero(t, asked.Load())
 }
 
@@ -347,12 +348,12 @@ func TestWarmKeepsToItsRate(t *testing.T) {
 	t.Parallel()
 	url, _ := answering(t)
 	app := newWarmApp(t, `file_metadata {"id": "{http.request.uri.path}", "name": "web", "source": {"source": "http", "url": "`+url+`/{id}"}}`)
-	what := warmRequest{Route: "web", IDs: []string{"a", "b", "c", "d", "e"}, Concurrency: 5, Rate: 20}
+	what := wire.WarmRequest{Route: "web", IDs: []string{"a", "b", "c", "d", "e"}, Concurrency: 5, Rate: 20}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	u := newWarmUp(what, app.Lookups().Named("web"), caddy.NewReplacer(), cancel)
 	<-u.start(ctx)
-	so := u.result(nil)
-	require.Equal(t, 5, so.Loaded)
-	require.GreaterOrEqual(t, so.Seconds, 0.199, "four waits of 50ms")
+	last := u.result(nil)
+	require.Equal(t, 5, last.Loaded)
+	require.GreaterOrEqual(t, last.Seconds, 0.199, "four waits of 50ms")
 }

@@ -12,37 +12,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
-
-// progress is how far a warm-up is: Done is the sum of the five that follow.
-type progress struct {
-	Done    int `json:"done"`
-	Total   int `json:"total"`   // -1 while it is not known
-	Loaded  int `json:"loaded"`  // the source had it
-	Present int `json:"present"` // the store had it, be it as an absence
-	Absent  int `json:"absent"`  // the source has nothing
-	Denied  int `json:"denied"`  // the source refuses it
-	Errors  int `json:"errors"`
-	// Unstored are those that the source answered and the store did not take,
-	// most likely because the source forbids it.
-	Unstored  int     `json:"unstored"`
-	PerSecond float64 `json:"per_second"`
-	Seconds   float64 `json:"seconds"`
-	// Finished tells that all was tried. Without it, and without an Error,
-	// more is to come.
-	Finished bool          `json:"finished"`
-	Failed   []warmFailure `json:"failed,omitempty"` // the first of them
-	Error    string        `json:"error,omitempty"`
-}
-
-// warmFailure names an identity by its place in the list, never by itself; what
-// a source lists by itself has the place -1.
-type warmFailure struct {
-	Index int    `json:"index"`
-	Error string `json:"error"`
-}
 
 var (
 	errReplaced  = errors.New("the configuration was replaced: ask the new one")
@@ -57,22 +30,22 @@ const (
 
 // warmUp is a warm-up under way.
 type warmUp struct {
-	request warmRequest
+	request wire.WarmRequest
 	lookups []*lookup.Lookup
 	repl    *caddy.Replacer
 	cancel  context.CancelCauseFunc
 	started time.Time
 
 	mu     sync.Mutex
-	so     progress
+	counts wire.WarmProgress
 	outage int // failures of the store in a row
 }
 
-func newWarmUp(request warmRequest, lookups []*lookup.Lookup, repl *caddy.Replacer, cancel context.CancelCauseFunc) *warmUp {
+func newWarmUp(request wire.WarmRequest, lookups []*lookup.Lookup, repl *caddy.Replacer, cancel context.CancelCauseFunc) *warmUp {
 	u := &warmUp{request: request, lookups: lookups, repl: repl, cancel: cancel, started: time.Now()}
-	u.so.Total = -1
+	u.counts.Total = -1
 	if request.IDs != nil {
-		u.so.Total = len(request.IDs) * len(lookups)
+		u.counts.Total = len(request.IDs) * len(lookups)
 	}
 	return u
 }
@@ -134,7 +107,7 @@ func (u *warmUp) feed(ctx context.Context, tasks chan<- warmTask) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.so.Total = total
+	u.counts.Total = total
 }
 
 // tasks are the identities to load of one lookup. An error is a part of what
@@ -201,30 +174,30 @@ func (u *warmUp) count(r *cache.Result) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.outage = 0
-	u.so.Done++
+	u.counts.Done++
 	switch {
 	case r.Hit:
-		u.so.Present++
+		u.counts.Present++
 		return
 	case r.Outcome == cache.OutcomeAbsent:
-		u.so.Absent++
+		u.counts.Absent++
 	case r.Outcome == cache.OutcomeDenied:
-		u.so.Denied++
+		u.counts.Denied++
 	default:
-		u.so.Loaded++
+		u.counts.Loaded++
 	}
 	if !r.Stored {
-		u.so.Unstored++
+		u.counts.Unstored++
 	}
 }
 
 func (u *warmUp) fail(task warmTask, why string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.so.Done++
-	u.so.Errors++
-	if len(u.so.Failed) < maxWarmFailures {
-		u.so.Failed = append(u.so.Failed, warmFailure{task.index, why})
+	u.counts.Done++
+	u.counts.Errors++
+	if len(u.counts.Failed) < maxWarmFailures {
+		u.counts.Failed = append(u.counts.Failed, wire.WarmFailure{Index: task.index, Error: why})
 	}
 }
 
@@ -238,29 +211,29 @@ func (u *warmUp) storeFailed() {
 }
 
 // progress is how far it is now.
-func (u *warmUp) progress() progress {
+func (u *warmUp) progress() wire.WarmProgress {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	so := u.so
-	so.Failed = nil
+	line := u.counts
+	line.Failed = nil
 	seconds := time.Since(u.started).Seconds()
-	so.Seconds = rounded(seconds)
+	line.Seconds = rounded(seconds)
 	if seconds > 0 {
-		so.PerSecond = rounded(float64(so.Done) / seconds)
+		line.PerSecond = rounded(float64(line.Done) / seconds)
 	}
-	return so
+	return line
 }
 
 // result is how it has ended. cause is why it was stopped, if it was.
-func (u *warmUp) result(cause error) progress {
-	so := u.progress()
+func (u *warmUp) result(cause error) wire.WarmProgress {
+	line := u.progress()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	so.Failed = u.so.Failed
-	if so.Finished = cause == nil; !so.Finished {
-		so.Error = cause.Error()
+	line.Failed = u.counts.Failed
+	if line.Finished = cause == nil; !line.Finished {
+		line.Error = cause.Error()
 	}
-	return so
+	return line
 }
 
 // rounded is to thousandths.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func benchCommand() *cobra.Command {
@@ -22,7 +24,7 @@ Live traffic shares that pool, so both slow each other down.`,
 	}
 	asJSON := jsonFlag(cmd)
 	flags := cmd.Flags()
-	var b benching
+	var b wire.BenchRequest
 	flags.IntVar(&b.Count, "count", 1000, "How many records are written and read")
 	flags.IntVar(&b.Size, "size", 256, "How large each is, in bytes")
 	flags.IntVar(&b.Batch, "batch", 100, "How many are in a batch, where batches are measured")
@@ -34,41 +36,7 @@ Live traffic shares that pool, so both slow each other down.`,
 	return cmd
 }
 
-// benching is what is measured.
-type benching struct {
-	Count       int `json:"count"`
-	Size        int `json:"size"`
-	Batch       int `json:"batch"`
-	Concurrency int `json:"concurrency"`
-}
-
-// benched is what came of it.
-type benched struct {
-	Store string `json:"store"`
-	benching
-	Sequential *series `json:"sequential"`
-	Concurrent *series `json:"concurrent"` // nil unless concurrency is more than 1
-}
-
-type series struct {
-	Set     timing `json:"set"`
-	Get     timing `json:"get"`
-	SetMany timing `json:"set_many"`
-	GetMany timing `json:"get_many"`
-}
-
-type timing struct {
-	Operations int64   `json:"operations"` // a batch is one
-	Errors     int64   `json:"errors"`
-	PerSecond  float64 `json:"per_second"` // records
-	Latency    struct {
-		P50 float64 `json:"p50"`
-		P95 float64 `json:"p95"`
-		P99 float64 `json:"p99"`
-	} `json:"latency_ms"`
-}
-
-func (c *call) bench(b benching, asJSON bool) error {
+func (c *call) bench(b wire.BenchRequest, asJSON bool) error {
 	body, err := json.Marshal(b)
 	if err != nil {
 		return err
@@ -77,23 +45,23 @@ func (c *call) bench(b benching, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	var result benched
+	var result wire.BenchReport
 	if err := json.Unmarshal(answer, &result); err != nil {
 		return fmt.Errorf("reading the measurements: %w", err)
 	}
 	if asJSON {
 		err = c.writeJSON(answer)
 	} else {
-		err = c.writeBenched(&result)
+		err = c.writeBenchReport(&result)
 	}
-	if err == nil && result.errors() > 0 {
-		err = errors.New(many(result.errors(), "operation") + " failed")
+	if err == nil && benchErrors(&result) > 0 {
+		err = errors.New(many(benchErrors(&result), "operation") + " failed")
 	}
 	return err
 }
 
-func (b *benched) errors() (n int64) {
-	for _, s := range []*series{b.Sequential, b.Concurrent} {
+func benchErrors(b *wire.BenchReport) (n int) {
+	for _, s := range []*wire.BenchRun{b.Sequential, b.Concurrent} {
 		if s != nil {
 			n += s.Set.Errors + s.Get.Errors + s.SetMany.Errors + s.GetMany.Errors
 		}
@@ -101,12 +69,12 @@ func (b *benched) errors() (n int64) {
 	return n
 }
 
-func (c *call) writeBenched(b *benched) error {
+func (c *call) writeBenchReport(b *wire.BenchReport) error {
 	fmt.Fprintf(c.out, "%s: %s of %s\n\n", printable(b.Store), many(b.Count, "record"), size(b.Size))
 	t := newTable(c.out)
 	t.row("AT ONCE", "OPERATION", "CALLS", "RECORDS/S", "P50", "P95", "P99", "ERRORS")
-	t.series("1", b.Batch, b.Sequential)
-	t.series(count(b.Concurrency), b.Batch, b.Concurrent)
+	t.benchRun("1", b.Batch, b.Sequential)
+	t.benchRun(count(b.Concurrency), b.Batch, b.Concurrent)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -117,13 +85,13 @@ pool that lookups use, without near copies and without the admin API's own cost.
 	return err
 }
 
-func (t table) series(atOnce string, batch int, s *series) {
+func (t table) benchRun(atOnce string, batch int, s *wire.BenchRun) {
 	if s == nil {
 		return
 	}
 	for _, o := range []struct {
 		name string
-		timing
+		wire.BenchOperation
 	}{
 		{"set", s.Set}, {"get", s.Get},
 		{"set " + count(batch), s.SetMany}, {"get " + count(batch), s.GetMany},

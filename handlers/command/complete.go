@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 // completeTimeout is how long a shell waits at most for completions.
@@ -25,9 +26,7 @@ func completeKeys(cmd *cobra.Command, args []string, word string) ([]cobra.Compl
 		// all keys of a store are no help
 		return completePrefixes(cmd, args, word)
 	}
-	var answer struct {
-		Keys []string `json:"keys"`
-	}
+	var answer wire.KeyList
 	askToComplete(cmd, "keys?"+url.Values{"prefix": {word}}.Encode(), &answer)
 	keys := slices.DeleteFunc(answer.Keys, func(key string) bool {
 		return !harmless(key) || slices.Contains(args, key)

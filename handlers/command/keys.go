@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 // keysPage is how many keys are read at once, the most that the admin API gives.
@@ -60,10 +62,7 @@ func (c *call) keys(prefix string, limit int, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		var found struct {
-			Keys   []string `json:"keys"`
-			Cursor string   `json:"cursor"`
-		}
+		var found wire.KeyList
 		if err := json.Unmarshal(answer, &found); err != nil {
 			return fmt.Errorf("reading the answer: %w", err)
 		}

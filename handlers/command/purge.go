@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func purgeCommand() *cobra.Command {
@@ -30,7 +32,7 @@ it. It asks before it drops a prefix.`,
 	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
 	_ = cmd.RegisterFlagCompletionFunc("tag", cobra.NoFileCompletions)
 	cmd.RunE = running(func(c *call, keys []string) error {
-		what, err := purgeRequest(keys, *prefix, *tag)
+		what, err := newPurgeRequest(keys, *prefix, *tag)
 		if err != nil {
 			return err
 		}
@@ -49,20 +51,21 @@ func yesFlag(cmd *cobra.Command) *bool {
 	return cmd.Flags().BoolP("yes", "y", false, "Do not ask whether to go on")
 }
 
-// purgeRequest is the one thing that the command line names.
-func purgeRequest(keys []string, prefix, tag string) (what map[string]any, err error) {
-	what = make(map[string]any)
+// newPurgeRequest returns an error unless the command line names one thing to
+// purge.
+func newPurgeRequest(keys []string, prefix, tag string) (wire.PurgeRequest, error) {
+	named := 0
+	for _, is := range []bool{len(keys) > 0, prefix != "", tag != ""} {
+		if is {
+			named++
+		}
+	}
+	if named != 1 {
+		return wire.PurgeRequest{}, usageError{errors.New("want one of: keys, --prefix and --tag, and none of them empty")}
+	}
+	what := wire.PurgeRequest{Prefix: prefix, Tag: tag}
 	if len(keys) > 0 {
-		what["keys"] = keys
-	}
-	if prefix != "" {
-		what["prefix"] = prefix
-	}
-	if tag != "" {
-		what["tag"] = tag
-	}
-	if len(what) != 1 {
-		return nil, usageError{errors.New("want one of: keys, --prefix and --tag, and none of them empty")}
+		what.Keys = keys
 	}
 	return what, checkUTF8(append([]string{prefix, tag}, keys...)...)
 }
@@ -77,7 +80,7 @@ func checkUTF8(texts ...string) error {
 	return nil
 }
 
-func (c *call) purge(what map[string]any, asJSON bool) error {
+func (c *call) purge(what wire.PurgeRequest, asJSON bool) error {
 	body, err := json.Marshal(what)
 	if err != nil {
 		return err
@@ -89,14 +92,12 @@ func (c *call) purge(what map[string]any, asJSON bool) error {
 	if asJSON {
 		return c.writeJSON(answer)
 	}
-	var result struct {
-		Purged int `json:"purged"`
-	}
+	var result wire.PurgeReport
 	if err := json.Unmarshal(answer, &result); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	unit := "record"
-	if what["tag"] != nil {
+	if what.Tag != "" {
 		unit = "tag"
 	}
 	_, err = fmt.Fprintln(c.out, "dropped", many(result.Purged, unit))

@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func getCommand() *cobra.Command {
@@ -34,14 +36,8 @@ is stored. How long it has left is told on standard error.`,
 	return cmd
 }
 
-// oneKey is the body of get and delete: a key in a path would stand in the log of
-// the admin API.
-type oneKey struct {
-	Key string `json:"key"`
-}
-
 func (c *call) get(key string, asJSON bool) error {
-	body, err := json.Marshal(oneKey{key})
+	body, err := json.Marshal(wire.RecordRequest{Key: key})
 	if err != nil {
 		return err
 	}
@@ -55,10 +51,7 @@ func (c *call) get(key string, asJSON bool) error {
 	if asJSON {
 		return c.writeJSON(answer)
 	}
-	var entry struct {
-		TTLSeconds int64           `json:"ttl_seconds"`
-		Value      json.RawMessage `json:"value"`
-	}
+	var entry wire.Record
 	if err := json.Unmarshal(answer, &entry); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
@@ -173,7 +166,7 @@ was none; purge tells how many there were.`,
 func (c *call) delete(keys []string) error {
 	failed := 0
 	for _, key := range keys {
-		body, err := json.Marshal(oneKey{key})
+		body, err := json.Marshal(wire.RecordRequest{Key: key})
 		if err == nil {
 			_, err = c.ask(c.ctx, http.MethodPost, "delete", body)
 		}

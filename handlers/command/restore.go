@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func restoreCommand() *cobra.Command {
@@ -83,7 +85,7 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 		return err
 	}
 	defer resp.Body.Close()
-	return c.showRestored(resp, asJSON)
+	return c.showRestoreReport(resp, asJSON)
 }
 
 // backupReader tells errors of the backup from those of the connection that it
@@ -110,34 +112,19 @@ func (e *unreadError) Error() string {
 
 func (e *unreadError) Unwrap() error { return e.err }
 
-// restored is what came of it, also where it had to stop.
-type restored struct {
-	Restored *int64 `json:"restored"` // nil where the answer is another one
-	Kept     int64  `json:"kept"`
-	Expired  int64  `json:"expired"`
-	Failed   int64  `json:"failed"`
-	Tags     int64  `json:"tags"`
-	Lines    int64  `json:"lines"`
-	Errors   []struct {
-		Line  int64  `json:"line"`
-		Error string `json:"error"`
-	} `json:"errors"`
-	Error string `json:"error"`
-}
-
-func (c *call) showRestored(resp *http.Response, asJSON bool) error {
+func (c *call) showRestoreReport(resp *http.Response, asJSON bool) error {
 	answer, err := readAnswer(resp)
 	if err != nil {
 		return err
 	}
-	var r restored
-	if err := json.Unmarshal(answer, &r); err != nil || r.Restored == nil {
+	var r wire.RestoreReport
+	if err := json.Unmarshal(answer, &r); err != nil || r.Errors == nil {
 		return c.apiError(resp, answer)
 	}
 	if asJSON {
 		err = c.writeJSON(answer)
 	} else {
-		err = c.writeRestored(&r)
+		err = c.writeRestoreReport(&r)
 	}
 	switch {
 	case err != nil:
@@ -150,15 +137,15 @@ func (c *call) showRestored(resp *http.Response, asJSON bool) error {
 	return nil
 }
 
-func (c *call) writeRestored(r *restored) error {
+func (c *call) writeRestoreReport(r *wire.RestoreReport) error {
 	for _, bad := range r.Errors {
 		fmt.Fprintf(c.err, "line %d: %s\n", bad.Line, printable(bad.Error))
 	}
-	if more := r.Failed - int64(len(r.Errors)); more > 0 {
+	if more := r.Failed - len(r.Errors); more > 0 {
 		fmt.Fprintf(c.err, "and %s more\n", count(more))
 	}
 	line := fmt.Sprintf("restored %s: kept %s that were there, left out %s that have expired, %s failed",
-		many(*r.Restored, "record"), count(r.Kept), count(r.Expired), count(r.Failed))
+		many(r.Restored, "record"), count(r.Kept), count(r.Expired), count(r.Failed))
 	if r.Tags > 0 {
 		line += fmt.Sprintf("; %s of a tag to a key", many(r.Tags, "link"))
 	}

@@ -42,21 +42,13 @@ source file_system. Names of routes are those in stats.`,
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	cmd.RunE = running(func(c *call, args []string) error {
-		body := warming{Route: args[0], Root: *root, FS: *fs}
-		if flags.Changed("concurrency") {
-			body.Concurrency = concurrency
-		}
-		if flags.Changed("rate") {
-			body.Rate = rate
-		}
 		ids, err := c.identities(args[1:], *file)
 		if err != nil {
 			return err
 		}
-		if ids != nil {
-			body.IDs = &ids
-		}
-		return c.warm(body, ids, *asJSON)
+		return c.warm(wire.WarmRequest{
+			Route: args[0], IDs: ids, Concurrency: *concurrency, Rate: *rate, Root: *root, FS: *fs,
+		}, *asJSON)
 	})
 	return cmd
 }
@@ -96,46 +88,17 @@ func (c *call) identities(args []string, file string) (ids []string, err error) 
 	return ids, nil
 }
 
-// warming is the body of a warm-up.
-type warming struct {
-	Route       string    `json:"route"`
-	IDs         *[]string `json:"ids,omitempty"`
-	Concurrency *int      `json:"concurrency,omitempty"`
-	Rate        *float64  `json:"rate,omitempty"`
-	Root        string    `json:"root,omitempty"`
-	FS          string    `json:"fs,omitempty"`
-}
-
-// warmed is a line of its answer: how far it is.
-type warmed struct {
-	Done      int64   `json:"done"`
-	Total     int64   `json:"total"` // -1 while it is not known
-	Loaded    int64   `json:"loaded"`
-	Present   int64   `json:"present"`
-	Absent    int64   `json:"absent"`
-	Denied    int64   `json:"denied"`
-	Errors    int64   `json:"errors"`
-	Unstored  int64   `json:"unstored"`
-	PerSecond float64 `json:"per_second"`
-	Finished  bool    `json:"finished"`
-	Error     string  `json:"error"`
-	Failed    []struct {
-		Index *int   `json:"index"` // among the identities; nil where files are walked
-		Error string `json:"error"`
-	} `json:"failed"`
-}
-
-func (c *call) warm(what warming, ids []string, asJSON bool) error {
+func (c *call) warm(what wire.WarmRequest, asJSON bool) error {
 	body, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
-	last, err := c.followWarming(body, asJSON)
+	last, err := c.followWarmUp(body, asJSON)
 	if err != nil {
 		return err
 	}
 	if !asJSON {
-		c.writeWarmed(last, ids)
+		c.writeWarmReport(last, what.IDs)
 	}
 	switch {
 	case last.Error != "":
@@ -148,8 +111,9 @@ func (c *call) warm(what warming, ids []string, asJSON bool) error {
 	return nil
 }
 
-// followWarming shows how far it is until the last line, which it returns.
-func (c *call) followWarming(body []byte, asJSON bool) (last warmed, err error) {
+// followWarmUp shows the progress of a warm-up and returns the last line of the
+// answer.
+func (c *call) followWarmUp(body []byte, asJSON bool) (last wire.WarmProgress, err error) {
 	var shown *progress
 	if !asJSON {
 		shown = c.progress("warming", false)
@@ -168,7 +132,7 @@ func (c *call) followWarming(body []byte, asJSON bool) (last warmed, err error) 
 		} else if err != nil {
 			return last, fmt.Errorf("reading how far the warm-up is: %w", err)
 		}
-		last = warmed{}
+		last = wire.WarmProgress{}
 		if err := json.Unmarshal(line, &last); err != nil {
 			return last, fmt.Errorf("reading how far the warm-up is: %w", err)
 		}
@@ -178,16 +142,16 @@ func (c *call) followWarming(body []byte, asJSON bool) (last warmed, err error) 
 			}
 		}
 		if !last.Finished {
-			shown.at(last.Done, last.Total)
+			shown.at(int64(last.Done), int64(last.Total))
 		}
 	}
 }
 
-func (c *call) writeWarmed(w warmed, ids []string) {
+func (c *call) writeWarmReport(w wire.WarmProgress, ids []string) {
 	for _, failed := range w.Failed {
 		which := "a file"
-		if i := failed.Index; i != nil && *i >= 0 && *i < len(ids) {
-			which = ids[*i]
+		if i := failed.Index; i >= 0 && i < len(ids) {
+			which = ids[i]
 		}
 		fmt.Fprintf(c.err, "%s: %s\n", printable(which), printable(failed.Error))
 	}

@@ -9,9 +9,10 @@ import (
 
 // Lister is a source that can list all identities it knows.
 type Lister interface {
-	// Placed is an error where only a request would tell where the source
-	// looks: the replacer stands for one.
-	Placed(repl *caddy.Replacer) error
+	// CanList returns an error where the source needs a request to know where
+	// its records are. The replacer has all placeholders that are known without
+	// one.
+	CanList(repl *caddy.Replacer) error
 	// List lists identities, each in a form that a request would have it. An
 	// error, which names no identity, stands for a part that cannot be listed; the
 	// rest follows. It ends early when ctx does.

@@ -25,8 +25,9 @@ const (
 	maxDepth = 64
 )
 
-// Placed reports whether root, file system and hidden files are known.
-func (s *Source) Placed(repl *caddy.Replacer) error {
+// CanList returns an error unless root, file system and hidden files are known
+// without a request.
+func (s *Source) CanList(repl *caddy.Replacer) error {
 	for _, setting := range append([]string{s.Root, s.FS}, s.hidden.patterns...) {
 		_, err := repl.ReplaceOrErr(setting, false, true)
 		if err == nil {
