@@ -43,20 +43,20 @@ func BenchmarkHit(b *testing.B) {
 			name := bench.from
 			c := newCache(b, bench.store())
 			c.EnableNear(near.Options{})
-			route := newRoute(b, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
+			lookup := newLookup(b, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
 			keys := benchmarkKeys()
 			for _, key := range keys {
 				token, _, err := c.Store().Acquire(b.Context(), key, nil, time.Hour, true)
 				require.NoError(b, err)
 				_, err = c.Store().Fill(b.Context(), key, token, nil, decode(b, benchmarkText), bench.tags, time.Hour)
 				require.NoError(b, err)
-				route.Find(b.Context(), cache.Request{Key: key})
+				lookup.Find(b.Context(), cache.Request{Key: key})
 			}
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				ctx := b.Context()
 				for i := 0; pb.Next(); i++ {
-					if r := route.Find(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() || r.From != name {
+					if r := lookup.Find(ctx, cache.Request{Key: keys[i%len(keys)]}); !r.OK() || r.From != name {
 						b.Error("not a hit")
 					}
 				}
@@ -99,20 +99,20 @@ func BenchmarkOtter(b *testing.B) {
 
 // A lookup that finds nothing and has nobody to ask.
 func BenchmarkAbsent(b *testing.B) {
-	route := newRoute(b, newCache(b, newStore(b)), cache.LookupOptions{})
+	lookup := newLookup(b, newCache(b, newStore(b)), cache.LookupOptions{})
 	b.ReportAllocs()
 	for b.Loop() {
-		route.Find(b.Context(), reqA)
+		lookup.Find(b.Context(), reqA)
 	}
 }
 
 // A lookup that is filled from a source that takes no time.
 func BenchmarkFill(b *testing.B) {
 	c := newCache(b, newStore(b))
-	route := newRoute(b, c, cache.LookupOptions{Source: answering(cache.Loaded{Record: decode(b, benchmarkText)}, nil)})
+	lookup := newLookup(b, c, cache.LookupOptions{Source: answering(cache.Loaded{Record: decode(b, benchmarkText)}, nil)})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		route.Find(b.Context(), cache.Request{Key: fmt.Sprint("key:", i)})
+		lookup.Find(b.Context(), cache.Request{Key: fmt.Sprint("key:", i)})
 	}
 }
 

@@ -37,7 +37,7 @@ func TestWhatIsDoneByHandWaitsNoLongerThanALookup(t *testing.T) {
 			t.Parallel()
 			c := newCache(t, hanging{newStore(t)})
 			const timeout = 20 * time.Millisecond
-			newRoute(t, c, cache.LookupOptions{LookupTimeout: timeout})
+			newLookup(t, c, cache.LookupOptions{LookupTimeout: timeout})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			started := time.Now()

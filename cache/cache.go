@@ -13,7 +13,7 @@ import (
 )
 
 // Cache looks records up in a store and, where no store has them, in their
-// source. It is made once and outlives the routes that use it.
+// source. It is made once and outlives the lookups that use it.
 type Cache struct {
 	// lookupTimeout is the longest of the lookups, in nanoseconds.
 	lookupTimeout atomic.Int64
@@ -78,15 +78,15 @@ type Lookup struct {
 	slots, trips *queue
 }
 
-// NewLookup returns a route over the cache.
+// NewLookup returns a lookup over the cache.
 func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 	options.setDefaults()
 	if err := options.validate(); err != nil {
-		return nil, fmt.Errorf("route %s: %w", options.Name, err)
+		return nil, fmt.Errorf("lookup %s: %w", options.Name, err)
 	}
 	l := &Lookup{cache: c, options: options, counters: c.stats.route(options.Name, options.Family)}
 	if err := l.setDecoder(); err != nil {
-		return nil, fmt.Errorf("route %s: %w", options.Name, err)
+		return nil, fmt.Errorf("lookup %s: %w", options.Name, err)
 	}
 	if options.Source != nil {
 		l.asked = c.stats.source(options.Source.Name())

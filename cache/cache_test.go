@@ -17,14 +17,14 @@ import (
 func TestLookupOfWhatTheStoreHas(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := saying(t, `{"from":"source"}`)
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 		for text, want := range map[string]cache.Outcome{
 			`{"name":"x"}`:   cache.OutcomeHit,
 			`null`:           cache.OutcomeAbsent,
 			`{"denied":403}`: cache.OutcomeDenied,
 		} {
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Hour)) // not in its last tenth, which would refresh it
-			r := route.Find(t.Context(), reqA)
+			r := lookup.Find(t.Context(), reqA)
 			require.Equal(t, want, r.Outcome)
 			require.Equal(t, text, r.Record.Text())
 			require.True(t, r.Hit)
@@ -40,7 +40,7 @@ func TestLookupOfWhatTheStoreHas(t *testing.T) {
 
 func TestLookupWithoutASource(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
-		r := newRoute(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
+		r := newLookup(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
 		require.Equal(t, cache.Result{Outcome: cache.OutcomeAbsent, Key: reqA.Key}, r)
 		require.False(t, r.OK())
 		requireNothingStored(t, c, reqA.Key)
@@ -63,8 +63,8 @@ func TestLookupOfWhatTheSourceHas(t *testing.T) {
 				assert.Nil(t, old)
 				return cache.Loaded{Record: decode(t, text)}, nil
 			}}
-			route := newRoute(t, c, cache.LookupOptions{Source: src, NegativeTTL: time.Minute})
-			r := route.Find(t.Context(), req)
+			lookup := newLookup(t, c, cache.LookupOptions{Source: src, NegativeTTL: time.Minute})
+			r := lookup.Find(t.Context(), req)
 			require.Equal(t, want.outcome, r.Outcome)
 			require.Equal(t, text, r.Record.Text())
 			require.False(t, r.Hit)
@@ -74,7 +74,7 @@ func TestLookupOfWhatTheSourceHas(t *testing.T) {
 			require.InEpsilon(t, want.ttl, r.TTL, 0.051)
 			require.InEpsilon(t, want.ttl, get(t, c, req.Key).TTL(time.Now()), 0.1)
 
-			r = route.Find(t.Context(), req)
+			r = lookup.Find(t.Context(), req)
 			require.Equal(t, want.next, r.Outcome)
 			require.True(t, r.Hit)
 			require.EqualValues(t, 1, src.loads.Load())
@@ -85,10 +85,10 @@ func TestLookupOfWhatTheSourceHas(t *testing.T) {
 func TestTTLsAreSpread(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, newStore(t))
-	route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{}`)})
+	lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{}`)})
 	shortest, longest := time.Duration(math.MaxInt64), time.Duration(0)
 	for i := range 200 {
-		r := route.Find(t.Context(), cache.Request{Key: fmt.Sprint(i)})
+		r := lookup.Find(t.Context(), cache.Request{Key: fmt.Sprint(i)})
 		shortest, longest = min(shortest, r.TTL), max(longest, r.TTL)
 	}
 	require.GreaterOrEqual(t, shortest, 57*time.Minute)
@@ -123,11 +123,11 @@ func TestWhatTheSourceKeepsOutOfTheCache(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := answering(test.loaded, test.err)
-				route := newRoute(t, c, cache.LookupOptions{Source: src})
+				lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 				want := test.want
 				want.Key = reqA.Key
 				for range 2 {
-					require.Equal(t, want, route.Find(t.Context(), reqA))
+					require.Equal(t, want, lookup.Find(t.Context(), reqA))
 					requireNothingStored(t, c, reqA.Key)
 				}
 				require.EqualValues(t, 2, src.loads.Load())
@@ -144,8 +144,8 @@ func TestASourceThatBreaksIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { return load(), nil }}
-				route := newRoute(t, c, cache.LookupOptions{Source: src})
-				r := route.Find(t.Context(), reqA)
+				lookup := newLookup(t, c, cache.LookupOptions{Source: src})
+				r := lookup.Find(t.Context(), reqA)
 				require.Equal(t, cache.OutcomeError, r.Outcome)
 				require.Error(t, r.Err)
 				require.False(t, r.OK())
@@ -157,10 +157,10 @@ func TestASourceThatBreaksIsAnError(t *testing.T) {
 
 func TestTheSourceCapsTheTTL(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
-		route := newRoute(t, c, cache.LookupOptions{
+		lookup := newLookup(t, c, cache.LookupOptions{
 			Source: answering(cache.Loaded{Record: decode(t, `{}`), MaxTTL: time.Minute}, nil),
 		})
-		r := route.Find(t.Context(), reqA)
+		r := lookup.Find(t.Context(), reqA)
 		require.True(t, r.Stored)
 		require.Equal(t, time.Minute, r.TTL)
 		require.LessOrEqual(t, get(t, c, reqA.Key).TTL(time.Now()), time.Minute)
@@ -176,8 +176,8 @@ func TestARecordPastItsTimeIsMissing(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		past := expiringAt(t, time.Now().Add(-time.Second))
 		require.NoError(t, c.Set(t.Context(), reqA.Key, past, time.Hour))
-		aware := newRoute(t, c, cache.LookupOptions{ExpiresAt: true})
-		unaware := newRoute(t, c, cache.LookupOptions{})
+		aware := newLookup(t, c, cache.LookupOptions{ExpiresAt: true})
+		unaware := newLookup(t, c, cache.LookupOptions{})
 		r := aware.Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
 		require.False(t, r.Hit)
@@ -200,8 +200,8 @@ func TestARecordPastItsTimeIsReplacedFromTheSource(t *testing.T) {
 			assert.Equal(t, past.Text(), old.Text())
 			return cache.Loaded{Record: fresh}, nil
 		}}
-		route := newRoute(t, c, cache.LookupOptions{Source: src, ExpiresAt: true})
-		r := route.Find(t.Context(), reqA)
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src, ExpiresAt: true})
+		r := lookup.Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeMiss, r.Outcome)
 		require.True(t, r.Stored)
 		require.LessOrEqual(t, r.TTL, time.Minute, "it is not kept beyond its time")
@@ -215,8 +215,8 @@ func TestARecordPastItsTimeIsReplacedFromTheSource(t *testing.T) {
 func TestARecordPastItsTimeFromTheSourceIsAbsent(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		past := expiringAt(t, time.Now().Add(-time.Second))
-		route := newRoute(t, c, cache.LookupOptions{Source: answering(cache.Loaded{Record: past}, nil), ExpiresAt: true})
-		r := route.Find(t.Context(), reqA)
+		lookup := newLookup(t, c, cache.LookupOptions{Source: answering(cache.Loaded{Record: past}, nil), ExpiresAt: true})
+		r := lookup.Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
 		require.False(t, r.OK())
 		require.False(t, r.Stored)
@@ -247,13 +247,13 @@ func (s *replacing) Current(context.Context, cache.Request, *cache.Record, time.
 func TestWhatIsTrueOnThisNodeIsUsedInPlaceOfWhatIsCached(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := &replacing{source: saying(t, `{"n":1}`)}
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 		require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":2}`), time.Hour))
 		for outcome, use := range map[cache.Outcome]string{
 			cache.OutcomeHit: `{"n":3}`, cache.OutcomeAbsent: `null`, cache.OutcomeDenied: `{"denied":403}`,
 		} {
 			src.use = decode(t, use)
-			r := route.Find(t.Context(), reqA)
+			r := lookup.Find(t.Context(), reqA)
 			require.Equal(t, outcome, r.Outcome)
 			require.True(t, r.Hit)
 			require.Equal(t, use, r.Record.Text())
@@ -266,9 +266,9 @@ func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := &checked{source: saying(t, `{"n":1}`)}
 		src.valid.Store(true)
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
-		require.Equal(t, cache.OutcomeMiss, route.Find(t.Context(), reqA).Outcome)
-		require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
+		require.Equal(t, cache.OutcomeMiss, lookup.Find(t.Context(), reqA).Outcome)
+		require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 
 		src.valid.Store(false)
 		for _, text := range []string{`{"n":2}`, `null`, `{"n":3}`} {
@@ -277,7 +277,7 @@ func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
 				assert.Equal(t, before, old.Text())
 				return cache.Loaded{Record: decode(t, text)}, nil
 			}
-			r := route.Find(t.Context(), reqA)
+			r := lookup.Find(t.Context(), reqA)
 			require.False(t, r.Hit)
 			require.True(t, r.Stored)
 			requireStored(t, c, reqA.Key, text)
@@ -289,13 +289,13 @@ func TestUsingASessionExtendsIt(t *testing.T) {
 	t.Parallel()
 	store := &wrapped{Store: newStore(t)}
 	c := newCache(t, store)
-	route := newRoute(t, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
+	lookup := newLookup(t, c, cache.LookupOptions{Sliding: true, ExpiresAt: true})
 	set := func(record *cache.Record, ttl time.Duration) {
 		require.NoError(t, c.Set(t.Context(), reqA.Key, record, ttl))
 	}
 	lookups := func() {
 		for range 100 {
-			require.NotEqual(t, cache.OutcomeError, route.Find(t.Context(), reqA).Outcome)
+			require.NotEqual(t, cache.OutcomeError, lookup.Find(t.Context(), reqA).Outcome)
 		}
 	}
 
@@ -304,7 +304,7 @@ func TestUsingASessionExtendsIt(t *testing.T) {
 	require.Zero(t, store.called("touch"), "a tenth of the TTL is not gone yet")
 
 	set(decode(t, `{"n":1}`), 53*time.Minute)
-	require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+	require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 	require.Eventually(t, func() bool {
 		return get(t, c, reqA.Key).TTL(time.Now()) > 59*time.Minute
 	}, 10*time.Second, time.Millisecond)
@@ -339,10 +339,10 @@ func TestSlidingDoesNotMakeAnyoneWait(t *testing.T) {
 		return nil
 	}}
 	c := newCache(t, store)
-	route := newRoute(t, c, cache.LookupOptions{Sliding: true})
+	lookup := newLookup(t, c, cache.LookupOptions{Sliding: true})
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Minute))
 	for range 100 {
-		require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+		require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 	}
 	close(release)
 	require.Eventually(t, func() bool {
@@ -351,13 +351,13 @@ func TestSlidingDoesNotMakeAnyoneWait(t *testing.T) {
 	require.Equal(t, 1, store.called("touch"))
 }
 
-func TestARouteWithoutSlidingExtendsNothing(t *testing.T) {
+func TestALookupWithoutSlidingExtendsNothing(t *testing.T) {
 	t.Parallel()
 	store := &wrapped{Store: newStore(t)}
 	c := newCache(t, store)
-	route := newRoute(t, c, cache.LookupOptions{})
+	lookup := newLookup(t, c, cache.LookupOptions{})
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Minute))
-	require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+	require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 	require.Zero(t, store.called("touch"))
 }
 
@@ -381,7 +381,7 @@ func TestAStoreOutOfReach(t *testing.T) {
 				return nil
 			}}
 			c := newCache(t, store)
-			r := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`)}).Find(t.Context(), reqA)
+			r := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`)}).Find(t.Context(), reqA)
 			require.Equal(t, cache.OutcomeMiss, r.Outcome)
 			require.True(t, r.OK())
 			require.False(t, r.Stored)
@@ -397,7 +397,7 @@ func TestAStoreOutOfReach(t *testing.T) {
 	t.Run("without a source", func(t *testing.T) {
 		t.Parallel()
 		c := newCache(t, &wrapped{Store: newStore(t), before: func(context.Context, string) error { return unavailable }})
-		r := newRoute(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
+		r := newLookup(t, c, cache.LookupOptions{}).Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeError, r.Outcome)
 		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
 		require.False(t, r.OK())
@@ -410,7 +410,7 @@ func TestAStoredValueThatIsNoRecordIsAnError(t *testing.T) {
 		return fmt.Errorf("getting: %w", cache.ErrInvalidRecord)
 	}})
 	src := saying(t, `{"n":1}`)
-	r := newRoute(t, c, cache.LookupOptions{Source: src}).Find(t.Context(), reqA)
+	r := newLookup(t, c, cache.LookupOptions{Source: src}).Find(t.Context(), reqA)
 	require.Equal(t, cache.OutcomeError, r.Outcome)
 	require.ErrorIs(t, r.Err, cache.ErrInvalidRecord)
 	require.Zero(t, src.loads.Load(), "what somebody wrote is not papered over")
@@ -432,10 +432,10 @@ func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
 				return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
 			}}
 			c := newCache(t, store)
-			route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LookupTimeout: timeout, LoadTimeout: time.Hour})
+			lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LookupTimeout: timeout, LoadTimeout: time.Hour})
 			ctx, leave := context.WithCancel(t.Context())
 			started := time.Now()
-			r := route.Find(ctx, reqA)
+			r := lookup.Find(ctx, reqA)
 			leave()
 			require.GreaterOrEqual(t, time.Since(started), timeout)
 			require.Less(t, time.Since(started), 100*timeout)
@@ -450,7 +450,7 @@ func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
 			<-ctx.Done()
 			return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
 		}})
-		r := newRoute(t, c, cache.LookupOptions{LookupTimeout: timeout}).Find(t.Context(), reqA)
+		r := newLookup(t, c, cache.LookupOptions{LookupTimeout: timeout}).Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeError, r.Outcome)
 		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
 	})
@@ -467,7 +467,7 @@ func TestALeavingClientDoesNotCutARoundTripShort(t *testing.T) {
 	}}
 	c := newCache(t, store)
 	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Hour))
-	require.Equal(t, cache.OutcomeHit, newRoute(t, c, cache.LookupOptions{}).Find(ctx, reqA).Outcome)
+	require.Equal(t, cache.OutcomeHit, newLookup(t, c, cache.LookupOptions{}).Find(ctx, reqA).Outcome)
 }
 
 func TestEveryLookupIsCounted(t *testing.T) {
@@ -481,17 +481,17 @@ func TestEveryLookupIsCounted(t *testing.T) {
 			}
 			return cache.Loaded{}, errExpected
 		}}
-		route := newRoute(t, c, cache.LookupOptions{Source: src, Family: cache.FileMeta})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src, Family: cache.FileMeta})
 		for _, id := range []string{"found", "absent", "denied", "error"} {
 			for range 3 {
-				route.Find(t.Context(), cache.Request{Key: id, ID: id})
+				lookup.Find(t.Context(), cache.Request{Key: id, ID: id})
 			}
 		}
 		want := cache.Counts{TotalRequests: 12, Hits: 6, Misses: 6, Absent: 3, Denied: 3, Errors: 3, HitRate: 50}
 		snap := c.Stats().Snapshot()
 		require.Equal(t, want, snap.All)
 		require.Equal(t, want, snap.Families[cache.FileMeta])
-		require.Equal(t, cache.RouteCounts{Family: cache.FileMeta, Counts: want}, snap.Routes["route"])
+		require.Equal(t, cache.RouteCounts{Family: cache.FileMeta, Counts: want}, snap.Routes["lookup"])
 		asked := snap.Sources["test"]
 		require.Equal(t, errExpected.Error(), asked.LastError)
 		require.WithinDuration(t, time.Now(), asked.LastErrorAt, time.Minute)
@@ -512,12 +512,12 @@ func TestAClosedCacheKnowsNothing(t *testing.T) {
 			c := cache.New(store(newStore(t)), cache.NewStats())
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{}`), time.Hour))
 			src := saying(t, `{}`)
-			routes := []*cache.Lookup{
-				newRoute(t, c, cache.LookupOptions{}), newRoute(t, c, cache.LookupOptions{Source: src}),
+			lookups := []*cache.Lookup{
+				newLookup(t, c, cache.LookupOptions{}), newLookup(t, c, cache.LookupOptions{Source: src}),
 			}
 			require.NoError(t, c.Close())
-			for _, route := range routes {
-				r := route.Find(t.Context(), reqA)
+			for _, lookup := range lookups {
+				r := lookup.Find(t.Context(), reqA)
 				require.Equal(t, cache.OutcomeError, r.Outcome)
 				require.ErrorIs(t, r.Err, cache.ErrClosed)
 			}
@@ -531,9 +531,9 @@ func TestClosingWaitsForLoads(t *testing.T) {
 	store := &wrapped{Store: newStore(t)}
 	c := cache.New(store, cache.NewStats())
 	src := newGate()
-	route := newRoute(t, c, cache.LookupOptions{Source: src})
+	lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 	result, closed := make(chan cache.Result, 1), make(chan error, 1)
-	go func() { result <- route.Find(t.Context(), reqA) }()
+	go func() { result <- lookup.Find(t.Context(), reqA) }()
 	<-src.entered
 	go func() { closed <- c.Close() }()
 	src.answer <- cache.Loaded{Record: decode(t, `{}`)}
@@ -541,7 +541,7 @@ func TestClosingWaitsForLoads(t *testing.T) {
 	require.True(t, (<-result).Stored)
 }
 
-func TestRoutesWithBadOptionsAreRefused(t *testing.T) {
+func TestLookupsWithBadOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, newStore(t))
 	for name, options := range map[string]cache.LookupOptions{
@@ -574,9 +574,9 @@ func TestAHitAllocatesNothing(t *testing.T) {
 		"a session": {Name: "session", Sliding: true, ExpiresAt: true, Source: saying(t, `{}`)},
 		"a file":    {Name: "file", Source: src},
 	} {
-		route := newRoute(t, c, options)
+		lookup := newLookup(t, c, options)
 		require.Zero(t, testing.AllocsPerRun(10_000, func() {
-			if r := route.Find(t.Context(), reqA); !r.Hit {
+			if r := lookup.Find(t.Context(), reqA); !r.Hit {
 				t.Error("not a hit")
 			}
 		}), name)

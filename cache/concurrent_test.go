@@ -33,7 +33,7 @@ func TestNoMoreLoadsThanAllowedAreUnderWay(t *testing.T) {
 			<-time.After(time.Millisecond)
 			return cache.Loaded{Record: record}, nil
 		}}
-		l := newRoute(t, c, cache.LookupOptions{Source: src, MaxConcurrent: allowed})
+		l := newLookup(t, c, cache.LookupOptions{Source: src, MaxConcurrent: allowed})
 		results := make(chan cache.Result)
 		for i := range n {
 			go func() { results <- findKey(t.Context(), l, i) }()
@@ -49,8 +49,8 @@ func TestNoMoreLoadsThanAllowedAreUnderWay(t *testing.T) {
 func TestALookupIsNotDelayedByTheLoadsOfAnother(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := newGate()
-		busy := newRoute(t, c, cache.LookupOptions{Name: "busy", Source: src, MaxConcurrent: 1})
-		other := newRoute(t, c, cache.LookupOptions{Name: "other", Source: saying(t, `{}`), MaxConcurrent: 1})
+		busy := newLookup(t, c, cache.LookupOptions{Name: "busy", Source: src, MaxConcurrent: 1})
+		other := newLookup(t, c, cache.LookupOptions{Name: "other", Source: saying(t, `{}`), MaxConcurrent: 1})
 		ctx, leave := context.WithCancel(t.Context())
 		results := make(chan cache.Result)
 		for i := range 20 {
@@ -69,7 +69,7 @@ func TestALoadThatWaitsTooLongIsAnError(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		const load, lookup = 50 * time.Millisecond, 20 * time.Millisecond
 		src := newGate()
-		l := newRoute(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1, LoadTimeout: load, LookupTimeout: lookup})
+		l := newLookup(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1, LoadTimeout: load, LookupTimeout: lookup})
 		results := make(chan cache.Result)
 		started := time.Now()
 		for i := range 5 {
@@ -87,7 +87,7 @@ func TestALookupWithTooManyWaitingLoadsIsOverloaded(t *testing.T) {
 	const waiting = 1024
 	c := newCache(t, newStore(t))
 	src := newGate()
-	l := newRoute(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1, LoadTimeout: time.Minute})
+	l := newLookup(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1, LoadTimeout: time.Minute})
 	ctx, leave := context.WithCancel(t.Context())
 	results := make(chan cache.Result, waiting+1)
 	for i := range waiting + 1 {
@@ -106,7 +106,7 @@ func TestALookupWithTooManyWaitingLoadsIsOverloaded(t *testing.T) {
 func TestBrokenLoadsGiveTheirPlacesBack(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { panic(errExpected) }}
-		l := newRoute(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1})
+		l := newLookup(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1})
 		for range 5 {
 			r := l.Find(t.Context(), reqA)
 			require.ErrorContains(t, r.Err, "panicked")

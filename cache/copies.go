@@ -28,7 +28,7 @@ type EndWatched interface {
 }
 
 // EnableNear makes the cache keep copies of records in this process, where the
-// store tells of writes. It must be called before the first route is made.
+// store tells of writes. It must be called before the first lookup is made.
 func (c *Cache) EnableNear(options near.Options) {
 	if _, ok := c.store.(Watched); ok {
 		c.near = near.New[*Record](options)

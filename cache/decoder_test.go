@@ -55,7 +55,7 @@ func found(text string) *cache.Raw {
 func TestNoFieldOfAnotherFormatIsReserved(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, &rawStore{Store: newStore(t), value: found(`{"_SOURCE":"x","_USER_ID":"ANNA"}`)})
-	r := newRoute(t, c, cache.LookupOptions{Decoder: upper{id: "a"}}).Find(t.Context(), reqA)
+	r := newLookup(t, c, cache.LookupOptions{Decoder: upper{id: "a"}}).Find(t.Context(), reqA)
 	require.True(t, r.OK())
 	user, ok := r.Record.Field("_user_id")
 	require.True(t, ok)
@@ -67,19 +67,19 @@ func TestValuesOfAnotherFormatAreDecodedAndCopied(t *testing.T) {
 	store := &rawStore{Store: newStore(t), value: found(`{"USER":"ANNA"}`)}
 	c := newCache(t, store)
 	c.EnableNear(near.Options{})
-	route := newRoute(t, c, cache.LookupOptions{Decoder: upper{id: "a"}, Strict: true})
+	lookup := newLookup(t, c, cache.LookupOptions{Decoder: upper{id: "a"}, Strict: true})
 	for range 3 {
-		r := route.Find(t.Context(), reqA)
+		r := lookup.Find(t.Context(), reqA)
 		require.True(t, r.OK())
 		require.Equal(t, `{"user":"anna"}`, r.Record.Text())
 	}
 	require.EqualValues(t, 1, store.reads.Load(), "copies are of what was decoded")
 
-	other := newRoute(t, c, cache.LookupOptions{Decoder: upper{id: "b"}, Strict: true})
+	other := newLookup(t, c, cache.LookupOptions{Decoder: upper{id: "b"}, Strict: true})
 	require.Equal(t, cache.OutcomeHit, other.Find(t.Context(), reqA).Outcome)
 	require.EqualValues(t, 2, store.reads.Load(), "what was decoded in another way is no copy")
 
-	plain := newRoute(t, c, cache.LookupOptions{Strict: true})
+	plain := newLookup(t, c, cache.LookupOptions{Strict: true})
 	require.Equal(t, cache.OutcomeAbsent, plain.Find(t.Context(), reqA).Outcome, "nor a record of those who decode nothing")
 }
 
@@ -87,8 +87,8 @@ func TestNothingInADecodedRecordHasAMeaningForLookups(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{`{"denied":403}`, `{"absent":true}`, `{"expires_at":1}`, `{"_source":"0123456789abcdef"}`, `{"_tags":{"a":"b"}}`} {
 		c := newCache(t, &rawStore{Store: newStore(t), value: found(text)})
-		route := newRoute(t, c, cache.LookupOptions{Decoder: upper{id: "a"}, ExpiresAt: true})
-		require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome, text)
+		lookup := newLookup(t, c, cache.LookupOptions{Decoder: upper{id: "a"}, ExpiresAt: true})
+		require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome, text)
 	}
 }
 
@@ -103,8 +103,8 @@ func TestADecodedRecordEndsWhenItsDecoderSays(t *testing.T) {
 		time.Unix(1<<40, 0):          cache.OutcomeHit,
 	} {
 		c := newCache(t, &rawStore{Store: newStore(t), value: found("{}")})
-		route := newRoute(t, c, cache.LookupOptions{Decoder: upper{"a", expires}, ExpiresAt: true})
-		require.Equal(t, want, route.Find(t.Context(), reqA).Outcome, expires)
+		lookup := newLookup(t, c, cache.LookupOptions{Decoder: upper{"a", expires}, ExpiresAt: true})
+		require.Equal(t, want, lookup.Find(t.Context(), reqA).Outcome, expires)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestAValueThatCannotBeDecodedIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"BROKEN", "", "[]", "NULL", `{"A":`, "{\"A\":\"\xff\"}"} {
 		c := newCache(t, &rawStore{Store: newStore(t), value: found(text)})
-		r := newRoute(t, c, cache.LookupOptions{Decoder: upper{id: "a"}}).Find(t.Context(), reqA)
+		r := newLookup(t, c, cache.LookupOptions{Decoder: upper{id: "a"}}).Find(t.Context(), reqA)
 		require.Equal(t, cache.OutcomeError, r.Outcome, text)
 		require.ErrorIs(t, r.Err, cache.ErrInvalidRecord, text)
 		if text == "BROKEN" {
@@ -134,7 +134,7 @@ func TestADecoderThatCannotWorkIsRefused(t *testing.T) {
 		"with a source":           {raw, cache.LookupOptions{Decoder: upper{id: "a"}, Source: answering(cache.Loaded{}, errors.New(""))}, "source"},
 		"without an ID":           {raw, cache.LookupOptions{Decoder: upper{}}, "no ID"},
 	} {
-		test.options.Name, test.options.TTL = "route", time.Hour
+		test.options.Name, test.options.TTL = "lookup", time.Hour
 		_, err := newCache(t, test.store).NewLookup(test.options)
 		require.ErrorContains(t, err, test.want, name)
 	}

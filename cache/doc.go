@@ -21,7 +21,7 @@
 //   - pending.go drops records, and keeps what the store did not drop until it does.
 //   - options.go has what can be chosen for a [Lookup], stats.go what is counted.
 //
-// A [Cache] owns its store and outlives the routes over it. [Stats] outlive
+// A [Cache] owns its store and outlives the lookups over it. [Stats] outlive
 // the cache.
 //
 // # The way of a lookup
@@ -185,9 +185,9 @@
 //     its load get it.
 //   - A load without a lease may run beside the one that has it. Sources are
 //     asked seldom, not exactly once.
-//   - A sliding route extends whatever is under the key by the time it gets
+//   - A sliding lookup extends whatever is under the key by the time it gets
 //     there. A record that replaced the one looked up, within that round trip,
-//     gets its TTL; it never lives beyond its own expires_at where routes heed
+//     gets its TTL; it never lives beyond its own expires_at where lookups heed
 //     that.
 //
 // # Keys

@@ -57,13 +57,13 @@ func TestRecordsEndByTheirOwnWord(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCache(t, newStore(t))
-			stored := newRoute(t, c, cache.LookupOptions{ExpiresAt: true, Expiry: test.expiry})
+			stored := newLookup(t, c, cache.LookupOptions{ExpiresAt: true, Expiry: test.expiry})
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, test.text), time.Hour))
 			r := stored.Find(t.Context(), reqA)
 			require.Equal(t, test.want, r.Outcome)
 			require.Equal(t, test.want == cache.OutcomeHit, r.OK())
 
-			asked := newRoute(t, newCache(t, newStore(t)), cache.LookupOptions{
+			asked := newLookup(t, newCache(t, newStore(t)), cache.LookupOptions{
 				ExpiresAt: true, Expiry: test.expiry, Source: saying(t, test.text),
 			})
 			r = asked.Find(t.Context(), reqA)

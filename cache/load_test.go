@@ -19,11 +19,11 @@ func TestManyLookupsAreOneLoad(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		const n = 100
 		src := newGate()
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 		var group sync.WaitGroup
 		for range n {
 			group.Go(func() {
-				r := route.Find(t.Context(), reqA)
+				r := lookup.Find(t.Context(), reqA)
 				assert.True(t, r.OK())
 				assert.Equal(t, `{"n":1}`, r.Record.Text())
 			})
@@ -33,9 +33,9 @@ func TestManyLookupsAreOneLoad(t *testing.T) {
 		group.Wait()
 		require.EqualValues(t, 1, src.loads.Load())
 		snap := c.Stats().Snapshot()
-		require.EqualValues(t, n, snap.Routes["route"].TotalRequests)
+		require.EqualValues(t, n, snap.Routes["lookup"].TotalRequests)
 		require.EqualValues(t, 1, snap.Sources["test"].Requests)
-		require.EqualValues(t, n-1, snap.Sources["test"].Coalesced+snap.Routes["route"].Hits)
+		require.EqualValues(t, n-1, snap.Sources["test"].Coalesced+snap.Routes["lookup"].Hits)
 	})
 }
 
@@ -46,10 +46,10 @@ func TestManyLookupsOnManyNodesAreOneLoad(t *testing.T) {
 	var group sync.WaitGroup
 	for range 5 {
 		c := newCache(t, &wrapped{Store: store})
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 		for range 20 {
 			group.Go(func() {
-				r := route.Find(t.Context(), reqA)
+				r := lookup.Find(t.Context(), reqA)
 				assert.True(t, r.OK())
 				assert.Equal(t, `{"n":1}`, r.Record.Text())
 			})
@@ -66,9 +66,9 @@ func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
 		const loadTimeout = 50 * time.Millisecond
 		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
 		require.NoError(t, err)
-		route := newRoute(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LoadTimeout: loadTimeout})
 		started := time.Now()
-		r := route.Find(t.Context(), reqA)
+		r := lookup.Find(t.Context(), reqA)
 		require.GreaterOrEqual(t, time.Since(started), loadTimeout)
 		require.Equal(t, cache.OutcomeMiss, r.Outcome)
 		require.False(t, r.Stored, "the right to fill is somebody else's")
@@ -84,9 +84,9 @@ func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
 	token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
 	require.NoError(t, err)
 	src := saying(t, `{"n":1}`)
-	route := newRoute(t, c, cache.LookupOptions{Source: src})
+	lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 	results := make(chan cache.Result)
-	go func() { results <- route.Find(t.Context(), reqA) }()
+	go func() { results <- lookup.Find(t.Context(), reqA) }()
 	require.Eventually(t, func() bool { return store.called("reacquire") > 3 }, 10*time.Second, time.Millisecond)
 	filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"n":2}`), nil, time.Hour)
 	require.NoError(t, err)
@@ -106,13 +106,13 @@ func TestAnInvalidationDuringALoadLeavesNothingStale(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := newGate()
-				route := newRoute(t, c, cache.LookupOptions{Source: src})
+				lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 				early, late := make(chan cache.Result), make(chan cache.Result)
-				go func() { early <- route.Find(t.Context(), reqA) }()
+				go func() { early <- lookup.Find(t.Context(), reqA) }()
 				<-src.entered
 				require.NoError(t, invalidate(c, t.Context()))
 
-				go func() { late <- route.Find(t.Context(), reqA) }()
+				go func() { late <- lookup.Find(t.Context(), reqA) }()
 				<-src.entered // it does not join a load that may be older than the invalidation
 				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
 				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
@@ -134,14 +134,14 @@ func TestAnInvalidationOnAnotherNodeIsHeeded(t *testing.T) {
 	shared := &wrapped{Store: newStore(t)}
 	here, there := newCache(t, shared), newCache(t, &wrapped{Store: shared.Store})
 	src := newGate()
-	route := newRoute(t, here, cache.LookupOptions{Source: src})
+	lookup := newLookup(t, here, cache.LookupOptions{Source: src})
 	early, late := make(chan cache.Result), make(chan cache.Result)
-	go func() { early <- route.Find(t.Context(), reqA) }()
+	go func() { early <- lookup.Find(t.Context(), reqA) }()
 	<-src.entered
 	_, err := there.Delete(t.Context(), reqA.Key)
 	require.NoError(t, err)
 
-	go func() { late <- route.Find(t.Context(), reqA) }()
+	go func() { late <- lookup.Find(t.Context(), reqA) }()
 	require.Eventually(t, func() bool { return shared.called("get") == 2 }, 10*time.Second, time.Millisecond)
 	src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
 	require.False(t, (<-early).Stored)
@@ -171,9 +171,9 @@ func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := newGate()
-				route := newRoute(t, c, cache.LookupOptions{Source: src})
+				lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 				result := make(chan cache.Result)
-				go func() { result <- route.Find(t.Context(), reqA) }()
+				go func() { result <- lookup.Find(t.Context(), reqA) }()
 				<-src.entered
 				require.NoError(t, test.change(t, c))
 				src.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
@@ -182,7 +182,7 @@ func TestALoadFromBeforeAnInvalidationIsNotStored(t *testing.T) {
 					requireNothingStored(t, c, reqA.Key)
 				} else {
 					requireStored(t, c, reqA.Key, test.stored)
-					require.Equal(t, test.stored, route.Find(t.Context(), reqA).Record.Text())
+					require.Equal(t, test.stored, lookup.Find(t.Context(), reqA).Record.Text())
 				}
 			})
 		})
@@ -193,12 +193,12 @@ func TestALeavingClientDoesNotEndTheLoadOfOthers(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		type valueKey struct{}
 		src := newGate()
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 		ctx, leave := context.WithCancel(context.WithValue(t.Context(), valueKey{}, "value"))
 		left, stayed := make(chan cache.Result), make(chan cache.Result)
-		go func() { left <- route.Find(ctx, reqA) }()
+		go func() { left <- lookup.Find(ctx, reqA) }()
 		loadCtx := <-src.entered
-		go func() { stayed <- route.Find(t.Context(), reqA) }()
+		go func() { stayed <- lookup.Find(t.Context(), reqA) }()
 		joined(t, c, 2)
 		leave()
 		r := <-left
@@ -223,11 +223,11 @@ func joined(t *testing.T, c *cache.Cache, n int) {
 func TestALoadEndsWithItsLastWaiter(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := newGate()
-		route := newRoute(t, c, cache.LookupOptions{Source: src})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src})
 		ctx, leave := context.WithCancel(t.Context())
 		results := make(chan cache.Result)
 		for range 3 {
-			go func() { results <- route.Find(ctx, reqA) }()
+			go func() { results <- lookup.Find(ctx, reqA) }()
 		}
 		loadCtx := <-src.entered
 		joined(t, c, 3)

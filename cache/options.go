@@ -106,7 +106,7 @@ func setDefault(d *time.Duration, value time.Duration) {
 func (o *LookupOptions) validate() error {
 	var errs []error
 	if o.Name == "" {
-		errs = append(errs, errors.New("route has no name"))
+		errs = append(errs, errors.New("lookup has no name"))
 	}
 	if o.MaxConcurrent < 0 {
 		errs = append(errs, fmt.Errorf("max concurrent is %d, want at least 1", o.MaxConcurrent))

@@ -86,9 +86,9 @@ func TestRecordIsNotUsedWhileItsInvalidationIsPending(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, store := pendingCache(t)
-			stored := newRoute(t, c, cache.LookupOptions{Name: "stored", KeyPrefix: "session:", StaleIfError: time.Hour})
+			stored := newLookup(t, c, cache.LookupOptions{Name: "stored", KeyPrefix: "session:", StaleIfError: time.Hour})
 			src := saying(t, `{"n":2}`)
-			sourced := newRoute(t, c, cache.LookupOptions{Name: "sourced", KeyPrefix: "session:", Source: src,
+			sourced := newLookup(t, c, cache.LookupOptions{Name: "sourced", KeyPrefix: "session:", Source: src,
 				Tags: func(cache.Request, *cache.Record) []string { return []string{"user:a{}"} }})
 			a, b := cache.Request{Key: "session:a", ID: "a"}, cache.Request{Key: "session:b", ID: "b"}
 			for _, req := range []cache.Request{a, b} {
@@ -127,7 +127,7 @@ func TestRecordIsNotUsedWhileItsInvalidationIsPending(t *testing.T) {
 func TestInvalidationThatSucceedsLaterIsNotPendingAnyMore(t *testing.T) {
 	t.Parallel()
 	c, store := pendingCache(t)
-	route := newRoute(t, c, cache.LookupOptions{KeyPrefix: "session:"})
+	lookup := newLookup(t, c, cache.LookupOptions{KeyPrefix: "session:"})
 	store.refuse.Store(true)
 	for _, invalidate := range invalidations {
 		require.Error(t, invalidate(t.Context(), c))
@@ -145,7 +145,7 @@ func TestInvalidationThatSucceedsLaterIsNotPendingAnyMore(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, c.Set(t.Context(), "session:b", decode(t, `{"n":3}`), time.Hour))
 	require.Zero(t, c.Pending().Total(), "what it was to drop is overwritten")
-	require.True(t, route.Find(t.Context(), cache.Request{Key: "session:b"}).Hit)
+	require.True(t, lookup.Find(t.Context(), cache.Request{Key: "session:b"}).Hit)
 }
 
 func TestWhatIsEmptyIsNeverPending(t *testing.T) {
@@ -180,7 +180,7 @@ func TestPendingInvalidationsOutliveTheirCache(t *testing.T) {
 	nextStore.refuse.Store(true)
 	require.NoError(t, old.Close())
 	require.Equal(t, 1, next.Pending().Total())
-	require.ErrorIs(t, newRoute(t, next, cache.LookupOptions{}).Find(t.Context(), cache.Request{Key: "session:a"}).Err, cache.ErrPending)
+	require.ErrorIs(t, newLookup(t, next, cache.LookupOptions{}).Find(t.Context(), cache.Request{Key: "session:a"}).Err, cache.ErrPending)
 	nextStore.refuse.Store(false)
 	requireDone(t, next)
 	entry, err := shared.Get(t.Context(), "session:a")
@@ -222,9 +222,9 @@ func (keptOpen) Close() error { return nil }
 func TestTooManyPendingInvalidationsConcernEverything(t *testing.T) {
 	t.Parallel()
 	c, store := pendingCache(t)
-	route := newRoute(t, c, cache.LookupOptions{KeyPrefix: "session:"})
+	lookup := newLookup(t, c, cache.LookupOptions{KeyPrefix: "session:"})
 	req := cache.Request{Key: "session:a", ID: "a"}
-	require.True(t, route.Find(t.Context(), req).Hit)
+	require.True(t, lookup.Find(t.Context(), req).Hit)
 	store.refuse.Store(true)
 	keys := make([]string, 60_000)
 	for i := range keys {
@@ -236,15 +236,15 @@ func TestTooManyPendingInvalidationsConcernEverything(t *testing.T) {
 	require.Error(t, err)
 	require.True(t, c.Pending().All)
 	require.Less(t, c.Pending().Total(), 10)
-	require.ErrorIs(t, route.Find(t.Context(), req).Err, cache.ErrPending)
+	require.ErrorIs(t, lookup.Find(t.Context(), req).Err, cache.ErrPending)
 	require.Error(t, c.DropTag(t.Context(), "user:b"))
-	other := newRoute(t, c, cache.LookupOptions{Name: "other", KeyPrefix: "file:"})
+	other := newLookup(t, c, cache.LookupOptions{Name: "other", KeyPrefix: "file:"})
 	require.ErrorIs(t, other.Find(t.Context(), cache.Request{Key: "file:1"}).Err, cache.ErrPending)
 
 	store.refuse.Store(false)
 	requireDone(t, c)
 	require.False(t, c.Pending().All)
-	require.Equal(t, cache.OutcomeAbsent, route.Find(t.Context(), req).Outcome)
-	require.Equal(t, cache.OutcomeAbsent, route.Find(t.Context(), cache.Request{Key: "session:b"}).Outcome)
+	require.Equal(t, cache.OutcomeAbsent, lookup.Find(t.Context(), req).Outcome)
+	require.Equal(t, cache.OutcomeAbsent, lookup.Find(t.Context(), cache.Request{Key: "session:b"}).Outcome)
 	requireNothingStored(t, c, "elsewhere")
 }

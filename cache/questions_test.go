@@ -45,8 +45,8 @@ func TestAnswersAreStoredWithTheirQuestion(t *testing.T) {
 	} {
 		t.Run(answer, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
-				route := newRoute(t, c, cache.LookupOptions{Source: saying(t, answer), SourceID: idA})
-				r := route.Find(t.Context(), reqA)
+				lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, answer), SourceID: idA})
+				r := lookup.Find(t.Context(), reqA)
 				require.True(t, r.Stored)
 				requireStored(t, c, reqA.Key, want)
 				require.Equal(t, want, r.Record.Text())
@@ -64,7 +64,7 @@ func TestSourcesDoNotSeeAnswersToOtherQuestions(t *testing.T) {
 			seen.Store(old)
 			return cache.Loaded{Record: decode(t, `{"expires_at":1}`)}, nil
 		}}
-		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, ExpiresAt: true})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src, SourceID: idA, ExpiresAt: true})
 		for text, want := range map[string]bool{
 			`{"expires_at":1}`:                             true,
 			`{"expires_at":1,"_source":"` + idA + `"}`:     true,
@@ -75,7 +75,7 @@ func TestSourcesDoNotSeeAnswersToOtherQuestions(t *testing.T) {
 		} {
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Hour))
 			seen.Store(nil)
-			route.Find(t.Context(), reqA)
+			lookup.Find(t.Context(), reqA)
 			require.Equal(t, want, seen.Load() != nil, text)
 		}
 	})
@@ -86,9 +86,9 @@ func TestTheLimitOfRecordsCountsWhatIsStored(t *testing.T) {
 		text := `{"a":"` + strings.Repeat("x", 100) + `"}`
 		stamped := len(text) + len(`,"_source":""`) + len(idA)
 		for size, want := range map[int]cache.Outcome{stamped: cache.OutcomeMiss, stamped - 1: cache.OutcomeError} {
-			route := newRoute(t, c, cache.LookupOptions{Source: saying(t, text), SourceID: idA, MaxValueSize: size})
+			lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, text), SourceID: idA, MaxValueSize: size})
 			require.NoError(t, c.Store().Ping(t.Context()))
-			r := route.Find(t.Context(), cache.Request{Key: string(want)})
+			r := lookup.Find(t.Context(), cache.Request{Key: string(want)})
 			require.Equal(t, want, r.Outcome)
 		}
 	})
@@ -101,10 +101,10 @@ func TestAnAnswerToAnotherQuestionIsNotWaitedFor(t *testing.T) {
 		token, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
 		require.NoError(t, err)
 		src := saying(t, `{"answers":"a"}`)
-		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, LoadTimeout: time.Minute})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src, SourceID: idA, LoadTimeout: time.Minute})
 		var result cache.Result
 		var group sync.WaitGroup
-		group.Go(func() { result = route.Find(context.Background(), reqA) })
+		group.Go(func() { result = lookup.Find(context.Background(), reqA) })
 		filled, err := c.Store().Fill(t.Context(), reqA.Key, token, nil, decode(t, `{"answers":"b","_source":"`+idB+`"}`), nil, time.Hour)
 		require.NoError(t, err)
 		require.True(t, filled)
@@ -123,10 +123,10 @@ func TestTwoQuestionsAtOnceAreTwoLoads(t *testing.T) {
 			if i%2 == 1 {
 				id, text = idB, `{"answers":"b"}`
 			}
-			route := newRoute(t, c, cache.LookupOptions{Source: saying(t, text), SourceID: id})
+			lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, text), SourceID: id})
 			group.Go(func() {
 				for range 20 {
-					r := route.Find(context.Background(), reqA)
+					r := lookup.Find(context.Background(), reqA)
 					if assert.True(t, r.OK(), r.Err) {
 						assert.Equal(t, text[:len(text)-1]+`,"_source":"`+id+`"}`, r.Record.Text())
 					}
@@ -141,7 +141,7 @@ func TestStaleAnswersToOtherQuestionsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, newStore(t))
 	options := cache.LookupOptions{Source: answering(cache.Loaded{}, errExpected), SourceID: idA, StaleIfError: time.Hour, TTL: time.Millisecond}
-	route := newRoute(t, c, options)
+	lookup := newLookup(t, c, options)
 	for text, want := range map[string]cache.Outcome{
 		`{"a":1}`:                         cache.OutcomeStale,
 		`{"a":1,"_source":"` + idA + `"}`: cache.OutcomeStale,
@@ -149,8 +149,8 @@ func TestStaleAnswersToOtherQuestionsAreNotUsed(t *testing.T) {
 		`{"a":1,"_source":7}`:             cache.OutcomeError,
 	} {
 		require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, text), time.Millisecond))
-		require.Eventually(t, func() bool { return route.Find(t.Context(), reqA).Outcome != cache.OutcomeHit }, 5*time.Second, time.Millisecond)
-		require.Equal(t, want, route.Find(t.Context(), reqA).Outcome, text)
+		require.Eventually(t, func() bool { return lookup.Find(t.Context(), reqA).Outcome != cache.OutcomeHit }, 5*time.Second, time.Millisecond)
+		require.Equal(t, want, lookup.Find(t.Context(), reqA).Outcome, text)
 	}
 }
 
@@ -200,25 +200,25 @@ func TestARecordThatItsSourceTakesBackIsDropped(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, c *cache.Cache) {
 				src := answering(loaded, nil)
-				route, err := c.NewLookup(cache.LookupOptions{
+				lookup, err := c.NewLookup(cache.LookupOptions{
 					Name: "r", Family: cache.Session, TTL: time.Hour, ExpiresAt: true, Source: src, SourceID: idA,
 				})
 				require.NoError(t, err)
 				require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1,"_source":"`+idA+`"}`), time.Minute))
-				require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+				require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 				require.Eventually(t, func() bool { return get(t, c, reqA.Key).Record == nil }, 5*time.Second, time.Millisecond)
-				require.NotEqual(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+				require.NotEqual(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 			})
 		})
 	}
 	t.Run("a failure takes nothing back", func(t *testing.T) {
 		bothWays(t, func(t *testing.T, c *cache.Cache) {
 			src := answering(cache.Loaded{}, errExpected)
-			route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA})
+			lookup := newLookup(t, c, cache.LookupOptions{Source: src, SourceID: idA})
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1,"_source":"`+idA+`"}`), time.Minute))
-			require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+			require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 			require.Eventually(t, func() bool { return src.loads.Load() > 0 }, 5*time.Second, time.Millisecond)
-			require.Equal(t, cache.OutcomeHit, route.Find(t.Context(), reqA).Outcome)
+			require.Equal(t, cache.OutcomeHit, lookup.Find(t.Context(), reqA).Outcome)
 		})
 	})
 }
@@ -226,13 +226,13 @@ func TestARecordThatItsSourceTakesBackIsDropped(t *testing.T) {
 func TestAbsencesHaveTagsToo(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := saying(t, `null`)
-		route := newRoute(t, c, cache.LookupOptions{Source: src, SourceID: idA, Tags: func(req cache.Request, r *cache.Record) []string {
+		lookup := newLookup(t, c, cache.LookupOptions{Source: src, SourceID: idA, Tags: func(req cache.Request, r *cache.Record) []string {
 			assert.Equal(t, cache.Absent, r.State())
 			return []string{"id:" + req.ID}
 		}})
-		require.True(t, route.Find(t.Context(), reqA).Stored)
-		require.True(t, route.Find(t.Context(), reqA).Hit)
+		require.True(t, lookup.Find(t.Context(), reqA).Stored)
+		require.True(t, lookup.Find(t.Context(), reqA).Hit)
 		require.NoError(t, c.DropTag(t.Context(), "id:a"))
-		require.False(t, route.Find(t.Context(), reqA).Hit)
+		require.False(t, lookup.Find(t.Context(), reqA).Hit)
 	})
 }

@@ -22,7 +22,7 @@ func loaded(t *testing.T, src *source, n int32) {
 func TestARefreshThatFailsIsNotRepeatedAtEveryHit(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := answering(cache.Loaded{}, errExpected)
-		l := newRoute(t, c, cache.LookupOptions{Source: src})
+		l := newLookup(t, c, cache.LookupOptions{Source: src})
 		require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Minute))
 		l.Find(t.Context(), reqA)
 		loaded(t, src, 1)
@@ -43,7 +43,7 @@ func TestAShortLivedAnswerLeavesTheRefreshOfOthersOn(t *testing.T) {
 			}
 			return cache.Loaded{Record: decode(t, `{"n":2}`)}, nil
 		}}
-		l := newRoute(t, c, cache.LookupOptions{Source: src})
+		l := newLookup(t, c, cache.LookupOptions{Source: src})
 		require.True(t, l.Find(t.Context(), cache.Request{Key: "key:short"}).Stored)
 		require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Minute))
 		require.Equal(t, cache.OutcomeHit, l.Find(t.Context(), reqA).Outcome)
@@ -68,9 +68,9 @@ func TestACappedRecordIsRefreshedInItsOwnLastTenth(t *testing.T) {
 			src := &source{load: func(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) { return answer(), nil }}
 			options := cache.LookupOptions{Source: src, TTL: 24 * time.Hour, ExpiresAt: true}
 			here, there := newCache(t, &wrapped{Store: store}), newCache(t, &wrapped{Store: store})
-			require.True(t, newRoute(t, here, options).Find(t.Context(), reqA).Stored)
+			require.True(t, newLookup(t, here, options).Find(t.Context(), reqA).Stored)
 			for _, c := range []*cache.Cache{here, there} {
-				l := newRoute(t, c, options)
+				l := newLookup(t, c, options)
 				for range 100 {
 					require.Equal(t, cache.OutcomeHit, l.Find(t.Context(), reqA).Outcome)
 				}
@@ -80,7 +80,7 @@ func TestACappedRecordIsRefreshedInItsOwnLastTenth(t *testing.T) {
 			entry := get(t, here, reqA.Key)
 			_, err := store.Touch(t.Context(), reqA.Key, entry.Record, 5*time.Second)
 			require.NoError(t, err)
-			newRoute(t, there, options).Find(t.Context(), reqA)
+			newLookup(t, there, options).Find(t.Context(), reqA)
 			loaded(t, src, 2)
 		})
 	}
@@ -97,11 +97,11 @@ func TestARecordThatWasRefreshedElsewhereIsNotRefreshedAgain(t *testing.T) {
 		c := newCache(t, &flaky{Store: store}) // which tells nobody of writes
 		c.EnableNear(near.Options{})
 		caches = append(caches, c)
-		fleet = append(fleet, newRoute(t, c, cache.LookupOptions{Source: src}))
+		fleet = append(fleet, newLookup(t, c, cache.LookupOptions{Source: src}))
 	}
 	require.NoError(t, store.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Minute))
 	for _, c := range caches { // both have copies with little time left
-		l := newRoute(t, c, cache.LookupOptions{Name: "without a source"})
+		l := newLookup(t, c, cache.LookupOptions{Name: "without a source"})
 		require.Equal(t, cache.OutcomeHit, l.Find(t.Context(), reqA).Outcome)
 		require.Equal(t, "near", l.Find(t.Context(), reqA).From)
 	}

@@ -56,7 +56,7 @@ func newStaleFixture(t *testing.T, options cache.LookupOptions) *staleFixture {
 	f.cache = newCache(t, f.store)
 	f.cache.EnableNear(near.Options{})
 	options.Source, options.StaleIfError = f.source, time.Hour
-	f.Lookup = newRoute(t, f.cache, options)
+	f.Lookup = newLookup(t, f.cache, options)
 	require.NoError(t, f.cache.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Hour))
 	require.Equal(t, cache.OutcomeHit, f.find(t).Outcome)
 	return f
@@ -170,7 +170,7 @@ func TestARefusalCorrectsWhatTheStoreKeepsForStaleUse(t *testing.T) {
 			t.Parallel()
 			c := newCache(t, newStore(t))
 			src := answering(cache.Loaded{}, errExpected)
-			l := newRoute(t, c, cache.LookupOptions{Source: src, StaleIfError: time.Hour})
+			l := newLookup(t, c, cache.LookupOptions{Source: src, StaleIfError: time.Hour})
 			require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Millisecond))
 			require.Eventually(t, func() bool {
 				return l.Find(t.Context(), reqA).Outcome == cache.OutcomeStale

@@ -159,11 +159,11 @@ func newCache(t testing.TB, store cache.Store) *cache.Cache {
 	return c
 }
 
-// newRoute makes a route over sessions that stores absences.
-func newRoute(t testing.TB, c *cache.Cache, options cache.LookupOptions) *cache.Lookup {
+// newLookup makes a lookup over sessions that stores absences.
+func newLookup(t testing.TB, c *cache.Cache, options cache.LookupOptions) *cache.Lookup {
 	t.Helper()
 	if options.Name == "" {
-		options.Name = "route"
+		options.Name = "lookup"
 	}
 	if options.Family == "" {
 		options.Family = cache.Session
@@ -174,9 +174,9 @@ func newRoute(t testing.TB, c *cache.Cache, options cache.LookupOptions) *cache.
 	if options.NegativeTTL == 0 {
 		options.NegativeTTL = cache.DefaultNegativeTTL
 	}
-	route, err := c.NewLookup(options)
+	lookup, err := c.NewLookup(options)
 	require.NoError(t, err)
-	return route
+	return lookup
 }
 
 var reqA = cache.Request{Key: "key:a", ID: "a"}

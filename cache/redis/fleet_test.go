@@ -19,8 +19,8 @@ import (
 // instance is what one Caddy has: a cache with near copies over the shared store.
 type instance struct {
 	*cache.Cache
-	store *Store
-	route *cache.Lookup
+	store  *Store
+	lookup *cache.Lookup
 }
 
 // newInstance opens a cache as the plugin does.
@@ -35,10 +35,10 @@ func newInstance(t testing.TB, o Options, ro cache.LookupOptions) *instance {
 	if ro.TTL == 0 {
 		ro.TTL = time.Hour
 	}
-	route, err := c.NewLookup(ro)
+	lookup, err := c.NewLookup(ro)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	return &instance{Cache: c, store: store, route: route}
+	return &instance{Cache: c, store: store, lookup: lookup}
 }
 
 func newFleet(t testing.TB, n int, o Options, ro cache.LookupOptions) []*instance {
@@ -59,7 +59,7 @@ func (in *instance) becomesCoherent(t testing.TB) {
 }
 
 func (in *instance) look(key string) cache.Result {
-	return in.route.Find(context.Background(), cache.Request{Key: key, ID: key})
+	return in.lookup.Find(context.Background(), cache.Request{Key: key, ID: key})
 }
 
 // version is the number in a record; absence is told apart.

@@ -147,7 +147,7 @@ func TestAFarNodeFillsAndReleases(t *testing.T) {
 		fleet := newFarFleet(t, redistest.Start(t), cache.LookupOptions{Source: s}, far, 0)
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan cache.Result)
-		go func() { left <- fleet[0].route.Find(ctx, cache.Request{Key: "session:user:k"}) }()
+		go func() { left <- fleet[0].lookup.Find(ctx, cache.Request{Key: "session:user:k"}) }()
 		require.Eventually(t, func() bool { return s.asked.Load() == 1 }, patience, time.Millisecond)
 		leave()
 		<-left
@@ -280,7 +280,7 @@ func TestClientsThatLeaveLeaveNothingBehind(t *testing.T) {
 	const clients = 1000
 	for i := range clients {
 		group.Go(func() {
-			r := in.route.Find(ctx, cache.Request{Key: fmt.Sprint("session:user:", i)})
+			r := in.lookup.Find(ctx, cache.Request{Key: fmt.Sprint("session:user:", i)})
 			assert.ErrorIs(t, r.Err, context.Canceled)
 		})
 	}
@@ -310,7 +310,7 @@ func TestMissesDoNotStarveOthers(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for i := range 2000 {
-		group.Go(func() { in.route.Find(ctx, cache.Request{Key: fmt.Sprint("session:user:", i)}) })
+		group.Go(func() { in.lookup.Find(ctx, cache.Request{Key: fmt.Sprint("session:user:", i)}) })
 	}
 	for i := range 100 {
 		r := other.Find(t.Context(), cache.Request{Key: fmt.Sprint("other:", i)})

@@ -28,7 +28,7 @@ func runPausedNode(addr string) {
 	if err != nil {
 		panic(err)
 	}
-	in := &instance{Cache: c, store: store, route: lookup}
+	in := &instance{Cache: c, store: store, lookup: lookup}
 	for {
 		began := time.Now()
 		r := in.look(user)

@@ -295,7 +295,7 @@ func TestDropOfATagEndsItsCopiesAlone(t *testing.T) {
 }
 
 func found(in *instance, key string) bool {
-	r := in.route.Find(context.Background(), cache.Request{Key: key, ID: key})
+	r := in.lookup.Find(context.Background(), cache.Request{Key: key, ID: key})
 	return r.OK()
 }
 
