@@ -14,6 +14,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const logPending = "invalidation after a successful request is pending"
@@ -24,9 +25,11 @@ const logPending = "invalidation after a successful request is pending"
 // lookup_timeout, the client gets on_error instead, this node uses none of those
 // records from then on, and the invalidation is tried again until it is done.
 type Handler struct {
-	// The keys of records to drop, with placeholders, without key_prefix. The
-	// key {session} is that of the session which session_lookup has found for
-	// this request, or has looked for.
+	// The keys of records to drop, with placeholders, without key_prefix. Where
+	// lookups hash the identity in such a key, because of its length or of
+	// hash_id, the key that they use is dropped as well. The key {session} is
+	// that of the session which session_lookup has found for this request, or
+	// has looked for.
 	Keys []string `json:"keys,omitempty"`
 
 	// Drop every record that bears one of these tags, with placeholders.
@@ -73,15 +76,18 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if err := h.checkKeys(r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)); err != nil {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if err := h.checkTemplates(repl); err != nil {
 		return lookup.Refuse(http.StatusBadRequest, err)
 	}
+	// session_lookup may delete a header that tells the identity
+	before := h.keys(r, repl)
 	// the request may outlive its configuration
 	defer h.app.Hold()()
 	held := &heldResponse{
 		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		before:                w.Header().Clone(),
-		succeeded:             func() error { return h.invalidate(r) },
+		succeeded:             func() error { return h.invalidate(r, before) },
 	}
 	err := next.ServeHTTP(held, r)
 	if err == nil {
@@ -94,21 +100,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// invalidate drops what the request names. The error is for the client.
-func (h *Handler) invalidate(r *http.Request) error {
-	c, policy := h.app.Cache(), h.app.Policy()
+// invalidate drops what the request names, or did name before the next handler
+// had it. The error is for the client.
+func (h *Handler) invalidate(r *http.Request, before []string) error {
+	c := h.app.Cache()
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), policy.LookupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.app.Policy().LookupTimeout)
 	defer cancel()
 	started := time.Now()
 	var errs []error
-	if keys := h.keys(repl, policy); len(keys) > 0 {
+	keys := append(before, h.keys(r, repl)...)
+	slices.Sort(keys)
+	if keys = slices.Compact(keys); len(keys) > 0 {
 		_, err := c.Delete(ctx, keys...)
 		errs = append(errs, err)
 	}
-	for _, template := range h.Tags {
+	for _, text := range h.Tags {
 		// no record bears a tag that is empty or malformed
-		if tag := repl.ReplaceAll(template, ""); tag != "" && cache.CheckIdentity(tag) == nil {
+		if tag := repl.ReplaceAll(text, ""); tag != "" && checkTemplate(repl, text) == nil {
 			errs = append(errs, c.DropTag(ctx, tag))
 		}
 	}
@@ -123,11 +132,26 @@ func (h *Handler) invalidate(r *http.Request) error {
 	return fmt.Errorf("records were not invalidated everywhere yet: %w", err)
 }
 
-// checkKeys refuses a request whose placeholders give a malformed key, before it
-// gets to the next handler.
-func (h *Handler) checkKeys(repl *caddy.Replacer) error {
-	for _, template := range append(slices.Clone(h.Keys), h.Tags...) {
-		if err := cache.CheckIdentity(repl.ReplaceAll(template, "")); err != nil {
+// checkTemplates refuses a request whose placeholders give a malformed key or
+// tag, before it gets to the next handler.
+func (h *Handler) checkTemplates(repl *caddy.Replacer) error {
+	for _, text := range append(slices.Clone(h.Keys), h.Tags...) {
+		if err := checkTemplate(repl, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTemplate checks what each placeholder gives: it may be as long as an
+// identity, whatever stands around it.
+func checkTemplate(repl *caddy.Replacer, text string) error {
+	names, err := template.Placeholders(text)
+	if err != nil {
+		return cache.CheckIdentity(repl.ReplaceAll(text, ""))
+	}
+	for _, name := range names {
+		if err := cache.CheckIdentity(repl.ReplaceAll("{"+name+"}", "")); err != nil {
 			return err
 		}
 	}
@@ -139,18 +163,19 @@ const sessionKey = "{session}"
 
 // keys are those that the request names. No record has a key that is empty,
 // malformed, or one of the plugin's own.
-func (h *Handler) keys(repl *caddy.Replacer, policy *lookup.Policy) []string {
+func (h *Handler) keys(r *http.Request, repl *caddy.Replacer) []string {
+	policy := h.app.Policy()
 	var keys []string
-	for _, template := range h.Keys {
-		if template == sessionKey {
+	for _, text := range h.Keys {
+		if text == sessionKey {
 			if key := lookup.FindingsOf(repl).Session.Key; key != "" {
 				keys = append(keys, key)
 			}
 			continue
 		}
-		key := repl.ReplaceAll(template, "")
-		if key != "" && cache.CheckIdentity(key) == nil && !policy.IsOwn(policy.KeyPrefix+key) {
-			keys = append(keys, policy.KeyPrefix+key)
+		key := repl.ReplaceAll(text, "")
+		if key != "" && checkTemplate(repl, text) == nil && !policy.IsOwn(policy.KeyPrefix+key) {
+			keys = append(keys, h.app.Lookups().KeysOf(r, repl, policy, text, key)...)
 		}
 	}
 	return keys

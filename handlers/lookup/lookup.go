@@ -1,7 +1,6 @@
 package lookup
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +76,7 @@ type Lookup struct {
 	varying  []varyingValue // what the source asks about beside the identity
 	identity IdentityReader
 	key      keyTemplate
+	keyText  string // the template of the key, as it is written
 }
 
 // varyingValue is a value of the request that the source asks about.
@@ -255,7 +255,8 @@ func (l *Lookup) provisionKey(family cache.Family) error {
 	if l.HashID != nil {
 		hash = *l.HashID
 	}
-	text := cmp.Or(l.Key, l.kind.DefaultKey, family.KeyTemplate)
+	text := l.templateOfKey(family)
+	l.keyText = text
 	var err error
 	if l.key, err = newKeyTemplate(l.policy.KeyPrefix, text, max(1, len(l.ID)), hash); err != nil {
 		return err

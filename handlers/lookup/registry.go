@@ -12,7 +12,8 @@ import (
 type Lookups struct {
 	mu     sync.Mutex
 	byName map[string][]*Lookup
-	asked  []*asked // all different ones
+	asked  []*asked  // all different ones
+	unlike []*Lookup // one of each that differs from the others in key, question or identity
 }
 
 // add makes a lookup known under a name. It is an error where another lookup
@@ -34,6 +35,9 @@ func (l *Lookups) add(name string, lookup *Lookup) error {
 	if !known {
 		l.asked = append(l.asked, mine)
 	}
+	if !known || !slices.ContainsFunc(l.unlike, lookup.isWrittenAs) {
+		l.unlike = append(l.unlike, lookup)
+	}
 	l.byName[name] = append(l.byName[name], lookup)
 	return nil
 }
@@ -50,4 +54,11 @@ func (l *Lookups) Names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Sorted(maps.Keys(l.byName))
+}
+
+// distinct are lookups of which no two have the same keys for the same requests.
+func (l *Lookups) distinct() []*Lookup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unlike[:len(l.unlike):len(l.unlike)]
 }

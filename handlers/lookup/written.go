@@ -1,0 +1,83 @@
+// Keys that a configuration writes out, to drop records: which keys lookups use
+// for them.
+
+package lookup
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// KeysOf returns the keys of the records that a key written out with placeholders
+// is about. template is the key as it is written, without key_prefix, and key
+// what it is for a request.
+//
+// Lookups do not use an identity in their keys as it is where they hash
+// identities, where it is long, or where it has several parts. A template that
+// is a lookup's key with its identity in place of {id} means that lookup's key for
+// the request. Of any other, what stands in the place of {id} is the identity.
+func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, template, key string) []string {
+	keys := []string{policy.KeyPrefix + key}
+	for _, family := range policy.Families {
+		keys = appendKeyWith(keys, policy.KeyPrefix, family.KeyTemplate, key, false)
+	}
+	for _, lookup := range l.distinct() {
+		if lookup.writtenKey() == template {
+			if id := lookup.Identify(r, repl); id.ID != "" {
+				if req, err := lookup.Request(r, repl, id); err == nil {
+					keys = append(keys, req.Key)
+				}
+			}
+		}
+		keys = appendKeyWith(keys, policy.KeyPrefix, lookup.keyText, key, lookup.key.hash)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// appendKeyWith appends the key that a template makes of the identity in a
+// written key, where the template has {id} and no other placeholder.
+func appendKeyWith(keys []string, prefix, template, key string, hash bool) []string {
+	before, after, ok := strings.Cut(template, cache.IDPlaceholder)
+	if !ok || strings.ContainsAny(before+after, "{}") {
+		return keys
+	}
+	id, begins := strings.CutPrefix(key, before)
+	id, ends := strings.CutSuffix(id, after)
+	if !begins || !ends || id == "" {
+		return keys
+	}
+	return append(keys, prefix+before+cache.KeyIdentity(id, hash)+after)
+}
+
+// writtenKey is the template of the key with the identity in place of {id}, as a
+// configuration writes it out; "" where the identity is not that of a template.
+func (l *Lookup) writtenKey() string {
+	if len(l.ID) == 0 || l.kind.Decoder != nil {
+		return ""
+	}
+	replaced := []string{cache.IDPlaceholder, strings.Join(l.ID, ":")}
+	for n, part := range l.ID {
+		replaced = append(replaced, "{id."+strconv.Itoa(n+1)+"}", part)
+	}
+	return strings.NewReplacer(replaced...).Replace(l.keyText)
+}
+
+// isWrittenAs reports whether another lookup of the same question makes the same
+// keys of the same requests.
+func (l *Lookup) isWrittenAs(other *Lookup) bool {
+	return l.keyText == other.keyText && l.key.hash == other.key.hash && slices.Equal(l.ID, other.ID) &&
+		l.sourceID() == other.sourceID()
+}
+
+// templateOfKey is the template of the keys of a lookup, without key_prefix.
+func (l *Lookup) templateOfKey(family cache.Family) string {
+	return cmp.Or(l.Key, l.kind.DefaultKey, family.KeyTemplate)
+}
