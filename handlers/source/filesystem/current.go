@@ -18,6 +18,7 @@ type lastCheck struct {
 	// began is when the last check began, in nanoseconds of Unix time.
 	began atomic.Int64
 	known atomic.Pointer[knownFile]
+	pace  hashPace // guarded by the hasher's mutex
 }
 
 // knownFile is what the last check found. It is immutable.

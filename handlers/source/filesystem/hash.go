@@ -33,9 +33,16 @@ const (
 	// hash, and smallFileWait for how long.
 	smallFile     = 1 << 20
 	smallFileWait = 4 * clockTick
-	// sumTTL is how long a hash is kept for the fleet: longer than records,
-	// which are cheap to make again once the hash is known.
-	sumTTL = 7 * 24 * time.Hour
+	// maxHashPause is how long after one hash of a file the next may begin at the
+	// latest; see [hashPace].
+	maxHashPause = time.Second
+	// minSumTTL and maxSumTTL are how long a hash is kept for the fleet: longer
+	// than records, which are cheap to make again once the hash is known. In
+	// between, it is sumTTLPerAge times as long as the file has not changed, so
+	// that a file which always changes leaves few hashes behind.
+	minSumTTL    = 2 * time.Hour
+	maxSumTTL    = 7 * 24 * time.Hour
+	sumTTLPerAge = 10
 	// sumTimeout bounds each call of the shared cache.
 	sumTimeout = cache.DefaultLookupTimeout
 )
@@ -76,13 +83,39 @@ func (h *hasher) close() {
 	h.done.Wait()
 }
 
+// hashPace is how often one file is hashed. Each hash that soon follows another
+// doubles the pause until the next, so that a file may be replaced some times in
+// a row, and one that grows is not read at each change.
+type hashPace struct {
+	began time.Time
+	pause time.Duration
+}
+
+// next reports whether the file may be hashed now, and counts that.
+func (p *hashPace) next(now time.Time) bool {
+	since := now.Sub(p.began)
+	switch {
+	case since < 0 || since > 10*max(p.pause, clockTick):
+		p.pause = clockTick
+	case since < p.pause:
+		return false
+	default:
+		p.pause = min(2*p.pause, maxHashPause)
+	}
+	p.began = now
+	return true
+}
+
 // start has a file hashed, unless that is under way. ended is closed when it is
-// not any more.
+// not any more, and nil where the last hash of the file was too short ago.
 func (h *hasher) start(req cache.Request, state fileState) (ended <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if job, ok := h.pending[req.Key]; ok {
 		return job.ended
+	}
+	if !h.source.lastCheck(req.Key).pace.next(time.Now()) {
+		return nil
 	}
 	job := &hashJob{req, state, make(chan struct{})}
 	if h.closed || len(h.queue) >= maxChecks {
@@ -288,7 +321,11 @@ func (s *Source) shareSum(ctx context.Context, req cache.Request, state fileStat
 	}
 	ctx, cancel := context.WithTimeout(ctx, sumTimeout)
 	defer cancel()
-	_ = s.fleet.Cache().Set(ctx, key, record, sumTTL)
+	ttl := maxSumTTL
+	if age := state.unchangedFor(time.Now()); age < maxSumTTL/sumTTLPerAge {
+		ttl = max(minSumTTL, sumTTLPerAge*age)
+	}
+	_ = s.fleet.Cache().Set(ctx, key, record, ttl)
 }
 
 // leaseSum takes the right to hash a file, or waits until the node that has it

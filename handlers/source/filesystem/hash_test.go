@@ -155,6 +155,28 @@ func TestAGrowingFileIsNotHashedAtEachRequest(t *testing.T) {
 	}, 20*time.Second, 10*time.Millisecond, "it is hashed once it has stopped growing")
 }
 
+func TestASmallFileThatGrowsIsNotHashedAtEachChange(t *testing.T) {
+	dir, url, app := site(t, "hash sha256\nrevalidate 1ms")
+	name := filepath.Join(dir, "growing.log")
+	var content strings.Builder
+	began := time.Now()
+	const hashedWithin = 30 * time.Millisecond // where nothing holds it back
+	changes := 0
+	for ; time.Since(began) < 3*time.Second; changes++ {
+		content.WriteString("line\n")
+		require.NoError(t, os.WriteFile(name, []byte(content.String()), 0o644))
+		for end := time.Now().Add(2 * hashedWithin); time.Now().Before(end); {
+			status, h, body := request(t, "GET", url+"/growing.log")
+			require.Equal(t, http.StatusOK, status)
+			require.Equal(t, content.String(), body)
+			require.Contains(t, []string{"", tagOf(body)}, h.Get("Etag"))
+		}
+	}
+	most := 6 + int(time.Since(began)/time.Second) // the first pauses are short
+	require.LessOrEqual(t, len(sums(t, app)), most, "%d changes", changes)
+	requireTag(t, url+"/growing.log", content.String())
+}
+
 func TestAFailedHashIsRemembered(t *testing.T) {
 	_, url, _ := site(t, "hash sha256\nrevalidate 1ms")
 	require.Eventually(t, func() bool {
