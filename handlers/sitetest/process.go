@@ -1,0 +1,92 @@
+// Sites in processes of their own.
+
+package sitetest
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// ServeProcess is [Serve] in a process of its own: another node of a fleet.
+func ServeProcess(t *testing.T, options, directives string) Site {
+	t.Helper()
+	dir := t.TempDir()
+	s := Site{Page: FreeAddr(t), Admin: FreeAddr(t)}
+	config := filepath.Join(dir, "Caddyfile")
+	require.NoError(t, os.WriteFile(config, []byte(s.Config(options, directives)), 0o600))
+	cmd := Caddy(t, "run", "--config", config)
+	cmd.Env = append(cmd.Env, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	log := new(processLog)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	require.NoError(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+		if t.Failed() {
+			t.Logf("log of the process at %s:\n%s", s.Page, log)
+		}
+	})
+	s.await(t, log)
+	return s
+}
+
+// await waits until the admin API answers, which it does once the site does.
+func (s Site) await(t *testing.T, log *processLog) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	require.Eventually(t, func() bool {
+		resp, err := client.Get("http://" + s.Admin + "/filewallball/health/live")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		resp, err = client.Get("http://" + s.Page + "/")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return true
+	}, time.Minute, 10*time.Millisecond, "%s", log)
+}
+
+// Reload gives the site another configuration by the admin API.
+func (s Site) Reload(t *testing.T, options, directives string) {
+	t.Helper()
+	a := Request(t, http.MethodPost, "http://"+s.Admin+"/load", s.Config(options, directives), "Content-Type", "text/caddyfile")
+	require.Equal(t, http.StatusOK, a.Status, a.Body)
+}
+
+// processLog is what a process says.
+type processLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (l *processLog) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+func (l *processLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := l.text.String()
+	return text[max(0, len(text)-8<<10):]
+}
