@@ -12,8 +12,8 @@ import (
 // drops near copies of them.
 func (c *Cache) Store() Store { return c.store }
 
-// Get reads a record. It counts as no lookup. The error of one that is not used
-// because its invalidation is pending wraps [ErrPending].
+// Get reads a record. It does not count as a lookup. Where the record is not used
+// because its invalidation is pending, the error wraps [ErrPending].
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	ctx, cancel := c.bounded(ctx, 1)
 	defer cancel()
@@ -41,14 +41,15 @@ func (c *Cache) Exists(ctx context.Context, key string) (bool, error) {
 	return entry.Record != nil, err
 }
 
-// TTL is how long a record has left; ok is false where there is none.
+// TTL returns the remaining TTL of a record; ok is false where there is no record.
 func (c *Cache) TTL(ctx context.Context, key string) (ttl time.Duration, ok bool, err error) {
 	entry, err := c.Get(ctx, key)
 	return entry.TTL(time.Now()), entry.Record != nil, err
 }
 
-// Set writes a record. Lookups on this node that begin after it has returned
-// find this record or a newer one; other nodes follow as package near says.
+// Set writes a record. A lookup on this node that begins after Set has returned
+// finds this record or a newer one. Other nodes follow as soon as the store has
+// reported the write; see package near.
 func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Duration) error {
 	return c.SetMany(ctx, []Item{{Key: key, Record: record, TTL: ttl}})
 }
@@ -63,7 +64,7 @@ func (c *Cache) SetMany(ctx context.Context, items []Item) error {
 	if err := c.store.SetMany(ctx, items); err != nil {
 		return err
 	}
-	// what an invalidation was to drop is overwritten
+	// pending invalidations of these keys are obsolete: the record is overwritten
 	c.pending.finish(number, itemsOf(pendingKey, keys)...)
 	return nil
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // budget is the time that one lookup may still wait for the store before its
-// source is asked, over all its round trips, and the time by which it must be
-// over.
+// source is asked, summed over all its round trips, and the deadline of the whole
+// lookup.
 type budget struct {
 	left     time.Duration
 	deadline time.Time
@@ -17,11 +17,11 @@ func (l *Lookup) newBudget() *budget {
 	return &budget{left: l.options.LookupTimeout, deadline: time.Now().Add(l.longest())}
 }
 
-// longest is the longest that a lookup may take.
+// longest is the longest time that a lookup may take.
 func (l *Lookup) longest() time.Duration { return l.options.LoadTimeout + l.options.LookupTimeout }
 
-// spend runs one round trip within the budget. The end of ctx's request does
-// not cut it short: a connection that is given up in mid-answer is lost.
+// spend runs one round trip within the budget. It does not end with ctx: a
+// connection that is abandoned while it waits for an answer has to be closed.
 func (b *budget) spend(ctx context.Context, trip func(context.Context) error) error {
 	if b.left <= 0 {
 		return ErrUnavailable
@@ -34,8 +34,9 @@ func (b *budget) spend(ctx context.Context, trip func(context.Context) error) er
 	return err
 }
 
-// trip is spend for the round trips of loads, which take turns with those of
-// other lookups. Waiting for a turn is not the store's fault, and ends with ctx.
+// trip is spend for the round trips of loads, which take turns with those of other
+// lookups. The wait for a turn is not counted as the store's time and ends with
+// ctx.
 func (l *Lookup) trip(ctx context.Context, b *budget, trip func(context.Context) error) error {
 	if b.left <= 0 {
 		return ErrUnavailable
@@ -47,8 +48,8 @@ func (l *Lookup) trip(ctx context.Context, b *budget, trip func(context.Context)
 	return b.spend(ctx, trip)
 }
 
-// finish is trip for what ends a load. It has a time of its own, whatever the
-// load has spent, and is done even if no lookup waits any more.
+// finish is trip for the round trip that ends a load. It has its own timeout,
+// whatever the load has spent, and is done even if no lookup waits any more.
 func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) error {
 	b := &budget{left: max(l.options.LookupTimeout, minFinishTimeout)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.left)
@@ -56,14 +57,15 @@ func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) e
 	return l.trip(ctx, b, trip)
 }
 
-// minFinishTimeout is enough for a node that is far away from its store.
+// minFinishTimeout is long enough for a node that is far from its store.
 const minFinishTimeout = 2 * time.Second
 
-// keysPerTrip is how many keys one lookup timeout is enough for.
+// keysPerTrip is the number of keys that one LookupTimeout is enough for.
 const keysPerTrip = 500
 
-// bounded bounds what is done by hand to some keys as a lookup is bounded: by
-// the longest LookupTimeout of the cache's lookups for each round trip.
+// bounded returns a context for an operation on some keys that is not part of a
+// lookup. Its timeout is the longest LookupTimeout of the cache's lookups for each
+// round trip.
 func (c *Cache) bounded(ctx context.Context, keys int) (context.Context, context.CancelFunc) {
 	timeout := time.Duration(c.lookupTimeout.Load())
 	if timeout == 0 {
@@ -72,7 +74,7 @@ func (c *Cache) bounded(ctx context.Context, keys int) (context.Context, context
 	return context.WithTimeout(ctx, timeout*time.Duration(1+keys/keysPerTrip))
 }
 
-// boundBy lets the cache wait as long as a lookup does.
+// boundBy raises the timeout of bounded to that of a lookup.
 func (c *Cache) boundBy(timeout time.Duration) {
 	for {
 		old := c.lookupTimeout.Load()

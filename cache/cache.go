@@ -12,29 +12,29 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// Cache looks records up in a store and, where no store has them, in their
+// Cache looks records up in a store and, where the store has none, in their
 // source. It is made once and outlives the lookups that use it.
 type Cache struct {
-	// lookupTimeout is the longest of the lookups, in nanoseconds.
+	// lookupTimeout is the longest LookupTimeout of the lookups, in nanoseconds.
 	lookupTimeout atomic.Int64
 	store         Store
 	peeker        Peeker // the store, where it reads without I/O
 	stats         *Stats
-	near          *near.Cache[*Record] // nil where no copies are kept
+	near          *near.Cache[*Record] // nil where no near copies are kept
 	pending       *Pending
 	loads         flights
 	touches       flights
-	// refreshes are loads in the background
+	// refreshes are loads in the background.
 	refreshes flights
 	pauses    pauses
 	waits     waits
 	giveBacks *giveBacks
-	// trips bounds the round trips of loads, so that those of others always
-	// find a connection; nil where round trips need none.
+	// trips limits the concurrent round trips of loads, so that other round trips
+	// always find a connection. It returns nil where the store has no pool.
 	trips func() *limiter
 }
 
-// New returns a cache over a store, which it owns from then on, counting into
+// New returns a cache over a store, which it owns from then on. It counts into
 // stats, which it does not own.
 func New(store Store, stats *Stats) *Cache {
 	c := &Cache{store: store, stats: stats, pending: NewPending(nil), pauses: pauses{seed: maphash.MakeSeed()}}
@@ -60,21 +60,22 @@ func (c *Cache) Close() error {
 	return c.store.Close()
 }
 
-// Stats are the counters the cache counts into.
+// Stats returns the counters that the cache counts into.
 func (c *Cache) Stats() *Stats { return c.stats }
 
-// Lookup is a way of looking records up: which they are and how long they live.
+// Lookup is one way of looking records up: their keys, their TTLs and their
+// source.
 type Lookup struct {
 	cache    *Cache
 	options  LookupOptions
 	counters *routeCounters
 	asked    *sourceCounters
 	valid    Revalidator // the source, where it is one
-	sourceID uint64      // options.SourceID, where that is set
-	// raw is the store, where values are decoded, and decoderID says how.
+	sourceID uint64      // options.SourceID as a number; 0 where that is empty
+	// raw is the store, and decoderID the decoder's ID, where values are decoded.
 	raw       RawReader
 	decoderID string
-	// slots are those of loads, trips those of their round trips.
+	// slots is the queue for loads, trips the queue for their round trips.
 	slots, trips *queue
 }
 
@@ -109,13 +110,14 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 // Name is the name of the lookup in statistics.
 func (l *Lookup) Name() string { return l.options.Name }
 
-// Outcome is what a lookup came to.
+// Outcome is the result of a lookup in one word.
 type Outcome string
 
-// The outcomes. Only a hit, a stale hit and a miss have a record with fields.
+// The outcomes. Only OutcomeHit, OutcomeStale and OutcomeMiss have a record with
+// fields.
 const (
 	OutcomeHit    Outcome = "hit"    // a cache had the record
-	OutcomeStale  Outcome = "stale"  // a cache had it, but past its time
+	OutcomeStale  Outcome = "stale"  // a cache had the record, but it has expired
 	OutcomeMiss   Outcome = "miss"   // the source had it
 	OutcomeAbsent Outcome = "absent" // there is none
 	OutcomeDenied Outcome = "denied" // it is refused
@@ -128,27 +130,30 @@ type Result struct {
 	Outcome Outcome
 	// Key is that of the request.
 	Key string
-	// Record is set where a cache or the source had one, negative ones too.
+	// Record is the record that a cache or the source had. It may be an absence or a
+	// refusal. Nil: neither had one.
 	Record *Record
-	// Hit tells that a cache answered.
+	// Hit reports whether a cache answered.
 	Hit bool
 	// From is the cache that answered a hit: "near", "memory", "redis".
 	From string
-	// Stored tells that the answer of the source is in the store now.
+	// Stored reports whether the answer of the source is in the store now.
 	Stored bool
-	// TTL is how long the record has left in its cache; [NoExpiry] is forever.
+	// TTL is the remaining TTL of the record in its cache; [NoExpiry] means that it
+	// never expires.
 	TTL time.Duration
-	// Response is an answer of the source that is no record; see [Loaded].
+	// Response is an answer of the source that is not a record; see [Loaded].
 	Response any
-	// Err says why the outcome is an error.
+	// Err is the error of an OutcomeError.
 	Err error
-	// NoStore is why the source's answer is not kept, where it says so.
+	// NoStore is the reason why the source's answer is not stored, where the source
+	// gives one.
 	NoStore string
-	// private reports that Response is for one client alone.
+	// private reports whether Response is for one client alone.
 	private bool
-	// overtaken reports that the key was changed while its source was asked.
+	// overtaken reports whether the key was changed while its source was asked.
 	overtaken bool
-	// tooLate reports that the load was ended by the deadline of its lookup.
+	// tooLate reports whether the load was ended by the deadline of its lookup.
 	tooLate bool
 }
 
@@ -158,9 +163,9 @@ func (r *Result) OK() bool {
 		(r.Outcome == OutcomeHit || r.Outcome == OutcomeStale || r.Outcome == OutcomeMiss)
 }
 
-// Find finds the record of a request, and counts what it came to. It does
-// not return before it knows, unless ctx ends; what it has started by then
-// goes on for those who ask next.
+// Find looks up the record of a request and counts the outcome. It returns early
+// only when ctx ends; a load that it has started then goes on while other lookups
+// wait for it.
 func (l *Lookup) Find(ctx context.Context, req Request) Result {
 	now := time.Now()
 	l.cache.stats.tick(now)
@@ -190,7 +195,7 @@ func (l *Lookup) find(ctx context.Context, req Request, now time.Time) Result {
 	return l.get(ctx, req)
 }
 
-// get is lookup for what this process does not have.
+// get is Find for a record of which this process has no usable copy.
 func (l *Lookup) get(ctx context.Context, req Request) Result {
 	b := l.newBudget()
 	var entry Entry
@@ -202,7 +207,7 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	})
 	switch {
 	case errors.Is(err, ErrInvalidRecord):
-		ticket.Keep(near.Copy[*Record]{}, time.Now()) // an older record is no answer either
+		ticket.Keep(near.Copy[*Record]{}, time.Now()) // no older copy may be used instead
 		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
 		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, b, err))
@@ -211,7 +216,7 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	ticket.Keep(copyOf(entry), now)
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		if finished != l.cache.pending.finished.Load() {
-			return l.get(ctx, req) // it may have been read just before it was dropped
+			return l.get(ctx, req) // the record may have been read just before it was dropped
 		}
 		return r
 	}
@@ -221,8 +226,8 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	return l.orStale(ctx, req, l.miss(ctx, req, entry.stored(), b))
 }
 
-// orStale takes an old record instead of an error: neither the store nor the
-// source has answered.
+// orStale returns a stale record in place of an error, where neither the store nor
+// the source has answered.
 func (l *Lookup) orStale(ctx context.Context, req Request, r Result) Result {
 	if r.Outcome == OutcomeError {
 		if stale, ok := l.stale(ctx, req); ok {
@@ -232,8 +237,8 @@ func (l *Lookup) orStale(ctx context.Context, req Request, r Result) Result {
 	return r
 }
 
-// getWithoutStore is get where the store does not answer, so that nothing can
-// be filled.
+// getWithoutStore is get while the store does not answer: the source is asked and
+// nothing is stored.
 func (l *Lookup) getWithoutStore(ctx context.Context, req Request, b *budget, err error) Result {
 	if l.options.Source == nil {
 		return Result{Outcome: OutcomeError, Err: err}
@@ -242,7 +247,8 @@ func (l *Lookup) getWithoutStore(ctx context.Context, req Request, b *budget, er
 	return l.miss(ctx, req, nil, b)
 }
 
-// hit makes a result of a cached entry, if it still holds.
+// hit returns the result for a cached entry; ok is false where the entry may not
+// be used.
 func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string, now time.Time) (Result, bool) {
 	if entry.Record == nil {
 		return Result{}, false
@@ -271,8 +277,8 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 	return r, true
 }
 
-// current returns the record that this lookup uses where a cache has record. ok
-// is false where the cached record may not be used or is not true any more.
+// current returns the record that this lookup uses where a cache has record. ok is
+// false where the cached record may not be used or is no longer true.
 func (l *Lookup) current(ctx context.Context, req Request, record *Record, now time.Time) (use *Record, ok bool) {
 	if !l.usable(record) || l.expired(record, now) || l.cache.pending.refuses(req.Key, record) {
 		return nil, false
@@ -283,10 +289,10 @@ func (l *Lookup) current(ctx context.Context, req Request, record *Record, now t
 	return l.valid.Current(ctx, req, record, now)
 }
 
-// usable reports whether a cached record answers this lookup's question: it
-// was written by the application, in the format that this lookup reads, or it
-// is what this lookup's source answered. A lookup that stores no absences uses
-// none that its source gave earlier.
+// usable reports whether a cached record answers this lookup's question: the
+// application wrote it, in the format that this lookup reads, or this lookup's
+// source answered it. A lookup that stores no absences does not use absences that
+// its source answered earlier.
 func (l *Lookup) usable(record *Record) bool {
 	switch record.origin {
 	case originAnyone:
@@ -298,13 +304,14 @@ func (l *Lookup) usable(record *Record) bool {
 	return false
 }
 
-// slide extends the TTL of a record in the background, if a tenth of it is gone.
+// slide extends the TTL of a record in the background, once a tenth of it has
+// passed.
 func (l *Lookup) slide(ctx context.Context, key string, record *Record, left time.Duration, now time.Time) {
 	full := l.capTTL(l.options.TTL, record, now)
 	if left == NoExpiry || left >= full-l.options.TTL/10 {
 		return
 	}
-	detached := context.WithoutCancel(ctx) // a closure over ctx would put it on the heap at every hit
+	detached := context.WithoutCancel(ctx) // a closure over ctx would be allocated at every hit
 	l.cache.touches.start(detached, key, nil, func(ctx context.Context, _ *flight) Result {
 		return Result{Err: l.newBudget().spend(ctx, func(ctx context.Context) error {
 			_, err := l.cache.store.Touch(ctx, key, record, full)

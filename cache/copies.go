@@ -1,5 +1,5 @@
-// The copies of records that this process keeps of a store which others write
-// to as well; see package near.
+// Near copies: copies in this process of the records of a shared store. See
+// package near.
 
 package cache
 
@@ -10,32 +10,33 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// fromNear is what a hit in the near cache is told to come from.
+// fromNear is the [Result.From] of a hit in the near cache.
 const fromNear = "near"
 
-// Watched is a [Store] that tells of every write to its keys, by whomever.
+// Watched is a [Store] that reports every write to its keys, by any client.
 type Watched interface {
-	// Watch tells the sink of writes to keys with the prefix, and how far it
-	// may trust that it is told. It may be called again for more prefixes.
+	// Watch reports to the sink the writes to keys with the prefix, and how far these
+	// reports can be trusted. It may be called again for more prefixes.
 	Watch(prefix string, sink near.Sink)
 }
 
-// EndWatched is a [Watched] store that also tells of loads that end without
-// filling their key.
+// EndWatched is a [Watched] store that also reports loads that end without filling
+// their key.
 type EndWatched interface {
-	// EndedKey is the key that the sink hears of when a load of a key ends so.
+	// EndedKey returns the key that is reported to the sink when a load of key ends
+	// without filling it.
 	EndedKey(key string) string
 }
 
-// EnableNear makes the cache keep copies of records in this process, where the
-// store tells of writes. It must be called before the first lookup is made.
+// EnableNear makes the cache keep near copies, if the store reports writes. It
+// must be called before the first lookup is made.
 func (c *Cache) EnableNear(options near.Options) {
 	if _, ok := c.store.(Watched); ok {
 		c.near = near.New[*Record](options)
 	}
 }
 
-// Near describes the copies; the zero value where none are kept.
+// Near describes the near copies; it is the zero value where none are kept.
 func (c *Cache) Near() near.Stats {
 	if c.near == nil {
 		return near.Stats{}
@@ -49,7 +50,8 @@ func (c *Cache) watchPrefix(prefix string) {
 	}
 }
 
-// listen is told when another load of a key ends, by filling it or otherwise.
+// listen returns a channel that receives when another load of the key ends,
+// whether or not it filled the key.
 func (c *Cache) listen(key string) (woken <-chan struct{}, stop func()) {
 	if watched, ok := c.store.(EndWatched); ok {
 		return c.waits.listen(key, watched.EndedKey(key))
@@ -57,7 +59,8 @@ func (c *Cache) listen(key string) (woken <-chan struct{}, stop func()) {
 	return c.waits.listen(key)
 }
 
-// ticket is drawn before the store is asked for what may be copied.
+// ticket returns a ticket that must be drawn before the store is read, so that the
+// near cache refuses a copy whose key was written meanwhile.
 func (c *Cache) ticket(key string, strict bool) near.Ticket[*Record] {
 	if c.near == nil {
 		return near.Ticket[*Record]{}
@@ -73,8 +76,8 @@ func copyOf(e Entry) near.Copy[*Record] {
 	return near.Copy[*Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions}
 }
 
-// changed ends all copies in this process that are older than a write of ours
-// which the store has answered.
+// changed drops all copies in this process that are older than a write of this
+// process which the store has answered.
 func (c *Cache) changed(keys ...string) {
 	c.loads.forget(keys...)
 	if c.near != nil {
@@ -89,21 +92,22 @@ func (c *Cache) changedAll() {
 	if c.near != nil {
 		c.near.Flush()
 	}
-	c.waits.wakeEverybody()
+	c.waits.wakeEveryKey()
 }
 
 // Staler is a [Store] that retains records after they have expired.
 type Staler interface {
-	// RetainStale keeps records for at least as long after they expired.
+	// RetainStale keeps records for at least this time after they have expired.
 	RetainStale(time.Duration)
 	// Stale finds a record that expired at most maxAge ago.
 	Stale(key string, maxAge time.Duration) (Entry, bool)
-	// DropStale drops a record that has expired, as what is kept for [Staler.Stale]
-	// is known to be wrong.
+	// DropStale drops the expired record of a key, because its content is known to be
+	// wrong.
 	DropStale(key string)
 }
 
-// stale finds an old record for a lookup that would end in an error otherwise.
+// stale returns an expired record for a lookup that would otherwise end in an
+// error.
 func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 	if l.options.StaleIfError == 0 || ctx.Err() != nil {
 		return Result{}, false
@@ -117,7 +121,7 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 		copied, ok = l.cache.near.Stale(req.Key, l.options.StaleIfError, now)
 		entry = entryOf(copied)
 	}
-	// an old refusal or absence is no help
+	// an old refusal or absence is not worth using
 	if !ok || entry.Record.state != Found {
 		return Result{}, false
 	}
@@ -132,9 +136,9 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 	return r, true
 }
 
-// correctStale makes what is kept for stale use agree with an answer of the
-// source that is not in the store: so who was refused is not let in afterwards
-// by an older record. The ticket is from before the source was asked.
+// correctStale corrects the records kept for stale use after an answer of the
+// source that is not in the store: a client that was just refused must not be let
+// in later by an older record. The ticket was drawn before the source was asked.
 func (l *Lookup) correctStale(key string, ticket near.Ticket[*Record], loaded Loaded) {
 	if staler, ok := l.cache.store.(Staler); ok {
 		staler.DropStale(key)

@@ -1,5 +1,5 @@
-// Values that an application keeps in a format of its own, such as a session
-// in msgpack: how a lookup reads them as records.
+// How a lookup reads values that an application stores in its own format, such as
+// a session in msgpack.
 
 package cache
 
@@ -13,34 +13,34 @@ import (
 	"unicode/utf8"
 )
 
-// Decoder makes records of values that are not written as records. It decodes
-// a value once per read of the store; near copies keep the record.
+// Decoder turns values that are not records into records. It decodes a value once
+// per read of the store; near copies keep the record.
 type Decoder interface {
-	// ID says how values are decoded: two decoders of one ID make the same
-	// record of the same value. A copy of a record is used only by lookups
-	// whose decoder has the ID of the one that made it.
+	// ID identifies the decoding: two decoders with one ID make the same record of the
+	// same value. A near copy is used only by lookups whose decoder has the ID of the
+	// one that made it.
 	ID() string
-	// Decode returns the text of a JSON object and the time at which the
-	// record ends; the zero time is never. No field of the object has a meaning
-	// for lookups, not even expires_at or denied. Errors must not repeat the
-	// value.
+	// Decode returns the text of a JSON object and the time at which the record
+	// expires; the zero time means never. Lookups give no field of the object a
+	// meaning, not even expires_at or denied. Errors must not repeat the value.
 	Decode(raw Raw) (text string, expires time.Time, err error)
 }
 
 // Raw is a value as an application stored it: a string, or the fields of a hash.
 type Raw struct {
 	Text string
-	// Fields is not nil where the value is a hash.
+	// Fields is nil unless the value is a hash.
 	Fields map[string]string
-	// Expires is when the store will drop it, in nanoseconds of Unix time; 0 is never.
+	// Expires is when the store will drop the value, in nanoseconds of Unix time; 0
+	// means never.
 	Expires int64
 }
 
 // RawReader is a [Store] that also reads values which are not records.
 type RawReader interface {
-	// GetRaw reads a value of whatever format, no larger than the store's
-	// limit; nil where there is none. A larger one, or one that is neither a string nor a hash, gives an
-	// error that wraps [ErrInvalidRecord].
+	// GetRaw reads a value in any format, no larger than the store's limit; it returns
+	// nil where there is none. For a larger value, or one that is neither a string nor
+	// a hash, the error wraps [ErrInvalidRecord].
 	GetRaw(ctx context.Context, key string) (*Raw, error)
 }
 
@@ -63,7 +63,7 @@ func (l *Lookup) setDecoder() error {
 	return nil
 }
 
-// read reads the entry of a key as the lookup decodes it.
+// read reads the entry of a key, decoded where the lookup has a decoder.
 func (l *Lookup) read(ctx context.Context, key string) (Entry, error) {
 	if l.raw == nil {
 		return l.cache.store.Get(ctx, key)

@@ -1,4 +1,4 @@
-// When a record ends by its own word, whatever its TTL in the store.
+// The expiry that a record states itself, independent of its TTL in the store.
 
 package cache
 
@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// errExpiry is the error of a record whose field of expiry cannot be read: it
-// may have ended.
+// errExpiry is the error of a record whose expiry field cannot be read: the record
+// may have expired.
 var errExpiry = fmt.Errorf("%w: its field of expiry is not a time", ErrInvalidRecord)
 
-// unreadableExpiry is the expiry of such a record.
+// unreadableExpiry is the expiry of a record whose expiry field cannot be read.
 const unreadableExpiry = math.MinInt64
 
-// DefaultExpiryField says when a record ends unless options say otherwise.
+// DefaultExpiryField is the field that states a record's expiry, unless options
+// name another.
 const DefaultExpiryField = "expires_at"
 
-// Units of an expiry.
+// Units of an expiry field.
 const (
 	// AnyTime is a number of Unix seconds, or a text in RFC 3339. The default.
 	AnyTime = ""
@@ -31,16 +32,16 @@ const (
 	RFC3339 = "rfc3339"
 )
 
-// Expiry says which field of a record says when it ends, and how.
+// Expiry names the field that states a record's expiry, and its unit.
 type Expiry struct {
-	// Field is its path. Default [DefaultExpiryField].
+	// Field is the path of the field. Default [DefaultExpiryField].
 	Field string
-	// Unit is one of the units above.
+	// Unit is one of [AnyTime] (default), [Seconds], [Milliseconds] and [RFC3339].
 	Unit string
 }
 
-// ends is when a record ends by its own word: in nanoseconds of Unix time, 0 for
-// never, unreadableExpiry where it cannot be read.
+// ends returns the expiry that a record states itself, in nanoseconds of Unix
+// time: 0 for never, unreadableExpiry where it cannot be read.
 func (l *Lookup) ends(record *Record) int64 {
 	switch e := &l.options.Expiry; {
 	case !l.options.ExpiresAt || record.state != Found:
@@ -54,16 +55,16 @@ func (l *Lookup) ends(record *Record) int64 {
 	}
 }
 
-// expired reports whether the record has ended by its own word.
+// expired reports whether the expiry that the record states itself has passed.
 func (l *Lookup) expired(record *Record, now time.Time) bool {
 	ends := l.ends(record)
 	return ends != 0 && ends <= now.UnixNano()
 }
 
-// unreadable reports whether the record's field of expiry cannot be read.
+// unreadable reports whether the record's expiry field cannot be read.
 func (l *Lookup) unreadable(record *Record) bool { return l.ends(record) == unreadableExpiry }
 
-// capTTL keeps a TTL from reaching beyond the end of the record by its own word.
+// capTTL caps a TTL at the expiry that the record states itself.
 func (l *Lookup) capTTL(ttl time.Duration, record *Record, now time.Time) time.Duration {
 	switch ends := l.ends(record); ends {
 	case 0:
@@ -75,7 +76,7 @@ func (l *Lookup) capTTL(ttl time.Duration, record *Record, now time.Time) time.D
 	}
 }
 
-// expiry reads a field as the end of a record.
+// expiry reads a field as an expiry.
 func expiry(r *Record, field, unit string) int64 {
 	v, ok := r.Field(field)
 	if !ok || v.IsNull() {
@@ -88,8 +89,7 @@ func expiry(r *Record, field, unit string) int64 {
 	return unixNano(at)
 }
 
-// timeIn is the value as a point in time, written in a unit. Numbers may be
-// written as strings.
+// timeIn reads the value as a time in a unit. Numbers may be written as strings.
 func (v Value) timeIn(unit string) (at time.Time, ok bool) {
 	if !v.IsScalar() {
 		return time.Time{}, false
@@ -110,8 +110,8 @@ func (v Value) timeIn(unit string) (at time.Time, ok bool) {
 	return at, err == nil
 }
 
-// fromUnix is a number of Unix seconds as a point in time. Beyond the years
-// that RFC 3339 can write there is none.
+// fromUnix converts a number of Unix seconds. ok is false beyond the years that
+// RFC 3339 can write.
 func fromUnix(seconds float64) (at time.Time, ok bool) {
 	if !(seconds > -62135596800 && seconds < 253402300800) {
 		return time.Time{}, false

@@ -15,7 +15,7 @@ import (
 // Family is a kind of record, with the form of its keys and its TTL.
 type Family struct {
 	Name string
-	// KeyTemplate has {id} where the identity goes.
+	// KeyTemplate is the default key, with {id} in place of the identity.
 	KeyTemplate string
 	TTL         time.Duration
 }
@@ -36,7 +36,7 @@ func Families() []Family {
 	}
 }
 
-// FamilyNames lists the families' names, for messages.
+// FamilyNames lists the names of the families, for messages.
 func FamilyNames() []string {
 	var names []string
 	for _, f := range Families() {
@@ -45,8 +45,8 @@ func FamilyNames() []string {
 	return names
 }
 
-// FamilyOf finds the family whose default key, after keyPrefix, a key has. ok is
-// false for a key of no family.
+// FamilyOf finds the family whose default key, after keyPrefix, matches a key. ok
+// is false where there is none.
 func FamilyOf(families []Family, keyPrefix, key string) (f Family, ok bool) {
 	rest, ok := strings.CutPrefix(key, keyPrefix)
 	if !ok {
@@ -63,11 +63,12 @@ func FamilyOf(families []Family, keyPrefix, key string) (f Family, ok bool) {
 	return families[i], true
 }
 
-// KeyTemplate is the text of a key before, between and after the identity.
+// KeyTemplate is the text of a key before, between and after the places of the
+// identity.
 type KeyTemplate []string
 
-// ParseKeyTemplate splits a template at {id}, which it must have. What stands
-// around it must be printable UTF-8, as keys are.
+// ParseKeyTemplate splits a template at {id}, of which it must have at least one.
+// The rest must be printable UTF-8.
 func ParseKeyTemplate(template string) (KeyTemplate, error) {
 	if !utf8.ValidString(template) || strings.IndexFunc(template, unicode.IsControl) >= 0 {
 		return nil, fmt.Errorf("key template %q has a control character or is not valid UTF-8", template)
@@ -79,7 +80,7 @@ func ParseKeyTemplate(template string) (KeyTemplate, error) {
 	return parts, nil
 }
 
-// Key puts an identity, as [KeyIdentity] makes it, into the template.
+// Key puts an identity, as [KeyIdentity] returns it, into the template.
 func (t KeyTemplate) Key(id string) string {
 	if len(t) == 2 {
 		return t[0] + id + t[1]
@@ -93,8 +94,8 @@ const IDPlaceholder = "{id}"
 const (
 	// MaxIdentity is the longest identity that is looked up, in bytes.
 	MaxIdentity = 8 << 10
-	// hashIdentityFrom is the length in bytes above which a key holds the
-	// identity's hash, whatever is configured.
+	// hashIdentityFrom is the length in bytes above which a key always holds the
+	// identity's hash.
 	hashIdentityFrom = 512
 )
 
@@ -102,9 +103,9 @@ const (
 // character or is not valid UTF-8. It reaches neither the store nor a source.
 var ErrMalformedIdentity = errors.New("malformed identity")
 
-// CheckIdentity reports what keeps an identity, which is client input, from
-// being looked up. The error wraps [ErrMalformedIdentity] and does not repeat
-// the identity.
+// CheckIdentity returns an error if an identity, which is client input, may not be
+// looked up. The error wraps [ErrMalformedIdentity] and does not repeat the
+// identity.
 func CheckIdentity(id string) error {
 	if len(id) > MaxIdentity {
 		return fmt.Errorf("%w: longer than %d bytes", ErrMalformedIdentity, MaxIdentity)
@@ -130,14 +131,14 @@ func CheckIdentity(id string) error {
 	return nil
 }
 
-// hashedIdentityPrefix is what the hash of an identity begins with in a key
-// whose other identities are not hashed.
+// hashedIdentityPrefix begins the hash of an identity in a key whose other
+// identities are not hashed.
 const hashedIdentityPrefix = "sha256:"
 
-// KeyIdentity is what stands for an identity in a key. With hash it is the hex
-// SHA-256 of the identity. Without, it is the identity itself, but
-// "sha256:<hex>" for one of more than 512 bytes or one that begins with
-// "sha256:". So no two identities have one key.
+// KeyIdentity returns the text that stands for an identity in a key. With hash,
+// that is the hex SHA-256 of the identity. Without hash, it is the identity
+// itself, or "sha256:<hex>" where the identity has more than 512 bytes or begins
+// with "sha256:". So two identities never share a key.
 func KeyIdentity(id string, hash bool) string {
 	if !hash && len(id) <= hashIdentityFrom && !strings.HasPrefix(id, hashedIdentityPrefix) {
 		return id
@@ -150,12 +151,12 @@ func KeyIdentity(id string, hash bool) string {
 	return hashedIdentityPrefix + text
 }
 
-// escapeIdentityPart keeps the parts of an identity apart.
+// escapeIdentityPart escapes a part, so that joined parts can be told apart.
 var escapeIdentityPart = strings.NewReplacer("%", "%25", ":", "%3A")
 
-// JoinIdentity makes one identity of several parts: joined by ":", with "%" and
-// ":" inside a part percent-encoded, so that no two lists of as many parts make
-// the same identity. One part alone stays as it is.
+// JoinIdentity makes one identity of several parts. They are joined by ":", with
+// "%" and ":" inside a part percent-encoded, so that two different lists of the
+// same length never make the same identity. A single part is not changed.
 func JoinIdentity(parts []string) string {
 	if len(parts) == 1 {
 		return parts[0]

@@ -1,4 +1,4 @@
-// Filling: writing what a source answered into the store.
+// Filling: how the answer of a source is written to the store.
 
 package cache
 
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// fill stores what was loaded, if it may be, and notes in r what came of it. It
-// reports whether the lease is used up, or is being given back.
+// fill stores a loaded record, if it may be stored, and notes the result in r. It
+// returns true where the lease is used up or is being given back.
 func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, r *Result) (used bool) {
 	if loaded.Record == nil || loaded.NoStore {
 		return false
@@ -40,7 +40,7 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 		l.cache.changed(req.Key)
 	default:
 		r.overtaken = true
-		// what the source said is older than what is in the store
+		// the store has something newer than the source's answer
 		l.cache.changed(req.Key)
 	}
 	return true
@@ -58,7 +58,7 @@ func (l *Lookup) capped(record *Record, ttl time.Duration) *Record {
 	return noted
 }
 
-// tags are what a record from the source is filed under.
+// tags returns the tags of a record from the source.
 func (l *Lookup) tags(req Request, record *Record) []string {
 	if l.options.Tags == nil {
 		return nil
@@ -66,14 +66,14 @@ func (l *Lookup) tags(req Request, record *Record) []string {
 	return l.options.Tags(req, record)
 }
 
-// superseded takes the place of a record that its source has just contradicted
-// with an answer that is not stored. No lookup uses it.
+// superseded replaces a record that its source has just contradicted with an
+// answer that is not stored. No lookup uses it.
 var superseded = &Record{text: `{"_source":""}`, origin: originUnknown}
 
-// withdraw drops a record that lookups still use although the source has given
-// another answer since, one that is not stored: so a session that has ended is
-// not used until its TTL is over. It reports whether the lease is used up, or is
-// being given back.
+// withdraw drops a stored record that lookups would still use although the source
+// has just given another answer that is not stored. For example, a session that
+// has ended must not be used until its TTL is over. It returns true where the
+// lease is used up or is being given back.
 func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *Record) (used bool) {
 	if old == nil {
 		return false
@@ -85,15 +85,15 @@ func (l *Lookup) withdraw(ctx context.Context, req Request, token string, old *R
 		_, err := l.cache.store.Fill(ctx, req.Key, token, old, superseded, nil, MinTTL)
 		return err
 	})
-	if err != nil { // the next use of the record asks the source once more
+	if err != nil { // the next use of the record asks the source again
 		l.cache.giveBacks.add(req.Key, token, l.leaseTTL())
 	}
 	l.cache.changed(req.Key)
 	return true
 }
 
-// jitter spreads a TTL by 5 % either way, so that what was filled together
-// does not expire together.
+// jitter changes a TTL by up to 5 % either way, so that records that were filled
+// together do not expire together.
 func jitter(ttl time.Duration) time.Duration {
 	return time.Duration(float64(ttl) * (0.95 + 0.1*rand.Float64()))
 }

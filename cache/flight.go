@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// flights lets one load per key and source run at a time in this process.
-// Unlike singleflight it knows all loads of a key, whatever their source, so
-// that an invalidation can keep later callers from joining them; a caller that
-// leaves does not end the load, but the last one does.
+// flights lets one load per key and source run at a time in this process. Unlike
+// singleflight it knows all loads of a key, whatever their source, so that an
+// invalidation can keep later callers from joining them. A load ends with its last
+// waiter and not before.
 type flights struct {
 	mu     sync.Mutex
 	loads  map[string][]*flight // by key
@@ -20,28 +20,29 @@ type flights struct {
 	closed bool
 }
 
-// flight is one load and those who wait for it.
+// flight is one load and the callers that wait for it.
 type flight struct {
 	source  Source
 	cancel  context.CancelFunc
 	waiters int // under the lock of the flights
-	// early is the result of a load that is not over yet; see answerAfter.
+	// early is a provisional result of a load that still runs; see answerAfter.
 	early    Result
 	answered chan struct{}
-	// result is that of the load, once done is closed.
+	// result is the final result; it is set when done is closed.
 	result Result
 	done   chan struct{}
 }
 
-// loading is what a flight does. Its context ends with its last waiter.
+// loading is the work of a flight. Its context ends with its last waiter.
 type loading func(ctx context.Context, fl *flight) Result
 
-// errNoResult is the result of a load that ended its goroutine.
+// errNoResult is the error of a load that ended its goroutine without returning.
 var errNoResult = errors.New("loading ended without a result")
 
-// do joins the flight of the key and source, or starts load in a goroutine of
-// its own, whose context has the values of ctx but not its end. joined reports
-// which. It returns early only when ctx ends.
+// do joins the flight of the key and source, or starts load in its own goroutine.
+// The context of load has the values of ctx but does not end with it. joined
+// reports whether a flight was joined. do returns before the load only when ctx
+// ends.
 func (f *flights) do(ctx context.Context, key string, source Source, load loading) (result Result, joined bool) {
 	fl, joined := f.board(ctx, key, source, load)
 	if fl == nil {
@@ -50,7 +51,7 @@ func (f *flights) do(ctx context.Context, key string, source Source, load loadin
 	defer f.leave(key, fl)
 	answered := fl.answered
 	if joined {
-		// only the whole load shows whether the key was changed meanwhile
+		// only a finished load reports whether the key was changed meanwhile
 		answered = nil
 	}
 	select {
@@ -73,10 +74,10 @@ func (f *flights) do(ctx context.Context, key string, source Source, load loadin
 	}
 }
 
-// start is do in the background, without a waiter; it does nothing where a flight is under
-// way. The load ends by itself.
+// start begins a load in the background, unless a flight is under way. Nothing
+// waits for it and nothing ends it early.
 func (f *flights) start(ctx context.Context, key string, source Source, load loading) {
-	// its one waiter never leaves
+	// its only waiter never leaves
 	f.board(ctx, key, source, load)
 }
 
@@ -115,9 +116,9 @@ func (f *flights) board(ctx context.Context, key string, source Source, load loa
 	return fl, false
 }
 
-// answerAfter gives a result that is not final to those who began the load,
-// once they have waited for the rest of it for so long. It returns what must be
-// called when the load is over.
+// answerAfter gives the callers that began the load a provisional result once they
+// have waited this long for the rest of it. The returned function must be called
+// when the load is over.
 func (fl *flight) answerAfter(wait time.Duration, result Result) (stop func()) {
 	answer := sync.OnceFunc(func() {
 		fl.early = result
@@ -131,17 +132,17 @@ func (fl *flight) answerAfter(wait time.Duration, result Result) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// leave takes a waiter off a flight. The last one ends it.
+// leave removes a waiter from a flight. The last waiter to leave ends the flight.
 func (f *flights) leave(key string, fl *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl.waiters--; fl.waiters == 0 {
-		f.remove(key, fl) // nobody may join a load that is being ended
+		f.remove(key, fl) // no caller may join a load that is being ended
 		fl.cancel()
 	}
 }
 
-// land takes a flight off the board, if nothing else has.
+// land removes a flight from the list, unless it was removed before.
 func (f *flights) land(key string, fl *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,8 +165,8 @@ func (f *flights) remove(key string, fl *flight) {
 	}
 }
 
-// forget lets callers from now on start anew, because what is in flight may
-// be older than what they are owed.
+// forget makes later callers start a new load: the loads under way may return a
+// value that is too old for them.
 func (f *flights) forget(keys ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,7 @@
-// Leases that this process may hold without knowing: the store did not answer
-// in time, but may have carried out what it was asked. They are given back in
-// the background, or everybody else would wait until they expire.
+// Giving back leases that this process may hold without knowing it: the store did
+// not answer in time, but may have granted the lease. They are given back in the
+// background. Without that, other loads of the key would wait until the lease
+// expires.
 
 package cache
 
@@ -13,27 +14,28 @@ import (
 )
 
 const (
-	// giveBackTimeout bounds one attempt.
+	// giveBackTimeout is the timeout of one attempt.
 	giveBackTimeout = time.Second
-	// giveBackPause is between two attempts, and before the second one that
-	// follows a successful one: what was delayed on its way to the store may be
-	// carried out after what was sent later.
+	// giveBackPause is the pause between two attempts. An attempt that succeeded is
+	// repeated once after the pause: a delayed request for the lease may reach the
+	// store after the request that ended it.
 	giveBackPause = 500 * time.Millisecond
-	// maxGiveBacks bounds what is remembered. Leases beyond it expire.
+	// maxGiveBacks bounds how many leases are remembered. Those beyond it are left to
+	// expire.
 	maxGiveBacks = 4096
-	// giveBacksAtATime is small, as there is no hurry.
+	// giveBacksAtATime is how many attempts run at a time. They are not urgent.
 	giveBacksAtATime = 4
 )
 
-// giveBack is a lease to be given back.
+// giveBack is a lease to give back.
 type giveBack struct {
 	key, token string
 	due        time.Time
 	until      time.Time // it has expired by then
-	answered   bool      // the store has ended it, or has never granted it yet
+	answered   bool      // the store has ended the lease, or has not granted it yet
 }
 
-// giveBacks gives leases back in one goroutine, which ends when there are none.
+// giveBacks gives leases back in one goroutine, which ends when none are left.
 type giveBacks struct {
 	store Store
 	waits *waits
@@ -54,7 +56,7 @@ func newGiveBacks(store Store, waits *waits) *giveBacks {
 	return g
 }
 
-// add gives a lease back that lasts for at most ttl.
+// add schedules a lease to be given back. It expires after ttl at the latest.
 func (g *giveBacks) add(key, token string, ttl time.Duration) {
 	if token == "" {
 		return
@@ -91,8 +93,8 @@ func (g *giveBacks) run() {
 	}
 }
 
-// take takes what is due, and says how long until there is more. ok is false
-// when nothing is left.
+// take returns the leases that are due, and the time until the next one is. ok is
+// false when none are left.
 func (g *giveBacks) take() (due []giveBack, wait time.Duration, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -119,8 +121,8 @@ func (g *giveBacks) take() (due []giveBack, wait time.Duration, ok bool) {
 	return due, wait, true
 }
 
-// attempt tries once to give a lease back, and remembers it where that is not
-// enough.
+// attempt tries once to give a lease back, and schedules the next attempt where
+// one is needed.
 func (g *giveBacks) attempt(b giveBack) {
 	ctx, cancel := context.WithTimeout(g.ctx, giveBackTimeout)
 	defer cancel()
@@ -142,8 +144,8 @@ func (g *giveBacks) attempt(b giveBack) {
 	}
 }
 
-// close gives back what has not been tried yet, as far as that is done within
-// the time of one attempt.
+// close tries the leases that have not been tried yet, within the timeout of one
+// attempt.
 func (g *giveBacks) close() {
 	defer g.end()
 	defer time.AfterFunc(giveBackTimeout, g.end).Stop()

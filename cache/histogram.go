@@ -13,14 +13,14 @@ const (
 	bucketsPerDoubling = 8
 	doublings          = 26 // up to over a minute
 	bucketCount        = bucketsPerDoubling * doublings
-	// histogramAge is how long a duration counts, at least.
+	// histogramAge is the shortest time that a duration is counted for.
 	histogramAge = time.Minute
 )
 
-// Histogram keeps the durations of the last one to two minutes, and the count
-// and the sum of all durations. Observe takes no lock. A quantile is never too
-// small, and too large by at most an eighth or a microsecond, whichever is more;
-// the largest is four minutes. The zero value is ready to use.
+// Histogram holds the durations of the last one to two minutes, and the count and
+// the sum of all durations. Observe takes no lock. A quantile is never too small;
+// it is too large by at most an eighth or a microsecond, whichever is more. The
+// largest is four minutes. The zero value is ready to use.
 type Histogram struct {
 	count, sum atomic.Uint64
 	started    atomic.Int64 // of the current generation, Unix nanoseconds
@@ -36,8 +36,8 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.buckets[h.current.Load()&1][bucketOf(d)].Add(1)
 }
 
-// rotate begins a new generation when the current one is over, and drops the
-// one before it, or both where nothing was measured for long.
+// rotate begins a new generation when the current one is over and drops the one
+// before it. It drops both where nothing was measured for longer.
 func (h *Histogram) rotate(now time.Time) {
 	started := h.started.Load()
 	age := time.Duration(now.UnixNano() - started)
@@ -58,10 +58,10 @@ func (h *Histogram) clear(generation uint32) {
 	}
 }
 
-// Count is how many durations were ever added.
+// Count returns how many durations have been added in all.
 func (h *Histogram) Count() uint64 { return h.count.Load() }
 
-// Recent is how many durations were added in the last one to two minutes.
+// Recent returns how many durations were added in the last one to two minutes.
 func (h *Histogram) Recent() (total uint64) {
 	h.rotate(time.Now())
 	for i := range bucketCount {
@@ -70,11 +70,11 @@ func (h *Histogram) Recent() (total uint64) {
 	return total
 }
 
-// Sum is the total of all durations ever added.
+// Sum returns the sum of all durations added.
 func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum.Load()) }
 
-// Quantiles estimates quantiles (0 to 1, in ascending order) over the last
-// one to two minutes; they are 0 where nothing was added.
+// Quantiles estimates quantiles (0 to 1, in ascending order) over the last one to
+// two minutes. They are 0 where nothing was added.
 func (h *Histogram) Quantiles(quantiles ...float64) []time.Duration {
 	h.rotate(time.Now())
 	var counts [bucketCount]uint64
@@ -98,10 +98,11 @@ func (h *Histogram) Quantiles(quantiles ...float64) []time.Duration {
 	return values
 }
 
-// bucketOf splits each doubling of a microsecond into equal parts.
+// bucketOf returns the bucket of a duration. It splits each doubling of a
+// microsecond into equal parts.
 func bucketOf(d time.Duration) int {
 	us := uint64(max(0, d) / time.Microsecond)
-	// below one doubling's worth of microseconds, a bucket each
+	// durations below bucketsPerDoubling microseconds have a bucket per microsecond
 	if us < bucketsPerDoubling {
 		return int(us)
 	}

@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// How often a load that waits for another one looks at the store. Where the
-	// store tells of writes, that is only for what is not told: a lease that
-	// expires, or a push that gets lost.
+	// How often a load that waits for another one reads the store. While the store
+	// reports writes, the interval is long: the poll is only for a lease that
+	// expires and for a report that gets lost.
 	leasePollTold = 250 * time.Millisecond
 	leasePollMin  = 5 * time.Millisecond
 	leasePollMax  = 100 * time.Millisecond
 )
 
-// leaseTTL is how long a lease is held at most: as long as a load takes, with
-// the round trips before and after it.
+// leaseTTL is the TTL of a lease: as long as a load takes, with the round trips
+// before and after it.
 func (l *Lookup) leaseTTL() time.Duration { return l.longest() }
 
-// claim is what came of asking for a key's lease: the token of the lease, what
-// another load has filled meanwhile, or how that one ended. Where it is empty,
-// the load goes on without the lease. old is what the store has, which a fill
-// may replace: what it had before, or a record that has come since and that the
-// lookup does not use.
+// claim is the result of asking for a key's lease: the token of the lease, the
+// record that another load has filled meanwhile, or how the other load ended.
+// Where all three are empty, the load goes on without the lease. old is the
+// record that a fill may replace: the one that the load began from, or a later
+// one that the lookup does not use.
 type claim struct {
 	token string
 	now   Entry
@@ -33,8 +33,8 @@ type claim struct {
 	old   *Record
 }
 
-// claim takes the key's lease, or waits for the load that has it, without its
-// slot.
+// claim takes the key's lease or waits for the load that has it. While it
+// waits, it gives its slot back.
 func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, slot *slot) claim {
 	woken, stop := l.cache.listen(key)
 	defer stop()
@@ -43,8 +43,8 @@ func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, 
 		return c
 	}
 	slot.give()
-	// The load that has the lease may be dead. Waiting for it leaves time to
-	// ask the source.
+	// The node that has the lease may be dead. The wait leaves enough time to ask
+	// the source.
 	dead := time.NewTimer(time.Until(b.deadline) - l.options.LookupTimeout/2)
 	defer dead.Stop()
 	for poll := leasePollMin; held && err == nil; poll = min(leasePollMax, poll*3/2) {
@@ -65,7 +65,8 @@ func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, 
 	return c
 }
 
-// acquire asks for the key's lease once. held reports that another load has it.
+// acquire asks for the key's lease once. held reports whether another load has
+// it.
 func (l *Lookup) acquire(ctx context.Context, key string, old *Record, b *budget, waited bool) (c claim, held bool, err error) {
 	c.old = old
 	for {
@@ -87,12 +88,12 @@ func (l *Lookup) acquire(ctx context.Context, key string, old *Record, b *budget
 		if c.now.Record == nil || l.usable(c.now.Record) {
 			return c, c.token == "" && c.now.Record == nil && c.ended == nil, nil
 		}
-		c.old, c.now = c.now.Record, Entry{} // it may be replaced
+		c.old, c.now = c.now.Record, Entry{} // this lookup does not use the record, so a fill may replace it
 	}
 }
 
-// end ends a lease that was not used, and tells those who wait how its load
-// ended; nil is not at all, so that one of them loads.
+// end ends a lease that was not used and reports to waiting loads how this one
+// ended. Without ended, one of them loads.
 func (l *Lookup) end(ctx context.Context, key, token string, ended *Ended) {
 	if token == "" {
 		return

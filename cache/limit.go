@@ -1,4 +1,4 @@
-// Limits on what is done at a time, shared fairly by those who wait.
+// Limits on concurrent work, shared fairly between queues.
 
 package cache
 
@@ -10,11 +10,12 @@ import (
 	"sync"
 )
 
-// errQueueFull says that too many wait already.
+// errQueueFull says that the queue is full.
 var errQueueFull = errors.New("too many are waiting already")
 
-// limiter lets some callers go on at a time. The others wait in queues that
-// take turns: a long queue does not delay those in another one.
+// limiter lets a limited number of callers run at a time. The others wait in
+// queues that take turns, so that a long queue does not delay the callers in
+// another one.
 type limiter struct {
 	mu      sync.Mutex
 	free    int
@@ -23,14 +24,14 @@ type limiter struct {
 
 func newLimiter(n int) *limiter { return &limiter{free: n} }
 
-// queue is a queue before a limiter. A nil queue lets everybody go on.
+// queue is one queue of a limiter. A nil queue has no limit.
 type queue struct {
 	limiter *limiter
-	most    int       // how many may wait; 0 is any number
+	most    int       // the longest queue; 0 is no limit
 	turns   list.List // of chan struct{}, closed when it is the caller's turn
 }
 
-// enter waits for a turn, until ctx ends. Where it succeeds, leave must follow.
+// enter waits for a turn, until ctx ends. After nil, leave must be called.
 func (q *queue) enter(ctx context.Context) error {
 	if q == nil {
 		return nil
@@ -71,7 +72,7 @@ func (q *queue) enter(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// tryEnter enters if there is no queue.
+// tryEnter enters if that needs no wait.
 func (q *queue) tryEnter() bool {
 	q.limiter.mu.Lock()
 	defer q.limiter.mu.Unlock()
@@ -82,7 +83,7 @@ func (q *queue) tryEnter() bool {
 	return true
 }
 
-// leave lets the next one go on.
+// leave gives the turn to the next caller.
 func (q *queue) leave() {
 	if q == nil {
 		return
@@ -92,7 +93,8 @@ func (q *queue) leave() {
 	q.limiter.next()
 }
 
-// next gives a turn to the first of the queue whose turn it is. l.mu is held.
+// next gives a turn to the first caller of the next queue. The caller holds
+// l.mu.
 func (l *limiter) next() {
 	if len(l.waiting) == 0 {
 		l.free++
@@ -106,8 +108,8 @@ func (l *limiter) next() {
 	}
 }
 
-// slot is a turn that one load holds, gives back while it waits for something
-// else, and takes again.
+// slot is the turn of one load. The load gives it back while it waits for
+// something else, and takes it again.
 type slot struct {
 	queue *queue
 	held  bool
@@ -122,7 +124,7 @@ func (s *slot) take(ctx context.Context) error {
 		return err
 	}
 	s.held = true
-	return ctx.Err() // the turn may have come while its owner left
+	return ctx.Err() // the turn may have been given at the moment at which ctx ended
 }
 
 func (s *slot) give() {

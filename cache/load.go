@@ -1,5 +1,5 @@
-// Loads: how a record comes from its source into the store, once for all who
-// look it up, in this process and in the fleet.
+// Loads: how a record is read from its source and stored, once for all lookups
+// of it, in this process and in the fleet.
 
 package cache
 
@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// ErrOverloaded says that too many loads of a lookup wait for the source.
+// ErrOverloaded says that too many loads of a lookup are waiting.
 var ErrOverloaded = errors.New("too many loads are waiting for the source")
 
-// errTooLate says that a lookup has taken as long as it may.
+// errTooLate says that a lookup has reached its time limit.
 var errTooLate = fmt.Errorf("lookup took too long: %w", context.DeadlineExceeded)
 
-// miss asks the source, one load per key at a time. old is what the store has
-// and this lookup does not use.
+// miss asks the source, with one load per key at a time. old is a stored record
+// that this lookup does not use.
 func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
 	source := l.options.Source
 	if source == nil {
@@ -28,12 +28,12 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 	load := func(ctx context.Context, fl *flight) Result { return l.load(ctx, req, old, b, fl) }
 	r, joined := l.cache.loads.do(ctx, req.Key, source, load)
 	if joined && (r.overtaken || r.tooLate) && ctx.Err() == nil {
-		// the change may have come before this lookup, from another node; or
-		// the load began long before it
+		// another node may have changed the key before this lookup began, or the load
+		// may have begun long before it
 		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
 	}
 	if joined && r.private {
-		// the answer has a cookie for another client
+		// the answer sets a cookie for another client
 		return l.askAlone(ctx, req, old)
 	}
 	if joined {
@@ -42,9 +42,9 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 	return r
 }
 
-// load fills a key from the source, under the key's lease. Without the lease
-// (the store is unreachable, another load takes too long, or its answer is not
-// to be stored) it asks for itself and fills nothing.
+// load fills a key from the source, under the key's lease. Without the lease it
+// asks the source and stores nothing: the store is unreachable, the load with
+// the lease takes too long, or its answer may not be stored.
 func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget, fl *flight) Result {
 	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
 	defer cancel()
@@ -68,7 +68,7 @@ func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget, 
 	return l.loadUnder(ctx, req, c.token, c.old, b, fl)
 }
 
-// notStarted is the result of a load that did not come to ask its source.
+// notStarted is the result of a load that ended before it asked its source.
 func notStarted(ctx context.Context, err error) Result {
 	if errors.Is(err, errQueueFull) {
 		return Result{Outcome: OutcomeError, Err: ErrOverloaded}
@@ -79,10 +79,10 @@ func notStarted(ctx context.Context, err error) Result {
 // tooLate reports whether a load was ended by its deadline.
 func tooLate(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
-// loadUnder asks the source, and fills the key under the lease of the token,
-// which is "" without one.
+// loadUnder asks the source and fills the key under the lease of the token. A
+// token "" means that there is no lease.
 func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget, fl *flight) (r Result) {
-	ended := &Ended{Failure: "the load broke off"} // as where the source panics
+	ended := &Ended{Failure: "the load broke off"} // what waiting loads learn if the source panics
 	defer func() { l.end(ctx, req.Key, token, ended) }()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	loaded, err := l.ask(ctx, req, old)
@@ -104,7 +104,8 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 	return r
 }
 
-// askAlone asks the source for a request whose answer is for its client alone.
+// askAlone asks the source for one request, because the answer is only for its
+// client.
 func (l *Lookup) askAlone(ctx context.Context, req Request, old *Record) Result {
 	slot := &slot{queue: l.slots}
 	defer slot.give()
@@ -118,7 +119,7 @@ func (l *Lookup) askAlone(ctx context.Context, req Request, old *Record) Result 
 	return l.resultOf(loaded)
 }
 
-// resultOf is the result of what the source answered.
+// resultOf returns the result for an answer of the source.
 func (l *Lookup) resultOf(loaded Loaded) Result {
 	if loaded.Record == nil {
 		return Result{Outcome: OutcomeAbsent, Response: loaded.Response, private: loaded.Private}
@@ -138,8 +139,9 @@ func (l *Lookup) resultOf(loaded Loaded) Result {
 	return r
 }
 
-// failureOf is what those who wait for a load learn of its failure: nothing
-// where it was ended here, so that one of them loads.
+// failureOf returns what waiting loads learn of a failure. It is nil where the
+// load was ended by this process: one of the waiting loads then asks the
+// source.
 func failureOf(ctx context.Context, err error) *Ended {
 	if ctx.Err() != nil {
 		return nil
@@ -151,7 +153,7 @@ func failureOf(ctx context.Context, err error) *Ended {
 	return &Ended{Failure: err.Error()}
 }
 
-// ask asks the source, for LoadTimeout at most.
+// ask asks the source, within LoadTimeout.
 func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
@@ -173,7 +175,7 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, l.options.MaxValueSize)
 	}
 	if err != nil {
-		if !errors.Is(ctx.Err(), context.Canceled) { // else its last waiter has left
+		if !errors.Is(ctx.Err(), context.Canceled) { // otherwise the last waiter has left
 			l.asked.failed(err)
 		}
 		return Loaded{Response: loaded.Response, Private: loaded.Private}, &SourceError{err}

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Defaults of [LookupOptions], but for DefaultNegativeTTL, which callers set.
+// Defaults of [LookupOptions]. DefaultNegativeTTL is for callers to set; the
+// default of NegativeTTL is 0.
 const (
 	DefaultLookupTimeout = 500 * time.Millisecond
 	DefaultNegativeTTL   = 30 * time.Second
@@ -15,74 +16,72 @@ const (
 )
 
 const (
-	// how many loads of a lookup may wait, for each that may be under way, and
-	// at least
+	// how many loads of a lookup may wait: this many for each that may run, and at
+	// least minQueued
 	queuedPerLoad = 16
 	minQueued     = 1024
 )
 
 // LookupOptions are the options of a [Lookup].
 type LookupOptions struct {
-	// Name of the lookup in statistics. Lookups of one name share counters.
+	// Name is the name of the lookup in statistics. Lookups of one name share
+	// counters.
 	Name string
-	// Family of the records, for statistics.
+	// Family is the family of the records, for statistics.
 	Family string
-	// KeyPrefix is what all keys of the lookup begin with.
+	// KeyPrefix begins all keys of the lookup.
 	KeyPrefix string
-	// Strict uses near copies only while the store reports all writes. It is for
-	// records that can be revoked.
+	// Strict allows near copies only while the store reports all writes. It is for
+	// records that can be revoked, such as sessions. Default false.
 	Strict bool
-	// StaleIfError is how long after its expiry a record is still used where
+	// StaleIfError is how long after its expiry a record may still be used while
 	// neither the store nor the source answers. Default 0: not at all.
 	StaleIfError time.Duration
-	// TTL of records that are filled from the source.
+	// TTL is the TTL of records that are filled from the source.
 	TTL time.Duration
-	// NegativeTTL is that of absences and refusals from the source. Default 0:
-	// they are not stored. [DefaultNegativeTTL] suits records that are public.
+	// NegativeTTL is the TTL of absences and refusals from the source. Default 0:
+	// they are not stored. [DefaultNegativeTTL] suits public records.
 	NegativeTTL time.Duration
-	// Sliding extends a found record to TTL when it is used, at most once per
-	// tenth of TTL.
+	// Sliding extends a found record to TTL when it is used, at most once per tenth
+	// of TTL. Default false.
 	Sliding bool
-	// ExpiresAt makes a record whose expires_at has passed count as missing, and
-	// caps the TTL at it.
+	// ExpiresAt treats a record whose expiry field has passed as absent, and caps
+	// the TTL at that time. Default false.
 	ExpiresAt bool
-	// Expiry says which field that is, where it is not expires_at. One that
+	// Expiry is the expiry field and its unit. Default: expires_at. A field that
 	// cannot be read is an error of the lookup.
 	Expiry Expiry
-	// Source is asked when no cache has the record. It must be comparable
-	// (a pointer). Nil: the application writes the records by itself.
+	// Source is asked when no cache has the record. It must be comparable (a
+	// pointer). Nil: the application writes the records itself.
 	Source Source
-	// SourceID is a fingerprint of everything that can change what the source
-	// answers for a key, its configuration above all: 16 lower-case hex digits.
-	// Records from the source are stored with it, and the lookup uses only
-	// those with its own fingerprint and those without any, which applications
-	// write. So lookups that share keys but ask different questions never use
-	// each other's answers. "" is for lookups without a source, and where no
-	// two sources ever share a key.
+	// SourceID is a fingerprint of everything that can change the source's answer
+	// for a key, above all its configuration: 16 lower-case hex digits. Records
+	// from the source are stored with it. The lookup uses only records with its own
+	// fingerprint and records without one, which applications write. So lookups
+	// that share keys but ask different questions never use each other's answers.
+	// "" is for lookups without a source, and for sources that never share a key.
 	SourceID string
-	// Decoder reads values that the application keeps in a format of its own.
-	// It needs a store that is a [RawReader], and excludes a source. Nil:
-	// values are records.
+	// Decoder reads values that the application stores in its own format. It needs
+	// a store that is a [RawReader] and excludes a source. Nil: values are records.
 	Decoder Decoder
-	// MaxValueSize is the largest record that a source may answer, in bytes
-	// of JSON text. Default [DefaultMaxValueSize].
+	// MaxValueSize is the largest record that a source may answer, in bytes of JSON
+	// text. Default [DefaultMaxValueSize].
 	MaxValueSize int
-	// Tags are what a record from the source is filed under, so that it can be
-	// dropped together with others. Absences and refusals have tags too.
-	// Nil: nothing.
+	// Tags returns the tags of a record from the source; [Cache.DropTag] drops all
+	// records of a tag together. Absences and refusals have tags too. Nil: no tags.
 	Tags func(req Request, record *Record) []string
-	// LoadTimeout is the longest a load from the source may take. Together with
-	// LookupTimeout it is the longest that a lookup takes, and that a node which
-	// died while loading delays others. Default 5s.
+	// LoadTimeout is the longest time that a load from the source may take.
+	// Together with LookupTimeout it is the longest time that a lookup takes, and
+	// the longest delay that a node causes which dies while it loads. Default 5s.
 	LoadTimeout time.Duration
-	// MaxConcurrent is how many loads may be under way at a time in this
-	// process. More wait, no longer than LoadTimeout; where very many wait, 16
-	// for each that may be under way and 1024 at least, the next one is
-	// [ErrOverloaded] at once. Default 64.
+	// MaxConcurrent is how many loads of this lookup may run at a time in this
+	// process. Further loads wait, within LoadTimeout. Where 16 per running load
+	// wait, and at least 1024, the next load fails at once with [ErrOverloaded].
+	// Default 64.
 	MaxConcurrent int
-	// LookupTimeout is the longest that one lookup waits for the store, all
-	// its round trips together, but for those of another load that it waits
-	// for. Default 500ms.
+	// LookupTimeout is the longest time that one lookup waits for the store, summed
+	// over its round trips. The time for which it waits for another load is not
+	// counted. Default 500ms.
 	LookupTimeout time.Duration
 }
 
@@ -136,5 +135,5 @@ func (o *LookupOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// MinTTL is the shortest time anything can be stored for.
+// MinTTL is the shortest TTL.
 const MinTTL = time.Millisecond

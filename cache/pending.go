@@ -1,6 +1,6 @@
-// Invalidations that the store did not carry out. They are not forgotten: until
-// they are done, this process uses no record that they concern, and tries again
-// in the background.
+// Invalidations that the store did not carry out. They are remembered: until
+// they are carried out, this process uses no record that they concern, and
+// retries them in the background.
 
 package cache
 
@@ -22,20 +22,20 @@ import (
 var ErrPending = fmt.Errorf("%w: an invalidation of the record is still to be carried out", ErrUnavailable)
 
 const (
-	// maxPending is how many invalidations may be pending one by one, and
-	// maxPendingBytes how long their keys, tags and prefixes may be together.
-	// Beyond that, everything that lookups use is invalidated instead.
+	// maxPending limits the number of separate pending invalidations, and
+	// maxPendingBytes the total length of their keys, tags and prefixes. Beyond
+	// that, the key prefixes of all lookups are invalidated instead.
 	maxPending      = 50_000
 	maxPendingBytes = 16 << 20
 
-	// pauses between attempts
+	// the shortest and the longest pause between attempts
 	pendingPauseMin = 50 * time.Millisecond
 	pendingPauseMax = time.Second
-	// the longest one attempt may take, for keys and tags, and for prefixes
+	// the timeouts of one attempt: for keys and tags, and for prefixes
 	pendingTimeout       = 2 * time.Second
 	pendingPrefixTimeout = time.Minute
 
-	// keys of one attempt
+	// the number of keys in one attempt
 	pendingBatch = 500
 )
 
@@ -46,30 +46,30 @@ const (
 	logPendingLost = "invalidations are still pending and end with this process: other nodes and the next process may use their records until they expire"
 )
 
-// Pending are the invalidations that are still to be carried out in one place:
-// a store, as all caches see it that are made for the same records. The zero
-// value is not usable; see [NewPending].
+// Pending holds the invalidations that one store has not carried out yet. All
+// caches over the same records share it. The zero value is not usable; see
+// [NewPending].
 type Pending struct {
 	logger *slog.Logger
-	// some reports whether there are any, without a lock for the sake of hits.
+	// some reports whether there are any, so that hits need no lock.
 	some atomic.Bool
-	// finished counts what was carried out. What was read before that may be of
-	// the time before.
+	// finished counts the invalidations that were carried out. A record that was
+	// read before the count changed may be older than the invalidation.
 	finished atomic.Uint64
 
 	mu       sync.RWMutex
 	items    map[pendingItem]uint64 // the number of the call that asked for it last
-	prefixes []string               // those among the items
+	prefixes []string               // the prefixes among the items
 	bytes    int
 	number   uint64
 	since    time.Time
 	last     error
 	full     bool
-	caches   []*Cache        // that may carry them out, the newest last
+	caches   []*Cache        // the caches that may carry them out, the newest last
 	known    map[string]bool // prefixes of the keys of all lookups
 
 	cancel context.CancelFunc // of the goroutine, if it runs
-	done   chan struct{}      // closed when it has ended
+	done   chan struct{}      // closed when the goroutine has ended
 }
 
 // pendingItem is one invalidation.
@@ -86,8 +86,8 @@ const (
 	pendingPrefix
 )
 
-// NewPending returns a place in which nothing is pending. What happens is told
-// to logger, which may be nil.
+// NewPending returns a Pending that is empty. It logs to logger, which may be
+// nil.
 func NewPending(logger *slog.Logger) *Pending {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -95,20 +95,21 @@ func NewPending(logger *slog.Logger) *Pending {
 	return &Pending{logger: logger, items: make(map[pendingItem]uint64), known: make(map[string]bool)}
 }
 
-// PendingStats say what is pending.
+// PendingStats describes what is pending.
 type PendingStats struct {
 	Keys     int `json:"keys"`
 	Tags     int `json:"tags"`
 	Prefixes int `json:"prefixes"`
-	// All reports that there were too many, so that no record is used at all.
+	// All reports whether there were too many, so that no record of any lookup is
+	// used.
 	All bool `json:"all"`
-	// Since is when the first of them could not be carried out.
+	// Since is when the first of them failed.
 	Since time.Time `json:"since,omitzero"`
-	// Last is why the last attempt failed.
+	// Last is the error of the last attempt.
 	Last error `json:"-"`
 }
 
-// Total is how many invalidations are pending.
+// Total is the number of pending invalidations.
 func (s PendingStats) Total() int { return s.Keys + s.Tags + s.Prefixes }
 
 // Stats counts what is pending.
@@ -129,7 +130,7 @@ func (p *Pending) Stats() PendingStats {
 	return s
 }
 
-// attach makes a cache one of those that carry out what is pending.
+// attach makes a cache one of those that carry out pending invalidations.
 func (p *Pending) attach(c *Cache) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,8 +138,8 @@ func (p *Pending) attach(c *Cache) {
 	p.startLocked()
 }
 
-// detach ends what attach began. The last cache makes one more attempt before
-// it goes; what is left then is kept for the next one.
+// detach ends what attach began. The last cache makes one more attempt first;
+// what is left then waits for the next cache.
 func (p *Pending) detach(c *Cache) {
 	p.mu.RLock()
 	last := len(p.caches) == 1 && len(p.items) > 0
@@ -164,7 +165,7 @@ func (p *Pending) detach(c *Cache) {
 	}
 }
 
-// know notes what the keys of a lookup begin with.
+// know notes the key prefix of a lookup.
 func (p *Pending) know(prefix string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -199,7 +200,7 @@ func (p *Pending) add(cause error, kind pendingKind, texts ...string) {
 
 func (p *Pending) addLocked(item pendingItem) {
 	if p.full && p.coveredLocked(item) {
-		for prefix := range p.known { // from now on, once more
+		for prefix := range p.known { // from now on they are pending once more
 			p.items[pendingItem{pendingPrefix, prefix}] = p.number
 		}
 		return
@@ -213,8 +214,9 @@ func (p *Pending) addLocked(item pendingItem) {
 	p.items[item] = p.number
 }
 
-// coveredLocked reports whether an invalidation is part of that of all lookups'
-// prefixes. Only records of lookups bear tags.
+// coveredLocked reports whether an invalidation is covered by those of the key
+// prefixes of all lookups. Only records of lookups bear tags, so a tag always
+// is.
 func (p *Pending) coveredLocked(item pendingItem) bool {
 	for prefix := range p.known {
 		if item.kind == pendingTag || item.kind == pendingKey && strings.HasPrefix(item.text, prefix) {
@@ -224,7 +226,7 @@ func (p *Pending) coveredLocked(item pendingItem) bool {
 	return false
 }
 
-// addAllLocked puts the prefixes of all lookups in the place of what they cover.
+// addAllLocked replaces all items by the key prefixes of all lookups.
 func (p *Pending) addAllLocked() {
 	if len(p.known) == 0 {
 		return // there are no lookups
@@ -249,8 +251,8 @@ func (p *Pending) removeLocked(item pendingItem) {
 	}
 }
 
-// finish takes out what was carried out, unless it was asked for once more
-// after the number.
+// finish removes invalidations that were carried out, unless they were
+// requested again after the number.
 func (p *Pending) finish(number uint64, items ...pendingItem) {
 	if !p.some.Load() {
 		return
@@ -259,7 +261,7 @@ func (p *Pending) finish(number uint64, items ...pendingItem) {
 	defer p.mu.Unlock()
 	for _, item := range items {
 		if n, ok := p.items[item]; ok && n <= number {
-			p.finished.Add(1) // first, for those who look without the lock
+			p.finished.Add(1) // first, for readers without the lock
 			p.removeLocked(item)
 		}
 	}
@@ -270,7 +272,7 @@ func (p *Pending) finish(number uint64, items ...pendingItem) {
 	}
 }
 
-// call is a number for finish: whatever is added from now on has a higher one.
+// call returns a number for finish: every later add has a higher one.
 func (p *Pending) call() uint64 {
 	if !p.some.Load() {
 		return 0
@@ -280,8 +282,8 @@ func (p *Pending) call() uint64 {
 	return p.number
 }
 
-// refuses reports whether a record must not be used. record may be nil, then it
-// is asked of the key alone.
+// refuses reports whether a record must not be used. A nil record means that
+// only the key is known.
 func (p *Pending) refuses(key string, record *Record) bool {
 	return p.some.Load() && p.refusesOneOf(key, record)
 }
@@ -305,8 +307,8 @@ func (p *Pending) refusesOneOf(key string, record *Record) bool {
 	return slices.ContainsFunc(p.prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-// startLocked runs the goroutine that carries out what is pending. It ends when
-// nothing is left, or no cache that could do it.
+// startLocked starts the goroutine that retries. It ends when nothing is
+// pending or no cache is left to carry it out.
 func (p *Pending) startLocked() {
 	if p.cancel != nil || len(p.items) == 0 || len(p.caches) == 0 {
 		return
@@ -331,8 +333,8 @@ func (p *Pending) run(ctx context.Context, done chan struct{}) {
 	}
 }
 
-// executor is the cache that carries out what is pending, or nil where the
-// goroutine is to end.
+// executor returns the cache that carries out what is pending, or nil where the
+// goroutine must end.
 func (p *Pending) executor() *Cache {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -384,9 +386,9 @@ func (p *Pending) attempt(ctx context.Context, c *Cache, prefixTimeout time.Dura
 	}
 }
 
-// dropCopies drops the near copies of the other caches of the place, such as
-// that of a configuration which requests still use: the store tells them of the
-// change only some time later.
+// dropCopies drops the near copies of the other caches that share the Pending,
+// such as that of an older configuration which still serves requests: the store
+// reports the change to them only later.
 func (p *Pending) dropCopies(by *Cache) {
 	p.mu.RLock()
 	caches := slices.Clone(p.caches)
@@ -412,21 +414,21 @@ func itemsOf(kind pendingKind, texts []string) []pendingItem {
 	return items
 }
 
-// SharePending makes the cache carry out what is pending in a place, and leave
-// there what it cannot carry out itself. It must be called before the cache is
-// used. By default, each cache is a place of its own.
+// SharePending makes the cache share a [Pending] with other caches over the
+// same records. It must be called before the cache is used. By default, each
+// cache has its own.
 func (c *Cache) SharePending(p *Pending) {
 	c.pending.detach(c)
 	c.pending = p
 	p.attach(c)
 }
 
-// Pending describes the invalidations that are still to be carried out.
+// Pending describes the invalidations that have not been carried out yet.
 func (c *Cache) Pending() PendingStats { return c.pending.Stats() }
 
 // PendingError says that invalidations were not carried out and are pending.
 type PendingError struct {
-	// Undone is how many of them.
+	// Undone is the number of invalidations that were not carried out.
 	Undone int
 	Err    error
 }
@@ -437,11 +439,10 @@ func (e *PendingError) Error() string {
 
 func (e *PendingError) Unwrap() error { return e.Err }
 
-// Delete drops records on every node and reports how many there were. A load
-// that began before it cannot bring the old record back. Where it fails, the
-// error is a
-// [PendingError]: the records are not used in this process from then on, and the
-// invalidation is tried again until it is carried out.
+// Delete drops records on every node and returns how many there were. A load
+// that began before Delete cannot bring the old record back. Where the store
+// fails, the error is a [PendingError]: this process does not use the records
+// from then on and retries until they are dropped.
 func (c *Cache) Delete(ctx context.Context, keys ...string) (deleted int, err error) {
 	number := c.pending.call()
 	for len(keys) > 0 {
@@ -464,7 +465,8 @@ func (c *Cache) deleteKeys(ctx context.Context, keys []string) (int, error) {
 	return c.store.Delete(ctx, keys...)
 }
 
-// errEmpty says that what was asked for would concern everything or nothing.
+// errEmpty says that a prefix or tag is empty: it would concern everything, or
+// nothing.
 var errEmpty = errors.New("prefix or tag is empty")
 
 // DeletePrefix is Delete for every key with the prefix, which must not be empty.
@@ -486,8 +488,8 @@ func (c *Cache) deletePrefix(ctx context.Context, prefix string) (int, error) {
 	return c.store.DeletePrefix(ctx, prefix)
 }
 
-// DropTag is Delete for every record that bears the tag, in a time that does
-// not depend on how many there are. The tag must not be empty.
+// DropTag is Delete for every record that bears the tag. The time that it takes
+// does not depend on the number of records. The tag must not be empty.
 func (c *Cache) DropTag(ctx context.Context, tag string) error {
 	if tag == "" {
 		return errEmpty
@@ -508,7 +510,7 @@ func (c *Cache) dropTag(ctx context.Context, tag string) error {
 	return c.store.DropTag(ctx, tag)
 }
 
-// postpone notes what could not be carried out.
+// postpone makes pending what could not be carried out.
 func (c *Cache) postpone(cause error, kind pendingKind, texts ...string) error {
 	c.pending.add(cause, kind, texts...)
 	if kind == pendingKey {

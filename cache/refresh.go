@@ -1,5 +1,5 @@
-// Records that are used when they have little time left are asked for anew
-// before they expire, so that nobody waits for what is asked for often.
+// Refresh: a record that is used near the end of its TTL is loaded again before
+// it expires, so that no request waits for a record that is used often.
 
 package cache
 
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// refreshPart is the last part of a TTL in which a use leads to a refresh.
+// refreshPart is the part of a TTL, 1/10, at whose end a use starts a refresh.
 const refreshPart = 10
 
-// refreshable reports whether a record with so much time left should be asked
-// for anew.
+// refreshable reports whether a record with this remaining TTL should be
+// refreshed.
 func (l *Lookup) refreshable(record *Record, left time.Duration) bool {
 	if left == NoExpiry || l.options.Source == nil {
 		return false
@@ -27,14 +27,14 @@ func (l *Lookup) refreshable(record *Record, left time.Duration) bool {
 	return left < full/refreshPart
 }
 
-// refresh asks the source in the background, if no load in the fleet does
-// already. Where the source does not answer, the record stays as it is, and is
-// asked for again after a pause.
+// refresh asks the source in the background, unless another load of the key
+// runs in the fleet. If the source fails, the record stays as it is and is
+// refreshed after a pause.
 func (l *Lookup) refresh(ctx context.Context, req Request, old *Record, now time.Time) {
 	if l.cache.pauses.active(req.Key, now) {
 		return
 	}
-	detached := context.WithoutCancel(ctx) // a closure over ctx would put it on the heap at every hit
+	detached := context.WithoutCancel(ctx) // a closure over ctx would be allocated at every hit
 	l.cache.refreshes.start(detached, req.Key, l.options.Source, func(ctx context.Context, fl *flight) Result {
 		b := l.newBudget()
 		ctx, cancel := context.WithDeadline(ctx, b.deadline)
@@ -43,11 +43,11 @@ func (l *Lookup) refresh(ctx context.Context, req Request, old *Record, now time
 	})
 }
 
-// refreshNow is refresh without a goroutine of its own. It never waits for
-// other loads, as there is time.
+// refreshNow is refresh in the calling goroutine. It never waits for other
+// loads, since the record is still valid.
 func (l *Lookup) refreshNow(ctx context.Context, req Request, old *Record, b *budget, fl *flight) Result {
 	pauses := &l.cache.pauses
-	pauses.begin(req.Key) // it ends where the record has been refreshed
+	pauses.begin(req.Key) // ended below where the record was refreshed
 	if !l.slots.tryEnter() {
 		return Result{Outcome: OutcomeError, Err: ErrOverloaded}
 	}
@@ -56,10 +56,10 @@ func (l *Lookup) refreshNow(ctx context.Context, req Request, old *Record, b *bu
 	if err != nil || held || c.now.Record != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
-	// The record may have been refreshed already, with the same text.
+	// Another node may have refreshed the record, with the same text.
 	if c.now.Expires != 0 && !l.refreshable(c.old, c.now.TTL(time.Now())) {
 		l.end(ctx, req.Key, c.token, nil)
-		l.cache.changed(req.Key) // copies have the old TTL
+		l.cache.changed(req.Key) // near copies have the old TTL
 		pauses.end(req.Key)
 		return Result{Outcome: OutcomeError}
 	}
@@ -71,21 +71,20 @@ func (l *Lookup) refreshNow(ctx context.Context, req Request, old *Record, b *bu
 }
 
 const (
-	// the pauses after refreshes that came to nothing, each twice as long as
-	// the one before
+	// pauses after refreshes that failed; each is twice as long as the one before
 	refreshPauseMin = time.Second
 	refreshPauseMax = time.Minute
 )
 
-// pauses keep refreshes that come to nothing from being repeated at every hit.
-// They take the same memory however many keys there are: keys share stripes,
-// and one whose refreshes fail may delay those of another.
+// pauses keep refreshes that fail from being repeated at every hit. They use
+// the same memory for any number of keys: keys share stripes, so the failed
+// refresh of one key may delay that of another.
 type pauses struct {
 	seed    maphash.Seed
 	stripes [1024]atomic.Pointer[pause]
 }
 
-// pause is one that a key has begun.
+// pause is the current pause of a key.
 type pause struct {
 	key   string
 	count int
@@ -96,7 +95,7 @@ func (p *pauses) of(key string) *atomic.Pointer[pause] {
 	return &p.stripes[maphash.String(p.seed, key)%uint64(len(p.stripes))]
 }
 
-// active reports whether a refresh of the key should wait.
+// active reports whether the key is in a pause.
 func (p *pauses) active(key string, now time.Time) bool {
 	last := p.of(key).Load()
 	return last != nil && now.UnixNano() < last.until

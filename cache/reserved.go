@@ -1,6 +1,6 @@
 // Reserved fields: what the cache notes in a record beside the record's own
-// fields. They are written by splicing text, so that the record's own fields
-// keep their order and their numbers.
+// fields. They are spliced into the text, so that the record's own fields keep
+// their order and their numbers.
 
 package cache
 
@@ -10,25 +10,26 @@ import (
 	"strings"
 )
 
-// ReservedPrefix is what the names of reserved fields begin with. Only the
-// cache reads and writes such fields of a record; inside nested objects the
-// prefix means nothing.
+// ReservedPrefix begins the names of reserved fields, at the top level of a
+// record. Only the cache reads and writes them. Inside nested objects the
+// prefix has no meaning.
 const ReservedPrefix = "_"
 
-// sourceField holds the fingerprint of the question that a source answered
-// with the record; see [LookupOptions.SourceID].
+// sourceField holds the fingerprint of the question that the source answered
+// with this record; see [LookupOptions.SourceID].
 const sourceField = "_source"
 
-// sourceIDLength is how many hex digits a fingerprint has.
+// sourceIDLength is the number of hex digits of a fingerprint.
 const sourceIDLength = 16
 
-// origin says who may use a record.
+// origin says which lookups may use a record.
 type origin uint8
 
 const (
-	// originAnyone: the record has no fingerprint. The application wrote it.
+	// originAnyone: the record has no fingerprint; the application wrote it.
 	originAnyone origin = iota
-	// originSource: a source gave it, in answer to Record.sourceID.
+	// originSource: the record is a source's answer to the question
+	// Record.sourceID.
 	originSource
 	// originUnknown: the fingerprint cannot be read. No lookup uses the record.
 	originUnknown
@@ -43,8 +44,8 @@ func parseSourceID(text string) (id uint64, ok bool) {
 	return id, err == nil
 }
 
-// readOrigin finds the fingerprint in the text of a JSON object. Several
-// different ones are as bad as one that cannot be read.
+// readOrigin finds the fingerprint in the text of a JSON object. Two different
+// fingerprints count as one that cannot be read.
 func readOrigin(text string) (o origin, id uint64) {
 	eachField(text, func(f objectField) {
 		if f.name() != sourceField {
@@ -61,8 +62,8 @@ func readOrigin(text string) (o origin, id uint64) {
 	return o, id
 }
 
-// fromSource returns a record as a source gave it: without reserved fields,
-// and with the fingerprint of the question unless that is "".
+// fromSource returns the record that a source answered, without reserved fields
+// but with the fingerprint of the question, unless that is "".
 func (r *Record) fromSource(sourceID string) *Record {
 	text := withoutReserved(r.text)
 	if sourceID != "" {
@@ -88,14 +89,14 @@ func withField(text, name, value string) string {
 	end := strings.LastIndexByte(text, '}')
 	head := strings.TrimRight(text[:end], blanks)
 	comma := ","
-	if strings.HasSuffix(head, "{") { // no text can end so but {
+	if strings.HasSuffix(head, "{") { // an object that ends so is {}
 		comma = ""
 	}
 	return text[:end] + comma + `"` + name + `":` + value + text[end:]
 }
 
-// withoutReserved drops the reserved fields from the text of a record, and
-// keeps the text of all other fields.
+// withoutReserved removes the reserved fields from the text of a record and
+// leaves the text of all other fields as it is.
 func withoutReserved(text string) string {
 	if !mayHaveReserved(text) {
 		return text
@@ -115,7 +116,7 @@ func withoutReserved(text string) string {
 	return "{" + strings.Join(kept, ",") + "}"
 }
 
-// mayHaveReserved is false only where the text has no reserved field.
+// mayHaveReserved returns false only where the text has no reserved field.
 func mayHaveReserved(text string) bool {
 	return strings.Contains(text, `"`+ReservedPrefix) || strings.Contains(text, `"\u005`)
 }
@@ -143,12 +144,12 @@ func (f objectField) name() string {
 		return f.quoted[1 : len(f.quoted)-1]
 	}
 	var name string
-	_ = json.Unmarshal([]byte(f.quoted), &name) // valid, as all of the text is
+	_ = json.Unmarshal([]byte(f.quoted), &name) // it is valid, since the whole text is
 	return name
 }
 
-// eachField calls yield for the fields of a JSON object, in their order. The
-// text must be valid JSON; of a text that is no object it finds nothing.
+// eachField calls yield for the fields of a JSON object, in order. The text
+// must be valid JSON; if it is not an object, there are no fields.
 func eachField(text string, yield func(objectField)) {
 	at := skipBlanks(text, 0)
 	if at == len(text) || text[at] != '{' {
@@ -173,7 +174,7 @@ func skipBlanks(text string, at int) int {
 	return at
 }
 
-// skipString is the end of the string that begins at a quote.
+// skipString returns the end of the string that begins at a quote.
 func skipString(text string, at int) int {
 	for at++; text[at] != '"'; at++ {
 		if text[at] == '\\' {
@@ -183,7 +184,7 @@ func skipString(text string, at int) int {
 	return at + 1
 }
 
-// skipValue is the end of the value that begins at at.
+// skipValue returns the end of the value that begins at at.
 func skipValue(text string, at int) int {
 	for depth := 0; ; {
 		switch text[at] {

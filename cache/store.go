@@ -17,26 +17,25 @@ var (
 	ErrClosed = errors.New("cache closed")
 )
 
-// Entry is a record with the time it expires. An entry without a record says
-// that the store has nothing under the key.
+// Entry is a record with the time at which it expires. Without a record, the
+// store has nothing under the key.
 type Entry struct {
 	Record *Record
-	// Old is what is stored but does not count any more, because one of its
-	// tags was dropped. Record is nil then. [Store.Fill] takes it as what the
-	// load began from.
+	// Old is a stored record that is invalid because one of its tags was dropped;
+	// Record is nil then. It is what [Store.Fill] takes as old.
 	Old *Record
-	// Expires is in nanoseconds of Unix time; 0 is never, which only a
-	// record written by a foreign client can have.
+	// Expires is in nanoseconds of Unix time. 0 means never, which only a record
+	// written by another client can have.
 	Expires int64
-	// Versions are those of the record's tags: a copy of the record counts as
-	// long as none of them has ended.
+	// Versions are the versions of the record's tags. A near copy of the record is
+	// valid as long as all of them are current.
 	Versions []*near.Version
 }
 
 // NoExpiry is the TTL of an entry that never expires.
 const NoExpiry time.Duration = -1
 
-// stored is the record that the store has, whether it counts or not.
+// stored is the record that the store has, whether or not it is valid.
 func (e Entry) stored() *Record {
 	if e.Record != nil {
 		return e.Record
@@ -44,8 +43,7 @@ func (e Entry) stored() *Record {
 	return e.Old
 }
 
-// TTL is how long the entry lives from now on, never negative but for
-// [NoExpiry].
+// TTL is the remaining TTL. It is never negative but for [NoExpiry].
 func (e Entry) TTL(now time.Time) time.Duration {
 	if e.Expires == 0 {
 		return NoExpiry
@@ -60,17 +58,17 @@ type Item struct {
 	TTL    time.Duration
 }
 
-// OwnPrefix, after the configured prefix of all keys, is that of keys which
-// are no records of anybody: leases, tags, and what is written to try a store.
+// OwnPrefix follows the configured key prefix in the keys that the plugin uses
+// itself: leases, tags and canaries. They are not records.
 const OwnPrefix = "fwb:"
 
-// Got is the answer for one key of a batch.
+// Got is the result for one key of a batch.
 type Got struct {
 	Entry
 	Err error // wraps [ErrInvalidRecord]
 }
 
-// Listed is what is stored under a key, among others.
+// Listed is one key of a listing, with what is stored under it.
 type Listed struct {
 	Key string
 	Got
@@ -79,10 +77,10 @@ type Listed struct {
 // EndedFor is how long [Store].Reacquire reports how a load ended.
 const EndedFor = 2 * time.Second
 
-// Ended says how a load ended without filling its key.
+// Ended says how a load ended that did not fill its key.
 type Ended struct {
-	// Failure is why it failed, at most [MaxFailure] bytes. "" says that it did
-	// not: what the source answered may not be stored.
+	// Failure is the error of the load, at most [MaxFailure] bytes. "" means that
+	// it did not fail, but that its answer may not be stored.
 	Failure string
 }
 
@@ -90,8 +88,8 @@ type Ended struct {
 const MaxFailure = 256
 
 // Store keeps records under keys, for one process or for a fleet. All methods
-// may be called at once from any goroutine. What fails because the store is
-// out of reach wraps [ErrUnavailable]; contexts bound each call.
+// may be called concurrently. Errors because the store is unreachable wrap
+// [ErrUnavailable]; the context limits each call.
 //
 // A lease is the right to fill one key. At most one holds per key at a time;
 // it ends when it is used, released, expires, or when the key is deleted.
@@ -100,97 +98,95 @@ type Store interface {
 	// Name is "redis" or "memory".
 	Name() string
 
-	// Get reads a record and its TTL. A value that is no record gives an
-	// error that wraps [ErrInvalidRecord].
+	// Get reads a record and its TTL. For a value that is not a record, the error
+	// wraps [ErrInvalidRecord].
 	Get(ctx context.Context, key string) (Entry, error)
-	// GetMany reads many keys in as few round trips as it takes; the answer
-	// is in the order of the keys.
+	// GetMany reads many keys in as few round trips as it can. The results are in
+	// the order of the keys.
 	GetMany(ctx context.Context, keys []string) ([]Got, error)
-	// Set writes a record, whatever is there. A TTL under 1ms is an error, a
-	// record over the store's limit one that wraps [ErrInvalidRecord].
-	// It ends the key's lease: what is loading is older than what was set.
+	// Set writes a record, whatever is stored. A TTL under 1ms is an error; for a
+	// record over the store's limit, the error wraps [ErrInvalidRecord]. Set ends
+	// the key's lease: what a load under way finds is older than what was set.
 	Set(ctx context.Context, key string, record *Record, ttl time.Duration) error
-	// SetMany is Set for many records in as few round trips as it takes.
+	// SetMany is Set for many records in as few round trips as it can.
 	SetMany(ctx context.Context, items []Item) error
-	// AddMany writes the records whose keys have neither a record nor a lease:
-	// what is stored or being loaded is newer than what is added. It returns how
-	// many it wrote. Where it fails, some may be written.
-	// TTLs and records are bound as in Set.
+	// AddMany writes the records whose keys have neither a record nor a lease, and
+	// returns how many it wrote: what is stored or being loaded is newer. After an
+	// error, some may have been written. TTLs and records have the limits of Set.
 	AddMany(ctx context.Context, items []Item) (added int, err error)
-	// Touch sets the TTL of a key that is there, and reports whether it was.
-	// The tags of record, which is what the caller found there, live on with it.
-	// The TTL is bound as in Set.
+	// Touch sets the TTL of an existing key and reports whether the key exists. The
+	// tags of record, which the caller found there, get the same TTL. The TTL has
+	// the limits of Set.
 	Touch(ctx context.Context, key string, record *Record, ttl time.Duration) (bool, error)
 	// Delete drops keys and their leases, and returns how many records it dropped.
 	Delete(ctx context.Context, keys ...string) (int, error)
 	// DeletePrefix drops every key with the prefix, and the leases of such
 	// keys, and returns how many records it dropped. An empty prefix is an error.
 	DeletePrefix(ctx context.Context, prefix string) (int, error)
-	// Scan lists keys with the prefix, without leases, from a cursor that an earlier call
-	// returned ("" to begin). It answers about limit keys, maybe fewer or
-	// none, and an empty cursor at the end. Keys that are there all the
-	// while are listed at least once.
+	// Scan lists the keys with the prefix, without leases. It starts at a cursor
+	// that an earlier call returned, or "". It returns about limit keys, sometimes
+	// fewer or none, and the next cursor, which is empty at the end. Keys that
+	// exist during the whole listing are listed at least once.
 	Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error)
-	// Records lists what is stored under keys with the prefix, in no order,
-	// and ends with an error where it cannot go on; what is there and is no
-	// record has an error of its own. What is there all the while is listed at
-	// least once. It takes no more memory than a few dozen records.
+	// Records lists what is stored under the keys with the prefix, in no order. It
+	// ends with an error where it cannot go on; a value that is not a record has an
+	// error of its own. What is stored during the whole listing is listed at least
+	// once. It uses no more memory than a few dozen records.
 	Records(ctx context.Context, prefix string) iter.Seq2[Listed, error]
 
-	// Acquire takes the lease of a key for at most ttl, if the store has
-	// nothing newer than what the caller saw: it still has old, or nothing
-	// (old may have expired meanwhile). Otherwise it answers what the store
-	// has now. Where a tag of what the store has was dropped, the lease is
-	// taken all the same, and now.Old is what Fill must be given for old. Both
-	// the token and the entry's records are empty where another load holds the
-	// lease. Records are the same if their texts are. tagged is for loads whose
+	// Acquire takes the lease of a key for at most ttl, if the store has nothing
+	// newer than what the caller read: it still has old, or nothing (old may have
+	// expired meanwhile). Otherwise it returns what the store has now. If a tag of
+	// the stored record was dropped, it takes the lease all the same and returns
+	// the stored record as now.Old, which Fill must then be given as old. If
+	// another load holds the lease, the token and the records of now are empty. Two
+	// records are equal if their texts are. tagged must be true for loads whose
 	// records may bear tags.
 	//
-	// With a token, the entry has no record, but the time at which old expires
-	// where the store still has it. A token beside an error may hold the lease:
-	// the request may be carried out later than its context allowed.
+	// With a token, now has no record, but Expires is when old expires, where the
+	// store still has it. A token returned with an error may hold the lease: the
+	// request may be carried out after ctx has ended.
 	Acquire(ctx context.Context, key string, old *Record, ttl time.Duration, tagged bool) (token string, now Entry, err error)
-	// Reacquire is Acquire for a caller that was refused the lease and has
-	// waited since. Where the load that it waited for ended without filling
-	// the key, it answers how, for as long as [EndedFor] afterwards.
+	// Reacquire is Acquire for a caller that did not get the lease and has waited
+	// since. If the load that it waited for ended without filling the key,
+	// Reacquire returns how, for [EndedFor] afterwards.
 	Reacquire(ctx context.Context, key string, old *Record, ttl time.Duration, tagged bool) (token string, now Entry, ended *Ended, err error)
-	// Fill writes a record if the lease still holds the token and the store
-	// has nothing newer than what the load began from: it has old, or
-	// nothing. So it never overwrites what another client wrote meanwhile.
-	// The record bears the tags from then on. Where one of them was dropped
-	// since the lease was taken, or that cannot be told, nothing is written:
-	// the record may be of the time before. A token without tagged fills no
-	// record with tags.
-	// Fill ends the token's lease and reports whether it wrote. The TTL is
-	// bound as in Set.
+	// Fill writes a record if the token still holds the lease and the store has
+	// nothing newer than what the load began from: it has old, or nothing. So a
+	// fill never overwrites a later write by another client. The record bears the
+	// tags. If one of the tags was dropped since the lease was taken, or if the
+	// store cannot say so for certain, nothing is written, because the record may
+	// be older than the drop. A token that was taken without tagged fills no record
+	// with tags. Fill ends the lease and reports whether it wrote. The TTL has the
+	// limits of Set.
 	Fill(ctx context.Context, key, token string, old, record *Record, tags []string, ttl time.Duration) (bool, error)
-	// Release ends a lease that was not used, if it still holds the token:
-	// a load that waits may take it.
+	// Release ends a lease that was not used, if the token still holds it. A
+	// waiting load may then take it.
 	Release(ctx context.Context, key, token string) error
-	// Abandon is Release after a load that filled nothing, and reports to those
-	// that wait how it ended. The next Acquire takes the lease as if it were free.
+	// Abandon is Release for a load that filled nothing. It reports to waiting
+	// loads how the load ended. The next Acquire takes the lease as if it were
+	// free.
 	Abandon(ctx context.Context, key, token string, ended Ended) error
 
-	// DropTag drops every record that bears the tag, in a time that does not
-	// depend on how many there are. Once it has returned nil, no read that
-	// begins afterwards finds such a record, and no load that began before
-	// fills one. An empty tag is an error. What is dropped may still be listed
-	// by Scan until it expires.
+	// DropTag drops every record that bears the tag. The time that it takes does
+	// not depend on their number. Once it has returned nil, no read that begins
+	// later finds such a record, and no load that began earlier fills one. An empty
+	// tag is an error. Scan may still list the dropped keys until they expire.
 	DropTag(ctx context.Context, tag string) error
-	// AdoptTags makes the tags of records that were stored elsewhere known
-	// here, for at least ttl, with the versions that the records have. A tag
-	// that has another version here keeps it: it was dropped since, and so are
-	// its records. The answer is in the order of the records, and reports which
-	// of them count.
+	// AdoptTags adds the tags of records from another store, with the versions that
+	// the records have, for at least ttl. A tag that already has another version
+	// here keeps it: the tag was dropped since, so its records are invalid. The
+	// results are in the order of the records and report whether each is valid.
 	AdoptTags(ctx context.Context, records []*Record, ttl time.Duration) ([]bool, error)
 
-	// Ping asks the store for an answer; its error says why there was none.
+	// Ping returns nil if the store answers.
 	Ping(ctx context.Context) error
 	// Info describes the server behind the store.
 	Info(ctx context.Context) (ServerInfo, error)
-	// Pool describes the connection pool; nil where there is none.
+	// Pool describes the connection pool; it is nil for a store without one.
 	Pool() *PoolStats
-	// Close ends what the store has started. Calls after it give [ErrClosed].
+	// Close ends the store's goroutines and connections. Later calls return
+	// [ErrClosed].
 	Close() error
 }
 

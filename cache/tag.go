@@ -1,9 +1,10 @@
 // Tags of records: names under which many records are dropped together.
 //
 // A tag is one small value in the store, its version: a random text. A record
-// notes the version that each of its tags had when it was filled, in the
-// reserved field "_tags". The record counts as long as all of these are
-// current. So dropping a tag is one write, whatever number of records bear it.
+// notes, in the reserved field "_tags", the version that each of its tags had
+// when it was filled. The record is valid as long as all these versions are
+// current. So dropping a tag is one write, whatever the number of records that
+// bear it.
 
 package cache
 
@@ -22,19 +23,20 @@ import (
 // tagsField holds the versions of a record's tags: {"user:1": "X3…"}.
 const tagsField = "_tags"
 
-// RecordTag is a tag that a record bears, with the version it was filled under.
+// RecordTag is a tag of a record, with the version that it had when the record
+// was filled.
 type RecordTag struct {
-	// Name is what [TagName] makes of the tag.
+	// Name is the [TagName] of the tag.
 	Name    string
 	Version string
 }
 
-// longTag is the length in bytes above which a tag's hash stands for it.
+// longTag is the length in bytes above which a tag is replaced by its hash.
 const longTag = 256
 
-// TagName is what stands for a tag in records and in the store: the tag, or a
-// hash of one that is long, has a brace in it or is no valid UTF-8. The name of
-// a name is the name.
+// TagName is what stands for a tag in records and in the store: the tag itself,
+// or a hash of a tag that is long, has a brace in it or is not valid UTF-8. The
+// TagName of a TagName is the same text.
 func TagName(tag string) string {
 	if len(tag) <= longTag && !strings.ContainsAny(tag, "{}") && utf8.ValidString(tag) {
 		return tag
@@ -43,11 +45,11 @@ func TagName(tag string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Tags are the tags that the record bears. A record whose tags cannot be read
-// has one that is never current.
+// Tags returns the tags of the record. A record whose tags cannot be read has
+// one that is never current.
 func (r *Record) Tags() []RecordTag { return r.tags }
 
-// unreadableTags is what a record bears whose tags cannot be read: no version
+// unreadableTags are the tags of a record whose tags cannot be read. No version
 // is ever "".
 var unreadableTags = []RecordTag{{}}
 
@@ -73,7 +75,7 @@ func readTags(text string) []RecordTag {
 	return tags
 }
 
-// WithTags returns the record with the versions of tags, by their names.
+// WithTags returns the record with the versions of its tags, by TagName.
 func (r *Record) WithTags(versions map[string]string) *Record {
 	if len(versions) == 0 {
 		return r
@@ -82,7 +84,7 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	if strings.Trim(text, blanks) == "null" {
 		text = `{"absent":true}`
 	}
-	value, _ := json.Marshal(versions) // a map of strings
+	value, _ := json.Marshal(versions) // a map of strings always marshals
 	tagged := &Record{
 		text: withField(text, tagsField, string(value)), state: r.state, status: r.status, expires: r.expires,
 		origin: r.origin, sourceID: r.sourceID, ttl: r.ttl,

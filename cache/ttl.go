@@ -7,12 +7,12 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ttlField holds the milliseconds that a record was stored for, where its source
-// or its own expires_at capped that. The remaining TTL alone would not show
-// whether a record is near its end, or has never had longer.
+// ttlField holds the TTL in milliseconds that a record was stored with, where
+// its source or its own expires_at capped that. The remaining TTL alone does
+// not show whether a record is near its end or had a short TTL to begin with.
 const ttlField = "_ttl"
 
-// readTTL finds what a record was stored for in the text of a JSON object.
+// readTTL reads that TTL in the text of a JSON object.
 func readTTL(text string) time.Duration {
 	value := member(gjson.Parse(text), ttlField)
 	if value.Type != gjson.Number || value.Num < 1 || value.Num > float64((1<<63-1)/time.Millisecond) {
@@ -21,8 +21,8 @@ func readTTL(text string) time.Duration {
 	return time.Duration(value.Num) * time.Millisecond
 }
 
-// withTTL returns the record with what it is stored for. It must have no such
-// field yet.
+// withTTL returns the record with the TTL that it is stored with. It must have
+// no such field yet.
 func (r *Record) withTTL(ttl time.Duration) *Record {
 	stamped := &Record{
 		text:  withField(r.text, ttlField, strconv.FormatInt(ttl.Milliseconds(), 10)),

@@ -6,8 +6,8 @@ import "sync/atomic"
 // ready to use.
 type UploadCounters struct{ started, completed, failed atomic.Uint64 }
 
-// UploadCounts are the uploads until now. Active ones are neither completed nor
-// failed.
+// UploadCounts are the counts of uploads so far. Active uploads are neither
+// completed nor failed.
 type UploadCounts struct {
 	Active    uint64 `json:"active"`
 	Started   uint64 `json:"started"`
@@ -15,7 +15,7 @@ type UploadCounts struct {
 	Failed    uint64 `json:"failed"`
 }
 
-// Begin counts an upload that has begun. It must be followed by End.
+// Begin counts the begin of an upload. End must follow.
 func (c *UploadCounters) Begin() { c.started.Add(1) }
 
 // End counts the end of an upload.
@@ -29,7 +29,7 @@ func (c *UploadCounters) End(completed bool) {
 
 // Counts reads the counters.
 func (c *UploadCounters) Counts() UploadCounts {
-	// the ends first, so that they are never more than the beginnings
+	// the ends first, so that they never exceed the beginnings
 	n := UploadCounts{Completed: c.completed.Load(), Failed: c.failed.Load()}
 	n.Started = c.started.Load()
 	n.Active = n.Started - n.Completed - n.Failed

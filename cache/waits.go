@@ -7,8 +7,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// waits wakes the loads of this process that wait for what others do to a key:
-// fill it, or end its lease.
+// waits wakes the loads of this process that wait until a key is filled or its
+// lease ends.
 type waits struct {
 	count atomic.Int64 // of listeners, for the many writes that nobody waits for
 	mu    sync.Mutex
@@ -43,7 +43,7 @@ func (w *waits) listen(keys ...string) (woken <-chan struct{}, stop func()) {
 	}
 }
 
-// wake wakes those who wait for any of the keys.
+// wake wakes the loads that wait for any of the keys.
 func (w *waits) wake(keys ...string) {
 	if w.count.Load() == 0 {
 		return
@@ -55,8 +55,8 @@ func (w *waits) wake(keys ...string) {
 	}
 }
 
-// wakeEverybody is wake for every key.
-func (w *waits) wakeEverybody() {
+// wakeEveryKey is wake for every key.
+func (w *waits) wakeEveryKey() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, listeners := range w.byKey {
@@ -73,7 +73,8 @@ func wakeAll(listeners map[chan struct{}]struct{}) {
 	}
 }
 
-// wakingSink hears of writes for the copies, and wakes those who wait for them.
+// wakingSink reports writes to the near cache and wakes the loads that wait for
+// them.
 type wakingSink struct {
 	near.Sink
 	waits *waits
@@ -88,5 +89,5 @@ func (s wakingSink) Invalidate(keys ...string) {
 // Flush drops all copies.
 func (s wakingSink) Flush() {
 	s.Sink.Flush()
-	s.waits.wakeEverybody()
+	s.waits.wakeEveryKey()
 }

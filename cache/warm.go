@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Warm loads a record that the store lacks, as [Lookup.Find] would: one load per
-// key in the fleet, filed under its tags. It differs in what it leaves alone:
-// it counts no lookup (the request to its source is counted), extends and
-// refreshes no record, keeps no near copy, and asks no source while the store
-// is unreachable, since nothing could be stored.
+// Warm loads a record that the store lacks, as [Lookup.Find] does: with one
+// load per key in the fleet, and with its tags. Unlike Find it counts no lookup
+// (but counts the request to the source), extends and refreshes no record,
+// keeps no near copy, and does not ask the source while the store is
+// unreachable, since nothing could be stored.
 func (l *Lookup) Warm(ctx context.Context, req Request) Result {
 	b := l.newBudget()
 	var entry Entry

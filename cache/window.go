@@ -1,6 +1,6 @@
-// The counts of the last minutes: the difference between the counters now and
-// as they were then. Lookups read one atomic for it, and one in ten seconds
-// takes a sample of the counters.
+// The counts of the last minutes: the difference between the counters now and a
+// sample of them from then. A lookup reads one atomic for it; one lookup in ten
+// seconds takes the sample.
 
 package cache
 
@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// WindowAge is how far back the counts of a [Window] go.
+	// WindowAge is the length of a [Window]: 5 minutes.
 	WindowAge = 5 * time.Minute
-	// sampleEvery is the time between two samples, by which a window may be
-	// longer than WindowAge.
+	// sampleEvery is the time between two samples. A window may be this much longer
+	// than WindowAge.
 	sampleEvery = 10 * time.Second
 )
 
@@ -27,7 +27,7 @@ type Window struct {
 	Since time.Time
 }
 
-// recent has samples of the counters.
+// recent holds the samples of the counters.
 type recent struct {
 	next atomic.Int64 // when the next sample is due, in nanoseconds of Unix time
 
@@ -35,7 +35,7 @@ type recent struct {
 	samples []sample // in the order of time, never empty
 }
 
-// sample is what the counters were at a time.
+// sample is the state of the counters at one time.
 type sample struct {
 	at time.Time
 	Snapshot
@@ -46,8 +46,8 @@ func (r *recent) begin(now time.Time) {
 	r.next.Store(now.Add(sampleEvery).UnixNano())
 }
 
-// tick takes a sample if one is due. It comes before the lookup of that time
-// is counted.
+// tick takes a sample if one is due. It is called before the lookup of that
+// time is counted.
 func (s *Stats) tick(now time.Time) {
 	due := s.recent.next.Load()
 	if now.UnixNano() < due || !s.recent.next.CompareAndSwap(due, now.Add(sampleEvery).UnixNano()) {
@@ -57,7 +57,7 @@ func (s *Stats) tick(now time.Time) {
 }
 
 // add adds a sample that was due at a time. Nothing was counted between then
-// and now, or there would have been a sample.
+// and now, or that lookup would have taken the sample.
 func (r *recent) add(due int64, now time.Time, totals Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
