@@ -72,6 +72,7 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress_report", httpcaddyfile.Before, "respond")
 
 	caddycmd.RegisterCommand(command.New())
+	caddy.OnExit(lifetime.Exit)
 }
 
 // App owns the cache that all lookups share. Without configuration it is this
@@ -297,6 +298,13 @@ func (a *App) Cache() *cache.Cache { return a.shared.Cache }
 
 // Hold keeps the cache open until release is called.
 func (a *App) Hold() (release func()) { return a.shared.Hold() }
+
+// Replaced reports whether the running configuration has another cache, or there
+// is none.
+func (a *App) Replaced() bool {
+	running, ok := lifetime.Running()
+	return !ok || running.Cache() != a.Cache()
+}
 
 // Policy is what the configuration says about all lookups.
 func (a *App) Policy() *lookup.Policy { return &a.policy }

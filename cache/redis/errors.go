@@ -36,22 +36,12 @@ func withoutKeys(err error) error {
 	return err
 }
 
-// joinOnce joins the errors of a pipeline's commands, each text once: where the
-// server cannot be reached, all of them say so. Each is without keys.
+// joinOnce is [cache.JoinErrors] for what servers answered, each without keys.
 func joinOnce(errs ...error) error {
-	var once []error
-	said := make(map[string]bool)
-	for _, err := range errs {
-		if err == nil {
-			continue
-		}
-		err = withoutKeys(err)
-		if text := err.Error(); !said[text] {
-			said[text] = true
-			once = append(once, err)
-		}
+	for i, err := range errs {
+		errs[i] = withoutKeys(err)
 	}
-	return errors.Join(once...)
+	return cache.JoinErrors(errs...)
 }
 
 // reload makes the client of a cluster look for changes: a master that is

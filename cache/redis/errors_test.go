@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
 func TestErrorsSayEachReasonOnce(t *testing.T) {
@@ -48,7 +50,17 @@ func TestJoinedErrorsHaveNoKeys(t *testing.T) {
 	const said = "ERR unknown command 'GETRANGE'"
 	unknown := replyError(said + ", with args beginning with: 'session:SECRET' ")
 	err := joinOnce(nil, goredis.ErrPoolTimeout, unknown, unknown, replyError("ERR no"))
-	require.Equal(t, goredis.ErrPoolTimeout.Error()+"\n"+said+"\nERR no", err.Error())
+	require.Equal(t, goredis.ErrPoolTimeout.Error()+"; "+said+"; ERR no", err.Error())
 	require.ErrorIs(t, err, goredis.ErrPoolTimeout)
 	require.NoError(t, joinOnce(nil, nil))
+}
+
+func TestSentinelsThatAnswerTheSameSayItOnce(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t).Addr() // which is no sentinel
+	s := newSentinels(&Options{Addresses: []string{server, server, server}, MasterName: "SECRET"},
+		new(net.Dialer).DialContext)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	_, err := s.master(t.Context())
+	require.EqualError(t, err, "ERR unknown command 'sentinel'")
 }

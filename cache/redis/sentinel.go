@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -144,7 +143,7 @@ func (s *sentinels) askAll() (*mastership, error) {
 		if known := s.known.Load(); known != nil {
 			return known, nil
 		}
-		return nil, errors.Join(errs...)
+		return nil, joinOnce(errs...)
 	}
 	return s.learn(best), nil
 }
@@ -237,5 +236,5 @@ func (s *sentinels) Close() error {
 		errs = append(errs, client.Close())
 	}
 	s.behind.Wait()
-	return errors.Join(errs...)
+	return joinOnce(errs...)
 }

@@ -106,13 +106,15 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 
 const notRunning = "no configuration uses " + lookup.AppID
 
-// with calls an endpoint with the running app.
+// with calls an endpoint with the running app, whose cache stays open until the
+// endpoint has answered: a backup may outlive the configuration.
 func with(serve func(http.ResponseWriter, *http.Request, lookup.App) error) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		app, ok := lifetime.Running()
 		if !ok {
 			return refuse(http.StatusServiceUnavailable, notRunning)
 		}
+		defer app.Hold()()
 		return serve(w, r, app)
 	}
 }

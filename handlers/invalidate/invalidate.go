@@ -121,7 +121,7 @@ func (h *Handler) invalidate(r *http.Request, before []string) error {
 			errs = append(errs, c.DropTag(ctx, tag))
 		}
 	}
-	err := errors.Join(errs...)
+	err := cache.JoinErrors(errs...)
 	if err == nil {
 		return nil
 	}

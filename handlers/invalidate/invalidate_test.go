@@ -157,6 +157,16 @@ func TestAnswerIsHeldBackUntilRecordsAreDropped(t *testing.T) {
 	}
 }
 
+func TestFailureOfManySaysItsReasonOnce(t *testing.T) {
+	s := newSite(t)
+	s.store.refuse.Store(true)
+	h := s.handler(t, "lookup_invalidate", `{"keys": ["session:user:a", "session:user:b"], "tags": ["user:1", "user:2"]}`)
+	_, err := serve(h, httptest.NewRequest("POST", "/logout", nil), answering(200))
+	require.ErrorIs(t, err, cache.ErrUnavailable)
+	require.Equal(t, 1, strings.Count(err.Error(), cache.ErrUnavailable.Error()), err.Error())
+	require.Contains(t, err.Error(), "4 invalidations are pending")
+}
+
 func TestOnErrorSaysWhatTheClientGets(t *testing.T) {
 	for config, status := range map[string]int{`{"status": 500}`: 500, `{"continue": true}`: 0} {
 		s := newSite(t)

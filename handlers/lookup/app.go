@@ -25,6 +25,9 @@ type App interface {
 	// Hold keeps the cache open until release is called, for a request that
 	// may outlive its configuration.
 	Hold() (release func())
+	// Replaced reports whether the running configuration has another cache, or
+	// there is none.
+	Replaced() bool
 	// Policy is what the configuration says about all lookups.
 	Policy() *Policy
 	// NameRoute gives a route its name in statistics: the wanted one or, for

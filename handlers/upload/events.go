@@ -26,9 +26,11 @@ const (
 	reconnectAfter = time.Second
 )
 
-// stream sends an event for each change until the upload has ended, the client
-// has left or the configuration ends.
+// stream sends an event for each change until the upload has ended or the client
+// has left. Where the configuration ends, the browser comes back to the next one,
+// unless that has another store, which does not know the upload.
 func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner string) error {
+	defer h.app.Hold()()
 	watch, err := h.hub.join(key)
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
@@ -62,6 +64,7 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
 	err = out.send("retry: %d\n\n", reconnectAfter.Milliseconds())
 	sent := "" // the text of the last record
+	done := h.done
 	alive := time.NewTicker(heartbeat)
 	defer alive.Stop()
 	for err == nil {
@@ -86,8 +89,11 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 			err = out.send(": \n\n")
 		case <-r.Context().Done():
 			return nil
-		case <-h.done:
-			return nil // the browser comes back to the next configuration
+		case <-done:
+			if !h.app.Replaced() {
+				return nil
+			}
+			done = nil
 		}
 	}
 	return nil // the client has left

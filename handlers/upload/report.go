@@ -33,6 +33,7 @@ type Report struct {
 	Interval caddy.Duration `json:"interval,omitempty"`
 
 	keys    uploadKeys
+	app     lookup.App
 	cache   *cache.Cache
 	timeout time.Duration // of one read
 	hub     *uploadHub
@@ -50,7 +51,7 @@ func (h *Report) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.cache, h.timeout, h.done = app.Cache(), app.Policy().LookupTimeout, ctx.Done()
+	h.app, h.cache, h.timeout, h.done = app, app.Cache(), app.Policy().LookupTimeout, ctx.Done()
 	if h.Interval == 0 {
 		h.Interval = caddy.Duration(defaultUploadInterval)
 	}

@@ -86,6 +86,9 @@ func (a *App) Hold() (release func()) {
 	return func() { a.Holders.Add(-1) }
 }
 
+// Replaced implements [lookup.App].
+func (a *App) Replaced() bool { return false }
+
 func (a *App) NameRoute(wanted, directive string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

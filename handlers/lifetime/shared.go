@@ -1,0 +1,250 @@
+// A cache that configurations share, from its opening to its end.
+
+package lifetime
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+// Shared is a cache with the key it has in the usage pool.
+type Shared struct {
+	*cache.Cache
+	key     string
+	place   string
+	process *Process
+	// holders are the requests that need the cache whatever becomes of their
+	// configuration.
+	holders atomic.Int64
+	release func()
+	// retirement is set while no configuration uses the cache.
+	retirement atomic.Pointer[retirement]
+}
+
+// Opener makes a store; the fingerprint is equal for options that make equal ones.
+type Opener struct {
+	Fingerprint string
+	// Place is where the records are: stores of one place have the same
+	// records, however they are reached.
+	Place  string
+	Open   func(*cache.Stats) (cache.Store, error)
+	Near   *near.Options // nil: no copies
+	Logger *slog.Logger  // of pending invalidations
+}
+
+// Acquire makes a cache, or finds the one that has the same fingerprint. It is
+// the only door to the pool of caches.
+func (p *Process) Acquire(o Opener) (*Shared, error) {
+	v, _, err := usage.LoadOrNew(o.Fingerprint, func() (caddy.Destructor, error) {
+		if s, ok := p.revive(o.Fingerprint); ok {
+			return s, nil
+		}
+		store, err := o.Open(p.stats)
+		if err != nil {
+			return nil, err
+		}
+		s := &Shared{Cache: cache.New(store, p.stats), key: o.Fingerprint, place: o.Place, process: p}
+		s.release = s.letGo
+		s.SharePending(p.enter(o.Place, o.Logger))
+		if o.Near != nil {
+			s.EnableNear(*o.Near)
+		}
+		return s, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*Shared), nil
+}
+
+// Release ends what Acquire began. Without any configuration that uses it, the
+// cache closes as soon as no request may use it.
+func (s *Shared) Release() error {
+	_, err := usage.Delete(s.key)
+	return err
+}
+
+// Destruct is called by the pool when no configuration uses the cache any more.
+func (s *Shared) Destruct() error { return s.process.retire(s) }
+
+// Hold keeps the cache open until release is called, also where no configuration
+// uses it any more, but for the end of the process. Release is called once.
+func (s *Shared) Hold() (release func()) {
+	s.holders.Add(1)
+	return s.release
+}
+
+func (s *Shared) letGo() {
+	if s.holders.Add(-1) > 0 {
+		return
+	}
+	if r := s.retirement.Load(); r != nil {
+		r.wake()
+	}
+}
+
+// close closes the cache, which nothing uses any more.
+func (s *Shared) close() error {
+	defer s.process.depart(s.place)
+	return s.Cache.Close() // which may write a file
+}
+
+// closeDelay is how long a request may take from its arrival to the handler that
+// looks something up or holds the cache, when a new configuration has another
+// store.
+const closeDelay = 5 * time.Second
+
+// pendingPoll is how often a cache that only waits for pending invalidations
+// looks whether they are carried out.
+const pendingPoll = time.Second
+
+// retirement is the time between the last configuration that used a cache and
+// the end of the cache. It ends with the cache's end, or where a configuration
+// wants the cache again.
+type retirement struct {
+	*Shared
+	// woken is sent to where the cache may be unused now.
+	woken chan struct{}
+	// over is closed when the waiting is over: the cache is revived, or closed
+	// by somebody else.
+	over chan struct{}
+	// closed is closed when the cache is.
+	closed chan struct{}
+
+	// under the mutex of the process
+	closing bool
+	// alone reports that no configuration of the plugin is left. Then the cache
+	// waits for those who hold it, but neither for requests that come to it
+	// later, nor for pending invalidations.
+	alone bool
+}
+
+func (r *retirement) wake() {
+	select {
+	case r.woken <- struct{}{}:
+	default: // it is to look already
+	}
+}
+
+// retire closes a cache: at once where no configuration is left and no request
+// holds it, else when it is unused.
+func (p *Process) retire(s *Shared) error {
+	p.mu.Lock()
+	alone := len(p.apps) == 0
+	if caddy.Exiting() || alone && s.holders.Load() == 0 {
+		p.mu.Unlock()
+		return s.close()
+	}
+	r := &retirement{
+		Shared: s, woken: make(chan struct{}, 1), over: make(chan struct{}), closed: make(chan struct{}), alone: alone,
+	}
+	p.retired[s.key] = r
+	s.retirement.Store(r)
+	p.mu.Unlock()
+	join() // until it has ended
+	go r.run()
+	return nil
+}
+
+// run waits until the cache is unused, and closes it.
+func (r *retirement) run() {
+	defer func() { _, _ = usage.Delete(processKey) }()
+	delay := time.NewTimer(closeDelay)
+	defer delay.Stop()
+	delayed := false
+	poll := time.NewTicker(pendingPoll)
+	defer poll.Stop()
+	for !r.process.closeUnused(r, delayed) {
+		select {
+		case <-delay.C:
+			delayed = true
+		case <-r.woken:
+		case <-poll.C:
+		case <-r.over:
+			return
+		}
+	}
+}
+
+// closeUnused closes a retired cache if nothing needs it any more, and reports
+// whether it is closed or another one closes it.
+func (p *Process) closeUnused(r *retirement, delayed bool) bool {
+	p.mu.Lock()
+	needed := r.holders.Load() > 0 || !r.alone && (!delayed || r.Pending().Total() > 0)
+	if needed && !r.closing && p.retired[r.key] == r {
+		p.mu.Unlock()
+		return false
+	}
+	p.mu.Unlock()
+	p.closeNow(r)
+	return true
+}
+
+// closeNow closes a retired cache, or waits until it is closed, unless it was
+// revived.
+func (p *Process) closeNow(r *retirement) {
+	p.mu.Lock()
+	switch {
+	case p.retired[r.key] != r: // revived, or closed
+		p.mu.Unlock()
+		return
+	case r.closing:
+		p.mu.Unlock()
+		<-r.closed
+		return
+	}
+	r.closing = true
+	close(r.over)
+	p.mu.Unlock()
+	_ = r.close()
+	p.mu.Lock()
+	delete(p.retired, r.key)
+	p.mu.Unlock()
+	close(r.closed)
+}
+
+// closeRetired closes the retired caches, those that requests hold only if held
+// is set; these close later.
+func (p *Process) closeRetired(held bool) {
+	p.mu.Lock()
+	var unused []*retirement
+	for _, r := range p.retired {
+		r.alone = true
+		if held || r.closing || r.holders.Load() == 0 {
+			unused = append(unused, r)
+		}
+		r.wake()
+	}
+	p.mu.Unlock()
+	for _, r := range unused {
+		p.closeNow(r)
+	}
+}
+
+// revive gives a retired cache to a configuration that wants one like it,
+// if there is one. One that is closing is waited for: the embedded store saves
+// its records then, which are what the next one reads.
+func (p *Process) revive(key string) (*Shared, bool) {
+	p.mu.Lock()
+	r, ok := p.retired[key]
+	if !ok {
+		p.mu.Unlock()
+		return nil, false
+	}
+	if r.closing {
+		p.mu.Unlock()
+		<-r.closed
+		return nil, false
+	}
+	delete(p.retired, key)
+	r.Shared.retirement.Store(nil)
+	close(r.over)
+	p.mu.Unlock()
+	return r.Shared, true
+}
