@@ -1,6 +1,7 @@
 package directive
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -16,6 +17,21 @@ type Option struct {
 	Repeatable bool
 	// Read reads the arguments. The dispenser is at the name.
 	Read func(d *caddyfile.Dispenser) error
+	// Refused says why the line is not taken, and what to write instead, where
+	// users are likely to have it. Such a line is in no list.
+	Refused string
+}
+
+// namePlaceholder ends the Name of an option whose lines begin with names that
+// users choose, as "@<name>" does.
+const namePlaceholder = "<name>"
+
+// is reports whether a line that begins with a word is of the option.
+func (o Option) is(word string) bool {
+	if prefix, ok := strings.CutSuffix(o.Name, namePlaceholder); ok {
+		return len(word) > len(prefix) && strings.HasPrefix(word, prefix)
+	}
+	return o.Name == word
 }
 
 // Options are the lines that a directive takes, in the order of its
@@ -32,6 +48,9 @@ func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
 		if !ok {
 			return d.Errf("unknown subdirective '%s': %s takes %s", d.Val(), directive, o.Names())
 		}
+		if option.Refused != "" {
+			return d.Errf("%s does not take %s: %s", directive, d.Val(), option.Refused)
+		}
 		if !option.Repeatable {
 			if err := once.Check(d); err != nil {
 				return err
@@ -46,7 +65,7 @@ func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
 
 func (o Options) find(name string) (Option, bool) {
 	for _, option := range o {
-		if option.Name == name {
+		if option.is(name) {
 			return option, true
 		}
 	}
@@ -67,9 +86,10 @@ func (o Options) Pick(names ...string) Options {
 // Names lists the options for a message: "a, b and c".
 func (o Options) Names() string {
 	var b strings.Builder
-	for i, option := range o {
+	taken := o.taken()
+	for i, option := range taken {
 		switch {
-		case i > 0 && i == len(o)-1:
+		case i > 0 && i == len(taken)-1:
 			b.WriteString(" and ")
 		case i > 0:
 			b.WriteString(", ")
@@ -79,10 +99,16 @@ func (o Options) Names() string {
 	return b.String()
 }
 
+// taken are the options without those that are refused.
+func (o Options) taken() Options {
+	return slices.DeleteFunc(slices.Clone(o), func(option Option) bool { return option.Refused != "" })
+}
+
 // Syntax lists the options as the documentation shows them, one a line.
 func (o Options) Syntax() []string {
-	lines := make([]string, len(o))
-	for i, option := range o {
+	taken := o.taken()
+	lines := make([]string, len(taken))
+	for i, option := range taken {
 		lines[i] = strings.TrimSpace(option.Name + " " + option.Args)
 	}
 	return lines

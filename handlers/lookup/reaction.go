@@ -19,6 +19,8 @@ const StatusClientClosed = 499
 
 // Responder is an answer of a source for the client of the request that asked.
 type Responder interface {
+	// Answer is its status, and as many of its headers as are known.
+	Answer() (status int, header http.Header)
 	// Serve answers with all of it: status, end-to-end headers and body.
 	Serve(w http.ResponseWriter)
 	// Forward adds the headers to a response that the client must have beside

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
@@ -192,18 +193,44 @@ func TestSetCookieGoesToOneClient(t *testing.T) {
 func TestForwardAuthErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"cached_forward_auth":                                             "takes one upstream",
-		"cached_forward_auth a:1 b:2 {\nuri /x\n}":                        "takes one upstream",
-		"cached_forward_auth a:1":                                         "needs the uri",
-		"cached_forward_auth a:1/path {\nuri /x\n}":                       "write the path as uri",
-		"cached_forward_auth unix//run/auth {\nuri /x\n}":                 "upstream",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up A b\n}":             "takes uri, copy_headers",
-		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":              "copy_headers takes",
-		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":      "says who it is",
-		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}": "is not sent",
+		"cached_forward_auth":                                                                "takes one upstream",
+		"cached_forward_auth a:1 b:2 {\nuri /x\n}":                                           "takes one upstream",
+		"cached_forward_auth a:1":                                                            "needs the uri",
+		"cached_forward_auth a:1/path {\nuri /x\n}":                                          "write the path as uri",
+		"cached_forward_auth ftp://a {\nuri /x\n}":                                           "upstream",
+		"cached_forward_auth a:1 {\nuri /x\nfrobnicate\n}":                                   "takes uri, copy_headers",
+		"cached_forward_auth a:1 {\nuri /x\nlb_policy random\n}":                             "does not take lb_policy: it asks one upstream",
+		"cached_forward_auth a:1 {\nuri /x\nto b:2\n}":                                       "does not take to: it asks one upstream",
+		"cached_forward_auth a:1 {\nuri /x\nmethod POST\n}":                                  "it asks by GET",
+		"cached_forward_auth a:1 {\nuri /x\nheader_down -X\n}":                               "write handle_response",
+		"cached_forward_auth a:1 {\nuri /x\nreplace_status 403\n}":                           "write handle_response",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up A b c\n}":                              "write the whole value",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up\n}":                                    "header_up takes",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up ?A b\n}":                               "'?A' is not the name of a header",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up \"\" b\n}":                             "is not the name of a header",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up + b\n}":                                "is not the name of a header",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.host}\n}":           "header_up Host: want",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up A {http.reverse_proxy.header.B}\n}":    "placeholders of reverse_proxy",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\nheader_up -Authorization\n}":  "nothing says who it is",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\ncookies a\nheaders Accept\n}": "nothing says who it is",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up +Cookie a=1\n}":                        "use another header",
+		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies\n}":                              "trusted_proxies takes",
+		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies office\n}":                       "'office' is not a network",
+		"cached_forward_auth a:1 {\nuri /x\ntransport fastcgi\n}":                            "want transport http",
+		"cached_forward_auth http://a:1 {\nuri /x\ntransport http {\ntls\n}\n}":              "write https://",
+		"cached_forward_auth unix//a {\nuri /x\ntransport http {\ndial_timeout 1s\n}\n}":     "not possible with a unix socket",
+		"cached_forward_auth a:1 {\nuri /x\n@a stat 401\n}":                                  "unrecognized response matcher",
+		"cached_forward_auth a:1 {\nuri /x\nhandle_response @b {\n}\n}":                      "there is no matcher @b",
+		"cached_forward_auth a:1 {\nuri /x\nhandle_response {\ncopy_response\n}\n}":          "leave handle_response out",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":                                 "copy_headers takes",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                         "says who it is",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}":                    "is not sent",
 	} {
 		a := new(forwardAuth)
 		err := a.unmarshal(caddyfile.NewTestDispenser(text))
+		if err == nil {
+			err = a.parseResponses(httpcaddyfile.Helper{})
+		}
 		if err == nil {
 			_, err = a.handler()
 		}

@@ -24,5 +24,7 @@ func TestMain(m *testing.M) {
 		caddy.RegisterModule(filesource.Source{})
 		httpcaddyfile.RegisterHandlerDirective("session_lookup", Parse)
 		httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
+		httpcaddyfile.RegisterHandlerDirective(AuthDirective, ParseForwardAuth)
+		httpcaddyfile.RegisterDirectiveOrder(AuthDirective, httpcaddyfile.Before, "request_header")
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -62,8 +63,21 @@ type Handler struct {
 	// but the identity may be in one of them.
 	CopyHeaders []HeaderCopy `json:"copy_headers,omitempty"`
 
-	rules *sessionRules
-	from  *from // nil where sessions are records
+	// What to do with an answer of the source that lets nobody in, in place of
+	// the reactions: the routes of the first that matches its status and
+	// headers. As in reverse_proxy, routes that do not answer lead on to the next
+	// handler. Where an answer is remembered, its status alone is known.
+	HandleResponse []caddyhttp.ResponseHandler `json:"handle_response,omitempty"`
+
+	// Networks (CIDR) of proxies in front of this server whose X-Forwarded-Proto,
+	// X-Forwarded-Host and X-Forwarded-For are believed, beside those of the
+	// server's own trusted_proxies: for {http.forwarded.proto},
+	// {http.forwarded.host} and {http.forwarded.for} in what the source is sent.
+	TrustedProxies []string `json:"trusted_proxies,omitempty"`
+
+	rules   *sessionRules
+	from    *from // nil where sessions are records
+	proxies []netip.Prefix
 }
 
 // CaddyModule returns the Caddy module information.
@@ -84,6 +98,19 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 	var err error
 	if s.CopyHeaders, err = resolveCopies(s.CopyHeaders); err != nil {
 		return err
+	}
+	s.proxies = nil
+	for _, text := range s.TrustedProxies {
+		network, err := caddyhttp.CIDRExpressionToPrefix(text)
+		if err != nil {
+			return fmt.Errorf("trusted_proxies: '%s' is not a network: want one like 10.0.0.0/8", text)
+		}
+		s.proxies = append(s.proxies, network)
+	}
+	for i := range s.HandleResponse {
+		if err := s.HandleResponse[i].Provision(ctx); err != nil {
+			return fmt.Errorf("handle_response: %w", err)
+		}
 	}
 	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
 	if err := s.provisionFrom(ctx); err != nil {
@@ -147,6 +174,9 @@ func (s *Handler) Validate() error {
 			return fmt.Errorf("%s takes no redirect: want a status, pass or continue", name)
 		}
 	}
+	if err := s.validateHandleResponse(); err != nil {
+		return err
+	}
 	if err := s.ValidateReactions(); err != nil {
 		return err
 	}
@@ -199,6 +229,11 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	a := answer{w: w, r: r, repl: repl, next: next, result: &result}
 	a.source, _ = result.Response.(lookup.Responder)
+	if v == nil { // else the source let it pass
+		if handled, err := a.handleResponse(s.HandleResponse); handled {
+			return err
+		}
+	}
 	if result.Record == nil && result.Err == nil && a.source != nil {
 		a.source.Serve(w) // a redirect of the source
 		return nil
@@ -228,7 +263,7 @@ func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result
 	if s.from != nil {
 		ids = s.from.identities(r)
 	} else if identified = s.Identify(r, repl); identified.ID != "" || s.OnAnonymous.Ask {
-		req, err = s.Request(r, repl, identified)
+		req, err = s.Request(template.Trusting(r, s.proxies), repl, identified)
 	}
 	if len(s.CopyHeaders) > 0 {
 		deleteCopies(r, s.CopyHeaders)

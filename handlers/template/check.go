@@ -60,7 +60,7 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 	case kind == "http", kind == "env", kind == "file", kind == "system", kind == "time":
 		if known := strings.HasPrefix(name, "http.vars.") || strings.HasPrefix(name, "http.regexp.") ||
 			strings.HasPrefix(name, "http.session.") || strings.HasPrefix(name, "http.file_metadata.") ||
-			name == ForwardedProto || name == ForwardedHost || strings.HasPrefix(name, "http.auth.user.") || strings.HasPrefix(name, "http.error.") || kind != "http"; known {
+			name == ForwardedProto || name == ForwardedHost || name == ForwardedFor || strings.HasPrefix(name, "http.auth.user.") || strings.HasPrefix(name, "http.error.") || kind != "http"; known {
 			return nil, true
 		}
 		return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false

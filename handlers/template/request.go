@@ -5,7 +5,6 @@
 package template
 
 import (
-	"cmp"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -32,6 +31,8 @@ func reader(name string) func(*http.Request) string {
 		return forwardedProto
 	case ForwardedHost:
 		return forwardedHost
+	case ForwardedFor:
+		return forwardedFor
 	}
 	if cookie, ok := strings.CutPrefix(name, cookiePrefix); ok {
 		return func(r *http.Request) string { return cookieValue(r.Header["Cookie"], cookie) }
@@ -47,36 +48,6 @@ func reader(name string) func(*http.Request) string {
 		return func(r *http.Request) string { return caddy.ToString(caddyhttp.GetVar(r.Context(), variable)) }
 	}
 	return nil
-}
-
-// Placeholders of what X-Forwarded-Proto and X-Forwarded-Host are to say, as
-// reverse_proxy sends them: the request's own, but what a trusted proxy in front
-// of this server says of the client's. They are whole templates.
-const (
-	ForwardedProto = "http.forwarded.proto"
-	ForwardedHost  = "http.forwarded.host"
-)
-
-func forwardedProto(r *http.Request) string {
-	proto := "https"
-	if r.TLS == nil {
-		proto = "http"
-	}
-	return cmp.Or(fromTrustedProxy(r, "X-Forwarded-Proto"), proto)
-}
-
-func forwardedHost(r *http.Request) string {
-	return cmp.Or(fromTrustedProxy(r, "X-Forwarded-Host"), r.Host)
-}
-
-// fromTrustedProxy is the last value of a header where the request comes from
-// one of the server's trusted_proxies.
-func fromTrustedProxy(r *http.Request, header string) string {
-	values := r.Header[header]
-	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted || len(values) == 0 {
-		return ""
-	}
-	return values[len(values)-1]
 }
 
 // OriginalPath is what the path of a request was before any rewrite.

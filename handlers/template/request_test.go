@@ -2,8 +2,10 @@ package template
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -44,6 +46,33 @@ func FuzzRequestIsReadAsCaddyReadsIt(f *testing.F) {
 			require.Equal(t, repl.ReplaceAll(text, "-"), New(text).Expand(r, repl, "-"), "%q", text)
 		}
 	})
+}
+
+func TestForwardedForIsTheClientBehindTrustedProxies(t *testing.T) {
+	t.Parallel()
+	networks := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for _, test := range []struct{ peer, said, want string }{
+		{"203.0.113.1", "198.51.100.1", "203.0.113.1"},
+		{"10.0.0.1", "", "10.0.0.1"},
+		{"10.0.0.1", "198.51.100.1", "198.51.100.1"},
+		{"10.0.0.1", "1.1.1.1, 198.51.100.1,10.0.0.2", "198.51.100.1"},
+		{"10.0.0.1", "1.1.1.1, nonsense, 10.0.0.2", "10.0.0.2"},
+		{"10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"},
+		{"fd00::1%eth0", "2001:db8::1", "2001:db8::1"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("X-Forwarded-For", test.said)
+		r.Header.Set("X-Forwarded-Proto", "wss")
+		r.RemoteAddr = net.JoinHostPort(test.peer, "1234")
+		r, repl := prepared(r)
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, test.peer)
+		require.Equal(t, test.peer, New("{"+ForwardedFor+"}").Expand(r, repl, ""))
+		require.Equal(t, "http", New("{"+ForwardedProto+"}").Expand(r, repl, ""))
+		r = Trusting(r, networks)
+		require.Equal(t, test.want, New("{"+ForwardedFor+"}").Expand(r, repl, ""), test.said)
+		trusted := map[bool]string{false: "http", true: "wss"}[test.peer != "203.0.113.1"]
+		require.Equal(t, trusted, New("{"+ForwardedProto+"}").Expand(r, repl, ""))
+	}
 }
 
 func TestCookieLinesAreJoinedAsOne(t *testing.T) {

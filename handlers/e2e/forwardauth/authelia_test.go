@@ -8,43 +8,36 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 )
 
 // authelia knows the users of its session cookie. Users whose name begins with
 // admin may see hosts whose name ends with -admin.
-type authelia struct {
-	mu       sync.Mutex
-	sessions map[string]string
-}
+type authelia struct{ portal }
 
 const autheliaCookie = "authelia_session"
 
-func newAuthelia() *authelia { return &authelia{sessions: make(map[string]string)} }
+func newAuthelia() *authelia { return &authelia{portal{url: "https://auth.example.test"}} }
 
-// signIn returns the session cookie of a user.
-func (a *authelia) signIn(user string) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	id := rand.Text()
-	a.sessions[id] = user
-	return autheliaCookie + "=" + id
-}
-
-func (a *authelia) user(r *http.Request) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c, err := r.Cookie(autheliaCookie)
-	if err != nil {
-		return ""
-	}
-	return a.sessions[c.Value]
-}
+// cookieOf returns the session cookie of a user.
+func (a *authelia) cookieOf(user string) string { return autheliaCookie + "=" + a.begin(user) }
 
 func (a *authelia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/":
+		if a.next() == "" {
+			http.Error(w, "sign in", http.StatusOK)
+			return
+		}
+		http.SetCookie(w, &http.Cookie{Name: autheliaCookie, Value: a.begin(a.next()), Domain: "example.test", Path: "/", HttpOnly: true})
+		http.Redirect(w, r, r.FormValue("rd"), http.StatusFound)
+		return
+	case "/logout":
+		a.end(r, autheliaCookie)
+		return
+	}
 	h := r.Header
 	method, proto, host, uri := h.Get("X-Forwarded-Method"), h.Get("X-Forwarded-Proto"), h.Get("X-Forwarded-Host"), h.Get("X-Forwarded-Uri")
-	user := a.user(r)
+	user := a.user(r, autheliaCookie)
 	admins := strings.Contains(host, "-admin.")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	switch {
@@ -59,6 +52,7 @@ func (a *authelia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Header().Set("Remote-User", user)
 		w.Header().Set("Remote-Groups", "readers,"+user+"s")
+		w.Header().Set("Remote-Name", "Zoë "+user)
 		fmt.Fprint(w, "200 OK")
 	}
 }
@@ -66,7 +60,7 @@ func (a *authelia) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // challenge sends browsers to the login page, and tells scripts that there is
 // one.
 func (a *authelia) challenge(w http.ResponseWriter, r *http.Request, back, method string) {
-	login := "https://auth.example.test/?" + url.Values{"rd": {back}, "rm": {method}}.Encode()
+	login := a.url + "/?" + url.Values{"rd": {back}, "rm": {method}}.Encode()
 	http.SetCookie(w, &http.Cookie{Name: autheliaCookie, Value: rand.Text(), Domain: "example.test", Path: "/", HttpOnly: true})
 	status := http.StatusSeeOther
 	if method == http.MethodGet || method == http.MethodHead {

@@ -92,8 +92,10 @@ func newBackend(t *testing.T) string {
 			return
 		}
 		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
-		fmt.Fprintf(w, "%s %s as %q %q of %q: %s", r.Method, r.URL, r.Header["X-Auth-Request-User"], r.Header["Remote-User"],
-			r.Header["Remote-Groups"], body)
+		h := r.Header
+		user := append(append(h["X-Auth-Request-User"], h["Remote-User"]...), h["X-Authentik-Username"]...)
+		fmt.Fprintf(w, "%s %s as %q %s of %q: %s %s", r.Method, r.URL, user,
+			append(h["Remote-Name"], h["X-Authentik-Name"]...), append(h["Remote-Groups"], h["X-Authentik-Groups"]...), body, h["X-Authentik-Jwt"])
 	}))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
@@ -142,6 +144,7 @@ func serve(t *testing.T, auth http.Handler, options string, pairs ...pair) *site
 		}{{"", "cached_forward_auth", s.cached}, {"oracle-", "forward_auth", s.oracle}} {
 			directives := cachedOnly.ReplaceAllString(p.directives, map[bool]string{true: "$1"}[kind.prefix == ""])
 			directives = strings.NewReplacer(
+				"WORD", kind.directive,
 				"AUTH", kind.directive+" "+strings.TrimPrefix(kind.upstream.url, "http://"),
 				"UPSTREAM", strings.TrimPrefix(kind.upstream.url, "http://"),
 				"BACKEND", "reverse_proxy "+backend,

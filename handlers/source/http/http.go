@@ -2,14 +2,11 @@ package httpsource
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -80,9 +77,18 @@ type Source struct {
 	// PEM files with the authorities to trust instead of the system's.
 	TLSCA []string `json:"tls_ca,omitempty"`
 
+	// How to connect, with the options of reverse_proxy's transport http, in place
+	// of the source's own connections and of tls_ca. tls_server_name takes no
+	// placeholders, and proxy_protocol is not possible.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	// The network address to connect to in place of the URL's host, such as
+	// unix//run/auth.sock. Not beside transport.
+	Dial string `json:"dial,omitempty"`
+
 	asker     source.Asker
 	question  question
-	transport *http.Transport
+	transport http.RoundTripper
 }
 
 // CaddyModule returns the Caddy module information.
@@ -113,54 +119,13 @@ func (h *Source) Provision(ctx caddy.Context) error {
 	if h.PreserveHost {
 		h.question.preserveHost()
 	}
-	return h.provisionTransport()
-}
-
-func (h *Source) provisionTransport() error {
-	roots, err := h.roots()
-	if err != nil {
-		return err
-	}
 	if h.MaxConcurrent == 0 {
 		h.MaxConcurrent = cache.DefaultMaxConcurrent
 	}
-	timeout := time.Duration(h.Timeout)
-	h.transport = &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: timeout,
-		// what is still being dialled for a load that was ended counts as well
-		MaxConnsPerHost:        max(0, h.MaxConcurrent),
-		MaxIdleConnsPerHost:    64,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		ForceAttemptHTTP2:      true,
-		// one HTTP/2 connection carries everything: a dead one must be noticed
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
+	if len(h.TransportRaw) > 0 {
+		return h.loadTransport(ctx)
 	}
-	return nil
-}
-
-// roots are the authorities in the tls_ca files; nil are those of the system.
-func (h *Source) roots() (*x509.CertPool, error) {
-	if len(h.TLSCA) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	for _, file := range h.TLSCA {
-		name, err := caddy.NewReplacer().ReplaceOrErr(file, true, true)
-		if err != nil {
-			return nil, fmt.Errorf("tls_ca: %w", err)
-		}
-		pem, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading tls_ca: %w", err)
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls_ca: '%s' has no PEM certificate", file)
-		}
-	}
-	return pool, nil
+	return h.provisionTransport()
 }
 
 // Validate checks what Provision only reads.
@@ -176,6 +141,8 @@ func (h *Source) Validate() error {
 		return fmt.Errorf("max_concurrent is %d, want at least 1", h.MaxConcurrent)
 	case h.PreserveHost && h.Headers.Get("Host") != "":
 		return errors.New("preserve_host and the header Host exclude each other")
+	case len(h.TransportRaw) > 0 && (len(h.TLSCA) > 0 || h.Dial != ""):
+		return errors.New("transport and tls_ca or dial exclude each other: a transport has tls_trust_pool")
 	case len(h.TLSCA) > 0 && !h.question.secure:
 		return errors.New("tls_ca is of no use with an http URL: want https")
 	}
@@ -201,8 +168,8 @@ func knownMethod(method string) bool {
 
 // Cleanup closes the connections; requests under way keep theirs to the end.
 func (h *Source) Cleanup() error {
-	if h.transport != nil {
-		h.transport.CloseIdleConnections()
+	if t, ok := h.transport.(*http.Transport); ok { // that of a module is its own
+		t.CloseIdleConnections()
 	}
 	return nil
 }
@@ -265,8 +232,9 @@ func (h *Source) AllCookies() bool { return !h.question.namesIdentity() }
 // may have secrets.
 func (h *Source) Fingerprint() string {
 	q := &h.question
-	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
-		h.IgnoreInKey, q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session)
+	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
+		h.IgnoreInKey, q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session,
+		string(h.TransportRaw)+h.Dial)
 }
 
 // discard closes a body after reading what is left of it, unless that is

@@ -64,6 +64,9 @@ func endToEnd(header http.Header) http.Header {
 	return kept
 }
 
+// Answer is what the application answered, but for its body.
+func (r *Response) Answer() (status int, header http.Header) { return r.Status, r.Header }
+
 // Serve answers a request with all of it.
 func (r *Response) Serve(w http.ResponseWriter) {
 	h := w.Header()

@@ -1,0 +1,157 @@
+// How cached_forward_auth is written.
+
+package session
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/filewallball/caddy-filewallball/handlers/directive"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+// ParseForwardAuth reads the cached_forward_auth directive.
+func ParseForwardAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	a := new(forwardAuth)
+	if err := a.unmarshal(h.Dispenser); err != nil {
+		return nil, err
+	}
+	if a.session.Name == "" {
+		a.session.Name = lookup.PositionName(h, AuthDirective)
+	}
+	if err := a.parseResponses(h); err != nil {
+		return nil, err
+	}
+	return a.handler()
+}
+
+// unmarshal reads the directive from Caddyfile tokens:
+//
+//	cached_forward_auth [<matcher>] <upstream> {
+//		uri <to>
+//		copy_headers <field>[>Header-Name]...
+//		cookies <name...>                        # default: all
+//		headers <name...>                        # default: Authorization Accept X-Requested-With
+//		ignore_in_key <method|host|uri|header...>
+//		ttl <duration>                           # default: 1m
+//		negative_ttl <duration>
+//		require <field> [<value...>]
+//		stale_if_error <duration>
+//		tag <template...>
+//		name <name>
+//		timeout <duration>
+//		max_concurrent <n>
+//		tls_ca <pem file...>
+//		header_up [+|-]<field> [<value>]
+//		trusted_proxies <network...>
+//		transport http { … }
+//		@<name> [status <code...>] [header <field> [<value>]]
+//		handle_response [@<name>] { … }
+//	}
+func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	args := d.RemainingArgs()
+	if len(args) != 1 {
+		return d.Errf("%s takes one upstream, like authelia:9091, and has %d", AuthDirective, len(args))
+	}
+	if err := a.setUpstream(args[0]); err != nil {
+		return d.WrapErr(err)
+	}
+	start := *d // for an error that names the directive's line
+	if err := a.Options().Unmarshal(d, AuthDirective); err != nil {
+		return err
+	}
+	if a.uri == "" {
+		return start.Errf("%s needs the uri to ask, like: uri /api/authz/forward-auth", AuthDirective)
+	}
+	return nil
+}
+
+func (a *forwardAuth) setUpstream(text string) error {
+	if strings.HasPrefix(text, "unix/") {
+		a.upstream = authUpstream{address: "localhost", dial: text}
+		return nil
+	}
+	explicit := strings.Contains(text, "://")
+	if !explicit {
+		text = "http://" + text
+	}
+	// what is replaced at load time may be any part of a host
+	u, err := url.Parse(runtimePlaceholder.ReplaceAllString(text, "placeholder"))
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("upstream is not right: want host:port, http://host:port, https://host or unix//path")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.User != nil:
+		return errors.New("upstream has more than a host and a port: write the path as uri")
+	}
+	scheme, address, _ := strings.Cut(text, "://")
+	if !explicit {
+		scheme = ""
+	}
+	a.upstream = authUpstream{scheme: scheme, address: strings.TrimSuffix(address, "/")}
+	return nil
+}
+
+// runtimePlaceholder is a placeholder that is replaced when the configuration
+// is loaded.
+var runtimePlaceholder = regexp.MustCompile(`\{(env|file|system)\.[^{}]+\}`)
+
+// Options are the lines of the directive's block.
+func (a *forwardAuth) Options() directive.Options {
+	options := directive.Options{
+		directive.Text("uri", "<to>", &a.uri),
+		{Name: "copy_headers", Args: "<field>[>Header-Name]...", Repeatable: true, Read: a.unmarshalCopies},
+		{Name: "cookies", Args: "<name...>", Read: names(&a.cookies)},
+		{Name: "headers", Args: "<name...>", Read: names(&a.headers)},
+		{Name: "ignore_in_key", Args: "<method|host|uri|header...>", Repeatable: true, Read: names(&a.ignored)},
+	}
+	options = append(options, a.session.Options().Pick("ttl", "negative_ttl", "require", "stale_if_error", "tag", "name")...)
+	options = append(options, a.source.Options().Pick("timeout", "max_concurrent", "tls_ca")...)
+	return append(append(options, a.proxyOptions()...), refusedProxyOptions()...)
+}
+
+// ForwardAuthOptions are the lines of the directive's block, for the test of the
+// documentation.
+func ForwardAuthOptions() directive.Options { return new(forwardAuth).Options() }
+
+// names reads names of headers or cookies, one at least.
+func names(into *[]string) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		option, args := d.Val(), d.RemainingArgs()
+		if len(args) == 0 {
+			return d.Errf("%s takes one name or more", option)
+		}
+		for _, arg := range args {
+			if !httpguts.ValidHeaderFieldName(arg) {
+				return d.Errf("%s: '%s' is not a name", option, arg)
+			}
+		}
+		*into = append(*into, args...)
+		return nil
+	}
+}
+
+func (a *forwardAuth) unmarshalCopies(d *caddyfile.Dispenser) error {
+	var copies Handler
+	if err := copies.unmarshalCopies(d); err != nil {
+		return err
+	}
+	for _, c := range copies.CopyHeaders {
+		if !httpguts.ValidHeaderFieldName(c.Field) {
+			return d.Errf("copy_headers: '%s' is not the name of a header", c.Field)
+		}
+		if c.Header == "" {
+			c.Header = c.Field
+		}
+		a.source.CopyHeaders = append(a.source.CopyHeaders, c.Field)
+		a.copies = append(a.copies, HeaderCopy{Field: "headers." + c.Field, Header: c.Header})
+	}
+	return nil
+}
