@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,11 +18,7 @@ import (
 )
 
 const (
-	maxBenchBody        = 4 << 10
-	maxBenchCount       = 100_000
-	maxBenchBatch       = 1000
-	maxBenchConcurrency = 64
-	maxBenchBytes       = 256 << 20
+	maxBenchBody = 4 << 10
 	// benchTTL is how long records of a bench stay that could not be dropped.
 	benchTTL = time.Minute
 )
@@ -59,24 +54,7 @@ func whatToBench(body []byte, maxValueSize int) (wire.BenchRequest, error) {
 	if len(bytes.TrimSpace(body)) > 0 && decodeStrictly(body, &what) != nil {
 		return wire.BenchRequest{}, refuse(http.StatusBadRequest, `body is not a JSON object with the right fields: want count, size, batch and concurrency, or some of them`)
 	}
-	for _, field := range []struct {
-		name            string
-		value, from, to int
-	}{
-		{"count", what.Count, 1, maxBenchCount},
-		{"size", what.Size, len(benchRecord("")), maxValueSize},
-		{"batch", what.Batch, 1, maxBenchBatch},
-		{"concurrency", what.Concurrency, 1, maxBenchConcurrency},
-	} {
-		if field.value < field.from || field.value > field.to {
-			return wire.BenchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf("%s is not right: want %d to %d", field.name, field.from, field.to))
-		}
-	}
-	if what.Count*what.Size > maxBenchBytes || what.Batch*what.Size > maxBenchBytes/8 {
-		return wire.BenchRequest{}, refuse(http.StatusBadRequest, fmt.Sprintf(
-			"that is too much: want at most %d bytes in all, and %d in a batch", maxBenchBytes, maxBenchBytes/8))
-	}
-	return what, nil
+	return what, badRequest(what.Check(maxValueSize))
 }
 
 func benchRecord(padding string) string { return `{"p":"` + padding + `"}` }

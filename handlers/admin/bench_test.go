@@ -66,8 +66,8 @@ func TestBenchHasBounds(t *testing.T) {
 		`{"batch": 1001}`:       "batch is not right",
 		`{"concurrency": 0}`:    "concurrency is not right: want 1 to 64",
 		`{"concurrency": 1000}`: "concurrency is not right",
-		`{"count": 100000, "size": 1000000, "batch": 1}`: "that is too much",
-		`{"count": 100, "size": 1000000, "batch": 100}`:  "that is too much",
+		`{"count": 100000, "size": 1000000, "batch": 1}`: "count times size is too much",
+		`{"count": 100, "size": 1000000, "batch": 100}`:  "batch times size is too much",
 		`{"n": 1}`: "body is not a JSON object with the right fields",
 		`[1]`:      "body is not a JSON object",
 	} {

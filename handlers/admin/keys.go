@@ -77,12 +77,20 @@ func getKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return writeRecord(w, r, app, key)
 }
 
-func writeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key string) error {
+// writeRecord answers the first record that there is under these keys.
+func writeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, keys ...string) error {
 	ctx, cancel := bounded(r)
 	defer cancel()
-	entry, err := app.Cache().Get(ctx, key)
-	if err != nil {
-		return storeError(err)
+	var key string
+	var entry cache.Entry
+	for _, key = range keys {
+		var err error
+		if entry, err = app.Cache().Get(ctx, key); err != nil {
+			return storeError(err)
+		}
+		if entry.Record != nil {
+			break
+		}
 	}
 	if entry.Record == nil {
 		return refuse(http.StatusNotFound, "there is no such key")
@@ -150,13 +158,13 @@ func deleteKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err != nil {
 		return err
 	}
-	return dropRecord(w, r, app, key)
+	return dropRecords(w, r, app, key)
 }
 
-func dropRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key string) error {
-	ctx, cancel := invalidationContext(r, app, 1)
+func dropRecords(w http.ResponseWriter, r *http.Request, app lookup.App, keys ...string) error {
+	ctx, cancel := invalidationContext(r, app, len(keys))
 	defer cancel()
-	if n, err := app.Cache().Delete(ctx, key); err != nil {
+	if n, err := app.Cache().Delete(ctx, keys...); err != nil {
 		return notDone(w, n, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -174,7 +182,7 @@ func ttlOf(asked *string, policy *lookup.Policy, key string) (time.Duration, err
 	if asked == nil {
 		family, ok := cache.FamilyOf(policy.Families, policy.KeyPrefix, key)
 		if !ok {
-			return 0, refuse(http.StatusBadRequest, "key is of no family: say how long it lives with a ttl like 1h")
+			return 0, refuse(http.StatusBadRequest, wire.NoFamily)
 		}
 		return family.TTL, nil
 	}

@@ -7,39 +7,44 @@ import (
 	"net/http"
 	"unicode/utf8"
 
-	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 const (
-	recordWants = `want {"key": "…"}`
+	recordWants = `want {"key": "…"} or {"route": "<name>", "id": "…"}`
 	setWants    = `want {"key": "…", "value": {…}}, and as you like "ttl": "1h"`
 )
 
-// postGet is getKey with the key in the body.
+// postGet is getKey with the key in the body, or the identity of a lookup.
 func postGet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	key, err := keyInBody(w, r, app.Policy())
+	keys, err := keysInBody(w, r, app)
 	if err != nil {
 		return err
 	}
-	return writeRecord(w, r, app, key)
+	return writeRecord(w, r, app, keys...)
 }
 
-// postDelete is deleteKey with the key in the body.
+// postDelete is deleteKey with the key in the body, or the identity of a lookup.
 func postDelete(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	key, err := keyInBody(w, r, app.Policy())
+	keys, err := keysInBody(w, r, app)
 	if err != nil {
 		return err
 	}
-	return dropRecord(w, r, app, key)
+	return dropRecords(w, r, app, keys...)
 }
 
 // postSet is putKey with the key, the TTL and the value in the body.
 func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	what, err := recordInBody(w, r, app.Policy(), app.Policy().MaxValueSize, setWants)
+	what, err := recordInBody(w, r, app.Policy().MaxValueSize, setWants)
 	if err != nil {
 		return err
+	}
+	if what.Identity != (wire.Identity{}) {
+		return refuse(http.StatusBadRequest, "body has a field that only get and delete take: "+setWants)
+	}
+	if err := checkScope("key", what.Key, app.Policy()); err != nil {
+		return badRequest(err)
 	}
 	if what.Value == nil {
 		return refuse(http.StatusBadRequest, "value is missing: "+setWants)
@@ -47,21 +52,26 @@ func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return storeRecord(w, r, app, what.Key, what.TTL, string(what.Value))
 }
 
-func keyInBody(w http.ResponseWriter, r *http.Request, policy *lookup.Policy) (string, error) {
-	what, err := recordInBody(w, r, policy, 0, recordWants)
-	if err != nil {
-		return "", err
+// keysInBody are the key that the body names, or the keys of the identity.
+func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]string, error) {
+	what, err := recordInBody(w, r, 0, recordWants)
+	switch {
+	case err != nil:
+		return nil, err
+	case what.TTL != nil || what.Value != nil:
+		return nil, refuse(http.StatusBadRequest, "body has a field that only set takes: "+recordWants)
+	case what.Identity == (wire.Identity{}):
+		return []string{what.Key}, badRequest(checkScope("key", what.Key, app.Policy()))
+	case what.Key != "":
+		return nil, refuse(http.StatusBadRequest, "body has a key and an identity: "+recordWants)
 	}
-	if what.TTL != nil || what.Value != nil {
-		return "", refuse(http.StatusBadRequest, "body has a field that only set takes: "+recordWants)
-	}
-	return what.Key, nil
+	return identityKeys(app, &what.Identity)
 }
 
 // recordInBody reads a body with a value of at most maxValueSize bytes.
-func recordInBody(w http.ResponseWriter, r *http.Request, policy *lookup.Policy, maxValueSize int, wants string) (what wire.RecordRequest, err error) {
-	// escaped, a byte of the key may become six
-	body, err := readBody(w, r, 6*cache.MaxIdentity+maxValueSize+1<<10)
+func recordInBody(w http.ResponseWriter, r *http.Request, maxValueSize int, wants string) (what wire.RecordRequest, err error) {
+	// escaped, a byte of a key or an identity may become six
+	body, err := readBody(w, r, 6*lookup.MaxIdentity+maxValueSize+16<<10)
 	if err != nil {
 		return what, err
 	}
@@ -69,5 +79,5 @@ func recordInBody(w http.ResponseWriter, r *http.Request, policy *lookup.Policy,
 	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil {
 		return what, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+wants)
 	}
-	return what, badRequest(checkScope("key", what.Key, policy))
+	return what, nil
 }

@@ -171,9 +171,18 @@ func TestRecordsInBodiesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 	a := c.do(t, http.MethodPost, "get", `{"key":"a","ttl":"1h"}`)
 	require.Equal(t, http.StatusBadRequest, a.Status)
 	require.Contains(t, a.message(t), "only set takes")
+	for endpoint, body := range map[string]string{
+		"get":    `{"key":"a","route":"b","id":"c"}`,
+		"delete": `{"route":"b"}`,
+		"set":    `{"route":"b","id":"c","value":{}}`,
+	} {
+		a := c.do(t, http.MethodPost, endpoint, body)
+		require.Equal(t, http.StatusBadRequest, a.Status, body)
+		require.Contains(t, a.message(t), `want {"key": "…"`, body)
+	}
 	require.Empty(t, listAll(t, c, "", "10"))
 
 	long := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"key":"`+strings.Repeat("k", 1<<20)+`"}`))
-	_, err := keyInBody(httptest.NewRecorder(), long, app.Policy())
+	_, err := keysInBody(httptest.NewRecorder(), long, app)
 	require.ErrorContains(t, err, "body is too large")
 }

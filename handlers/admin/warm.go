@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,6 @@ import (
 const (
 	maxWarmBody            = 64 << 20
 	defaultWarmConcurrency = 4
-	maxWarmConcurrency     = 64
 	// progressInterval is how often a client hears how far a warm-up is.
 	progressInterval = time.Second
 )
@@ -41,7 +41,7 @@ func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if len(lookups) == 0 {
 		return unknownRoute(app.Lookups().Names())
 	}
-	repl := warmReplacer(&what)
+	repl := siteReplacer(what.Root, what.FS)
 	for _, l := range lookups {
 		if err := warmable(l, repl, what.IDs == nil); err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errors.New("route cannot be warmed"), Message: err.Error()}
@@ -70,16 +70,6 @@ func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	}
 }
 
-// warmReplacer knows the placeholders that do not depend on a request.
-func warmReplacer(q *wire.WarmRequest) *caddy.Replacer {
-	repl := caddy.NewReplacer()
-	if q.Root != "" {
-		repl.Set("http.vars.root", q.Root)
-	}
-	repl.Set("http.vars.fs", q.FS)
-	return repl
-}
-
 const warmWants = `want {"route": "<name>", "ids": ["…"]}, and as you like concurrency, rate, root and fs`
 
 // whatToWarm reads the body of a warm-up.
@@ -91,14 +81,19 @@ func whatToWarm(body []byte) (what wire.WarmRequest, err error) {
 	switch {
 	case what.Route == "":
 		err = refuse(http.StatusBadRequest, "route is missing: "+warmWants)
-	case what.Concurrency < 0 || what.Concurrency > maxWarmConcurrency:
-		err = refuse(http.StatusBadRequest, fmt.Sprintf("concurrency is not right: want 1 to %d", maxWarmConcurrency))
-	case what.Rate < 0:
-		err = refuse(http.StatusBadRequest, "rate is not right: want how many in a second, above 0")
-	case what.Concurrency == 0:
-		what.Concurrency = defaultWarmConcurrency
+	default:
+		what.Concurrency = cmp.Or(what.Concurrency, defaultWarmConcurrency)
+		err = badRequest(cmp.Or(wire.CheckConcurrency(what.Concurrency), checkRate(what.Rate)))
 	}
 	return what, err
+}
+
+// checkRate takes 0 for no limit.
+func checkRate(rate float64) error {
+	if rate == 0 {
+		return nil
+	}
+	return wire.CheckRate(rate)
 }
 
 // unknownRoute names the routes to the client, but not to the log.
@@ -116,7 +111,7 @@ func warmable(l *lookup.Lookup, repl *caddy.Replacer, list bool) error {
 		return errors.New("the route has no source to load records from: your application writes them by itself")
 	}
 	if l.KeyVaries() {
-		return errors.New("the route's key has placeholders of a request, so that nothing but a request tells it: only identities can be warmed")
+		return errKeyVaries
 	}
 	lister, ok := l.Source().(source.Lister)
 	if list && !ok {

@@ -280,9 +280,6 @@ func TestCommandWarmsWhatItIsToldTo(t *testing.T) {
 	r = s.command(t, "warm", "downloads")
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.err, "source http cannot list what it has")
-	r = s.command(t, "warm", "downloads", "a", "--concurrency", "65")
-	require.Equal(t, 1, r.status)
-	require.Contains(t, r.err, "want 1 to 64")
 }
 
 func TestCommandWarmsAllFiles(t *testing.T) {
@@ -314,9 +311,28 @@ func TestCommandBenchTellsWhatItMeasures(t *testing.T) {
 	require.Equal(t, 10, machine.Sequential.Get.Operations)
 	require.Empty(t, recordsOf(t, server.Client(), ""), "nothing is left")
 
-	r := s.command(t, "bench", "--count", "0")
-	require.Equal(t, ran{1, "", "Error: count is not right: want 1 to 100000\n"}, r)
 	server.Kill()
-	r = s.command(t, "bench")
+	r := s.command(t, "bench")
 	require.Equal(t, ran{1, "", "Error: the store is unavailable: the log says why\n"}, r)
+}
+
+func TestCommandSaysOnceThatAFileIsNoBackup(t *testing.T) {
+	s := serve(t, "filewallball {\nredis "+redistest.Start(t).Addr()+"\nkey_prefix app:\n}", "respond hi")
+	for text, why := range map[string]string{
+		strings.Repeat("Dear diary\n", 500): "line is not a JSON object",
+		"\x1f\x8b\x08\x00\x00":              "line is not a JSON object",
+		strings.Repeat(`{"key": "other:a", "ttl_ms": 60000, "value": {}}`+"\n", 150): "key does not begin with key_prefix",
+		strings.Repeat(`{"user": "ada"}`+"\n", 150):                                  "",
+		"\n\n[1]\n": "line is not a JSON object",
+	} {
+		file := filepath.Join(t.TempDir(), "diary.txt")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		r := s.command(t, "restore", "--yes", file)
+		require.Equal(t, 1, r.status)
+		require.Empty(t, r.out)
+		require.Equal(t, 1, strings.Count(r.err, "\n"), r.err)
+		require.Contains(t, r.err, "Error: "+file+" is not a backup of this cache: none of its lines can be restored (line ")
+		require.Contains(t, r.err, why)
+		require.Contains(t, s.commandReading(t, text, "restore", "-", "--yes").err, "Error: standard input is not a backup")
+	}
 }

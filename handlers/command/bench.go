@@ -25,14 +25,19 @@ Live traffic shares that pool, so both slow each other down.`,
 	asJSON := jsonFlag(cmd)
 	flags := cmd.Flags()
 	var b wire.BenchRequest
-	flags.IntVar(&b.Count, "count", 1000, "How many records are written and read")
-	flags.IntVar(&b.Size, "size", 256, "How large each is, in bytes")
-	flags.IntVar(&b.Batch, "batch", 100, "How many are in a batch, where batches are measured")
-	flags.IntVar(&b.Concurrency, "concurrency", 1, "Measure so many at the same time, too")
+	flags.IntVar(&b.Count, "count", 1000, "How many records are written and read, 1 to 100000")
+	flags.IntVar(&b.Size, "size", 256, "How large each is, in bytes, from 8 on")
+	flags.IntVar(&b.Batch, "batch", 100, "How many are in a batch, where batches are measured, 1 to 1000")
+	flags.IntVar(&b.Concurrency, "concurrency", 1, "Measure so many at the same time, too, up to 64")
 	for _, flag := range []string{"count", "size", "batch", "concurrency"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
-	cmd.RunE = running(func(c *call, _ []string) error { return c.bench(b, *asJSON) })
+	cmd.RunE = running(func(c *call, _ []string) error {
+		if err := b.Check(wire.MaxBenchBytes); err != nil {
+			return usageError{fmt.Errorf("--%w", err)}
+		}
+		return c.bench(b, *asJSON)
+	})
 	return cmd
 }
 

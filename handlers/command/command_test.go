@@ -108,7 +108,7 @@ func TestCommandWritesReadsAndDropsRecords(t *testing.T) {
 	require.Equal(t, "dropped forever\n", r.out, "whatever becomes of the first")
 	require.Regexp(t, "^: key is malformed: .+\nError: dropping records: 1 of 2 failed\n$", r.err)
 	require.Equal(t, ran{1, "", "Error: k: there is no such key\n"}, s.command(t, "get", "k"))
-	require.Equal(t, ran{1, "", "Error: key is of no family: say how long it lives with a ttl like 1h\n"}, s.command(t, "set", "k", "{}"))
+	require.Equal(t, ran{1, "", "Error: key is of no family: say how long it lives with --ttl, like --ttl 1h\n"}, s.command(t, "set", "k", "{}"))
 	r = s.command(t, "set", "k", "[1]", "--ttl", "1h")
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.err, "JSON object")
@@ -213,7 +213,14 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"get":                               "want one key, like session:user:42",
 		"get a b":                           "want one key, like session:user:42",
 		"set":                               "want a key and its record",
-		"set a {} --ttl soon":               `--ttl "soon" is not a duration: want one like 90s, 1h or 7d`,
+		"set a {} --ttl soon":               `--ttl "soon" is not right: want a duration of at least 1ms, like 90s, 1h or 7d`,
+		"set a {} --ttl 0s":                 `--ttl "0s" is not right`,
+		"get a --hash b --route c":          "want one key, like session:user:42, or --hash <identity> --route <route>",
+		"get --hash b":                      "want --hash <identity> and --route <route> together",
+		"get --route c":                     "want --hash <identity> and --route <route> together",
+		"get --root c":                      "want --hash <identity> and --route <route> together",
+		"get --hash \xff --route c":         "the identity is not UTF-8 text",
+		"delete a --hash b --route c":       "want one key or more, or --hash <identity> --route <route>",
 		"keys a":                            "the prefix is --prefix <prefix>",
 		"keys --limit -1":                   "--limit is negative",
 		"delete":                            "want one key or more",
@@ -233,6 +240,15 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"restore -":                         "pass --yes",
 		"restore command_test.go":           "so there is no question whether to go on: pass --yes",
 		"bench --count many":                `invalid argument "many"`,
+		"bench --count 0":                   "--count is not right: want 1 to 100000",
+		"bench --size 7":                    "--size is not right: want 8 to",
+		"bench --batch 0":                   "--batch is not right: want 1 to 1000",
+		"bench --concurrency 65":            "--concurrency is not right: want 1 to 64",
+		"bench --count 100000 --size 9999":  "--count times size is too much",
+		"warm a --concurrency 100":          "--concurrency is not right: want 1 to 64",
+		"warm a --concurrency 0":            "--concurrency is not right: want 1 to 64",
+		"warm a --rate 0":                   "--rate is not right: want how many in a second, above 0",
+		"warm a --rate NaN":                 "--rate is not right",
 		"stats --address localhost":         `address "localhost" is not right: want host:port or unix//path`,
 		"stats --address localhost:1-9":     "want host:port or unix//path",
 		"stats --address= --config nothing": "finding the address of the admin API",
@@ -319,7 +335,7 @@ func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
 	require.Equal(t, []string{":4"}, complete("get", "session:user:ada", ""))
 	require.Contains(t, complete("get", ""), "session:user: session")
 	require.Equal(t, []string{"file:meta: file_meta", ":6"}, complete("purge", "--prefix", "f"))
-	require.Equal(t, []string{"door session", ":4"}, complete("warm", ""))
+	require.Equal(t, []string{"door session", ":36"}, complete("warm", ""))
 	require.Equal(t, []string{":0"}, complete("restore", ""), "files")
 }
 

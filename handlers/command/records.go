@@ -13,37 +13,60 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func getCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "get <key>",
+		Use:   "get <key> | --hash <identity> --route <route>",
 		Short: "Shows a record and how long it has left",
-		Long: `Shows the record under a key: laid out on a terminal, or else to the byte as it
-is stored. How long it has left is told on standard error.`,
-		Example:           "  $ caddy filewallball get session:user:42",
-		Args:              wants(cobra.ExactArgs(1), "one key, like session:user:42"),
+		Long: `Shows the record under a key, or of an identity: laid out on a terminal, or else to
+the byte as it is stored. How long it has left is told on standard error.
+` + hashHelp,
+		Example: `  $ caddy filewallball get session:user:42
+  $ caddy filewallball get --hash 's3cr3t' --route door`,
+		Args:              wants(cobra.MaximumNArgs(1), wantsGet),
 		ValidArgsFunction: upTo(1, completeKeys),
 	}
 	asJSON := jsonFlag(cmd)
+	identity := identityFlags(cmd)
 	cmd.RunE = running(func(c *call, args []string) error {
+		if identityUsed(cmd) == (len(args) == 1) {
+			return usageError{errors.New("want " + wantsGet)}
+		}
 		if err := checkUTF8(args...); err != nil {
 			return err
 		}
-		return c.get(args[0], *asJSON)
+		what := wire.RecordRequest{}
+		if len(args) == 1 {
+			what.Key = args[0]
+		} else if err := c.identify(identity, &what); err != nil {
+			return err
+		}
+		return c.get(what, *asJSON)
 	})
 	return cmd
 }
 
-func (c *call) get(key string, asJSON bool) error {
-	body, err := json.Marshal(wire.RecordRequest{Key: key})
+const wantsGet = "one key, like session:user:42, or --hash <identity> --route <route>"
+
+// named is how errors and answers name a record: never by its identity.
+func named(r *wire.RecordRequest) string {
+	if r.Route != "" {
+		return "the record of this identity in " + printable(r.Route)
+	}
+	return printable(r.Key)
+}
+
+func (c *call) get(what wire.RecordRequest, asJSON bool) error {
+	body, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}
 	answer, err := c.ask(c.ctx, http.MethodPost, "get", body)
 	if hasStatus(err, http.StatusNotFound) {
-		return fmt.Errorf("%s: %w", key, err)
+		return fmt.Errorf("%s: %w", named(&what), err)
 	}
 	if err != nil {
 		return err
@@ -80,7 +103,7 @@ func setCommand() *cobra.Command {
 		Short: "Stores a record",
 		Long: `Stores a record under a key: a JSON object, or null for "known to be absent",
 from the command line or, with - or nothing, from standard input, which keeps it
-out of the list of processes.`,
+out of the list of processes. A key of no family, like one of your own, needs --ttl.`,
 		Example: `  $ caddy filewallball set session:user:42 '{"user_id": 42}' --ttl 1h
   $ caddy filewallball set file:meta:report < report.json`,
 		Args:              wants(cobra.RangeArgs(1, 2), "a key and its record, like session:user:42 '{\"user_id\": 42}'"),
@@ -103,8 +126,8 @@ out of the list of processes.`,
 
 func (c *call) set(key, value, ttl string) error {
 	if ttl != "" {
-		if _, err := caddy.ParseDuration(ttl); err != nil {
-			return usageError{fmt.Errorf("--ttl %q is not a duration: want one like 90s, 1h or 7d", ttl)}
+		if d, err := caddy.ParseDuration(ttl); err != nil || d < cache.MinTTL {
+			return usageError{fmt.Errorf("--ttl %q is not right: want a duration of at least %s, like 90s, 1h or 7d", ttl, cache.MinTTL)}
 		}
 	}
 	record := []byte(value)
@@ -118,7 +141,11 @@ func (c *call) set(key, value, ttl string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.ask(c.ctx, http.MethodPost, "set", body); err != nil {
+	_, err = c.ask(c.ctx, http.MethodPost, "set", body)
+	if err != nil && err.Error() == wire.NoFamily {
+		return errors.New("key is of no family: say how long it lives with --ttl, like --ttl 1h")
+	}
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(c.out, "stored", printable(key))
@@ -145,28 +172,48 @@ func setBody(key, ttl string, record []byte) ([]byte, error) {
 }
 
 func deleteCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete <key>...",
+	cmd := &cobra.Command{
+		Use:   "delete <key>... | --hash <identity> --route <route>",
 		Short: "Drops records on every node",
-		Long: `Drops the records under these keys on every node. It is no failure where there
-was none; purge tells how many there were.`,
-		Example:           "  $ caddy filewallball delete session:user:42",
-		Args:              wants(cobra.MinimumNArgs(1), "one key or more"),
+		Long: `Drops the records under these keys, or of an identity, on every node. It is no
+failure where there was none; purge tells how many there were.
+` + hashHelp,
+		Example: `  $ caddy filewallball delete session:user:42
+  $ caddy filewallball delete --hash - --route door < cookie.txt`,
+		Args:              wants(cobra.ArbitraryArgs, wantsDelete),
 		ValidArgsFunction: completeKeys,
-		RunE: running(func(c *call, args []string) error {
-			if err := checkUTF8(args...); err != nil {
+	}
+	identity := identityFlags(cmd)
+	cmd.RunE = running(func(c *call, args []string) error {
+		if identityUsed(cmd) == (len(args) > 0) {
+			return usageError{errors.New("want " + wantsDelete)}
+		}
+		if err := checkUTF8(args...); err != nil {
+			return err
+		}
+		var records []wire.RecordRequest
+		for _, key := range args {
+			records = append(records, wire.RecordRequest{Key: key})
+		}
+		if len(args) == 0 {
+			what := wire.RecordRequest{}
+			if err := c.identify(identity, &what); err != nil {
 				return err
 			}
-			return c.delete(args)
-		}),
-	}
+			records = append(records, what)
+		}
+		return c.delete(records)
+	})
+	return cmd
 }
 
-// delete tries all keys, whatever becomes of the first.
-func (c *call) delete(keys []string) error {
+const wantsDelete = "one key or more, or --hash <identity> --route <route>"
+
+// delete tries all records, whatever becomes of the first.
+func (c *call) delete(records []wire.RecordRequest) error {
 	failed := 0
-	for _, key := range keys {
-		body, err := json.Marshal(wire.RecordRequest{Key: key})
+	for _, what := range records {
+		body, err := json.Marshal(what)
 		if err == nil {
 			_, err = c.ask(c.ctx, http.MethodPost, "delete", body)
 		}
@@ -175,13 +222,13 @@ func (c *call) delete(keys []string) error {
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(c.err, "%s: %s\n", printable(key), printable(err.Error()))
+			fmt.Fprintf(c.err, "%s: %s\n", named(&what), printable(err.Error()))
 			continue
 		}
-		fmt.Fprintln(c.out, "dropped", printable(key))
+		fmt.Fprintln(c.out, "dropped", named(&what))
 	}
 	if failed > 0 {
-		return fmt.Errorf("dropping records: %d of %d failed", failed, len(keys))
+		return fmt.Errorf("dropping records: %d of %d failed", failed, len(records))
 	}
 	return nil
 }

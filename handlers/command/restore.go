@@ -85,7 +85,7 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 		return err
 	}
 	defer resp.Body.Close()
-	return c.showRestoreReport(resp, asJSON)
+	return c.showRestoreReport(resp, name, asJSON)
 }
 
 // backupReader tells errors of the backup from those of the connection that it
@@ -112,7 +112,7 @@ func (e *unreadError) Error() string {
 
 func (e *unreadError) Unwrap() error { return e.err }
 
-func (c *call) showRestoreReport(resp *http.Response, asJSON bool) error {
+func (c *call) showRestoreReport(resp *http.Response, name string, asJSON bool) error {
 	answer, err := readAnswer(resp)
 	if err != nil {
 		return err
@@ -121,20 +121,38 @@ func (c *call) showRestoreReport(resp *http.Response, asJSON bool) error {
 	if err := json.Unmarshal(answer, &r); err != nil || r.Errors == nil {
 		return c.apiError(resp, answer)
 	}
-	if asJSON {
+	switch {
+	case asJSON:
 		err = c.writeJSON(answer)
-	} else {
+	case !isNoBackup(&r):
 		err = c.writeRestoreReport(&r)
 	}
 	switch {
 	case err != nil:
 		return err
+	case isNoBackup(&r):
+		return fmt.Errorf("%s is not a backup of this cache: none of its lines can be restored (line %d: %s)",
+			nameOf(name), r.Errors[0].Line, r.Errors[0].Error)
 	case r.Error != "":
 		return errors.New(r.Error)
 	case r.Failed > 0:
 		return fmt.Errorf("%s could not be restored", many(r.Failed, "line"))
 	}
 	return nil
+}
+
+// isNoBackup reports whether nothing in what was sent is of a backup, so that one
+// word of it says as much as a word of each line.
+func isNoBackup(r *wire.RestoreReport) bool {
+	return r.Error == "" && r.Failed > 0 && len(r.Errors) > 0 && r.Restored+r.Kept+r.Expired+r.Tags == 0
+}
+
+// nameOf is what a file is called in an error.
+func nameOf(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
 }
 
 func (c *call) writeRestoreReport(r *wire.RestoreReport) error {

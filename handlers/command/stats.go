@@ -14,6 +14,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 func statsCommand() *cobra.Command {
@@ -102,7 +103,7 @@ func writeStats(w io.Writer, s *wire.Stats) error {
 		t.gap()
 		t.row(append([]string{"ROUTE", "FAMILY"}, counts...)...)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Routes)) {
+	for _, name := range slices.SortedFunc(maps.Keys(s.Routes), lookup.CompareNames) {
 		route := s.Routes[name]
 		t.row(append([]string{name, route.Family}, countsOf(route.Counts)...)...)
 	}

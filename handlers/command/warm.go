@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 func warmCommand() *cobra.Command {
@@ -24,7 +27,7 @@ func warmCommand() *cobra.Command {
 anybody asks. Without any, it goes through all files of a route with
 source file_system. Names of routes are those in stats.`,
 		Example: `  $ caddy filewallball warm downloads
-  $ caddy filewallball warm file_metadata-1 /report.txt /thesis.pdf
+  $ caddy filewallball warm file_metadata@example.com:12 /report.txt /thesis.pdf
   $ psql -At -c 'select uuid from files' | caddy filewallball warm downloads --ids-file -`,
 		Args:              wants(cobra.MinimumNArgs(1), "a route's name, as stats shows it"),
 		ValidArgsFunction: upTo(1, completeRoutes),
@@ -42,6 +45,16 @@ source file_system. Names of routes are those in stats.`,
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}
 	cmd.RunE = running(func(c *call, args []string) error {
+		if flags.Changed("concurrency") {
+			if err := wire.CheckConcurrency(*concurrency); err != nil {
+				return usageError{fmt.Errorf("--%w", err)}
+			}
+		}
+		if flags.Changed("rate") {
+			if err := wire.CheckRate(*rate); err != nil {
+				return usageError{fmt.Errorf("--%w", err)}
+			}
+		}
 		ids, err := c.identities(args[1:], *file)
 		if err != nil {
 			return err
@@ -167,10 +180,10 @@ func completeRoutes(cmd *cobra.Command, _ []string, word string) ([]cobra.Comple
 	var stats wire.Stats
 	askToComplete(cmd, "stats", &stats)
 	var names []cobra.Completion
-	for name, route := range stats.Routes {
+	for _, name := range slices.SortedFunc(maps.Keys(stats.Routes), lookup.CompareNames) {
 		if strings.HasPrefix(name, word) && harmless(name) {
-			names = append(names, cobra.CompletionWithDesc(name, route.Family))
+			names = append(names, cobra.CompletionWithDesc(name, stats.Routes[name].Family))
 		}
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }

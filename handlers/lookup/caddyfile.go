@@ -10,24 +10,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
-
-// PositionName is the name of a route without one: its directive, and how
-// many of its kind there are up to it in the file. Unlike the order in which
-// servers are provisioned, it stays the same from one load to the next.
-func PositionName(h httpcaddyfile.Helper, directive string) string {
-	counter := AppID + "." + directive
-	n, _ := h.State[counter].(int)
-	h.State[counter] = n + 1
-	name := directive + "-" + strconv.Itoa(n+1)
-	if h.IsNamedRoute() { // these count for themselves
-		name = "named-" + name
-	}
-	return name
-}
 
 // Reactions says which words a reaction takes beside a status and continue.
 type Reactions struct{ Redirect, Pass, Ask bool }

@@ -121,8 +121,8 @@ func (l *Lookup) ParseIdentity(id string) (Identified, error) {
 	return Identified{ID: id, Parts: parts}, nil
 }
 
-// maxIdentityTotal bounds all parts of one identity together, in bytes.
-const maxIdentityTotal = 4 * cache.MaxIdentity
+// MaxIdentity bounds all parts of one identity together, in bytes.
+const MaxIdentity = 4 * cache.MaxIdentity
 
 // Check reports whether an identity, which is client input, may be looked up.
 // The error wraps [cache.ErrMalformedIdentity].
@@ -140,8 +140,8 @@ func (i IdentityReader) Check(id Identified) error {
 			return err
 		}
 	}
-	if len(id.ID) > maxIdentityTotal {
-		return fmt.Errorf("%w: its parts have more than %d bytes", cache.ErrMalformedIdentity, maxIdentityTotal)
+	if len(id.ID) > MaxIdentity {
+		return fmt.Errorf("%w: its parts have more than %d bytes", cache.ErrMalformedIdentity, MaxIdentity)
 	}
 	return nil
 }

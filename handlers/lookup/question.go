@@ -96,10 +96,13 @@ func (a *asked) sameAs(b *asked) bool {
 func suggestedKey(a *asked) string {
 	_, name, _ := strings.Cut(a.place, "'")
 	name, _, _ = strings.Cut(name, "'")
-	if name == "" || strings.ContainsAny(name, "{} \t") {
-		name = "another-name"
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '.')
+	})
+	if len(words) == 0 {
+		return "another-name"
 	}
-	return name
+	return strings.Join(words, "-")
 }
 
 // overlaps reports whether two templates can make the same key. It errs on the

@@ -49,11 +49,11 @@ func (l *Lookups) Named(name string) []*Lookup {
 	return slices.Clone(l.byName[name])
 }
 
-// Names are those that there are, in order.
+// Names are those that there are, in the order of [CompareNames].
 func (l *Lookups) Names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Sorted(maps.Keys(l.byName))
+	return slices.SortedFunc(maps.Keys(l.byName), CompareNames)
 }
 
 // distinct are lookups of which no two have the same keys for the same requests.

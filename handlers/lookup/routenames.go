@@ -1,8 +1,10 @@
 package lookup
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -35,4 +37,31 @@ func (n *RouteNames) Taken() map[string]bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return maps.Clone(n.taken)
+}
+
+// CompareNames orders names as people do: numbers in them by their value, so that
+// route-9 comes before route-10.
+func CompareNames(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		m, n := digits(x), digits(y)
+		if m > 0 && n > 0 {
+			p, q := strings.TrimLeft(x[:m], "0"), strings.TrimLeft(y[:n], "0")
+			if order := cmp.Or(cmp.Compare(len(p), len(q)), cmp.Compare(p, q)); order != 0 {
+				return order
+			}
+			x, y = x[m:], y[n:]
+			continue
+		}
+		if x[0] != y[0] {
+			return cmp.Compare(x[0], y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(a, b))
+}
+
+// digits is how many digits a text begins with.
+func digits(text string) int {
+	return len(text) - len(strings.TrimLeft(text, "0123456789"))
 }

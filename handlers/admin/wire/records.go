@@ -10,12 +10,26 @@ type KeyList struct {
 }
 
 // RecordRequest is the body of POST get, POST delete and POST set. TTL and Value
-// belong to set alone.
+// belong to set alone. An identity belongs to get and delete, instead of a key.
 type RecordRequest struct {
-	Key string `json:"key"`
+	Key string `json:"key,omitempty"`
 	// TTL is a duration like "1h". Default: the TTL of the key's family.
 	TTL   *string         `json:"ttl,omitempty"`
 	Value json.RawMessage `json:"value,omitempty"`
+	Identity
+}
+
+// Identity names a record by the identity of a lookup, which makes the key of it,
+// hashed where the lookup hashes.
+type Identity struct {
+	// Route is the name of the lookup.
+	Route string `json:"route,omitempty"`
+	// ID is the identity as it is after placeholders are replaced.
+	ID string `json:"id,omitempty"`
+	// Root and FS stand for {http.vars.root} and {http.vars.fs}, for a source
+	// that takes its root from the site.
+	Root string `json:"root,omitempty"`
+	FS   string `json:"fs,omitempty"`
 }
 
 // Record is the answer of GET keys/{key} and POST get.
