@@ -14,7 +14,7 @@ import (
 
 func TestAnUnknownRootIsLoggedOnce(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
-	url, _ := lookuptest.RunCaddy(t, "log {\noutput file "+log+"\n}",
+	url, _ := lookuptest.RunCaddy(t, "log {\noutput file "+log+" {\nroll_disabled\n}\n}",
 		"root /known/* "+t.TempDir()+"\nfile_metadata {\nsource file_system\n}\nfile_server")
 	for range 3 {
 		for _, method := range []string{"GET", "HEAD"} {
