@@ -216,27 +216,39 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return caddyhttp.Error(lookup.StatusClientClosed, context.Canceled)
 	}
 	m.Publish(w.Header(), f, &f.File, id.ID, &result)
+	response, _ := result.Response.(lookup.Responder)
 	switch {
-	case result.Response != nil:
-		if response, ok := result.Response.(lookup.Responder); ok {
-			response.Serve(w)
-			return nil
+	case result.Response != nil && result.Record == nil && result.Err == nil:
+		if response == nil {
+			return m.OnError.Serve(w, r, repl, next, errUnknownResponse)
 		}
-		return m.OnError.Serve(w, r, repl, next, errUnknownResponse)
+		response.Serve(w) // a redirect of the source
+		return nil
 	case result.OK():
 		return m.serveFile(w, r, repl, next, req, result.Record)
 	case result.Outcome == cache.OutcomeAbsent:
 		if !safeMethod(r) {
 			return next.ServeHTTP(w, r) // it may be about to be made
 		}
+		forward(w, m.OnMissing, response)
 		return m.OnMissing.Serve(w, r, repl, next, errNoFile)
 	case result.Outcome == cache.OutcomeDenied:
+		forward(w, m.OnDenied, response)
 		return m.OnDenied.Serve(w, r, repl, next, errFileDenied)
 	}
 	if result.Err == nil {
 		result.Err = errFileUnknown
 	}
+	forward(w, m.OnError, response)
 	return m.OnError.Serve(w, r, repl, next, result.Err)
+}
+
+// forward adds to a refusal what the client must have of the source's answer, if
+// there was one to this request.
+func forward(w http.ResponseWriter, reaction *lookup.Reaction, response lookup.Responder) {
+	if response != nil && !reaction.Continue {
+		response.Forward(w.Header())
+	}
 }
 
 // serveFile answers from what is known of the file, or lets the next handler
