@@ -63,6 +63,9 @@ func (o *oracle) want(s slot, side int, host, id string) (right []answer) {
 		o.mu.Unlock()
 		if ok && p.source != "file_system" {
 			right = append(right, answer{status: http.StatusOK, body: body(word, "written", "", "", forwarded(word))})
+			if o.app.down.Load() {
+				return append(right, failed)
+			}
 			if s.side[1-side].source != "file_system" {
 				return right
 			} // else it is replaced by what is true of the file
@@ -70,7 +73,11 @@ func (o *oracle) want(s slot, side int, host, id string) (right []answer) {
 	}
 	switch p.source {
 	case "none":
-		return append(right, missing)
+		right = append(right, missing)
+		if o.app.down.Load() {
+			right = append(right, failed)
+		}
+		return right
 	case "file_system":
 		info, err := os.Stat(filepath.Join(o.root, strings.TrimPrefix(id, o.root)))
 		if err != nil || !strings.HasPrefix(id, o.root) {
