@@ -14,13 +14,13 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ErrInvalidRecord says that a value is not a record: it is neither a JSON
-// object nor null, or it is larger than the limit. A lookup that finds such a
-// value ends in an error.
+// ErrInvalidRecord says that a value is no record: it is neither a JSON object
+// nor null, or it is larger than the limit. A lookup that finds such a value
+// ends in an error.
 var ErrInvalidRecord = errors.New("invalid record")
 
-// DefaultMaxValueSize is the default limit on the size of a record, in bytes of
-// JSON text: 1 MiB.
+// DefaultMaxValueSize is the largest record, in bytes of JSON text, that is
+// read or written where nothing else is configured.
 const DefaultMaxValueSize = 1 << 20
 
 // State is what a record says about its identity.
@@ -29,34 +29,34 @@ type State uint8
 const (
 	// Found is a record with fields: {"name": "document.pdf"}.
 	Found State = iota
-	// Absent is null or {"absent": true}: it is known that there is no record for
-	// the identity.
+	// Absent is a record like null or {"absent": true}: the identity is known
+	// not to exist.
 	Absent
-	// Denied is a record like {"denied": 403}: it is known that the identity is
-	// refused.
+	// Denied is a record like {"denied": 403}: the identity is known to be refused.
 	Denied
 )
 
-// Record is a JSON object or null, kept as the text that is stored. It is
+// Record is a JSON object, kept as the text it was stored as, or null. It is
 // immutable and shared between goroutines.
 type Record struct {
 	text   string
 	state  State
 	origin origin
 	status uint16
-	// sourceID is the fingerprint of the question if origin is originSource.
+	// sourceID is the fingerprint of the question, where origin is originSource.
 	sourceID uint64
-	// expires is the record's expires_at in nanoseconds of Unix time: 0 where it
-	// has none, unreadableExpiry where it is not a time.
+	// expires is the record's expires_at in nanoseconds of Unix time: 0 where
+	// it has none, unreadableExpiry where it is not a time.
 	expires int64
-	// decoder is the ID of the [Decoder] that made the record, "" where none did.
+	// decoder is the ID of the [Decoder] that made the record; "" where it is
+	// stored as it is.
 	decoder string
 	tags    []RecordTag
-	// ttl is the TTL that the record was stored with, where that is less than the
-	// TTL of the lookup that stored it. Otherwise 0.
+	// ttl is what the record was stored for, where that is less than the TTL of
+	// the lookup that stored it; else 0.
 	ttl time.Duration
 
-	// memo is a value that a reader has derived from the record; see [Record.Memo].
+	// memo is what a reader has derived from the record; see [Record.Memo].
 	memo atomic.Pointer[any]
 }
 
@@ -90,20 +90,11 @@ func Decode(text string, maxSize int) (*Record, error) {
 		return &Record{text: text, state: Absent}, nil
 	}
 	r := &Record{text: text}
-	// Most records have few of these fields. A field name may be written with
-	// escapes; then only reading all fields finds it.
+	// Most records lack most of these fields. A name with an escape in it is
+	// found by reading the fields alone.
 	escaped := strings.Contains(text, `\`)
 	mayHave := func(field string) bool { return escaped || strings.Contains(text, field) }
-	if mayHave(absentField) {
-		if absent, ok := r.Field(absentField); ok && !absent.isNo() {
-			r.state = Absent
-		}
-	}
-	if mayHave("denied") {
-		if denied, ok := r.Field("denied"); ok && !denied.isNo() {
-			r.state, r.status = Denied, deniedStatus(denied)
-		}
-	}
+	r.state, r.status = readRefusal(text)
 	if mayHave(DefaultExpiryField) {
 		r.expires = expiry(r, DefaultExpiryField, AnyTime)
 	}
@@ -119,16 +110,50 @@ func Decode(text string, maxSize int) (*Record, error) {
 	return r, nil
 }
 
-// absentField marks an absence that has other fields, unless it is false or
-// null.
-const absentField = "absent"
+// The fields that turn a record into an absence or a refusal, unless they are false
+// or null.
+const (
+	absentField = "absent"
+	deniedField = "denied"
+)
 
-// isNo reports whether a value switches its field off: only false and null do.
-// A value that cannot be understood must not grant access.
+// readRefusal finds out whether a JSON object says that its identity is absent or
+// refused. It takes no chances: these names count in any case, and where one stands
+// there several times, each of them does.
+func readRefusal(text string) (state State, status uint16) {
+	// a name may have escapes, and the long s is an s in another case
+	if !containsFold(text, absentField) && !containsFold(text, deniedField) && !strings.Contains(text, `\`) && !strings.Contains(text, "ſ") {
+		return Found, 0
+	}
+	eachField(text, func(f objectField) {
+		name := f.name()
+		switch value := (Value{gjson.Parse(f.value)}); {
+		case value.isNo():
+		case strings.EqualFold(name, deniedField) && state != Denied:
+			state, status = Denied, deniedStatus(value)
+		case strings.EqualFold(name, absentField) && state == Found:
+			state = Absent
+		}
+	})
+	return state, status
+}
+
+// containsFold reports whether a text has a word of ASCII letters, in any case.
+func containsFold(text, word string) bool {
+	for i := 0; i+len(word) <= len(text); i++ {
+		if text[i]|0x20 == word[0] && strings.EqualFold(text[i:i+len(word)], word) {
+			return true
+		}
+	}
+	return false
+}
+
+// isNo reports whether a value turns off what its field says. Anything but
+// false and null leaves it on: a record that cannot be read is no permission.
 func (v Value) isNo() bool { return v.JSON() == "false" || v.JSON() == "null" }
 
-// deniedStatus returns the HTTP status of a refusal: 403 unless the value is
-// another error status.
+// deniedStatus is the HTTP status of a refusal: 403 unless the value is a
+// status of an error.
 func deniedStatus(v Value) uint16 {
 	if status, ok := v.Int(); ok && status >= 400 && status <= 599 {
 		return uint16(status)
@@ -136,7 +161,7 @@ func deniedStatus(v Value) uint16 {
 	return 403
 }
 
-// Encode returns the record of v, which must marshal to a JSON object or null.
+// Encode makes a record of v, which must marshal to a JSON object or null.
 func Encode(v any, maxSize int) (*Record, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -145,17 +170,16 @@ func Encode(v any, maxSize int) (*Record, error) {
 	return Decode(string(text), maxSize)
 }
 
-// State returns whether the record is found, absent or denied.
+// State is what the record says: found, absent or denied.
 func (r *Record) State() State { return r.state }
 
-// DeniedStatus is the HTTP status of a [Denied] record, otherwise 0.
+// DeniedStatus is the HTTP status of a [Denied] record, else 0.
 func (r *Record) DeniedStatus() int { return int(r.status) }
 
-// Text is the JSON text of the record as it is stored, including reserved
-// fields.
+// Text is the JSON text of the record as it is stored, reserved fields included.
 func (r *Record) Text() string { return r.text }
 
-// Empty reports whether the record has no field but reserved ones.
+// Empty reports whether the record has no field that readers see.
 func (r *Record) Empty() bool {
 	empty := r.state != Found || strings.HasPrefix(strings.TrimLeft(r.text, blanks), "{")
 	eachField(r.text, func(f objectField) {
@@ -167,12 +191,12 @@ func (r *Record) Empty() bool {
 // Size is the length of the record's JSON text in bytes.
 func (r *Record) Size() int { return len(r.text) }
 
-// Field finds the value at a path. Dots in the path descend into objects, and
-// into arrays by index: "user.roles.0". A dot that belongs to a field name is
-// escaped with a backslash: `warden\.user.key`. If an object has a name twice,
-// the last one counts, as in encoding/json and Python's json. Reserved fields,
-// which begin with [ReservedPrefix], are not found; records made by a [Decoder]
-// have no reserved names.
+// Field finds the value at a path whose dots descend into objects, and into
+// arrays by index: "user.roles.0". A dot that belongs to a name has a backslash
+// before it: `warden\.user.key`. Of a name that stands twice in one object
+// the last one counts, as encoding/json and Python's json have it. Reserved
+// fields, which begin with [ReservedPrefix], are not found, but in what a
+// [Decoder] has read: no name is reserved there.
 func (r *Record) Field(path string) (Value, bool) {
 	if r.decoder == "" && strings.HasPrefix(path, ReservedPrefix) {
 		return Value{}, false
@@ -187,7 +211,7 @@ func (r *Record) Field(path string) (Value, bool) {
 	return Value{v}, true
 }
 
-// cutPath cuts a path at its first dot that is not escaped.
+// cutPath cuts a path at its first dot that does not belong to a name.
 func cutPath(path string) (name, rest string, more bool) {
 	for from := 0; ; {
 		dot := strings.IndexByte(path[from:], '.')
@@ -226,8 +250,8 @@ func member(v gjson.Result, name string) (found gjson.Result) {
 	return found
 }
 
-// unixNano converts a time to nanoseconds of Unix time, or to the nearest value
-// there is. It never returns 0, which means never.
+// unixNano is a time in nanoseconds of Unix time, or the nearest there is, but
+// for 0, which means never.
 func unixNano(at time.Time) int64 {
 	switch {
 	case at.Before(time.Unix(0, 1)):
@@ -238,9 +262,9 @@ func unixNano(at time.Time) int64 {
 	return at.UnixNano()
 }
 
-// Memo returns the value last given to [Record.SetMemo], or nil. It lets a
-// reader keep what it derived from the record for the next hit. The reader must
-// check the type: a record may have other readers.
+// Memo returns the value last given to [Record.SetMemo], or nil. A reader keeps
+// there what it derived from the record, so that the next hit need not derive
+// it again. The reader must check the type: a record may have other readers.
 func (r *Record) Memo() any {
 	if p := r.memo.Load(); p != nil {
 		return *p
@@ -248,15 +272,15 @@ func (r *Record) Memo() any {
 	return nil
 }
 
-// SetMemo keeps a value that a reader derived from the record. The value must
-// be immutable and no larger than a small multiple of the record.
+// SetMemo keeps a value that a reader derived from the record. It must be
+// immutable and no larger than a small multiple of the record.
 func (r *Record) SetMemo(v any) { r.memo.Store(&v) }
 
 // Value is one value inside a record.
 type Value struct{ v gjson.Result }
 
-// Text is the content of a string, "" for null, and the JSON text of any other
-// value.
+// Text is a string without its quotes, "" for null, and the JSON text of
+// anything else.
 func (v Value) Text() string {
 	switch v.v.Type {
 	case gjson.String:
@@ -281,7 +305,7 @@ func (v Value) IsScalar() bool {
 	return v.v.Type != gjson.JSON && v.v.Type != gjson.Null
 }
 
-// Int returns the value as an integer; ok is false where it is not one.
+// Int is the value as a whole number, where it is one.
 func (v Value) Int() (n int64, ok bool) {
 	if v.v.Type != gjson.Number {
 		return 0, false
@@ -290,7 +314,7 @@ func (v Value) Int() (n int64, ok bool) {
 	return n, err == nil
 }
 
-// Time returns the value as a time: a number of Unix seconds (fractions
+// Time is the value as a point in time: a number of Unix seconds (fractions
 // allowed, also as a string) or an RFC 3339 string.
 func (v Value) Time() (at time.Time, ok bool) { return v.timeIn(AnyTime) }
 
@@ -314,11 +338,11 @@ func (v Value) Truthy() bool {
 	return v.v.Type == gjson.True
 }
 
-// asciiSpaces separate the words of a string. Other Unicode spaces do not.
+// asciiSpaces separate the words of a string. Other spaces of Unicode do not.
 const asciiSpaces = " \t\n\v\f\r"
 
-// Strings returns the scalars of an array, the words of a string, which is
-// split at ASCII spaces, or the scalar itself.
+// Strings lists the words of a value: the scalars of an array, the words of a
+// string, which are split at ASCII spaces, or the scalar itself.
 func (v Value) Strings() []string {
 	switch {
 	case v.v.IsArray():

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -36,6 +37,9 @@ type keySegment struct {
 	text  string
 	part  int // -1: not the identity
 	value *template.Template
+	// apart are characters beside "%" and ":" that are percent-encoded in a part or
+	// a value, for they stand between it and its neighbours.
+	apart string
 }
 
 // newKeyTemplate reads the template of a key. prefix goes in front as it is.
@@ -83,8 +87,40 @@ func newKeyTemplate(prefix, text string, parts int, hash bool) (keyTemplate, err
 	if !whole && len(seen) < parts {
 		return k, fmt.Errorf("key '%s' has no {id}, so every identity would share one record: write it where the identity goes", text)
 	}
+	if err := k.keepApart(); err != nil {
+		return k, fmt.Errorf("key '%s': %w", text, err)
+	}
 	return k, nil
 }
+
+// keepApart sees to it that what stands in the key for one value never runs into
+// its neighbour: a colon between two is enough, for values have none. Of another text
+// between, the first character is encoded in both.
+func (k *keyTemplate) keepApart() error {
+	for i := range k.segments {
+		if k.segments[i].isText() || k.isHash(i) {
+			continue
+		}
+		switch {
+		case i+1 == len(k.segments):
+		case !k.segments[i+1].isText():
+			next := k.segments[i+1]
+			if sameTwice := next.part >= 0 && next.part == k.segments[i].part; !k.isHash(i+1) && !sameTwice {
+				return errors.New("values of two placeholders would run into each other: write a colon between them")
+			}
+		case i+2 < len(k.segments) && !k.isHash(i+2) && !strings.Contains(k.segments[i+1].text, ":"):
+			first, _ := utf8.DecodeRuneInString(k.segments[i+1].text)
+			for _, neighbour := range []int{i, i + 2} {
+				k.segments[neighbour].apart += string(first)
+			}
+		}
+	}
+	return nil
+}
+
+// isHash reports whether a segment is the hash of an identity, whose length is
+// always the same.
+func (k *keyTemplate) isHash(i int) bool { return k.hash && k.segments[i].part >= 0 }
 
 func (k *keyTemplate) add(text string) {
 	if text == "" {
@@ -126,11 +162,11 @@ func (k *keyTemplate) key(r *http.Request, repl *caddy.Replacer, keyID string, i
 			if err := cache.CheckIdentity(value); err != nil {
 				return "", err
 			}
-			b.WriteString(escapeKeyPart(value))
+			b.WriteString(s.escape(value))
 		case s.part == 0:
 			b.WriteString(keyID)
 		case s.part > 0:
-			b.WriteString(k.part(id, s.part))
+			b.WriteString(k.partOf(id, s))
 		default:
 			b.WriteString(s.text)
 		}
@@ -151,24 +187,34 @@ func (k *keyTemplate) identity(id string) string {
 	return cache.KeyIdentity(id, k.hash)
 }
 
-// part is what stands for a part of an identity in a key.
-func (k *keyTemplate) part(id Identified, n int) string {
+// partOf is what stands for a part of an identity in a key.
+func (k *keyTemplate) partOf(id Identified, s keySegment) string {
 	part := id.ID
 	if id.Parts != nil {
-		part = id.Parts[n-1]
+		part = id.Parts[s.part-1]
 	}
 	if k.hash {
 		return cache.KeyIdentity(part, true)
 	}
-	return escapeKeyPart(cache.KeyIdentity(part, false))
+	return s.escape(cache.KeyIdentity(part, false))
 }
 
-// escapeKeyPart keeps values in a key apart.
-func escapeKeyPart(value string) string {
-	if !strings.ContainsAny(value, "%:") {
+// escape keeps a value apart from what stands beside it in a key.
+func (s keySegment) escape(value string) string {
+	if !strings.ContainsAny(value, "%:"+s.apart) {
 		return value
 	}
-	return strings.NewReplacer("%", "%25", ":", "%3A").Replace(value)
+	var b strings.Builder
+	for _, c := range value { // which is valid UTF-8
+		if c != '%' && c != ':' && !strings.ContainsRune(s.apart, c) {
+			b.WriteRune(c)
+			continue
+		}
+		for _, octet := range []byte(string(c)) {
+			fmt.Fprintf(&b, "%%%02X", octet)
+		}
+	}
+	return b.String()
 }
 
 // hashValues is a hash of values of a request, the first 128 bits of SHA-256 in
