@@ -161,10 +161,10 @@ func (n *breaker) allow(ctx context.Context) (_ context.Context, done func(error
 }
 
 // isOwn reports whether the failure is this side's alone and says nothing about
-// the server: the caller has left, the client is closed, or all connections are
-// in use.
+// the server: the caller has left, the client is closed, all connections are in
+// use, or no more can be made here.
 func isOwn(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
+	return isLack(err) || errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
 		errors.Is(err, goredis.ErrPoolExhausted) || errors.Is(err, goredis.ErrPoolTimeout)
 }
 

@@ -14,7 +14,8 @@
 //	conn.go         every connection: handshake, identity, calm reconnecting
 //	resp.go         the protocol, for connections that go-redis cannot drive
 //	gate.go         turns for connections; breaker.go: the circuit breaker of a
-//	                server; probe.go: closes it when the server answers again
+//	                server; probe.go: closes it when the server answers again;
+//	                localfailure.go: connections that this machine cannot make
 //	reader.go       reading from replicas
 //	sentinel.go     who the master is, and its replicas
 //	store.go        records, one and many; add.go: without replacing any
@@ -100,7 +101,9 @@
 // by one connection at a time, with a pause of 1 to 1.6 seconds. Where it does not
 // answer at all, the circuit breaker opens, and probes on new connections close it:
 // the first after about 20 ms, then ever more rarely, at most one a second.
-// Waiting for a connection of the pool is no failure of the server.
+// Waiting for a connection of the pool is no failure of the server. Neither is it
+// where this process has no file descriptor left for another connection: callers
+// then wait for those there are.
 //
 // # Reports of writes
 //

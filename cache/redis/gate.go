@@ -61,29 +61,28 @@ func (g *gate) DialHook(next goredis.DialHook) goredis.DialHook { return next }
 
 func (g *gate) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	return func(ctx context.Context, cmd goredis.Cmder) error {
-		ctx, leave, err := g.enter(ctx)
+		ctx, v, err := g.enter(ctx)
 		if err != nil {
 			cmd.SetErr(err)
 			return err
 		}
-		err = next(ctx, cmd)
-		leave(err)
-		return err
+		return v.run(func() error { return next(ctx, cmd) }, func() { cmd.SetErr(nil) })
 	}
 }
 
 func (g *gate) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []goredis.Cmder) error {
-		ctx, leave, err := g.enter(ctx)
-		if err != nil {
+		setErr := func(err error) {
 			for _, cmd := range cmds {
 				cmd.SetErr(err)
 			}
+		}
+		ctx, v, err := g.enter(ctx)
+		if err != nil {
+			setErr(err)
 			return err
 		}
-		err = next(ctx, cmds)
-		leave(err)
-		return err
+		return v.run(func() error { return next(ctx, cmds) }, func() { setErr(nil) })
 	}
 }
 
@@ -93,50 +92,86 @@ func (g *gate) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Pro
 // everybody log in and then answers nothing would never fail twice in a row.
 type passed struct{}
 
-// enter lets a command through, or not. leave must be called with its outcome.
-func (g *gate) enter(ctx context.Context) (_ context.Context, leave func(error), err error) {
+// visit is a command that has been let through; nil: one that does not count.
+type visit struct {
+	gate    *gate
+	ctx     context.Context
+	done    func(error) // of the breaker
+	waited  bool        // for a turn
+	started time.Time
+}
+
+// enter lets a command through, or not.
+func (g *gate) enter(ctx context.Context) (context.Context, *visit, error) {
 	if ctx.Value(passed{}) == g || ctx.Value(askClosed{}) != nil {
-		return ctx, func(error) {}, nil
+		return ctx, nil, nil
 	}
 	if err := ctx.Err(); err != nil {
 		return ctx, nil, err // it came too late to be sent
 	}
-	done := func(error) {}
+	v := &visit{gate: g, done: func(error) {}}
+	var err error
 	if g.breaker != nil {
-		if ctx, done, err = g.breaker.allow(ctx); err != nil {
+		if ctx, v.done, err = g.breaker.allow(ctx); err != nil {
 			return ctx, nil, err
 		}
 	}
-	waited, err := g.turns.take(ctx)
-	if err != nil {
-		done(err)
+	if v.waited, err = g.turns.take(ctx); err != nil {
+		v.done(err)
 		return ctx, nil, err
 	}
-	started := time.Now()
-	return context.WithValue(ctx, passed{}, g), func(err error) {
-		g.turns.giveBack()
-		took := time.Since(started)
-		switch {
-		case isAnswer(err):
-			g.observe(took)
-		case isOwn(err):
-		case waited && errors.Is(err, context.DeadlineExceeded) && !g.isFair(took):
-			err = errLittleTime
-		default:
-			// what one connection has shown is likely true of all others
-			g.connector.dropOlder(g.addr(), started)
+	v.started, v.ctx = time.Now(), context.WithValue(ctx, passed{}, g)
+	return v.ctx, v, nil
+}
+
+// run runs the command, and learns from what came of it. Where it needs a
+// connection that cannot be made here, it waits for one that is there; reset
+// takes back the error of the command.
+func (v *visit) run(command func() error, reset func()) error {
+	err := command()
+	if v == nil {
+		return err
+	}
+	held := true
+	for isLack(err) && held && v.ctx.Err() == nil {
+		if held = v.gate.turns.another(v.ctx); held {
+			reset()
+			v.started = time.Now()
+			err = command()
 		}
-		done(err)
-	}, nil
+	}
+	if held {
+		v.gate.turns.giveBack()
+	}
+	return v.leave(err)
+}
+
+// leave returns the outcome of the command, for whoever waits for it.
+func (v *visit) leave(err error) error {
+	took := time.Since(v.started)
+	outcome := err
+	switch {
+	case isAnswer(err):
+		v.gate.observe(took)
+	case isOwn(err):
+	case v.waited && errors.Is(err, context.DeadlineExceeded) && !v.gate.isFair(took):
+		outcome = errLittleTime
+	default:
+		// what one connection has shown is likely true of all others
+		v.gate.connector.dropOlder(v.gate.addr(), v.started)
+	}
+	v.done(outcome)
+	return err
 }
 
 // turns are as many as a pool has connections. go-redis lets callers wait for a
 // connection too, but where their deadline ends that wait, its error is the same
 // as that of a server which does not answer.
 type turns struct {
-	free    chan struct{}
-	timeout time.Duration
-	waits   *waits
+	free      chan struct{}
+	timeout   time.Duration
+	waits     *waits
+	withdrawn withdrawn
 }
 
 // waits counts those of all clients of a store.

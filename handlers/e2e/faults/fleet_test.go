@@ -33,6 +33,7 @@ type fleet struct {
 	oracle   *oracle
 	path     string // where the traffic goes
 	option   func(i int) string
+	more     func(app *application) string // routes; nil: none
 
 	last    atomic.Int64   // the number of the last session
 	probes  sync.WaitGroup // requests that wait for a refusal
@@ -41,14 +42,20 @@ type fleet struct {
 
 // setup is how a fleet is made.
 type setup struct {
-	args    []string // of redis-server
-	users   []string // of redis-server; see redistest.Options
-	options string   // more subdirectives of redis, in the global option
+	args    []string                      // of redis-server
+	users   []string                      // of redis-server; see redistest.Options
+	options string                        // more subdirectives of redis, in the global option
+	routes  func(app *application) string // more of them
+	files   int                           // see node
 }
 
 // routes are the same on each node.
 func (f *fleet) routes() string {
-	return `
+	more := ""
+	if f.more != nil {
+		more = f.more(f.app)
+	}
+	return more + `
 	handle /plain {
 		session_lookup {cookie.session}
 		respond in
@@ -78,9 +85,9 @@ func (f *fleet) routes() string {
 func newFleet(t *testing.T, s setup) *fleet {
 	t.Helper()
 	server := redistest.StartWith(t, redistest.Options{Users: s.users, Args: append([]string{"--enable-debug-command", "yes"}, s.args...)})
-	f := &fleet{t: t, redis: server, truth: server.Client()}
+	f := &fleet{t: t, redis: server, truth: server.Client(), more: s.routes}
 	for range nodes {
-		f.nodes = append(f.nodes, &node{proxy: newProxy(t, server.Addr())})
+		f.nodes = append(f.nodes, &node{proxy: newProxy(t, server.Addr()), files: s.files})
 	}
 	f.option = func(i int) string {
 		return "\tfilewallball {\n\t\tredis " + f.nodes[i].proxy.addr() + " {\n" + s.options + "\n\t\t}\n\t}"

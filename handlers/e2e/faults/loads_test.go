@@ -27,13 +27,16 @@ const maxConcurrent = 64
 
 // leave sends requests with random sessions and leaves before they have an
 // answer, as a client does that costs nothing to its owner.
-func (f *fleet) leave(n int) {
+func (f *fleet) leave(n int) { f.leaveAt(n, f.nodes) }
+
+// leaveAt is leave at some of the nodes.
+func (f *fleet) leaveAt(n int, at []*node) {
 	var wait sync.WaitGroup
 	for i := range n {
 		wait.Go(func() {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.nodes[i%nodes].page+"/app", nil)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at[i%len(at)].page+"/app", nil)
 			require.NoError(f.t, err)
 			req.AddCookie(&http.Cookie{Name: "session", Value: fmt.Sprintf("random-%d", i)})
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

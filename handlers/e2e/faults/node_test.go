@@ -26,6 +26,9 @@ type node struct {
 	cmd         *exec.Cmd
 	log         *output
 	client      *http.Client
+	// files is how many file descriptors the process may have; 0: as many as
+	// this one.
+	files int
 	// pauses counts how often the process was stopped or went on: what was
 	// measured meanwhile says nothing of the machine.
 	pauses atomic.Int64
@@ -102,6 +105,10 @@ func (n *node) start(t *testing.T, options, routes string) {
 	require.NoError(t, os.WriteFile(config, []byte(n.caddyfile(options, routes)), 0o600))
 	n.log = new(output)
 	n.cmd = exec.Command(caddyPath, "run", "--config", config)
+	if n.files > 0 {
+		limited := []string{"-c", `ulimit -n "$0" && exec "$@"`, itoa(n.files)}
+		n.cmd = exec.Command("/bin/sh", append(limited, n.cmd.Args...)...)
+	}
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	n.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "GOMAXPROCS=2")
 	require.NoError(t, n.cmd.Start())

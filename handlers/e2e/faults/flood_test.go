@@ -1,0 +1,268 @@
+// Floods: clients that ask for sessions which do not exist, at a speed that
+// nodes cannot keep up with.
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestFloodsAreOneRoutesTrouble(t *testing.T) {
+	runAll(t, []scenario{
+		{name: "clients leave a node with few file descriptors", run: clientsThatLeaveAndFewFiles},
+		{name: "file descriptors are exhausted", run: exhaustedFiles(false)},
+		{name: "file descriptors are exhausted, and Redis is lost meanwhile", run: exhaustedFiles(true)},
+		{name: "too many loads wait", run: fullQueue},
+		{name: "a flood of one route does not slow the misses of another", run: fairRoutes},
+	})
+}
+
+// knock opens a connection to a node, sends a request with a session, and holds
+// the connection until done is closed.
+func (f *fleet) knock(i int, session string, done <-chan struct{}) error {
+	c, err := net.Dial("tcp", f.nodes[i].page)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = fmt.Fprintf(c, "GET /app HTTP/1.1\r\nHost: %s\r\nCookie: session=%s\r\n\r\n", f.nodes[i].page, session)
+	<-done
+	return err
+}
+
+// goroutines is how many a node has.
+func (n *node) goroutines(t *testing.T) int {
+	t.Helper()
+	resp, err := n.client.Get("http://" + n.admin + "/debug/pprof/goroutine?debug=1")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	_, count, _ := strings.Cut(string(text[:min(len(text), 100)]), "total ")
+	count, _, _ = strings.Cut(count, "\n")
+	total, err := strconv.Atoi(count)
+	require.NoError(t, err)
+	return total
+}
+
+// files is how many file descriptors a node has in these scenarios.
+const files = 1024
+
+func flooders() int {
+	if soak {
+		return 5000
+	}
+	return 1500
+}
+
+// Clients that ask for random sessions and leave do not keep a site with few file
+// descriptors from answering others, on new connections too.
+func clientsThatLeaveAndFewFiles(t *testing.T) {
+	f := newFleet(t, setup{files: files})
+	f.app.slow.Store(int64(10 * time.Second))
+	before, connections := f.nodes[0].goroutines(t), f.app.open.Load()
+	stop := f.traffic()
+	defer stop()
+	began := time.Now()
+	other := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	var answers []time.Duration
+	stopOther := f.repeat(20*time.Millisecond, func(int) {
+		sent := time.Now()
+		resp, err := other.Get("http://" + f.nodes[0].page + "/control")
+		if err != nil {
+			t.Errorf("another site does not answer: %v", err)
+			return
+		}
+		_ = resp.Body.Close()
+		answers = append(answers, time.Since(sent))
+	})
+	f.leaveAt(flooders(), f.nodes[:1])
+	left := time.Now()
+	stopOther()
+	noise := f.oracle.machineNoise()
+	f.baseline(before, connections)
+	stop()
+	t.Logf("noise %v; the other site answered %d times, the last after %v; baseline %v after the last client has left", noise, len(answers), quantile(answers, 1), time.Since(left))
+	require.LessOrEqual(t, quantile(answers, 1), 2*time.Second+noise)
+	n, first := f.oracle.failedOutside(began.Add(time.Hour), began.Add(time.Hour))
+	require.Zero(t, n, "failures of other sessions: %+v", first)
+}
+
+// baseline waits until no load is left, and nothing that a flood has made.
+func (f *fleet) baseline(goroutines int, connections int64) {
+	f.t.Helper()
+	require.EventuallyWithT(f.t, func(c *assert.CollectT) {
+		assert.Zero(c, f.app.inFlight.Load(), "loads")
+		assert.LessOrEqual(c, f.app.open.Load(), connections+maxConcurrent, "connections to the application")
+		assert.LessOrEqual(c, f.nodes[0].goroutines(f.t), goroutines+2*maxConcurrent)
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
+// Clients take all file descriptors of a node, stay for a while and leave.
+// Meanwhile the node may lose its connections to Redis, and cannot make others.
+// It lets nobody in who should not be, other nodes are not affected, and when
+// the clients have left, everything is as before.
+func exhaustedFiles(losesRedis bool) func(t *testing.T) {
+	return func(t *testing.T) {
+		f := newFleet(t, setup{files: files})
+		f.app.slow.Store(int64(10 * time.Second))
+		before, connections := f.nodes[0].goroutines(t), f.app.open.Load()
+		stop := f.traffic()
+		defer stop()
+		f.revokeFor(500 * time.Millisecond)
+		began := time.Now()
+		f.nodes[0].pauses.Add(1) // how long it takes says nothing of the machine
+		leave := make(chan struct{})
+		var knocking sync.WaitGroup
+		for n := range flooders() {
+			knocking.Go(func() { _ = f.knock(0, fmt.Sprintf("random-%d", n), leave) })
+		}
+		f.revokeFor(time.Second)
+		if losesRedis {
+			f.nodes[0].proxy.cut(nil)
+		}
+		f.revokeFor(3 * time.Second)
+		require.LessOrEqual(t, f.app.most.Load(), int64(nodes*maxConcurrent))
+		close(leave)
+		left := time.Now()
+		knocking.Wait()
+		missing := f.awaitNear(32 * time.Second)
+		recovered := time.Now()
+		f.nodes[0].pauses.Add(1)
+		f.revokeFor(500 * time.Millisecond)
+		stop()
+
+		noise := f.oracle.machineNoise()
+		ages, worst, of := f.oracle.ages()
+		t.Logf("noise %v; %d revocations, the last to be let in %v after its own; recovery %v; %d failures",
+			noise, len(ages), quantile(ages, 1), recovered.Sub(left), len(f.oracle.failures))
+		require.Empty(t, missing)
+		require.LessOrEqual(t, recovered.Sub(left), 2*time.Second+noise)
+		require.LessOrEqual(t, quantile(ages, 1), time.Second+noise, "session %s at node %d", of, worst.node)
+		n, first := f.oracle.failedOutside(began.Add(-time.Second), recovered)
+		require.Zero(t, n, "failures outside of the flood: %+v", first)
+		for _, failed := range f.oracle.failures {
+			require.Zero(t, failed.node, "another node failed with status %d", failed.status)
+			if !losesRedis {
+				require.Zero(t, failed.status, "a node that took the request of a session in use did not let it in")
+			}
+		}
+		f.baseline(before, connections)
+	}
+}
+
+// misses sends requests with random sessions, all at once, and reports their
+// statuses and how long they took.
+func (f *fleet) misses(i, n int, path, name string) (statuses map[int]int, took []time.Duration) {
+	statuses = make(map[int]int)
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	for k := range n {
+		wait.Go(func() {
+			req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+f.nodes[i].page+path, nil)
+			if err != nil {
+				panic(err)
+			}
+			req.AddCookie(&http.Cookie{Name: "session", Value: fmt.Sprintf("%s-%d", name, k)})
+			sent := time.Now()
+			status := 0
+			if resp, err := client.Do(req); err == nil {
+				_ = resp.Body.Close()
+				status = resp.StatusCode
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[status]++
+			took = append(took, time.Since(sent))
+		})
+	}
+	wait.Wait()
+	return statuses, took
+}
+
+// otherRoutes are routes with sources of their own.
+func otherRoutes(app *application) string {
+	return `
+	handle /narrow {
+		session_lookup {cookie.session} {
+			key narrow:{id}
+			source http ` + app.url + `/auth {
+				timeout 2s
+				max_concurrent 2
+			}
+			on_error 504
+		}
+		respond in
+	}
+	handle /quick {
+		session_lookup {cookie.session} {
+			key quick:{id}
+			source http ` + app.url + `/quick
+		}
+		respond in
+	}
+`
+}
+
+// Where very many loads wait, the next one is answered with on_error at once.
+func fullQueue(t *testing.T) {
+	f := newFleet(t, setup{routes: otherRoutes})
+	f.app.slow.Store(int64(10 * time.Second))
+	const most, more = 1024 + 2, 300
+	statuses, took := f.misses(0, most+more, "/narrow", "random")
+	noise := f.measureNoise()
+	t.Logf("statuses %v, the quickest %v, of those %d the last %v, of all %v; noise %v", statuses, quantile(took, 0), more, quantile(took, float64(more-1)/float64(most+more)), quantile(took, 1), noise)
+	require.Equal(t, map[int]int{504: most + more}, statuses)
+	atOnce := quantile(took, float64(more-1)/float64(most+more))
+	require.Less(t, atOnce, 1500*time.Millisecond+noise, "long before the source's timeout")
+	require.LessOrEqual(t, quantile(took, 1), 2500*time.Millisecond+time.Second+noise)
+}
+
+// A flood of one route's misses, and a slow application behind it, do not slow
+// the misses of another route.
+func fairRoutes(t *testing.T) {
+	f := newFleet(t, setup{routes: otherRoutes, options: "\t\t\tpool_size 10"})
+	f.app.slow.Store(int64(200 * time.Millisecond))
+	f.each(func(p *proxy) { p.delay.Store(int64(5 * time.Millisecond)) })
+	f.awaitNear(10 * time.Second)
+	_, alone := f.misses(0, 20, "/quick", "alone")
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	for k := range 16 {
+		flood.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				f.misses(0, 25, "/app", fmt.Sprintf("flood-%d-%d", k, n))
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return f.app.most.Load() >= maxConcurrent }, 10*time.Second, time.Millisecond)
+	var beside []time.Duration
+	for n := range 10 {
+		statuses, took := f.misses(0, 20, "/quick", fmt.Sprintf("beside-%d", n))
+		require.Equal(t, map[int]int{401: 20}, statuses)
+		beside = append(beside, took...)
+	}
+	noise := f.measureNoise()
+	close(stop)
+	flood.Wait()
+	t.Logf("misses of the other route alone %v, beside the flood %v (median), %v (worst); noise %v", quantile(alone, 0.5), quantile(beside, 0.5), quantile(beside, 1), noise)
+	require.LessOrEqual(t, quantile(beside, 0.5), quantile(alone, 0.5)+3*20*time.Millisecond+noise)
+}
