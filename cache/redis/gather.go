@@ -7,24 +7,84 @@ package redis
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// roundTrips is how many round trips are under way at most. With more, fewer
-// reads share one; with fewer, reads wait longer for the next, and a
-// connection that hangs until its deadline holds up more of them.
+// roundTrips is how many round trips are under way at most, and no more than
+// half of the connections. With more, fewer reads share one; with fewer, reads
+// wait longer for the next, and a connection that hangs until its deadline holds
+// up more of them.
 const roundTrips = 4
+
+// gatherers are those of all shards: a server that hangs does not hold up reads
+// of others.
+type gatherers struct {
+	// shard is where the record of a key is.
+	shard func(ctx context.Context, key string) string
+	read  func(ctx context.Context, keys []string, got []cache.Got) error
+	trips int // of each
+
+	mu      sync.Mutex
+	byShard map[string]*gatherer
+	closed  bool
+}
+
+// newGatherers makes what reads of single keys go through.
+func (s *Store) newGatherers() *gatherers {
+	g := &gatherers{read: s.read, trips: max(1, min(roundTrips, s.options.PoolSize/2)), byShard: make(map[string]*gatherer)}
+	cluster, ok := s.primary.(*goredis.ClusterClient)
+	g.shard = func(ctx context.Context, key string) string {
+		if !ok {
+			return ""
+		}
+		master, err := cluster.MasterForKey(ctx, key)
+		if err != nil {
+			return "" // the read will find out as well
+		}
+		return master.Options().Addr
+	}
+	return g
+}
+
+// get reads a key.
+func (g *gatherers) get(ctx context.Context, key string) (cache.Entry, error) {
+	shard := g.shard(ctx, key)
+	g.mu.Lock()
+	one, ok := g.byShard[shard]
+	if !ok {
+		one = &gatherer{read: g.read, trips: g.trips, closed: g.closed}
+		g.byShard[shard] = one
+	}
+	g.mu.Unlock()
+	return one.get(ctx, key)
+}
+
+// close refuses reads from now on and waits for the batches under way.
+func (g *gatherers) close() {
+	g.mu.Lock()
+	g.closed = true
+	all := slices.Collect(maps.Values(g.byShard))
+	g.mu.Unlock()
+	for _, one := range all {
+		one.close()
+	}
+}
 
 // gatherer sends reads at once, each on its own, until as many as may be are
 // under way. Those that come then go together when the next one ends.
 type gatherer struct {
 	read    func(ctx context.Context, keys []string, got []cache.Got) error
+	trips   int
 	mu      sync.Mutex
 	flying  int
-	waiting *gathered
+	waiting []*gathered // the oldest first; all but the last are full
 	closed  bool           // no round trip begins any more
 	running sync.WaitGroup // grows under mu and while not closed only
 }
@@ -55,7 +115,7 @@ func (g *gatherer) get(ctx context.Context, key string) (cache.Entry, error) {
 		g.mu.Unlock()
 		return cache.Entry{}, errGathererClosed
 	}
-	if g.flying < roundTrips {
+	if g.flying < g.trips {
 		g.flying++
 		g.mu.Unlock()
 		defer g.landed()
@@ -80,14 +140,10 @@ func (g *gatherer) get(ctx context.Context, key string) (cache.Entry, error) {
 
 // join adds a key to those that wait.
 func (g *gatherer) join(ctx context.Context, key string) (batch *gathered, index int) {
-	if g.waiting == nil || len(g.waiting.keys) == pipelineKeys {
-		if g.waiting != nil {
-			g.send(g.waiting) // more than enough for one
-			g.flying++
-		}
-		g.waiting = &gathered{done: make(chan struct{})}
+	if n := len(g.waiting); n == 0 || len(g.waiting[n-1].keys) == pipelineKeys {
+		g.waiting = append(g.waiting, &gathered{done: make(chan struct{})})
 	}
-	batch = g.waiting
+	batch = g.waiting[len(g.waiting)-1]
 	batch.keys = append(batch.keys, key)
 	if deadline := deadlineOf(ctx); deadline.After(batch.deadline) {
 		batch.deadline = deadline
@@ -99,19 +155,13 @@ func (g *gatherer) join(ctx context.Context, key string) (batch *gathered, index
 func (g *gatherer) landed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case g.waiting == nil || g.flying > roundTrips:
+	if len(g.waiting) == 0 {
 		g.flying--
-		return
-	case g.closed:
-		g.flying--
-		g.waiting.err = errGathererClosed
-		close(g.waiting.done)
-		g.waiting = nil
 		return
 	}
-	g.send(g.waiting)
-	g.waiting = nil
+	next := g.waiting[0]
+	g.waiting = g.waiting[1:]
+	g.send(next)
 }
 
 // send reads the keys of a batch, for all who wait for it.
@@ -134,6 +184,11 @@ func (g *gatherer) send(batch *gathered) {
 func (g *gatherer) close() {
 	g.mu.Lock()
 	g.closed = true
+	for _, batch := range g.waiting {
+		batch.err = errGathererClosed
+		close(batch.done)
+	}
+	g.waiting = nil
 	g.mu.Unlock()
 	g.running.Wait()
 }

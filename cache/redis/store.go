@@ -20,8 +20,8 @@ import (
 type Store struct {
 	options      Options
 	primary      goredis.UniversalClient
-	reader       *reader   // nil where reads go to the primary
-	gatherer     *gatherer // nil where reads go to several servers
+	reader       *reader // nil where reads go to the primary
+	gatherers    *gatherers
 	nodeBreakers *breakers
 	leases       *leaseKeys
 	stats        *cache.Stats
@@ -81,9 +81,7 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 			s.guard(node, node.Options().Addr, reads)
 		})
 	}
-	if options.ClientType != Cluster && s.reader == nil {
-		s.gatherer = &gatherer{read: s.read}
-	}
+	s.gatherers = s.newGatherers()
 	s.running.Go(func() { s.pollHealth(ctx) })
 	s.running.Go(func() { s.probe(ctx) })
 	if s.sentinels != nil {
@@ -132,9 +130,7 @@ func (s *Store) Close() error {
 		_ = c.Close()
 	}
 	s.running.Wait()
-	if s.gatherer != nil {
-		s.gatherer.close()
-	}
+	s.gatherers.close()
 	return nil
 }
 
@@ -150,14 +146,7 @@ const (
 
 // Get reads a record and when it expires.
 func (s *Store) Get(ctx context.Context, key string) (cache.Entry, error) {
-	if s.gatherer != nil {
-		return s.gatherer.get(ctx, key)
-	}
-	var got [1]cache.Got
-	if err := s.read(ctx, []string{key}, got[:]); err != nil {
-		return cache.Entry{}, err
-	}
-	return got[0].Entry, got[0].Err
+	return s.gatherers.get(ctx, key)
 }
 
 // GetMany reads many keys, in the order of the keys.
