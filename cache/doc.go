@@ -75,7 +75,9 @@
 //     (TestThoseWhoWaitShareAFailure). Where the answer may not be stored, each
 //     node then asks once, all at the same time
 //     (TestThoseWhoWaitForWhatIsNotStoredAskAtOnce).
-//   - Waiting takes few round trips (TestWaitingForALoadIsNotPolling).
+//   - Waiting takes few round trips (TestWaitingForALoadIsNotPolling). Waiting
+//     lookups are woken when the load ends or when an invalidation overtakes it
+//     (TestAnInvalidationWakesThoseWhoWaitForTheLoad).
 //   - Filling and releasing have their own timeout, whatever the lookup has
 //     spent (TestAFarNodeFillsAndReleases). A lease that the store may have
 //     granted, although its answer did not reach this process, is given back
@@ -86,8 +88,9 @@
 //     (TestNoMoreLoadsThanAllowedAreUnderWay). A lookup with very many waiting
 //     loads fails at once with [ErrOverloaded]
 //     (TestALookupWithTooManyWaitingLoadsIsOverloaded). Each lookup has its own
-//     limit (TestALookupIsNotDelayedByTheLoadsOfAnother), and loads use at most
-//     half of the store's connections (TestMissesDoNotStarveOthers).
+//     limit (TestALookupIsNotDelayedByTheLoadsOfAnother). Loads use at most half
+//     of the store's connections (TestMissesDoNotStarveOthers), and so do reads,
+//     in clusters and from replicas too (TestReadsNeverTakeAllConnections).
 //   - A refresh that fails is repeated after a pause that grows from a second to
 //     a minute (TestARefreshThatFailsIsNotRepeatedAtEveryHit). A record that
 //     another node has refreshed is not refreshed again

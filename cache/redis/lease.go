@@ -208,6 +208,17 @@ func (s *Store) Abandon(ctx context.Context, key, token string, ended cache.Ende
 	return s.release(ctx, key, token, note, cache.EndedFor)
 }
 
+// noteEnded wakes those who wait for loads whose leases an invalidation has
+// ended. Without room for the notes they are not woken, and look again after a
+// while.
+func (s *Store) noteEnded(ctx context.Context, leases []string) {
+	pipe := s.primary.Pipeline()
+	for _, lease := range leases {
+		_ = pipe.Process(ctx, goredis.NewStatusCmd(ctx, "set", s.leases.noteOn(lease), noteReleased, "px", releasedFor.Milliseconds()))
+	}
+	_, _ = pipe.Exec(context.WithValue(ctx, ownWork{}, true))
+}
+
 func (s *Store) release(ctx context.Context, key, token, note string, ttl time.Duration) error {
 	lease, _ := splitToken(token)
 	keys := s.loadKeys(key)[1:]

@@ -49,8 +49,11 @@ func (l *leaseKeys) of(key string) string {
 
 // noteOf is the key of the note on how the last load of a key ended, in the slot
 // of the key.
-func (l *leaseKeys) noteOf(key string) string {
-	return l.notePrefix() + strings.TrimPrefix(l.of(key), l.prefix)
+func (l *leaseKeys) noteOf(key string) string { return l.noteOn(l.of(key)) }
+
+// noteOn is noteOf for the key of the lease.
+func (l *leaseKeys) noteOn(lease string) string {
+	return l.notePrefix() + strings.TrimPrefix(lease, l.prefix)
 }
 
 // notePrefix is what the keys of all notes begin with.

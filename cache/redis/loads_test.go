@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -365,5 +366,63 @@ func TestStaleRecordsGiveWayToWhatRedisAndTheSourceSaid(t *testing.T) {
 				require.False(t, r.OK(), "let in after a refusal: %s", r.Outcome)
 			}
 		})
+	}
+}
+
+// Who waits for a load that an invalidation has overtaken is woken by that, on
+// every node, and not by looking again after a while.
+func TestAnInvalidationWakesThoseWhoWaitForTheLoad(t *testing.T) {
+	for name, invalidate := range map[string]func(in *instance, key string) error{
+		"a deletion": func(in *instance, key string) error {
+			_, err := in.Delete(context.Background(), key)
+			return err
+		},
+		"a deletion of many": func(in *instance, key string) error {
+			_, err := in.Delete(context.Background(), "session:user:a", key, "session:user:b")
+			return err
+		},
+		"a deletion by prefix": func(in *instance, _ string) error {
+			_, err := in.DeletePrefix(context.Background(), "session:user:")
+			return err
+		},
+	} {
+		for _, cluster := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", cluster ", cluster), func(t *testing.T) {
+				t.Parallel()
+				var o Options
+				if cluster {
+					o.Addresses = redistest.StartCluster(t, 3, 0).Addrs()
+				} else {
+					o = at(redistest.Start(t))
+				}
+				began := make(chan time.Time)
+				finish := make(chan struct{})
+				s := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+					began <- time.Now()
+					<-finish
+					return cache.Loaded{Record: versioned(1)}, nil
+				}}
+				fleet := newFleet(t, 3, o, cache.LookupOptions{Source: s, LoadTimeout: time.Minute})
+				var lookups sync.WaitGroup
+				defer lookups.Wait()
+				defer close(finish)
+				var woken []time.Duration
+				for i := range 9 {
+					key := fmt.Sprint("session:user:k", i)
+					lookups.Go(func() { fleet[0].look(key) })
+					<-began
+					trips := fleet[1].Stats().StoreLatency.Count()
+					lookups.Go(func() { fleet[1].look(key) })
+					require.Eventually(t, func() bool {
+						return fleet[1].Stats().StoreLatency.Count() >= trips+2 // it was read, and the lease asked for
+					}, patience, time.Millisecond)
+					require.NoError(t, invalidate(fleet[2], key))
+					invalidated := time.Now()
+					woken = append(woken, (<-began).Sub(invalidated))
+				}
+				t.Logf("loads began anew after %v", woken)
+				require.Less(t, slices.Sorted(slices.Values(woken))[len(woken)/2], leasePollTold/4)
+			})
+		}
 	}
 }

@@ -161,11 +161,11 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	for _, shard := range shards {
 		// leases first: a fill is then either refused or done early enough
 		// to be among the keys
-		_, err := s.unlinkAll(ctx, shard, s.leases.prefix, func(key string) bool { return s.leases.mayBe(key, prefix) })
+		_, err := s.unlinkAll(ctx, shard, s.leases.prefix, func(key string) bool { return s.leases.mayBe(key, prefix) }, s.noteEnded)
 		if err != nil {
 			return deleted, s.failed(doing, err)
 		}
-		n, err := s.unlinkAll(ctx, shard, prefix, func(key string) bool { return !s.leases.has(key) })
+		n, err := s.unlinkAll(ctx, shard, prefix, func(key string) bool { return !s.leases.has(key) }, nil)
 		deleted += n
 		if err != nil {
 			return deleted, s.failed(doing, err)
@@ -175,8 +175,8 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 }
 
 // unlinkAll drops the keys of a shard that have the prefix and are wanted. It
-// looks for more while some are dropped.
-func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wanted func(string) bool) (int, error) {
+// looks for more while some are dropped. then, if any, gets what was dropped.
+func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wanted func(string) bool, then func(context.Context, []string)) (int, error) {
 	match := globEscaper.Replace(prefix) + "*"
 	var unlinked atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
@@ -193,8 +193,9 @@ func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wante
 				pipe := s.primary.Pipeline()
 				cmds := s.unlink(ctx, pipe, keys)
 				_, err := pipe.Exec(ctx)
-				for _, cmd := range cmds {
-					unlinked.Add(cmd.Val())
+				unlinked.Add(sum(cmds))
+				if then != nil {
+					then(ctx, keys)
 				}
 				return err
 			})

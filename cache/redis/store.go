@@ -435,11 +435,12 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 		for i, key := range keys[:n] {
 			leases[i] = s.leases.of(key)
 		}
-		s.unlink(ctx, pipe, leases)
+		ended := s.unlink(ctx, pipe, leases)
 		unlinked := s.unlink(ctx, pipe, keys[:n])
 		_, err := pipe.Exec(ctx)
-		for _, cmd := range unlinked {
-			deleted += int(cmd.Val())
+		deleted += int(sum(unlinked))
+		if sum(ended) > 0 {
+			s.noteEnded(ctx, leases)
 		}
 		if err != nil {
 			return deleted, s.failed("deleting records", err)
@@ -447,6 +448,13 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 		keys = keys[n:]
 	}
 	return deleted, nil
+}
+
+func sum(cmds []*goredis.IntCmd) (n int64) {
+	for _, cmd := range cmds {
+		n += cmd.Val()
+	}
+	return n
 }
 
 // unlink adds to a pipeline what drops keys: one command, where they are all
