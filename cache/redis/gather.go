@@ -84,7 +84,7 @@ type gatherer struct {
 	trips   int
 	mu      sync.Mutex
 	flying  int
-	waiting []*gathered // the oldest first; all but the last are full
+	waiting []*gathered    // the oldest first; all but the last are full
 	closed  bool           // no round trip begins any more
 	running sync.WaitGroup // grows under mu and while not closed only
 }
