@@ -108,8 +108,8 @@ func TestDeniedFailsClosed(t *testing.T) {
 		`{"d\u0065nied":410}`:          410,
 		`{"denied":false}`:             0,
 		`{"denied":null}`:              0,
-		`{"denied":403,"denied":null}`: 0,
-		`{"Denied":403}`:               0,
+		`{"denied":403,"denied":null}`: 403,
+		`{"Denied":403}`:               403,
 		`{"a":{"denied":403}}`:         0,
 	} {
 		r := decode(t, text)
@@ -135,7 +135,7 @@ func TestAbsentFailsClosed(t *testing.T) {
 		`{"absent":false,"absent":true}`:    cache.Absent,
 		`{"absent":false}`:                  cache.Found,
 		`{"absent":null}`:                   cache.Found,
-		`{"absent":true,"absent":false}`:    cache.Found,
+		`{"absent":true,"absent":false}`:    cache.Absent,
 		`{"Absent":true}`:                   cache.Found,
 		`{"days":{"absent":true}}`:          cache.Found,
 		`{"absent":true,"denied":403}`:      cache.Denied,
