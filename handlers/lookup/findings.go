@@ -83,7 +83,7 @@ func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
 // handler before this one has set, the replacer would prefer to the findings.
 func (f *Findings) SetUser(repl *caddy.Replacer, user string) {
 	f.user = ""
-	if _, ok := repl.Get(userPlaceholder); ok {
+	if other, ok := repl.Get(userPlaceholder); ok && other != "" {
 		repl.Set(userPlaceholder, user)
 	}
 	f.user = user
@@ -97,8 +97,8 @@ func (f *Findings) placeholder(name string) (any, bool) {
 		return f.File.placeholder(path)
 	}
 	switch {
-	case name == userPlaceholder && f.user != "":
-		return f.user, true
+	case name == userPlaceholder && (f.user != "" || f.Session.Outcome != ""):
+		return f.user, true // empty where a session has no user
 	case name == findingsPlaceholder:
 		return f, true
 	}

@@ -46,6 +46,18 @@ func TestUserIsWhomTheLastHandlerSays(t *testing.T) {
 	}
 }
 
+// Nothing that a session has not may be left standing as {…} in the output.
+func TestUserOfASessionWithoutOneIsEmpty(t *testing.T) {
+	t.Parallel()
+	app, h := session(t, cookieID+`, "on_missing": {"continue": true}`)
+	app.Put(t, "session:user:abc", `{"role": "user"}`)
+	for _, cookie := range []string{"session=abc", "session=none"} {
+		user, known := lookuptest.Serve(h, lookuptest.Get("/", "Cookie", cookie)).Request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Get("http.auth.user.id")
+		require.True(t, known)
+		require.Empty(t, user)
+	}
+}
+
 func TestRefusedSessionPublishesNothingOfItsRecord(t *testing.T) {
 	t.Parallel()
 	app, h := session(t, cookieID+`, "require": [{"field": "role", "values": ["admin"]}],

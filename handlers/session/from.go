@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -86,6 +87,17 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 		s.from.id += " " + v.Variant()
 	}
 	return nil
+}
+
+// userFields are the fields that say whose session it is: those of the store
+// come first.
+func (s *Handler) userFields() []string {
+	if s.from != nil {
+		if login, ok := s.from.store.(stores.Login); ok {
+			return append(slices.Clone(login.UserFields()), userFields...)
+		}
+	}
+	return userFields
 }
 
 // ID says how values are decoded.

@@ -34,7 +34,7 @@ const (
 // `{http.session.outcome}` | What the lookup came to: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
 // `{http.session.id}` | The identity, a secret where it is a cookie or a token
 // `{http.session.<path>}` | A field of a valid session's record; dots descend
-// `{http.auth.user.id}` | The record's `user_id`, `sub` or `id`, also in access logs
+// `{http.auth.user.id}` | The user, also in access logs: the field that the store of `from` knows, or else the record's `user_id`, `sub` or `id`
 type Handler struct {
 	lookup.Lookup
 
@@ -112,10 +112,10 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("handle_response: %w", err)
 		}
 	}
-	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders}
 	if err := s.provisionFrom(ctx); err != nil {
 		return err
 	}
+	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders, users: s.userFields()}
 	kind := lookup.Kind{
 		Directive:    sessionDirective,
 		RecordName:   "session",

@@ -10,7 +10,14 @@ import (
 type sessionRules struct {
 	require []Requirement
 	copies  []HeaderCopy
+	users   []string // fields that say whose session it is, in this order
 }
+
+// userFields are those of records of no application in particular.
+var userFields = []string{"user_id", "sub", plainID}
+
+// plainID may be the user's, or that of the session itself.
+const plainID = "id"
 
 // sessionVerdict is what the rules say of a record. It is kept with the record, so
 // that a hit, which may be on a large session, need not read it again.
@@ -19,7 +26,7 @@ type sessionVerdict struct {
 	unmet error         // why the session may not pass, or nil
 	// headers has the values of the copies, empty where there is none.
 	headers []string
-	// user is whom the session belongs to, byID where that is its "id".
+	// user is whom the session belongs to, byID where that is its plain "id".
 	user string
 	byID bool
 }
@@ -39,9 +46,9 @@ func (rules *sessionRules) judge(record *cache.Record) *sessionVerdict {
 	for _, c := range rules.copies {
 		v.headers = append(v.headers, headerValue(record, c.Field))
 	}
-	for _, name := range []string{"user_id", "sub", "id"} {
+	for _, name := range rules.users {
 		if user, ok := record.Field(name); ok && user.IsScalar() && user.Text() != "" {
-			v.user, v.byID = user.Text(), name == "id"
+			v.user, v.byID = user.Text(), name == plainID
 			break
 		}
 	}

@@ -33,7 +33,7 @@ type software struct {
 var (
 	node    = software{"nodejs npm", []string{"npm", "--version"}}
 	django  = software{"python3-django python3-django-redis", []string{debian("python3"), "-c", "import django, django_redis"}}
-	flask   = software{"python3-flask python3-flask-session python3-redis", []string{debian("python3"), "-c", "import flask_session, redis"}}
+	flask   = software{"python3-flask python3-flask-session python3-flask-login python3-redis", []string{debian("python3"), "-c", "import flask_session, flask_login, redis"}}
 	php     = software{"php-cli php-redis", []string{debian("php"), "-r", "exit(extension_loaded('redis') ? 0 : 1);"}}
 	laravel = software{"php-cli php-redis php-illuminate-session php-illuminate-cache php-illuminate-redis php-illuminate-cookie php-illuminate-encryption",
 		[]string{debian("php"), "-r", "exit(extension_loaded('redis') && @include 'Illuminate/Encryption/autoload.php' ? 0 : 1);"}}

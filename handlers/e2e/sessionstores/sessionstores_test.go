@@ -26,6 +26,9 @@ type application struct {
 	from, user string
 	// cookie is the name of the cookie.
 	cookie string
+	// id is what {http.auth.user.id} is of anna's session, * for whatever it is,
+	// and "" where the application has no login of its framework's.
+	id string
 }
 
 const (
@@ -37,6 +40,10 @@ var applications = []application{
 	{
 		name: "express", needs: node, command: []string{"node", "express.mjs"}, secret: secret,
 		from: "from express {\nsecret rotated SECRET\n}", user: "user", cookie: "connect.sid",
+	},
+	{
+		name: "express with Passport", needs: node, command: []string{"node", "express.mjs"}, secret: secret, env: []string{"PASSPORT=1"},
+		from: "from express {\nsecret SECRET\n}", user: "user", cookie: "connect.sid", id: "id of anna",
 	},
 	{
 		name: "fastify", needs: node, command: []string{"node", "fastify.mjs"}, secret: secret,
@@ -52,11 +59,11 @@ var applications = []application{
 	},
 	{
 		name: "better auth", needs: node, command: []string{"node", "better_auth.mjs"}, secret: secret,
-		from: "from better_auth {\nsecret rotated SECRET\n}", user: "user.name", cookie: "better-auth.session_token",
+		from: "from better_auth {\nsecret rotated SECRET\n}", user: "user.name", cookie: "better-auth.session_token", id: "*",
 	},
 	{
 		name: "django, pickle", needs: django, command: []string{debian("python3"), "testdata/python/django_app.py"}, secret: secret,
-		from: "from django", user: "user", cookie: "sessionid",
+		from: "from django", user: "user", cookie: "sessionid", id: "1",
 	},
 	{
 		name: "django, JSON and zlib", needs: django, command: []string{debian("python3"), "testdata/python/django_app.py"}, secret: secret,
@@ -64,16 +71,16 @@ var applications = []application{
 			"SERIALIZER=django_redis.serializers.json.JSONSerializer",
 			"COMPRESSOR=django_redis.compressors.zlib.ZlibCompressor",
 		},
-		from: "from django", user: "user", cookie: "sessionid",
+		from: "from django", user: "user", cookie: "sessionid", id: "1",
 	},
 	{
 		name: "flask", needs: flask, command: []string{debian("python3"), "testdata/python/flask_app.py"}, secret: secret,
-		from: "from flask", user: "user", cookie: "session",
+		from: "from flask", user: "user", cookie: "session", id: "id of anna",
 	},
 	{
 		name: "flask with signed cookies", needs: flask, command: []string{debian("python3"), "testdata/python/flask_app.py"}, secret: secret,
 		env:  []string{"SIGNER=1"},
-		from: "from flask {\nsecret rotated SECRET\n}", user: "user", cookie: "session",
+		from: "from flask {\nsecret rotated SECRET\n}", user: "user", cookie: "session", id: "id of anna",
 	},
 	{
 		name: "php", needs: php, command: []string{debian("php"), "-S", "ADDRESS", "testdata/php/session.php"},
@@ -87,20 +94,20 @@ var applications = []application{
 	{
 		name: "laravel, CBC", needs: laravel, command: []string{debian("php"), "-S", "ADDRESS", "testdata/php/laravel.php"}, secret: laravelKey,
 		from: "from laravel {\nsecret base64:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= SECRET\nkey laravel_database_laravel_cache:{id}\n}",
-		user: "user", cookie: "laravel_session",
+		user: "user", cookie: "laravel_session", id: "7",
 	},
 	{
 		name: "laravel, GCM and encrypted sessions", needs: laravel, command: []string{debian("php"), "-S", "ADDRESS", "testdata/php/laravel.php"}, secret: laravelKey,
 		env:  []string{"CIPHER=AES-256-GCM", "ENCRYPT=1"},
-		from: "from laravel {\nsecret SECRET\nkey laravel_database_laravel_cache:{id}\n}", user: "user", cookie: "laravel_session",
+		from: "from laravel {\nsecret SECRET\nkey laravel_database_laravel_cache:{id}\n}", user: "user", cookie: "laravel_session", id: "7",
 	},
 	{
 		name: "rack, Marshal", needs: rack, command: []string{debian("ruby"), "testdata/ruby/rack.rb"},
-		from: "from rack", user: "user", cookie: "rack.session",
+		from: "from rack", user: "user", cookie: "rack.session", id: "7",
 	},
 	{
 		name: "rack, JSON", needs: rack, command: []string{debian("ruby"), "testdata/ruby/rack.rb"}, env: []string{"SERIALIZER=json"},
-		from: "from rack", user: "user", cookie: "rack.session",
+		from: "from rack", user: "user", cookie: "rack.session", id: "7",
 	},
 }
 
@@ -120,6 +127,7 @@ func (a *application) site(t *testing.T) site {
 			`+strings.ReplaceAll(a.from, "SECRET", "{env.APPLICATION_SECRET}")+`
 			require `+a.user+` anna bob
 		}
+		header >X-User "{http.auth.user.id}"
 		respond {http.session.`+a.user+`}`)
 	return site{s, t, redis}
 }
@@ -163,6 +171,11 @@ func TestSessionsOfApplications(t *testing.T) {
 				}, 10*time.Second, time.Millisecond)
 			}
 			is("anna")
+			if got := s.Get(t, "/", "Cookie", anna.cookies()).Header.Get("X-User"); a.id == "*" {
+				require.NotEmpty(t, got)
+			} else {
+				require.Equal(t, a.id, got)
+			}
 			require.Eventually(t, func() bool {
 				return strings.Contains(s.Get(t, "/", "Cookie", anna.cookies()).Header.Get("Cache-Status"), "detail=near")
 			}, 10*time.Second, time.Millisecond, "what was decoded is not copied")

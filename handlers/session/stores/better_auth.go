@@ -37,6 +37,11 @@ func (b *BetterAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return b
 // secure is what the name of a cookie begins with that came over HTTPS.
 const secure = "__Secure-"
 
+// UserFields is the id of the user.
+func (*BetterAuth) UserFields() []string {
+	return []string{"user.id"}
+}
+
 // Identities finds the tokens in cookies that are signed right.
 func (b *BetterAuth) Identities(r *http.Request) (ids []string) {
 	values := b.Cookies(r)

@@ -31,6 +31,11 @@ func (s *Django) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (s *Django) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return s.Unmarshal(d, nil) }
 
+// UserFields is what django.contrib.auth sets.
+func (*Django) UserFields() []string {
+	return []string{"_auth_user_id"}
+}
+
 // Identities finds the ids in cookies.
 func (s *Django) Identities(r *http.Request) []string {
 	ids := only(s.Cookies(r), "")

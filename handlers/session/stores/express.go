@@ -33,6 +33,11 @@ func (e *Express) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (e *Express) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return e.Unmarshal(d, nil) }
 
+// UserFields is what Passport sets.
+func (*Express) UserFields() []string {
+	return passportFields
+}
+
 // Identities finds the ids in cookies that are signed right.
 func (e *Express) Identities(r *http.Request) (ids []string) {
 	for _, value := range e.Cookies(r) {

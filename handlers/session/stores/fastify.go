@@ -56,6 +56,11 @@ func readAlgorithm(d *caddyfile.Dispenser, into *string) func(string) (bool, err
 	}
 }
 
+// UserFields is what @fastify/passport sets.
+func (*Fastify) UserFields() []string {
+	return passportFields
+}
+
 // Identities finds the ids in cookies that are signed right.
 func (f *Fastify) Identities(r *http.Request) (ids []string) {
 	for _, value := range f.Cookies(r) {

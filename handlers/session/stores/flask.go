@@ -44,6 +44,11 @@ func (f *Flask) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (f *Flask) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return f.Unmarshal(d, nil) }
 
+// UserFields is what Flask-Login sets.
+func (*Flask) UserFields() []string {
+	return []string{"_user_id"}
+}
+
 // Identities finds the ids in cookies.
 func (f *Flask) Identities(r *http.Request) (ids []string) {
 	if f.keys == nil {

@@ -19,6 +19,10 @@ var (
 	errNoObject = errors.New("value is not a JSON object")
 )
 
+// passportFields are what Passport and its likes set: the user's id, or what the
+// application serializes of a user.
+var passportFields = []string{"passport.user", "passport.user.id"}
+
 // readJSON reads a session that is a JSON object.
 func readJSON(raw cache.Raw) (Session, error) {
 	switch {

@@ -51,6 +51,11 @@ func (k *Koa) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return k.Unmarshal(d, readAlgorithm(d, &k.Algorithm), "algorithm")
 }
 
+// UserFields is what koa-passport sets.
+func (*Koa) UserFields() []string {
+	return passportFields
+}
+
 // Identities finds the ids in cookies whose signature is among those sent.
 func (k *Koa) Identities(r *http.Request) (ids []string) {
 	signatures := cookies(r, k.cookie+".sig")

@@ -50,6 +50,11 @@ func (l *Laravel) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (l *Laravel) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return l.Unmarshal(d, nil) }
 
+// UserFields is what the guard web sets: its name, and the SHA-1 of its class.
+func (*Laravel) UserFields() []string {
+	return []string{"login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d"}
+}
+
 // Identities finds the ids in cookies that are encrypted with one of the keys,
 // under the name of the session cookie.
 func (l *Laravel) Identities(r *http.Request) (ids []string) {

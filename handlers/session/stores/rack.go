@@ -34,6 +34,11 @@ func (s *Rack) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (s *Rack) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return s.Unmarshal(d, nil) }
 
+// UserFields is what Warden sets, also for Devise: the key of the scope user.
+func (*Rack) UserFields() []string {
+	return []string{`warden\.user\.user\.key.0.0`}
+}
+
 // Identities finds the private ids of those in cookies: what Rack calls them
 // where they are stored.
 func (s *Rack) Identities(r *http.Request) []string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
+	"github.com/tidwall/gjson"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -119,4 +120,43 @@ func TestACookieThatIsSignedWithAnotherSecretIsNoIdentity(t *testing.T) {
 		require.Empty(t, keys(t, with(other), r.Cookies), r.Writer)
 		require.Equal(t, []string{r.Key}, keys(t, with(other, own), r.Cookies), "%s: rotated", r.Writer)
 	}
+}
+
+func TestRecordedLoginsSayWhoIsLoggedIn(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{"better_auth": "TBEuA8Mopef5FM1rkq6ItLDS9BajIn25", "django": "1", "laravel": "7", "rack": "7"}
+	for _, r := range recordings(t) {
+		user, ok := want[r.Store]
+		if !ok {
+			continue // these applications have no login of a library's
+		}
+		require.Equal(t, user, userOf(provision(t, r.Store, string(r.Config)), r.Want), r.Writer)
+	}
+}
+
+func TestLoginsOfLibrariesAreKnown(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ store, config, session, want string }{
+		{"express", `{"secrets":["s"]}`, `{"passport":{"user":"ada"}}`, "ada"},
+		{"fastify", `{"secrets":["s"]}`, `{"passport":{"user":{"id":7,"name":"ada"}}}`, "7"},
+		{"koa", `{"secrets":["s"]}`, `{"passport":{"user":7}}`, "7"},
+		{"flask", `{}`, `{"_user_id":"ada","_fresh":true}`, "ada"},
+		{"rack", `{}`, `{"warden.user.user.key":[[7],"$2a$12$salt"]}`, "7"},
+		{"spring", `{}`, `{"SPRING_SECURITY_CONTEXT":{"authentication":{"principal":{"username":"ada"}}}}`, "ada"},
+		{"spring", `{}`, `{"SPRING_SECURITY_CONTEXT":{"authentication":{"principal":"ada"}}}`, "ada"},
+		{"spring", `{}`, `{"org.springframework.session.FindByIndexNameSessionRepository.PRINCIPAL_NAME_INDEX_NAME":"ada"}`, "ada"},
+		{"django", `{}`, `{"user":"ada"}`, ""},
+	} {
+		require.Equal(t, test.want, userOf(provision(t, test.store, test.config), test.session), "%s: %s", test.store, test.session)
+	}
+}
+
+// userOf is who is logged in.
+func userOf(store Store, session string) string {
+	for _, path := range store.(Login).UserFields() {
+		if user := gjson.Get(session, path); user.Exists() && !user.IsObject() && !user.IsArray() && user.String() != "" {
+			return user.String()
+		}
+	}
+	return ""
 }

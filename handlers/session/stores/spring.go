@@ -39,6 +39,17 @@ func (s *Spring) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (s *Spring) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return s.Unmarshal(d, nil) }
 
+// UserFields is what Spring Security sets. The principal is a name or an object, as the
+// JSON serializer writes it.
+func (*Spring) UserFields() []string {
+	return []string{
+		"SPRING_SECURITY_CONTEXT.authentication.name",
+		"SPRING_SECURITY_CONTEXT.authentication.principal",
+		"SPRING_SECURITY_CONTEXT.authentication.principal.username",
+		`org\.springframework\.session\.FindByIndexNameSessionRepository\.PRINCIPAL_NAME_INDEX_NAME`,
+	}
+}
+
 // Identities finds the ids in cookies.
 func (s *Spring) Identities(r *http.Request) []string {
 	var ids []string

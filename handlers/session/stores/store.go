@@ -56,6 +56,15 @@ type Session struct {
 	Expires time.Time
 }
 
+// Login is implemented by a [Store] that knows where its sessions say who is
+// logged in.
+type Login interface {
+	// UserFields are the paths of such fields, as require takes them; the first
+	// that is a text or a number is the user, in {http.auth.user.id} and access
+	// logs. Where there is none of them, user_id, sub and id count.
+	UserFields() []string
+}
+
 // Variant is implemented by a [Store] with options that change what Decode
 // makes of a value. Two lookups with one key must have one variant.
 type Variant interface {
