@@ -9,8 +9,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// AddMany writes the records whose keys have neither a record nor a lease, or
-// none of them where one is in error.
+// AddMany writes the records whose keys have neither a record nor a lease. It
+// writes nothing if one of the items is invalid.
 func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err error) {
 	entries := make([]cache.Entry, len(items))
 	for i, item := range items {

@@ -2,7 +2,8 @@
 // JSON for each record, and a last line with the number of records. Each line
 // begins with a checksum (CRC-32C, in hex) of all lines up to it. So a line is
 // read only if it and all lines before it are as they were written, and a file
-// without its last line is damaged. Keys, which may be any bytes, are in base64.
+// without its last line is damaged. Keys, which may be any bytes, are in
+// base64.
 
 package memory
 
@@ -26,14 +27,15 @@ const (
 	formatVersion = 1
 	// sumLen is the length of a checksum and the space after it.
 	sumLen = 9
-	// lineRoom is what a line has room for beside the record's text.
+	// lineRoom is the room in a line for everything besides the record's text, in
+	// bytes.
 	lineRoom = 1 << 20
 )
 
-// errDamaged is the error of a file that is not as it was written.
+// errDamaged is the error of a file that was changed or cut off.
 var errDamaged = errors.New("file is damaged")
 
-// errCutOff is the error of a file that ends before its last line does.
+// errCutOff is the error of a file that ends before its last line.
 var errCutOff = fmt.Errorf("%w: it ends early", errDamaged)
 
 // castagnoli is the polynomial that processors have an instruction for.
@@ -42,8 +44,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type savedHeader struct {
 	Format  string `json:"format"`
 	Version int    `json:"version"`
-	// Saved is when, in nanoseconds of Unix time; it makes the checksums of
-	// each save different ones.
+	// Saved is the time of the save, in nanoseconds of Unix time. It makes the
+	// checksums of two saves differ.
 	Saved int64 `json:"saved"`
 	savedAt
 }
@@ -52,15 +54,15 @@ type savedRecord struct {
 	Key []byte `json:"key,omitempty"`
 	// Expires is in nanoseconds of Unix time.
 	Expires int64 `json:"expires,omitempty"`
-	// Tags are those of a record as it was saved before records noted their
-	// tags themselves.
+	// Tags are those of a record in an older file, from before records contained
+	// their tags.
 	Tags json.RawMessage `json:"tags,omitempty"`
-	// Value is the record's text.
+	// Value is the text of the record.
 	Value string `json:"value,omitempty"`
 }
 
 type savedEnd struct {
-	// Records is how many lines there are between the first and this one.
+	// Records is the number of lines between the first and this one.
 	Records *int64 `json:"end,omitempty"`
 }
 
@@ -70,7 +72,7 @@ func (s *Store) writeRecords(ctx context.Context, w io.Writer, at savedAt) (n in
 	if err := e.put(savedHeader{formatName, formatVersion, time.Now().UnixNano(), at}); err != nil {
 		return 0, err
 	}
-	for key, entry := range s.records.All() { // holds no lock while a record is written
+	for key, entry := range s.records.All() { // no lock is held while a record is written
 		if !live(entry) {
 			continue
 		}
@@ -114,7 +116,7 @@ func (e *encoder) put(v any) error {
 	return err
 }
 
-// counts are what became of the records of a file.
+// counts says how many records of a file were restored, and how many were not.
 type counts struct {
 	kept    int64
 	expired int64
@@ -123,8 +125,8 @@ type counts struct {
 	at      savedAt
 }
 
-// readRecords puts the records of a file into the store, up to where the file
-// is damaged.
+// readRecords puts the records of a file into the store, up to the first
+// damaged line.
 func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err error) {
 	d := newDecoder(r)
 	var header savedHeader
@@ -163,11 +165,11 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 	}
 }
 
-// lineLimit is the longest line that can hold a record of up to the size:
-// encoded as JSON once more, it can take six bytes where it took one.
+// lineLimit is the length of the longest line that can hold a record of this
+// size. Encoded as JSON, a byte can take six.
 func lineLimit(maxValueSize int) int { return lineRoom + 6*min(maxValueSize, 1<<28) }
 
-// restore counts what becomes of one record.
+// restore restores one record and counts the result.
 func (s *Store) restore(saved *savedRecord, n *counts) {
 	switch {
 	case saved.Expires <= time.Now().UnixNano():
@@ -179,8 +181,8 @@ func (s *Store) restore(saved *savedRecord, n *counts) {
 	}
 }
 
-// put puts one record into the store that was saved, unless one of its tags has
-// another version by now. Without its tags, it would outlive their drop.
+// put puts one saved record into the store, unless one of its tags has another
+// version by now. Such a record must not outlive the drop of its tag.
 func (s *Store) put(key, value string, expires int64) bool {
 	record, err := cache.Decode(value, s.options.Load().MaxValueSize)
 	if err != nil {
@@ -202,8 +204,8 @@ type decoder struct {
 
 func newDecoder(r io.Reader) *decoder { return &decoder{r: bufio.NewReaderSize(r, 64<<10)} }
 
-// next reads a line, which is valid until the next call; it is nil where the
-// line is sound but longer than the limit.
+// next reads a line, which is valid until the next call. It returns nil for a
+// valid line that is longer than the limit.
 func (d *decoder) next(ctx context.Context, limit int) ([]byte, error) {
 	var head [sumLen]byte
 	if _, err := io.ReadFull(d.r, head[:]); err != nil {
@@ -235,7 +237,7 @@ func (d *decoder) next(ctx context.Context, limit int) ([]byte, error) {
 	return d.line, nil
 }
 
-// end checks what comes with the last line and after it.
+// end checks the last line and what follows it.
 func (d *decoder) end(claimed, lines int64) error {
 	if claimed != lines {
 		return fmt.Errorf("%w: it has %d records and should have %d", errDamaged, lines, claimed)
@@ -248,7 +250,8 @@ func (d *decoder) end(claimed, lines int64) error {
 	return nil
 }
 
-// early is the error of a file that ends within a line or without its last.
+// early returns the error of a file that ends within a line or without its last
+// line.
 func early(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errCutOff

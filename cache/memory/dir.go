@@ -1,6 +1,6 @@
-// The directory of a store's file, as the store sees it. Files are used by
-// their names in a directory that is open, so that no other process can put another
-// directory in its place between a check and a use.
+// The directory of a store's file. Files are used by their names in an open
+// directory, so that no other process can replace the directory between a check
+// and a use.
 
 package memory
 
@@ -12,22 +12,22 @@ import (
 
 // directory has the files of a store. It is open until close.
 type directory interface {
-	// check refuses a file that another user may have written, one that is no
-	// regular file, and a symbolic link. A file that is not there gives an error
-	// that wraps fs.ErrNotExist.
+	// check refuses a file that another user may have written, one that is not a
+	// regular file, and a symbolic link. For a file that does not exist, the error
+	// wraps fs.ErrNotExist.
 	check(name string) error
 	// open opens a file for reading, with the same refusals.
 	open(name string) (diskFile, error)
-	// create makes a file that is not there yet, for this user alone.
+	// create makes a file that does not exist yet, for this user alone.
 	create(name string) (diskFile, error)
 	rename(from, to string) error
 	remove(name string) error
 	names() ([]string, error)
-	// sync makes renames and removals last.
+	// sync makes renames and removals durable.
 	sync() error
-	// lock takes the lock that a file stands for, and makes that file if it is
-	// not there. The lock ends with the process too. Where another store has it,
-	// in this process or in another, the error is errLocked.
+	// lock takes the lock of a file, and makes the file if it does not exist. The
+	// lock also ends with the process. If another store has it, in this process or
+	// in another, the error is errLocked.
 	lock(name string) (io.Closer, error)
 	close() error
 }

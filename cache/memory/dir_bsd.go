@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openToSearch needs directories that may be read, for want of a flag that all
-// of these systems have.
+// openToSearch needs directories that may be read: these systems have no common
+// flag for opening a directory only to search it.
 const openToSearch = unix.O_RDONLY
 
 func syncData(f *os.File) error { return f.Sync() }

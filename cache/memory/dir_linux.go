@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openToSearch opens a directory that may be searched but not read, like many
-// a home directory of others.
+// openToSearch opens a directory that may be searched but not read, such as the
+// home directory of another user.
 const openToSearch = unix.O_PATH
 
-// syncData leaves out the times of the file, which cost another write.
+// syncData does not sync the times of the file, which would cost another write.
 func syncData(f *os.File) error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))

@@ -1,8 +1,9 @@
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
 
-// Where modes and owners do not say who may write to a file, or files cannot
-// be used by an open directory, the store refuses symbolic links and what is
-// no regular file, and leaves the rest to the rights of the directory.
+// Systems on which modes and owners do not say who may write to a file, or on
+// which files cannot be opened relative to a directory. Here the store only
+// refuses symbolic links and files that are not regular; the permissions of the
+// directory must protect the rest.
 
 package memory
 
@@ -63,7 +64,7 @@ func (d *dirOther) names() ([]string, error) {
 	return names, err
 }
 
-// sync does nothing: these systems offer no syncing of directories.
+// sync does nothing: directories cannot be synced on these systems.
 func (d *dirOther) sync() error { return nil }
 
 func (d *dirOther) lock(name string) (io.Closer, error) {

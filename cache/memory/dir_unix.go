@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links a path may lead over.
+// maxLinks is how many symbolic links a path may have.
 const maxLinks = 40
 
 // dirUnix is a directory by its file descriptor.
@@ -23,12 +23,12 @@ type dirUnix struct {
 	fd   int
 }
 
-// openDirectory opens a directory and makes those that are missing on the way,
-// for this user alone. It walks from the root, a directory at a time, and
-// refuses a way on which another user could put other files in place of ours:
-// each directory and each symbolic link must belong to root or to this user,
-// and no directory may be writable by its group or by others. A sticky one,
-// like /tmp, may be, but not as the last.
+// openDirectory opens a directory. It makes missing directories, for this user
+// alone. It walks from the root, one directory at a time, and refuses a path on
+// which another user could replace files: each directory and each symbolic link
+// must belong to root or to this user, and no directory may be writable by its
+// group or by others. A directory with the sticky bit, like /tmp, may be,
+// unless it is the last one.
 func openDirectory(path string) (directory, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -47,7 +47,7 @@ func openDirectory(path string) (directory, error) {
 	if w.shared {
 		return nil, fmt.Errorf("others may write to %s: want a directory that only its owner may write to", w.path)
 	}
-	// what has been walked over may not be open for reading
+	// the last directory of the walk may not be open for reading
 	fd, err := openat(w.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, failed("open", w.path, err)
@@ -59,13 +59,14 @@ func names(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == filepath.Separator })
 }
 
-// walk is on its way to a directory.
+// walk is a walk along a path.
 type walk struct {
 	path  string // where it is
 	fd    int
 	ahead []string
 	links int
-	// shared reports whether others may make files here; they cannot replace ours.
+	// shared reports whether other users may make files here. They cannot replace
+	// those of this user.
 	shared bool
 }
 
@@ -84,7 +85,7 @@ func (w *walk) fromRoot() error {
 	return w.enter("/", fd)
 }
 
-// enter goes on in a directory, if it can be trusted.
+// enter goes on in a directory, if that can be trusted.
 func (w *walk) enter(path string, fd int) error {
 	var info unix.Stat_t
 	if err := unix.Fstat(fd, &info); err != nil {
@@ -100,7 +101,7 @@ func (w *walk) enter(path string, fd int) error {
 	return err
 }
 
-// step goes to the next directory, or to where a symbolic link leads.
+// step goes to the next directory, or to the target of a symbolic link.
 func (w *walk) step() error {
 	name := w.ahead[0]
 	w.ahead = w.ahead[1:]
@@ -143,7 +144,7 @@ func (w *walk) follow(name, path string) error {
 	return w.fromRoot()
 }
 
-// ours refuses what belongs neither to root nor to this user.
+// ours returns an error if a file belongs neither to root nor to this user.
 func ours(path string, info *unix.Stat_t) error {
 	if me := os.Geteuid(); info.Uid != 0 && int(info.Uid) != me {
 		return fmt.Errorf("%s belongs to the user %d: want root or %d, which this process runs as", path, info.Uid, me)
@@ -151,7 +152,7 @@ func ours(path string, info *unix.Stat_t) error {
 	return nil
 }
 
-// trusted refuses a file that another user may have written.
+// trusted returns an error if another user may have written a file.
 func trusted(path string, info *unix.Stat_t) error {
 	switch {
 	case info.Mode&unix.S_IFMT == unix.S_IFLNK:
@@ -180,11 +181,10 @@ func (d *dirUnix) create(name string) (diskFile, error) {
 	return d.openFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
 }
 
-// openFile opens a file that is trusted. It does not block, as opening a
-// pipe would.
+// openFile opens a trusted file. It does not block on a pipe.
 func (d *dirUnix) openFile(name string, flags int) (diskFile, error) {
 	fd, err := openat(d.fd, name, flags|unix.O_NONBLOCK)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EMLINK) { // FreeBSD has the latter
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EMLINK) { // EMLINK is FreeBSD's error
 		return nil, errLink(d.in(name))
 	}
 	if err != nil {
@@ -202,7 +202,7 @@ func (d *dirUnix) openFile(name string, flags int) (diskFile, error) {
 	return f, nil
 }
 
-// unixFile is synced as far as reading it back needs.
+// unixFile is a file whose Sync writes what is needed to read it back.
 type unixFile struct{ *os.File }
 
 func (f unixFile) Sync() error { return syncData(f.File) }
@@ -259,7 +259,8 @@ func (d *dirUnix) lock(name string) (io.Closer, error) {
 
 func (d *dirUnix) close() error { return unix.Close(d.fd) }
 
-// openat opens a file for this process alone, and follows no symbolic link.
+// openat opens a file for this process alone and does not follow a symbolic
+// link.
 func openat(dir int, name string, flags int) (fd int, err error) {
 	for {
 		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)

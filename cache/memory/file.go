@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// lockInfix ends the name of the file whose lock keeps two stores apart.
+	// lockInfix ends the name of the lock file, which keeps two stores from using
+	// one file.
 	lockInfix = ".lock"
-	// lockPatience is how long a new process waits for the one that it replaces.
+	// lockPatience is how long a new process waits for the process that it
+	// replaces.
 	lockPatience = 2 * time.Second
 	lockPoll     = 20 * time.Millisecond
 )
@@ -23,21 +25,21 @@ const (
 // file is the file of a store.
 type file struct {
 	path string
-	name string    // in dir
+	name string    // its name in dir
 	dir  directory // nil until the file is locked
 	lock io.Closer
-	// ours reports whether what is there was read to its end or written by this
+	// ours reports whether the existing file was read to its end or written by this
 	// store, so that it may be replaced.
 	ours bool
 	// journaled reports whether the last save has a journal.
 	journaled bool
-	// failing reports whether the last save failed, so that the next need not
-	// log it.
+	// failing reports whether the last save failed. The next failure is then not
+	// logged.
 	failing bool
 }
 
-// take opens the directory of the file and locks the file, for at most as long
-// as patience.
+// take opens the directory of the file and locks the file, waiting for the lock
+// no longer than patience.
 func (f *file) take(ctx context.Context, open func(string) (directory, error), patience time.Duration) error {
 	if f.dir != nil {
 		return nil
@@ -75,7 +77,7 @@ func (f *file) leave() {
 	f.dir = nil
 }
 
-// claim sets aside what is in the place of the file and is not the store's own.
+// claim sets aside an existing file that is not the store's own.
 func (f *file) claim(why string, logger *slog.Logger) error {
 	if f.ours {
 		return nil
@@ -94,7 +96,7 @@ func (f *file) claim(why string, logger *slog.Logger) error {
 // errJournal says that a journal cannot be read to its end.
 var errJournal = errors.New("journal of revocations")
 
-// readFile puts the records of the file into the store, but for those that its
+// readFile puts the records of the file into the store, except those that its
 // journals revoke.
 func (s *Store) readFile(ctx context.Context, f *file) (n counts, err error) {
 	logger := s.options.Load().Logger
@@ -102,7 +104,7 @@ func (s *Store) readFile(ctx context.Context, f *file) (n counts, err error) {
 	if err != nil {
 		return n, err
 	}
-	s.journal.attach(f, logger, newest, false) // until there is a save to protect
+	s.journal.attach(f, logger, newest, false) // inactive until there is a save to protect
 	in, err := f.dir.open(f.name)
 	if err != nil {
 		return n, err
@@ -119,7 +121,7 @@ func (s *Store) readFile(ctx context.Context, f *file) (n counts, err error) {
 	return n, err
 }
 
-// newestJournal is the highest number among the journals of the file.
+// newestJournal returns the highest number among the journals of the file.
 func newestJournal(f *file) (newest uint64, numbers []uint64, err error) {
 	numbers, err = journals(f.dir, f.name)
 	if len(numbers) > 0 {
@@ -128,10 +130,10 @@ func newestJournal(f *file) (newest uint64, numbers []uint64, err error) {
 	return newest, numbers, err
 }
 
-// writeFile puts the store's records in place of what the file holds, and
-// returns how many they are.
+// writeFile replaces the file by the records of the store and returns their
+// number.
 func (s *Store) writeFile(ctx context.Context, f *file, last bool) (records int64, err error) {
-	if f.dir == nil { // it could not be read either
+	if f.dir == nil { // reading it failed, too
 		if err := f.take(ctx, s.openDirectory, 0); err != nil {
 			return 0, err
 		}

@@ -1,12 +1,11 @@
-// The journal of a store: what was revoked since the last save began. A save
-// holds all records as they were, so a crash would bring back what was dropped
-// or replaced after it. Each revocation is therefore on the disk before it is
-// answered.
+// The journal of a store: the revocations since the last save began. The save
+// still holds the records from before a revocation, and a crash would bring
+// them back. So each revocation is synced to the disk before it is answered.
 //
-// A save names the first journal that belongs to it; all later ones do too.
-// Changes have numbers in the order in which the store made them, for their
-// order in journals may be another. A save notes the number that changes had
-// when it began.
+// A save names the first journal that belongs to it; all later ones belong to
+// it as well. Changes are numbered in the order in which the store made them,
+// because journals may have them in another order. A save notes the number of
+// the latest change when it began.
 
 package memory
 
@@ -38,12 +37,13 @@ type journalHeader struct {
 	Number  uint64 `json:"number"`
 }
 
-// change is any other line of a journal: what was dropped, or replaced by what.
+// change is any other line of a journal: a drop, or a record that replaced
+// another.
 type change struct {
 	Number uint64 `json:"number"`
 	Kind   string `json:"kind"`
 	Name   []byte `json:"name"` // of the key, the prefix or the tag
-	// Value and Expires are those of the record that a key was set to.
+	// Value and Expires are those of the record that was written.
 	Value   string `json:"value,omitempty"`
 	Expires int64  `json:"expires,omitempty"`
 }
@@ -58,13 +58,13 @@ const (
 
 // journal writes changes. The zero value writes none until attach.
 type journal struct {
-	// on reports whether there is a save, or one under way, for which changes
-	// must be noted. It changes under the lock of the disk.
+	// on reports whether changes must be noted: there is a save, or one is under
+	// way. It changes under the lock disk.
 	on atomic.Bool
 	// numbered is the number of the latest change.
 	numbered atomic.Uint64
-	// changing is held for reading while a change is made and numbered, so that
-	// a save begins before all of it or after.
+	// changing is read-locked while a change is made and numbered, so that a save
+	// begins before or after the whole change.
 	changing sync.RWMutex
 
 	mu       sync.Mutex
@@ -73,7 +73,7 @@ type journal struct {
 	closed   bool
 	flushes  sync.WaitGroup
 
-	// disk orders what happens to the files of journals and saves.
+	// disk serializes operations on the files of journals and saves.
 	disk    sync.Mutex
 	dir     directory // nil where the store has no file
 	name    string    // of the store's file
@@ -83,20 +83,20 @@ type journal struct {
 	text    bytes.Buffer
 	number  uint64 // of the newest journal
 	size    int64  // of the newest journal, in bytes, without its first line
-	saved   int64  // size of the save in place, in bytes
-	full    func() // is called when size is above the limit
-	skipped bool   // a revocation was not noted: no save that began before may be used
+	saved   int64  // the size of the current save, in bytes
+	full    func() // called when size exceeds the limit
+	skipped bool   // a revocation was not noted: no save that began before it may be used
 }
 
-// batch is a number of changes that are written together.
+// batch is a set of changes that are written together.
 type batch struct {
 	changes []change
 	done    chan struct{}
 	err     error
 }
 
-// add notes changes and returns when they are on the disk. Those of many
-// callers go there together.
+// add notes changes and returns when they are on the disk. Changes of
+// concurrent callers are written together.
 func (j *journal) add(ctx context.Context, changes ...change) error {
 	if !j.on.Load() || len(changes) == 0 {
 		return nil
@@ -124,7 +124,7 @@ func (j *journal) add(ctx context.Context, changes ...change) error {
 	}
 }
 
-// flush writes batches until there is none.
+// flush writes batches until none is left.
 func (j *journal) flush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -139,7 +139,7 @@ func (j *journal) flush() {
 	j.flushing = false
 }
 
-// close refuses revocations from now on, and waits for those that are noted.
+// close refuses further revocations and waits for those under way.
 func (j *journal) close() {
 	j.mu.Lock()
 	j.closed = true
@@ -147,10 +147,10 @@ func (j *journal) close() {
 	j.flushes.Wait()
 }
 
-// write puts a batch on the disk. Where that fails, as on a full disk, it
-// removes the save that the batch belongs to: then a crash loses all records,
-// and brings back none that was revoked. Only where that fails too the
-// revocation is not safe from a crash, which is an error.
+// write writes a batch to the disk. If that fails, as on a full disk, it
+// removes the save that the batch belongs to: a crash then loses all records
+// but brings back none that was revoked. If that fails as well, the revocation
+// would not survive a crash, and write returns an error.
 func (j *journal) write(changes []change) error {
 	j.disk.Lock()
 	defer j.disk.Unlock()
@@ -171,7 +171,7 @@ func (j *journal) write(changes []change) error {
 	return nil
 }
 
-// forget removes the save in place.
+// forget removes the current save.
 func (j *journal) forget() error {
 	if err := j.dir.remove(j.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -196,21 +196,21 @@ func (j *journal) append(changes []change) error {
 	return j.flushText(j.file)
 }
 
-// minJournalLimit keeps a small store from being saved all the time.
+// minJournalLimit keeps a small store from being saved too often.
 const minJournalLimit = 16 << 20
 
-// limit is the size of a journal above which the records are saved before
-// their time: as much as the save takes.
+// limit is the size of a journal above which the records are saved early: the
+// size of the current save.
 func (j *journal) limit() int64 { return max(minJournalLimit, j.saved) }
 
-// long reports whether the journal is above its limit.
+// long reports whether the journal exceeds its limit.
 func (j *journal) long() bool {
 	j.disk.Lock()
 	defer j.disk.Unlock()
 	return j.size > j.limit()
 }
 
-// flushText puts the lines on the disk.
+// flushText writes the lines and syncs them to the disk.
 func (j *journal) flushText(f diskFile) error {
 	defer j.text.Reset()
 	if _, err := f.Write(j.text.Bytes()); err != nil {
@@ -219,9 +219,9 @@ func (j *journal) flushText(f diskFile) error {
 	return f.Sync()
 }
 
-// begin begins the next journal. Where it cannot, there is none to write to.
+// begin begins the next journal. If that fails, there is no journal.
 func (j *journal) begin() error {
-	j.number++ // also where this fails: a name is not used twice
+	j.number++ // also if this fails: no name is used twice
 	name := j.name + journalInfix + strconv.FormatUint(j.number, 10)
 	f, err := j.dir.create(name)
 	if err != nil {
@@ -247,8 +247,8 @@ func (j *journal) end() {
 	j.file = nil
 }
 
-// attach lets the journal write beside a file, after the journals up to a
-// number. on reports whether there is a save that names a first journal.
+// attach activates the journal for a file, numbering new journals after the
+// given one. on reports whether there is a save that names a first journal.
 func (j *journal) attach(f *file, logger *slog.Logger, number uint64, on bool) {
 	j.disk.Lock()
 	defer j.disk.Unlock()
@@ -257,7 +257,7 @@ func (j *journal) attach(f *file, logger *slog.Logger, number uint64, on bool) {
 	j.on.Store(on)
 }
 
-// detach is for a store that leaves its file alone from now on.
+// detach deactivates the journal of a store that no longer uses its file.
 func (j *journal) detach() {
 	j.disk.Lock()
 	defer j.disk.Unlock()
@@ -266,9 +266,10 @@ func (j *journal) detach() {
 	j.dir = nil
 }
 
-// rotate begins the journal of a save that is about to begin, and returns its
-// number and that of the latest change. last is for the save of a store that is closed: nothing will be noted
-// any more, so that the journal needs no file.
+// rotate begins the journal of a save that is about to begin. It returns the
+// number of the journal and that of the latest change. last is for the save of
+// a store that is closed: nothing will be noted after it, so the journal needs
+// no file.
 func (j *journal) rotate(last bool) (savedAt, error) {
 	j.disk.Lock()
 	defer j.disk.Unlock()
@@ -287,9 +288,10 @@ func (j *journal) rotate(last bool) (savedAt, error) {
 	return savedAt{j.number, j.numbered.Load()}, nil
 }
 
-// savedAt says where among the changes a save was made.
+// savedAt is the position of a save in the sequence of changes.
 type savedAt struct {
-	// Journal is the first that belongs to the save; 0 for a save without one.
+	// Journal is the number of the first journal that belongs to the save; 0 for a
+	// save without one.
 	Journal uint64 `json:"journal,omitempty"`
 	// Change is the number of the latest change when the save began.
 	Change uint64 `json:"change,omitempty"`
@@ -297,8 +299,8 @@ type savedAt struct {
 
 var errSkipped = errors.New("a revocation came while the records were written, and could not be noted")
 
-// commit puts a save in place whose first journal is given; 0 is for a save
-// without a journal. Then it removes the journals before that one.
+// commit replaces the current save by a new one and then removes the journals
+// before its first one, number first. 0 is for a save without a journal.
 func (j *journal) commit(from string, first uint64, size int64) error {
 	j.disk.Lock()
 	defer j.disk.Unlock()

@@ -9,17 +9,17 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// leases are the rights to fill keys. They are kept apart from the records:
-// most keys that are being filled have no record yet.
+// leases are the rights to fill keys. They are kept apart from the records,
+// because most keys that are being filled have no record yet.
 type leases struct {
 	mu      sync.Mutex
 	byKey   map[string]lease
 	issued  uint64 // each lease has a number of its own as its token
-	pruneAt int    // number of leases at which to look for expired ones
+	pruneAt int    // the number of leases at which expired ones are searched for
 }
 
-// lease is held while it has a token. Without one, it says how the last load
-// ended.
+// lease is held while it has a token. Without a token, it says how the last
+// load ended.
 type lease struct {
 	token   string
 	ended   cache.Ended
@@ -28,11 +28,12 @@ type lease struct {
 
 func (l lease) heldAt(now time.Time) bool { return l.token != "" && now.Before(l.expires) }
 
-// minPrune keeps a small map from being searched all the time.
+// minPrune keeps a small map from being searched too often.
 const minPrune = 64
 
-// take gives the key's lease, or "" where it is held. A caller that has waited
-// for it gets how the last load ended instead, where that is known.
+// take returns the token of the key's lease, or "" if the lease is held. A
+// caller that has waited for it gets how the last load ended instead, where
+// that is known.
 func (l *leases) take(key string, ttl time.Duration, waited bool) (token string, ended *cache.Ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,8 +51,8 @@ func (l *leases) take(key string, ttl time.Duration, waited bool) (token string,
 	return token, nil
 }
 
-// prune drops the leases that have expired, each time their number has doubled.
-// So at most half of them are expired, at a small cost per call.
+// prune drops expired leases each time the number of leases has doubled. So at
+// most half of them are expired, at a small cost per call.
 func (l *leases) prune(now time.Time) {
 	if l.byKey == nil {
 		l.byKey, l.pruneAt = make(map[string]lease), minPrune
@@ -67,7 +68,7 @@ func (l *leases) prune(now time.Time) {
 	l.pruneAt = max(minPrune, 2*len(l.byKey))
 }
 
-// use ends the key's lease if it is the token's, and reports whether it was.
+// use ends the key's lease if the token holds it, and reports whether it did.
 func (l *leases) use(key, token string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,7 +80,7 @@ func (l *leases) use(key, token string) bool {
 	return held.heldAt(time.Now())
 }
 
-// abandon ends the key's lease if it is the token's, and notes how its load
+// abandon ends the key's lease if the token holds it, and notes how its load
 // ended.
 func (l *leases) abandon(key, token string, ended cache.Ended) {
 	l.mu.Lock()
@@ -91,7 +92,7 @@ func (l *leases) abandon(key, token string, ended cache.Ended) {
 	l.byKey[key] = lease{ended: ended, expires: time.Now().Add(cache.EndedFor)}
 }
 
-// end ends the key's lease, whoever holds it.
+// end ends the key's lease, whatever token holds it.
 func (l *leases) end(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

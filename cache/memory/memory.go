@@ -1,11 +1,12 @@
-// Package memory is the embedded store: records in this process's memory, for
-// a site of one node that needs no Redis. What it holds ends with the process,
-// unless it has a file that it keeps them in.
+// Package memory is the embedded store: records in this process's memory, for a
+// site of one node without Redis. The records end with the process, unless the
+// store has a file.
 //
-// persist.go has when the file is read and written, file.go how, codec.go what
-// stands in it, and replace.go how a crash leaves it whole. journal.go keeps a
-// crash from bringing back what was revoked since the last save, and replay.go
-// reads that journal. dir_unix.go refuses files that others may write to.
+// persist.go decides when the file is read and written, file.go reads and
+// writes it, codec.go has its format, and replace.go replaces it so that a
+// crash leaves a complete file. journal.go keeps a crash from bringing back
+// what was revoked since the last save, and replay.go reads the journal.
+// dir_unix.go refuses files that other users may write to.
 package memory
 
 import (
@@ -24,40 +25,39 @@ import (
 )
 
 const (
-	// DefaultMaxSize is the store's size where nothing else is configured.
+	// DefaultMaxSize is the default of [Options.MaxSize], 256 MiB.
 	DefaultMaxSize = 256 << 20
-	// EntryOverhead is what a record costs beside its key and its text, in
-	// bytes: the record, otter's node and its share of the hash table, as
-	// measured.
+	// EntryOverhead is the measured memory of a record besides its key and its
+	// text, in bytes: the record, otter's node and its share of the hash table.
 	EntryOverhead = 240
-	// DefaultSaveInterval is between two saves where nothing else is configured.
+	// DefaultSaveInterval is the default of [Options.SaveInterval].
 	DefaultSaveInterval = time.Minute
 )
 
 // Options of a store.
 type Options struct {
-	// MaxSize is the size of all entries together, in bytes: keys, the text
-	// of records, and [EntryOverhead] for each. Above it, the entries that
-	// are least likely to be used again are dropped. Default 256 MiB.
+	// MaxSize is the total size of all entries, in bytes: keys, the text of
+	// records, and [EntryOverhead] for each. Above it, the entries that are least
+	// likely to be used again are evicted. Default 256 MiB.
 	MaxSize int64
-	// MaxValueSize is the largest record in bytes of JSON text. Default
+	// MaxValueSize is the largest record, in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
 	MaxValueSize int
-	// File keeps records, their tags and their expiry over a restart. It is
-	// read at the store's first use, and written by Close and while the store
-	// is used. A relative name is one in the working directory. A file that
-	// others may write to, directly or by way of a directory or link above it, is
-	// neither read nor written, and so is one that another store has open: the
-	// log says so. Default: none.
+	// File is the name of the file that keeps records, their tags and their expiry
+	// over a restart. It is read at the store's first use, and written at intervals
+	// and by Close. A relative name is in the working directory. The file is
+	// neither read nor written, and a log message says why, if other users may
+	// write to it (directly, or through a directory or link above it) or if another
+	// store uses it. Default: no file.
 	File string
 	// SaveInterval is how long a change may stay unwritten: a crash loses the
-	// records written since. Each save writes all records. Default 1m.
+	// records that were written since. Each save writes all records. Default 1m.
 	SaveInterval time.Duration
-	// NoJournal does without the journal beside File, which keeps a crash from
-	// bringing back what was dropped since the last save. With the journal a
-	// revocation takes as long as it takes to sync a line to the disk.
+	// NoJournal turns off the journal beside File, which keeps a crash from
+	// bringing back what was dropped since the last save. With the journal, a
+	// revocation takes as long as syncing a line to the disk. Default false.
 	NoJournal bool
-	// Logger gets what happens to the file. Default: nothing is logged.
+	// Logger logs what happens to the file. Default: no logging.
 	Logger *slog.Logger
 }
 
@@ -87,10 +87,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Store is a [cache.Store] in memory. Calls take short locks only, and
-// [Store.Peek] none. Two things take longer: while the file of the store is read,
-// calls wait for it, and with a journal a revocation waits for the disk; both no
-// longer than the context allows.
+// Store is a [cache.Store] in memory. Its methods take short locks only, and
+// [Store.Peek] none. Two things take longer: calls wait while the file of the
+// store is read, and with a journal a revocation waits for the disk. Both end
+// with the context.
 type Store struct {
 	options atomic.Pointer[Options]
 	records *otter.Cache[string, cache.Entry]
@@ -102,14 +102,14 @@ type Store struct {
 	started time.Time
 	state   atomic.Int32
 
-	// staleFor is how long records are kept after they expired, for use where
-	// nothing newer can be had.
+	// staleFor is how long expired records are retained for stale use, in
+	// nanoseconds.
 	staleFor atomic.Int64
 
 	expired, evicted atomic.Int64
-	// savedEvicted is what evicted was when the save in place began.
+	// savedEvicted is the value of evicted when the current save began.
 	savedEvicted atomic.Int64
-	// openDirectory opens the directory of the file; tests open others.
+	// openDirectory opens the directory of the file. Tests replace it.
 	openDirectory func(string) (directory, error)
 }
 
@@ -120,8 +120,8 @@ const (
 	closed
 )
 
-// New returns a store, which must be closed. It opens no file before its first
-// use.
+// New returns a store, which must be closed. It does not open the file before
+// the first use.
 func New(options Options) (*Store, error) {
 	if err := options.complete(); err != nil {
 		return nil, err
@@ -147,10 +147,9 @@ func New(options Options) (*Store, error) {
 	return s, nil
 }
 
-// Adjust changes the options of a store while it is used. Records stay, but for
-// those that a lower limit leaves no room for. The store is newer than any file:
-// a file that it is given now is written and not read, and what is in its place
-// is set aside.
+// Adjust changes the options of a store in use. Records stay, unless a lower
+// limit leaves no room for them. The store is newer than any file: a file that
+// Adjust adds is written but not read, and an existing file there is set aside.
 func (s *Store) Adjust(options Options) error {
 	if err := options.complete(); err != nil {
 		return err
@@ -174,13 +173,13 @@ func weigh(key string, entry cache.Entry) uint32 {
 	return uint32(min(math.MaxUint32, uint64(len(key)+entry.Record.Size()+EntryOverhead)))
 }
 
-// remaining is how long otter keeps an entry: until it expires, and for
-// staleFor as stale.
+// remaining is how long otter keeps an entry: until it expires, and then for
+// staleFor.
 func (s *Store) remaining(e otter.Entry[string, cache.Entry]) time.Duration {
 	return time.Duration(e.Value.Expires - e.SnapshotAtNano + min(s.staleFor.Load(), math.MaxInt64-e.Value.Expires))
 }
 
-// live reports whether an entry counts: it has not expired, and none of its
+// live reports whether an entry is valid: it has not expired, and none of its
 // tags was dropped.
 func live(e cache.Entry) bool { return liveAt(e, time.Now()) }
 
@@ -188,7 +187,8 @@ func liveAt(e cache.Entry, now time.Time) bool {
 	return e.Record != nil && e.Expires > now.UnixNano() && near.Current(e.Versions)
 }
 
-// RetainStale keeps records written from now on for as long after they expired.
+// RetainStale retains the records written from now on for this time after they
+// expire.
 func (s *Store) RetainStale(d time.Duration) {
 	for {
 		retained := s.staleFor.Load()
@@ -223,8 +223,8 @@ func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
 	}
 }
 
-// Close saves the records, where the store has a file, and ends all that the
-// store has started. A store that was never used is not saved.
+// Close saves the records, if the store has a file, and ends the store's
+// goroutines. A store that was never used is not saved.
 func (s *Store) Close() error {
 	s.state.Store(closed)
 	s.keeper.stop()
@@ -287,8 +287,8 @@ func (s *Store) Set(ctx context.Context, key string, record *cache.Record, ttl t
 	return s.journal.add(ctx, s.write(key, entry, nil)...)
 }
 
-// SetMany is Set for each of the items, or for none of them where one is in
-// error.
+// SetMany is Set for each of the items. It writes nothing if one of the items
+// is invalid.
 func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 	entries := make([]cache.Entry, len(items))
 	for i, item := range items {
@@ -305,11 +305,12 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 }
 
 // Records change only inside otter's Compute, under the lock of their key, and
-// leases change there too. So a fill is wholly before or wholly after any other
+// so do their leases. So a fill comes wholly before or wholly after any other
 // write of its key. The functions given to Compute take no lock but that of the
 // leases: calling otter there could deadlock.
 
-// write writes a record, and adds it to the changes if the journal must note it.
+// write writes a record, and adds it to the changes if the journal must note
+// it.
 func (s *Store) write(key string, entry cache.Entry, changes []change) []change {
 	var c change
 	s.compute(key, func(current cache.Entry, _ bool) (cache.Entry, otter.ComputeOp) {
@@ -327,15 +328,15 @@ func (s *Store) write(key string, entry cache.Entry, changes []change) []change 
 	return changes
 }
 
-// compute changes an entry between two saves, not while one begins.
+// compute changes an entry, never at the moment at which a save begins.
 func (s *Store) compute(key string, change func(cache.Entry, bool) (cache.Entry, otter.ComputeOp)) {
 	s.journal.changing.RLock()
 	defer s.journal.changing.RUnlock()
 	s.records.Compute(key, change)
 }
 
-// change is a change that the store makes now; it has no number where there is
-// no journal.
+// change returns a change that the store makes now. Without a journal it has no
+// number.
 func (s *Store) change(kind, name string) change {
 	if !s.journal.on.Load() {
 		return change{}
@@ -343,9 +344,9 @@ func (s *Store) change(kind, name string) change {
 	return change{Number: s.journal.numbered.Add(1), Kind: kind, Name: []byte(name)}
 }
 
-// revokes reports whether a crash must not bring back what an entry replaces: a
-// record that it denies or ends earlier, and with whole any other record. An
-// evicted one may still be in the file.
+// revokes reports whether a crash must not bring back the record that an entry
+// replaces. That is so for a record that the entry denies or ends earlier, and
+// with whole for any other record. An evicted record may still be in the file.
 func (s *Store) revokes(current, entry cache.Entry, whole bool) bool {
 	whole = whole || entry.Record.State() != cache.Found
 	if !live(current) {
@@ -354,7 +355,7 @@ func (s *Store) revokes(current, entry cache.Entry, whole bool) bool {
 	return entry.Expires < current.Expires || whole && !same(current.Record, entry.Record)
 }
 
-// entry checks what is to be written.
+// entry returns the entry for a record, or an error if it may not be written.
 func (s *Store) entry(ctx context.Context, record *cache.Record, ttl time.Duration) (cache.Entry, error) {
 	if most := s.options.Load().MaxValueSize; record.Size() > most {
 		return cache.Entry{}, fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, most)
@@ -363,7 +364,7 @@ func (s *Store) entry(ctx context.Context, record *cache.Record, ttl time.Durati
 	return cache.Entry{Record: record, Expires: expires, Versions: s.tags.versionsOf(record)}, err
 }
 
-// expires is the time at which a TTL ends that begins now.
+// expires returns the time at which a TTL ends that begins now.
 func (s *Store) expires(ctx context.Context, ttl time.Duration) (int64, error) {
 	if ttl < cache.MinTTL {
 		return 0, fmt.Errorf("ttl is %s, want at least %s", ttl, cache.MinTTL)
@@ -375,7 +376,7 @@ func (s *Store) expires(ctx context.Context, ttl time.Duration) (int64, error) {
 	return now + min(int64(ttl), math.MaxInt64-now), nil
 }
 
-// Touch gives a record that is there a new TTL.
+// Touch gives an existing record a new TTL.
 func (s *Store) Touch(ctx context.Context, key string, _ *cache.Record, ttl time.Duration) (bool, error) {
 	expires, err := s.expires(ctx, ttl)
 	if err != nil {
@@ -417,8 +418,9 @@ func (s *Store) remove(key string) bool {
 	return removed
 }
 
-// removeNoted drops a record, and returns the change for the journal: also
-// where there is none, for an evicted record may still be in the file.
+// removeNoted drops a record and returns the change for the journal. There is
+// one even if the store has no record, because an evicted one may still be in
+// the file.
 func (s *Store) removeNoted(key string) (removed bool, c change) {
 	s.compute(key, func(current cache.Entry, _ bool) (none cache.Entry, op otter.ComputeOp) {
 		s.leases.end(key)
@@ -431,7 +433,7 @@ func (s *Store) removeNoted(key string) (removed bool, c change) {
 	return removed, c
 }
 
-// Acquire takes the key's lease where the store has nothing newer than old.
+// Acquire takes the key's lease if the store has nothing newer than old.
 func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
 	token, now, _, err := s.acquire(ctx, key, old, ttl, tagged, false)
 	return token, now, err
@@ -462,7 +464,7 @@ func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl 
 	return token, now, ended, nil
 }
 
-// Fill writes a record under a lease where the store has nothing newer than old.
+// Fill writes a record under a lease if the store has nothing newer than old.
 func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, tags []string, ttl time.Duration) (bool, error) {
 	entry, err := s.entry(ctx, record, ttl)
 	if err != nil {
@@ -499,13 +501,14 @@ func (s *Store) Release(_ context.Context, key, token string) error {
 	return s.open()
 }
 
-// Abandon ends a lease whose load came to nothing, and notes how.
+// Abandon ends a lease whose load filled nothing, and notes how it ended.
 func (s *Store) Abandon(_ context.Context, key, token string, ended cache.Ended) error {
 	s.leases.abandon(key, leaseOf(token), ended)
 	return s.open()
 }
 
-// leaseOf is the token of a lease without the mark that [tags] left behind it.
+// leaseOf returns the token of a lease without the mark that [tags] has
+// appended.
 func leaseOf(token string) string {
 	lease, _, _ := strings.Cut(token, " ")
 	return lease

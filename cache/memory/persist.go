@@ -1,5 +1,5 @@
 // When the file of a store is read and written. One goroutine does both, from
-// the store's first use until its Close, so that no lookup waits for a save.
+// the store's first use until Close, so that no lookup waits for a save.
 
 package memory
 
@@ -27,12 +27,12 @@ const (
 	logUnprotected = "memory: the file of records has no journal and cannot be saved with one"
 )
 
-// keeper is what the callers of a store and the goroutine that reads and
-// writes its file have in common.
+// keeper is what the callers of a store share with the goroutine that reads and
+// writes its file.
 type keeper struct {
-	changed  atomic.Bool   // the store, since its last save began
-	adjusted chan struct{} // the options, maybe
-	read     chan struct{} // closed when the file is read, or never will be
+	changed  atomic.Bool   // the store has changed since its last save began
+	adjusted chan struct{} // the options may have changed
+	read     chan struct{} // closed when the file has been read, or will never be
 
 	mu      sync.Mutex
 	started bool
@@ -49,8 +49,8 @@ func newKeeper() *keeper {
 	return k
 }
 
-// start runs the goroutine if it is neither running nor over, and reports
-// whether it is not over.
+// start runs the goroutine unless it is running or has ended. It returns false
+// if it has ended.
 func (k *keeper) start(run func(context.Context)) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -73,8 +73,8 @@ func (k *keeper) stop() {
 	k.running.Wait()
 }
 
-// await waits until the store's file is read, and starts that with the first
-// call. Where there is none, it waits for nothing.
+// await waits until the store's file is read; the first call starts that.
+// Without a file it returns at once.
 func (s *Store) await(ctx context.Context) error {
 	switch s.state.Load() {
 	case opened:
@@ -93,8 +93,8 @@ func (s *Store) await(ctx context.Context) error {
 	}
 }
 
-// adjustKeeper lets the goroutine see that there are other options. A store
-// whose file is still to be read has no goroutine yet.
+// adjustKeeper notifies the goroutine of changed options. A store whose file
+// has not been read yet has no goroutine.
 func (s *Store) adjustKeeper() {
 	if s.options.Load().File != "" && s.state.Load() == opened {
 		s.keeper.start(s.runSaver)
@@ -109,7 +109,7 @@ func (k *keeper) wake() {
 	}
 }
 
-// readAndKeep is the goroutine of a store that begins with its file.
+// readAndKeep is the goroutine of a store that begins by reading its file.
 func (s *Store) readAndKeep(ctx context.Context) {
 	f := &file{path: s.options.Load().File}
 	complete := s.load(ctx, f)
@@ -126,8 +126,8 @@ func (s *Store) readAndKeep(ctx context.Context) {
 	s.saveUntilDone(ctx, f)
 }
 
-// protect saves what was read from a file without a journal, before there is
-// anything to note in one.
+// protect saves the records of a file without a journal, before a revocation
+// needs one.
 func (s *Store) protect(ctx context.Context, f *file) {
 	s.keeper.changed.Store(true)
 	s.save(ctx, f, false)
@@ -139,7 +139,7 @@ func (s *Store) protect(ctx context.Context, f *file) {
 	}
 }
 
-// runSaver is the goroutine of a store that is given a file while it is used.
+// runSaver is the goroutine of a store that is given a file while it is in use.
 func (s *Store) runSaver(ctx context.Context) { s.saveUntilDone(ctx, new(file)) }
 
 // journals reports whether revocations are noted in a journal.
@@ -147,9 +147,9 @@ func (s *Store) journals() bool { return !s.options.Load().NoJournal }
 
 func (s *Store) saveUntilDone(ctx context.Context, f *file) {
 	defer f.leave()
-	last := time.Now() // a save, or an attempt
+	last := time.Now() // the time of the last save or attempt
 	for {
-		// other options do not put off the save that is due
+		// changed options do not postpone a save that is due
 		timer := time.NewTimer(time.Until(last.Add(s.options.Load().SaveInterval)))
 		select {
 		case <-ctx.Done():
@@ -175,9 +175,9 @@ func (s *Store) saveUntilDone(ctx context.Context, f *file) {
 	}
 }
 
-// load reads the file and its journals. A file that is not there is as good as
-// an empty one; one that cannot be read to its end is set aside. It reports
-// whether the store was not closed before it came to the end.
+// load reads the file and its journals. A file that does not exist counts as
+// empty; one that cannot be read to its end is set aside. load returns false if
+// the store was closed meanwhile.
 func (s *Store) load(ctx context.Context, f *file) bool {
 	if f.path == "" {
 		return true
@@ -222,7 +222,7 @@ func (s *Store) load(ctx context.Context, f *file) bool {
 	return true
 }
 
-// fails notes that records are not saved, and logs the first time.
+// fails notes that records cannot be saved, and logs the first failure.
 func (s *Store) fails(f *file, message string, err error) {
 	s.keeper.note(func(status *FileStatus) { status.Err = err })
 	if !f.failing {
@@ -231,8 +231,8 @@ func (s *Store) fails(f *file, message string, err error) {
 	}
 }
 
-// save writes the file if there is something new. What fails is tried again at
-// the next save. last is for the save of a store that is closed.
+// save writes the file if the store has changed. After a failure, the next save
+// tries again. last is for the save of a store that is closed.
 func (s *Store) save(ctx context.Context, f *file, last bool) {
 	if path := s.options.Load().File; path != f.path {
 		s.journal.detach()
@@ -263,19 +263,19 @@ func (s *Store) save(ctx context.Context, f *file, last bool) {
 
 // FileStatus describes the file of a store.
 type FileStatus struct {
-	// File is its name; "" where there is none.
+	// File is the name of the file, "" without one.
 	File string
-	// Saved is when records were last saved, and Records how many they were;
-	// zero where none were saved yet.
+	// Saved is when records were last saved, and Records how many there were. Both
+	// are zero before the first save.
 	Saved   time.Time
 	Records int64
 	// Journal reports whether the last save has a journal.
 	Journal bool
-	// Err says why records cannot be saved now; nil where they can.
+	// Err is why records cannot be saved now, or nil.
 	Err error
 }
 
-// FileStatus reports how the last save went.
+// FileStatus returns the result of the last save.
 func (s *Store) FileStatus() FileStatus {
 	k := s.keeper
 	k.mu.Lock()

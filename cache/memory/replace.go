@@ -1,6 +1,6 @@
-// How the file of a store is written: aside, and put in place when it is whole
-// and on the disk. Whenever the process or the machine dies, there is a whole
-// file, the old one or the new one.
+// How the file of a store is written: under another name, and renamed when it
+// is complete and synced. Whenever the process or the machine dies, there is a
+// complete file, the old one or the new one.
 
 package memory
 
@@ -17,11 +17,11 @@ import (
 // savingInfix ends the name of a file that is being written.
 const savingInfix = ".saving"
 
-// replace puts a new file in place of what is there. Only the user that the
-// process runs as can read it. commit renames it.
+// replace writes a new file and lets commit rename it. Only the user of this
+// process can read the file.
 func replace(dir directory, name string, write func(io.Writer) error, commit func(from string) error) (err error) {
 	saving := name + savingInfix
-	// what a process that died in the middle of a save has left
+	// left by a process that died during a save
 	if err := dir.remove(saving); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -65,7 +65,8 @@ func setAside(dir directory, name, why string) (to string, err error) {
 	return to, dir.sync()
 }
 
-// removeAll removes the files whose names begin with prefix and that are unwanted.
+// removeAll removes the files whose names begin with prefix and whose rest is
+// unwanted.
 func removeAll(dir directory, prefix string, unwanted func(rest string) bool) error {
 	names, err := dir.names()
 	if err != nil {

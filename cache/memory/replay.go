@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// journals are the numbers of the journals beside a file, in ascending order.
+// journals returns the numbers of the journals beside a file, in ascending
+// order.
 func journals(dir directory, name string) (numbers []uint64, err error) {
 	files, err := dir.names()
 	if err != nil {
@@ -32,14 +33,14 @@ func journals(dir directory, name string) (numbers []uint64, err error) {
 	return numbers, nil
 }
 
-// replay makes the changes again that the journals of a file note, and returns
-// how many there were.
+// replay repeats the changes in the journals of a file and returns their
+// number.
 func (s *Store) replay(ctx context.Context, f *file, at savedAt, numbers []uint64) (changed int64, err error) {
 	if at.Journal == 0 {
 		return 0, nil
 	}
 	s.journal.numbered.Store(at.Change)
-	keys := make(map[string]change) // the latest of each
+	keys := make(map[string]change) // the latest change of each
 	var prefixes []change
 	for _, number := range numbers {
 		if number < at.Journal {
@@ -84,14 +85,14 @@ func (s *Store) dropPrefixes(dropped []change) {
 		prefixes = append(prefixes, string(c.Name))
 	}
 	slices.Sort(prefixes)
-	// what begins with one of them is covered by it
+	// a prefix that begins with another one is covered by it
 	prefixes = slices.CompactFunc(prefixes, func(a, b string) bool { return strings.HasPrefix(b, a) })
 	if len(prefixes) == 0 {
 		return
 	}
 	var keys []string
 	for key := range s.records.All() {
-		// the last prefix that does not come after the key is the only candidate
+		// only the last prefix that does not come after the key can match
 		at, found := slices.BinarySearch(prefixes, key)
 		if found || at > 0 && strings.HasPrefix(key, prefixes[at-1]) {
 			keys = append(keys, key)
@@ -102,12 +103,12 @@ func (s *Store) dropPrefixes(dropped []change) {
 	}
 }
 
-// maxJournalLine is in bytes: far more than any line has.
+// maxJournalLine is far longer than any line, in bytes.
 const maxJournalLine = 1 << 30
 
-// readJournal reads the lines of a journal. The last may be cut off, by a crash
-// before its revocation was answered; any other damage is an error, since
-// nothing says what was revoked there.
+// readJournal reads the lines of a journal. The last line may be cut off by a
+// crash: its revocation was not answered yet. Any other damage is an error,
+// because it hides what was revoked.
 func readJournal(ctx context.Context, dir directory, file string, number uint64, yield func(change)) error {
 	f, err := dir.open(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -11,7 +11,7 @@ import (
 )
 
 // DeletePrefix drops every record with the prefix and ends the leases of such
-// keys, also of those that have no record.
+// keys, including keys without a record.
 func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	if prefix == "" {
 		return 0, errors.New("deleting by prefix: the prefix is empty")
@@ -19,7 +19,7 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	if err := s.await(ctx); err != nil {
 		return 0, err
 	}
-	// leases end first, so that a fill is refused or its key is listed below
+	// leases end first: a fill is then refused, or its key is listed below
 	s.leases.endPrefix(prefix)
 	var keys []string
 	for key, entry := range s.records.All() {
@@ -36,8 +36,8 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	return removed, s.noteDrop(ctx, prefixDropped, prefix)
 }
 
-// noteDrop notes a drop of many keys, which is over: its number is above that
-// of all that it has dropped.
+// noteDrop notes a drop of many keys after it is done, so that its number is
+// above that of all changes that it covers.
 func (s *Store) noteDrop(ctx context.Context, kind, name string) error {
 	if c := s.change(kind, name); c.Number > 0 {
 		return s.journal.add(ctx, c)
@@ -45,8 +45,8 @@ func (s *Store) noteDrop(ctx context.Context, kind, name string) error {
 	return nil
 }
 
-// Scan lists keys in ascending order; the cursor is the last key of the page
-// before. Each page looks at all keys of the store, but keeps only its own.
+// Scan lists keys in ascending order. The cursor is the last key of the
+// previous page. Each page visits all keys of the store but holds only its own.
 func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (keys []string, next string, err error) {
 	if err := s.await(ctx); err != nil {
 		return nil, "", err
@@ -58,7 +58,7 @@ func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (key
 		}
 		if keys = append(keys, key); len(keys) > 2*limit {
 			slices.Sort(keys)
-			keys = keys[:limit+1] // the one above the limit shows that there is a next page
+			keys = keys[:limit+1] // the key beyond the limit shows that there is a next page
 		}
 	}
 	slices.Sort(keys)
@@ -72,7 +72,7 @@ func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (key
 	return keys, next, nil
 }
 
-// Records lists records one by one, each once.
+// Records lists each record once.
 func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.Listed, error] {
 	return func(yield func(cache.Listed, error) bool) {
 		if err := s.await(ctx); err != nil {

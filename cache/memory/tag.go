@@ -16,24 +16,24 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// tags knows the current version of each tag. The records that bear a tag hold
-// its version, and the version is forgotten with the last of them: the garbage
-// collector finds out when that is.
+// tags holds the current version of each tag. The records that bear a tag hold
+// its version; when the last of them is gone, the garbage collector frees the
+// version and the tag is forgotten.
 type tags struct {
 	mu      sync.Mutex
 	current map[string]weak.Pointer[near.Version] // by name
-	// dropped is how many drops there were, and drops are the names of the
-	// latest, each at its number modulo dropsNoted.
+	// dropped is the number of drops so far. drops are the names of the latest,
+	// each at its number modulo dropsNoted.
 	dropped uint64
 	drops   [dropsNoted]string
 }
 
-// dropsNoted is how many drops are remembered for loads that are under way. A
-// load during which more tags are dropped is not stored under tags.
+// dropsNoted is how many drops are remembered for loads under way. A load
+// during which more tags are dropped is not stored with tags.
 const dropsNoted = 1000
 
-// obtain returns the current version of a tag, which is text where there was
-// none.
+// obtain returns the current version of a tag. If there is none, it makes one
+// of text.
 func (t *tags) obtain(name, text string) *near.Version {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,7 +49,7 @@ func (t *tags) obtain(name, text string) *near.Version {
 	return v
 }
 
-// forget drops the name of a tag whose version is gone.
+// forget removes the name of a tag whose version was freed.
 func (t *tags) forget(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,7 +70,7 @@ func (t *tags) drop(name string) {
 	delete(t.current, name)
 }
 
-// mark is how many drops there were so far.
+// mark returns the number of drops so far.
 func (t *tags) mark() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,8 +100,8 @@ func (t *tags) lately(name string) bool {
 	return slices.Contains(t.drops[:], name)
 }
 
-// versionsOf are the versions that the record's tags have here, for the record
-// to be stored. They have ended where those of the record are not current.
+// versionsOf returns the current versions of the record's tags, for a record
+// that is to be stored. A version has ended if it is not the one in the record.
 func (t *tags) versionsOf(record *cache.Record) []*near.Version {
 	var versions []*near.Version
 	for _, tag := range record.Tags() {
@@ -120,8 +120,8 @@ func (t *tags) known(name string) *near.Version {
 	return t.current[name].Value()
 }
 
-// bear returns the record with the current versions of its tags. ok is false
-// where one of the tags was dropped since the lease was taken.
+// bear returns the record with the current versions of its tags. ok is false if
+// one of the tags was dropped since the lease was taken.
 func (t *tags) bear(record *cache.Record, tags []string, token string) (tagged *cache.Record, versions []*near.Version, ok bool) {
 	_, text, _ := strings.Cut(token, " ")
 	mark, err := strconv.ParseUint(text, 10, 64)
@@ -135,12 +135,12 @@ func (t *tags) bear(record *cache.Record, tags []string, token string) (tagged *
 		v := t.obtain(name, rand.Text()[:16])
 		names, versions, texts[name] = append(names, name), append(versions, v), v.Text()
 	}
-	// a drop from now on ends these versions
+	// a later drop ends these versions
 	return record.WithTags(texts), versions, !t.droppedSince(mark, names)
 }
 
-// adopt makes the record's tags known here and returns their versions. ok is
-// false where a tag has another version here, or was dropped lately.
+// adopt adds the record's tags to the store and returns their versions. ok is
+// false if a tag has another version here or was dropped lately.
 func (t *tags) adopt(record *cache.Record) (versions []*near.Version, ok bool) {
 	ok = true
 	for _, tag := range record.Tags() {
@@ -171,7 +171,7 @@ func (s *Store) DropTag(ctx context.Context, tag string) error {
 	return s.open()
 }
 
-// AdoptTags makes the tags of records known that were stored elsewhere.
+// AdoptTags adds the tags of records from another store.
 func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, _ time.Duration) ([]bool, error) {
 	if err := s.await(ctx); err != nil {
 		return nil, err

@@ -39,9 +39,8 @@ func (u *upkeep) close() {
 	u.tasks.Wait()
 }
 
-// wallClock lets otter expire entries by the time of day, as they state it.
-// Otter's own clock stops while the machine sleeps, so that entries would live
-// too long.
+// wallClock makes otter expire entries by the time of day. Otter's own clock
+// stops while the machine sleeps, so that entries would live too long.
 type wallClock struct{}
 
 func (wallClock) NowNano() int64 { return time.Now().UnixNano() }

@@ -1,11 +1,10 @@
 // Package near keeps copies of shared records in this process.
 //
-// A copy is served only while the watcher of the store (see package redis)
-// vouches that every write is reported here. That trust is a lease: it has an
-// end of its own, which each hit compares with the clock, so that a paused
-// process or a connection that lags cannot prolong it. All methods may be called
-// at once from any goroutine; reading takes no lock, allocates nothing and does
-// no I/O.
+// Copies are served only while the watcher of the store (see package redis)
+// confirms that every write is reported here. This trust has a deadline, which
+// each hit compares with the clock, so that a paused process or a lagging
+// connection cannot prolong it. All methods may be called concurrently. Reading
+// takes no lock, allocates nothing and does no I/O.
 package near
 
 import (
@@ -21,90 +20,89 @@ import (
 type Trust int32
 
 const (
-	// None: writes are not reported; nothing is kept or served.
+	// None: writes are not reported. No copy is kept or served.
 	None Trust = iota
-	// Brief: writes are not reported and will not be; copies live for
-	// [BriefTTL], and only of what may be that old.
+	// Brief: writes are not reported and will not be. Copies live for [BriefTTL],
+	// and only lookups that are not strict use them.
 	Brief
 	// Coherent: every write is reported here.
 	Coherent
 )
 
-// Sink is the near cache as the watcher of a store sees it.
+// Sink is the part of the near cache that the watcher of a store uses.
 type Sink interface {
 	// Invalidate drops the copies of keys that were written.
 	Invalidate(keys ...string)
 	// Flush drops all copies, because all keys were written.
 	Flush()
-	// SetTrust sets the trust until the next call. Where trust changes, the
-	// copies go.
+	// SetTrust sets the trust until the next call. A change of trust drops all
+	// copies.
 	SetTrust(Trust)
-	// TrustUntil sets the trust to Coherent, and when it ends unless it is
-	// extended. At its end copies are kept but not served; a later call serves
-	// them again, so it must come behind every write reported before it.
+	// TrustUntil sets the trust to Coherent until a deadline, which further calls
+	// extend. After the deadline, copies are kept but not served; a later call
+	// serves them again, so it must come after the report of every write before it.
 	TrustUntil(time.Time)
-	// Version and BeginVersion are for what the store reads to check tags.
+	// Version and BeginVersion keep the versions of tags that the store reads.
 	Version(key string, now time.Time) (*Version, bool)
 	BeginVersion(key string) VersionTicket
 }
 
-// BriefTTL is how long a copy is used of whose key no changes are reported.
+// BriefTTL is the lifetime of a copy under the trust Brief.
 const BriefTTL = 2 * time.Second
 
 const (
-	// DefaultMaxSize is how many bytes of copies are kept where nothing else
-	// is configured.
+	// DefaultMaxSize is the default of [Options.MaxSize], 64 MiB.
 	DefaultMaxSize = 64 << 20
-	// DefaultTTL is how long a copy lives where nothing else is configured.
+	// DefaultTTL is the default of [Options.TTL].
 	DefaultTTL = 30 * time.Second
 
-	// entryOverhead is what a copy takes beside its key and text: the
+	// entryOverhead is the size of a copy besides its key and text, in bytes: the
 	// record, and otter's node and table slot.
 	entryOverhead = 200
 
-	// stripes is how many counters the keys share. Two keys of one stripe
-	// cost a fill now and then, never a wrong copy.
+	// stripes is the number of counters that the keys share. Two keys of one stripe
+	// may cost a copy that is not kept, never a wrong copy.
 	stripes = 1024
 )
 
 // Options of a near cache.
 type Options struct {
-	// MaxSize in bytes of records and keys. Versions of tags take a quarter as
-	// much beside them at most. Default 64MiB.
+	// MaxSize is the total size of records and keys, in bytes. Versions of tags
+	// take at most a quarter as much in addition. Default 64 MiB.
 	MaxSize int64
-	// TTL is the longest a copy lives. Default 30s.
+	// TTL is the longest lifetime of a copy. Default 30s.
 	TTL time.Duration
 }
 
-// Record is what copies are kept of. It is immutable.
+// Record is a record that can be copied. It is immutable.
 type Record interface {
 	comparable
 	// Text is the record as it is stored.
 	Text() string
 }
 
-// Copy of a record with the time it expires in the store, in nanoseconds of
-// Unix time; 0 is never.
+// Copy is a record with the time at which it expires in the store, in
+// nanoseconds of Unix time; 0 means never.
 type Copy[R Record] struct {
 	Record  R
 	Expires int64
-	// Versions are those of the record's tags. The copy ends with the first of
-	// them that does.
+	// Versions are the versions of the record's tags. The copy is invalid once one
+	// of them has ended.
 	Versions []*Version
 }
 
-// Cache has the copies of one store.
+// Cache holds the copies of one store.
 type Cache[R Record] struct {
 	options Options
 	seed    maphash.Seed
-	// generation is swapped for an empty one when copies are in doubt, so
-	// that loads in flight fill the old one, which is no longer read.
+	// generation is replaced by an empty one when copies may be out of date. Loads
+	// under way fill the old one, which is no longer read.
 	generation atomic.Pointer[generation[R]]
-	// staleGeneration is what copies there were when doubt came, for those who
-	// rather take an old answer than none; gone when trust is back.
+	// staleGeneration holds the copies from before trust was lost, for stale use.
+	// It is dropped when trust is regained.
 	staleGeneration atomic.Pointer[generation[R]]
-	lease           atomic.Pointer[lease] // of Coherent; nil: over
-	mu              sync.Mutex            // orders changes of trust
+	lease           atomic.Pointer[lease] // of Coherent; nil: it has ended
+	mu              sync.Mutex            // serializes changes of trust
 
 	hits, evictions, invalidations atomic.Uint64
 }
@@ -113,10 +111,10 @@ type generation[R Record] struct {
 	trust    Trust
 	copies   *otter.Cache[string, entry[R]]
 	versions *otter.Cache[string, *Version] // of tags, by key
-	written  [stripes]atomic.Uint64         // counts the writes told of, by stripe
+	written  [stripes]atomic.Uint64         // counts the reported writes, by stripe
 }
 
-// lease is the end of the trust, by both clocks: the monotonic one stands still
+// lease is the deadline of the trust by two clocks: the monotonic clock stops
 // while a virtual machine is suspended, and the wall clock may be set back.
 type lease struct {
 	until time.Time
@@ -132,7 +130,7 @@ func (l *lease) holds(now time.Time) bool {
 // forever is longer than any process lives.
 const forever = 100 * 365 * 24 * time.Hour
 
-// entry is a copy with the time until it may be served, in nanoseconds of
+// entry is a copy with the time until which it may be served, in nanoseconds of
 // Unix time.
 type entry[R Record] struct {
 	Copy[R]
@@ -172,8 +170,8 @@ func (c *Cache[R]) newGeneration(trust Trust) *generation[R] {
 	return g
 }
 
-// Peek finds a copy that may be served. strict is for those who want none that
-// could be out of date.
+// Peek returns a copy that may be served. strict rejects copies that could be
+// out of date.
 func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) {
 	g := c.generation.Load()
 	if !c.serves(g, strict, now) {
@@ -198,8 +196,8 @@ func (c *Cache[R]) serves(g *generation[R], strict bool, now time.Time) bool {
 	return false
 }
 
-// Stale finds a copy that may not be served any more but by those who rather
-// have an old answer than none. It is at most maxAge past its time.
+// Stale returns a copy for stale use: one that may not be served any more and
+// expired at most maxAge ago.
 func (c *Cache[R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[R], bool) {
 	for _, g := range []*generation[R]{c.generation.Load(), c.staleGeneration.Load()} {
 		if g == nil || g.copies == nil {
@@ -212,7 +210,7 @@ func (c *Cache[R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[
 	return Copy[R]{}, false
 }
 
-// Ticket is the right to keep a copy of what is read after it was drawn.
+// Ticket is needed to keep a copy of what is read after the ticket was drawn.
 type Ticket[R Record] struct {
 	cache      *Cache[R]
 	generation *generation[R]
@@ -221,7 +219,7 @@ type Ticket[R Record] struct {
 	seen       uint64
 }
 
-// Begin draws a ticket. It must come before the store is asked.
+// Begin draws a ticket. It must be called before the store is read.
 func (c *Cache[R]) Begin(key string, strict bool) Ticket[R] {
 	g := c.generation.Load()
 	return Ticket[R]{cache: c, generation: g, key: key, strict: strict, seen: g.stripe(c, key).Load()}
@@ -231,17 +229,17 @@ func (g *generation[R]) stripe(c *Cache[R], key string) *atomic.Uint64 {
 	return &g.written[maphash.String(c.seed, key)%stripes]
 }
 
-// Keep keeps a copy of what the store answered, unless the key was written
-// since the ticket was drawn, or copies came into doubt. An answer without a
-// record says that the store has none.
+// Keep keeps a copy of the store's answer, unless the key was written or the
+// trust changed since the ticket was drawn. An answer without a record says
+// that the store has none.
 //
-// An answer also corrects what is kept for stale use: a copy that differs from
-// it is dropped, whether or not the answer itself may be kept.
+// Keep also corrects the copies for stale use: a copy that differs from the
+// answer is dropped, whether or not the answer itself may be kept.
 //
-// Where there is a copy with another text, of another reader, one of the two is
-// out of date, and this process cannot know which before the store tells of the
-// write. Then none is kept, so that a reader who has seen the newer one is not
-// shown the older.
+// If there is a copy with another text, which another reader has kept, one of
+// the two is out of date, and this process cannot know which until the store
+// reports the write. Then neither is kept, so that a client never sees an older
+// record after a newer one.
 func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 	g := t.generation
 	if g == nil {
@@ -262,12 +260,13 @@ func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 		}
 	}
 	mayKeep := (!t.strict || g.trust == Coherent) && Current(e.Versions)
-	// An invalidation counts first and then drops the copy, under the same
-	// lock as this: it is either seen here, or drops what is kept here.
+	// An invalidation first counts and then drops the copy, under the same lock as
+	// this function. So it is either noticed here, or it drops the copy that is
+	// kept here.
 	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
 		switch {
 		case found && (e.Record == none || old.Record.Text() != e.Record.Text()):
-			stripe.Add(1) // others may be about to keep either
+			stripe.Add(1) // other readers may be about to keep either of the two
 			return old, otter.InvalidateOp
 		case e.Record == none, !mayKeep, stripe.Load() != t.seen:
 			return old, otter.CancelOp
@@ -276,8 +275,8 @@ func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
 	})
 }
 
-// dropStale drops the copy that is kept for stale use if it differs from what
-// the store or the source has just answered.
+// dropStale drops the copy for stale use if it differs from what the store or
+// the source has just answered.
 func (c *Cache[R]) dropStale(key string, answered R) {
 	g := c.staleGeneration.Load()
 	if g == nil {
@@ -292,11 +291,11 @@ func (c *Cache[R]) dropStale(key string, answered R) {
 	})
 }
 
-// Correct makes the copies of the key agree with an answer of the source that
-// the store does not have: a copy that differs is dropped, and where copies are
-// kept for stale use the answer takes its place. An answer without a record says
-// that there is none, or that it may not be kept. An answer to a question from
-// before a write, or before copies came into doubt, only drops.
+// Correct corrects the copies of the key after an answer of the source that the
+// store does not have: a copy that differs is dropped, and the answer replaces
+// the copy for stale use. An answer without a record says that there is none,
+// or that it may not be kept. If the key was written or the trust changed since
+// the ticket was drawn, copies are only dropped.
 //
 // The ticket must be drawn before the source is asked.
 func (t Ticket[R]) Correct(answered R, now time.Time) {
@@ -327,8 +326,8 @@ func (t Ticket[R]) Correct(answered R, now time.Time) {
 	}
 }
 
-// doubt drops the copy of a key that is not the record which a reader has seen
-// that began in an earlier generation: one of the two is out of date.
+// doubt drops the copy of a key if it differs from a record that was read with
+// a ticket of an earlier generation: one of the two is out of date.
 func (g *generation[R]) doubt(c *Cache[R], key string, seen R) {
 	if g.copies == nil {
 		return
@@ -355,8 +354,8 @@ func (t Ticket[R]) lifetime(e Copy[R], now time.Time) time.Duration {
 	return ttl
 }
 
-// Invalidate drops the copies of keys that were written, and keeps reads that
-// are under way from bringing them back.
+// Invalidate drops the copies of keys that were written. Reads under way cannot
+// bring them back.
 func (c *Cache[R]) Invalidate(keys ...string) {
 	g, stale := c.generation.Load(), c.staleGeneration.Load()
 	for _, key := range keys {
@@ -382,9 +381,9 @@ func (c *Cache[R]) Flush() {
 	c.swap(c.generation.Load().trust)
 }
 
-// SetTrust changes what copies may be used for, until the next change. The
-// copies go: they are kept for stale use where trust is lost, and dropped where
-// it is gained.
+// SetTrust sets what copies may be used for, until the next call. A change
+// drops all copies; those that are dropped because trust was lost are kept for
+// stale use.
 func (c *Cache[R]) SetTrust(trust Trust) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -396,7 +395,7 @@ func (c *Cache[R]) SetTrust(trust Trust) {
 	c.changeTrust(trust)
 }
 
-// TrustUntil is SetTrust(Coherent) with an end.
+// TrustUntil is SetTrust(Coherent) with a deadline.
 func (c *Cache[R]) TrustUntil(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -404,7 +403,8 @@ func (c *Cache[R]) TrustUntil(until time.Time) {
 	c.changeTrust(Coherent)
 }
 
-// changeTrust swaps the generation where trust changes. c.mu is held.
+// changeTrust replaces the generation if the trust changes. The caller holds
+// c.mu.
 func (c *Cache[R]) changeTrust(trust Trust) {
 	old := c.generation.Load()
 	if old.trust == trust {
@@ -426,7 +426,7 @@ func (c *Cache[R]) Coherent() bool {
 	return c.generation.Load().trust == Coherent && c.lease.Load().holds(time.Now())
 }
 
-// Stats are the numbers of a near cache at one moment. Sizes are in bytes.
+// Stats are the numbers of a near cache at one time. Sizes are in bytes.
 type Stats struct {
 	Coherent      bool   `json:"coherent"`
 	Hits          uint64 `json:"hits"`

@@ -1,7 +1,7 @@
-// Versions of tags. A copy of a record that bears tags is served only while
-// the versions it was read with are current. Each version is one object that
-// all copies with the tag share, so a dropped tag costs one write, however many
-// copies bear it, and a hit costs one atomic read for each tag.
+// Versions of tags. A copy of a record with tags is served only while the
+// versions that the record was read with are current. Each version is one
+// object that all copies with the tag share. So dropping a tag costs one write,
+// however many copies bear it, and a hit costs one atomic read per tag.
 
 package near
 
@@ -21,7 +21,7 @@ type Version struct {
 // NewVersion returns a version that is current.
 func NewVersion(text string) *Version { return &Version{text: text} }
 
-// EndedVersion returns a version that is not current. What bears it is not
+// EndedVersion returns a version that is not current. A record with it is not
 // copied.
 func EndedVersion(text string) *Version {
 	v := &Version{text: text}
@@ -29,13 +29,13 @@ func EndedVersion(text string) *Version {
 	return v
 }
 
-// Text is what records that bear the version have noted of it.
+// Text is the text of the version that records with the tag have.
 func (v *Version) Text() string { return v.text }
 
-// End makes the version one that was.
+// End makes the version no longer current.
 func (v *Version) End() { v.ended.Store(true) }
 
-// Ended reports whether the version is not current any more, or may not be.
+// Ended reports whether the version is no longer current, or may not be.
 func (v *Version) Ended() bool { return v.ended.Load() }
 
 // Current reports whether none of the versions has ended.
@@ -49,15 +49,16 @@ func Current(versions []*Version) bool {
 }
 
 const (
-	// versionShare is the part of [Options.MaxSize] that versions may take
-	// beside the copies.
+	// versionShare is the part of [Options.MaxSize], a quarter, that versions may
+	// take in addition to the copies.
 	versionShare = 4
-	// versionOverhead is what a version takes beside its key and text.
+	// versionOverhead is the size of a version besides its key and text, in bytes.
 	versionOverhead = 150
 )
 
-// newVersions returns an empty table of versions by key. Whatever leaves the
-// table ends: nothing would tell its bearers of a change any more.
+// newVersions returns an empty table of versions by key. A version that is
+// evicted from the table ends, because changes to it could not be reported any
+// more.
 func newVersions(maxSize int64) *otter.Cache[string, *Version] {
 	return otter.Must(&otter.Options[string, *Version]{
 		MaximumWeight: uint64(max(maxSize/versionShare, 1)),
@@ -68,8 +69,8 @@ func newVersions(maxSize int64) *otter.Cache[string, *Version] {
 	})
 }
 
-// Version finds the version under a key without asking the store. It finds
-// none where writes to the key are not reported.
+// Version returns the version under a key without reading the store. ok is
+// false where writes to the key are not reported.
 func (c *Cache[R]) Version(key string, now time.Time) (*Version, bool) {
 	g := c.generation.Load()
 	if !c.serves(g, true, now) {
@@ -79,8 +80,8 @@ func (c *Cache[R]) Version(key string, now time.Time) (*Version, bool) {
 	return v, ok && !v.Ended()
 }
 
-// VersionTicket is the right to keep a version that is read after the ticket
-// was drawn.
+// VersionTicket is needed to keep a version that is read after the ticket was
+// drawn.
 type VersionTicket struct {
 	key      string
 	versions *otter.Cache[string, *Version]
@@ -88,16 +89,16 @@ type VersionTicket struct {
 	seen     uint64
 }
 
-// BeginVersion draws a ticket. It must come before the store is asked.
+// BeginVersion draws a ticket. It must be called before the store is read.
 func (c *Cache[R]) BeginVersion(key string) VersionTicket {
 	g := c.generation.Load()
 	written := g.stripe(c, key)
 	return VersionTicket{key: key, versions: g.versions, written: written, seen: written.Load()}
 }
 
-// Keep returns the version that the store has, one object for all who read it.
-// It has ended already where the key was written since the ticket was drawn, or
-// where nothing tells of writes.
+// Keep returns the version that the store has, as one object for all readers.
+// The version has already ended if the key was written since the ticket was
+// drawn, or if writes are not reported.
 func (t VersionTicket) Keep(text string) *Version {
 	if t.versions == nil {
 		return EndedVersion(text)
