@@ -1,4 +1,4 @@
-// Writing what must not replace anything: records of a backup.
+// Adding records that must not replace anything: those of a backup.
 
 package redis
 
@@ -11,15 +11,15 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// addScript: keys of the record and of its lease; text, TTL. It answers 1 where it
-// wrote. It is sent whole, because a pipeline cannot learn in time that a
-// server does not have it.
+// addScript: keys of the record and of its lease; text, TTL. It answers 1 if it
+// wrote. It is sent as a whole, because a pipeline cannot fall back to EVAL
+// when the server does not know a script.
 const addScript = `
 if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 end
 return 0`
 
-// AddMany writes the records whose keys have neither a record nor a lease.
-// One that was written although its answer got lost is not counted.
+// AddMany writes the records whose keys have neither a record nor a lease. A
+// record that was written although its answer was lost is not counted.
 func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err error) {
 	const doing = "adding records"
 	if s.closed.Load() {
@@ -61,11 +61,11 @@ func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err
 	return added, nil
 }
 
-// addLease is how long an addition that died half-way keeps others from the key.
+// addLease is how long an interrupted addition blocks the key.
 const addLease = time.Second
 
-// replaceDropped writes the records whose keys have what does not count any
-// more, because one of its tags was dropped.
+// replaceDropped writes the records whose keys hold an invalid record, one with
+// a dropped tag.
 func (s *Store) replaceDropped(ctx context.Context, items []cache.Item) (replaced int, err error) {
 	if len(items) == 0 {
 		return 0, nil

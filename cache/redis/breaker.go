@@ -12,21 +12,22 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// A circuit breaker stands before each server. After some failures in a row it
-// opens: commands fail at once, without network. It closes when the server
-// answers again, which is tried in the background (probe.go); after the cool-down
-// a command may try as well. A cluster has a breaker for each node, so that a
-// dead one does not cut off the others.
+// A circuit breaker stands before each server. After several failures in a row
+// it opens: commands fail at once, without network. It closes when the server
+// answers again, which is probed in the background (probe.go); after the
+// cool-down, a command may try as well. In a cluster each node has its own
+// breaker, so that a dead node does not block the others.
 
 const (
 	logBreakerOpen   = "circuit breaker is open: redis fails"
 	logBreakerClosed = "circuit breaker is closed: redis answers again"
-	// probeTimeout bounds a command that is let through an open breaker, with
-	// its retries, whatever its caller waits: all others are refused meanwhile.
+	// probeTimeout is the timeout of a command that is let through an open breaker,
+	// with its retries, whatever timeout its caller has: all other commands are
+	// refused meanwhile.
 	probeTimeout = time.Second
 )
 
-// errBreakerOpen is the failure of a command that was not sent.
+// errBreakerOpen is the error of a command that was not sent.
 var errBreakerOpen = errors.New("circuit breaker is open")
 
 // openError is errBreakerOpen with the failure that opened the breaker.
@@ -36,20 +37,20 @@ func (e *openError) Error() string { return errBreakerOpen.Error() + ": " + e.ca
 
 func (e *openError) Is(target error) bool { return target == errBreakerOpen }
 
-// breakers has those of all servers.
+// breakers holds the breakers of all servers.
 type breakers struct {
 	options *Options
 	logger  *slog.Logger
 	mu      sync.Mutex
 	nodes   map[string]*breaker // by address
-	opened  chan struct{}       // one of them, maybe
+	opened  chan struct{}       // a breaker may have opened
 }
 
 func newBreakers(o *Options, logger *slog.Logger) *breakers {
 	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker), opened: make(chan struct{}, 1)}
 }
 
-// of finds the breaker of a server, for one more client of it.
+// of returns the breaker of a server and adds a client to it.
 func (b *breakers) of(client guarded, addr string, r role) *breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,19 +65,19 @@ func (b *breakers) of(client guarded, addr string, r role) *breaker {
 	return n
 }
 
-// state is the worst of the servers: closed, half-open or open.
+// state is the worst state of all breakers: closed, half-open or open.
 func (b *breakers) state() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	worst := gobreaker.StateClosed
 	for _, n := range b.nodes {
-		worst = max(worst, n.steps.Load().State()) // in this order
+		worst = max(worst, n.steps.Load().State()) // the states are in this order
 	}
 	return worst.String()
 }
 
-// answered closes the breaker of a server that has answered on a connection of
-// its own.
+// answered closes the breaker of a server that has answered on a connection
+// other than the pool's.
 func (b *breakers) answered(addr string) {
 	b.mu.Lock()
 	n := b.nodes[addr]
@@ -86,7 +87,7 @@ func (b *breakers) answered(addr string) {
 	}
 }
 
-// breaker is that of one server.
+// breaker is the breaker of one server.
 type breaker struct {
 	breakers *breakers
 	addr     string
@@ -138,7 +139,8 @@ func (n *breaker) close() {
 	}
 }
 
-// allow lets a command through, or not. done must be called with its outcome.
+// allow returns an error if a command must not be sent. Otherwise done must be
+// called with its outcome.
 func (n *breaker) allow(ctx context.Context) (_ context.Context, done func(error), _ error) {
 	steps := n.steps.Load()
 	step, err := steps.Allow()
@@ -160,16 +162,17 @@ func (n *breaker) allow(ctx context.Context) (_ context.Context, done func(error
 	}, nil
 }
 
-// isOwn reports whether the failure is this side's alone and says nothing about
-// the server: the caller has left, the client is closed, all connections are in
-// use, or no more can be made here.
+// isOwn reports whether a failure says nothing about the server: the caller has
+// left, the client is closed, all connections are in use, or this process cannot
+// make another one.
 func isOwn(err error) bool {
 	return isLack(err) || errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
 		errors.Is(err, goredis.ErrPoolExhausted) || errors.Is(err, goredis.ErrPoolTimeout)
 }
 
-// isAnswer reports whether the server has answered, be it with a refusal. One
-// that is not ready, or has lost the others, does not count.
+// isAnswer reports whether the server has answered, even if it refused the
+// command. The answers of a server that is not ready, or has lost its cluster,
+// do not count.
 func isAnswer(err error) bool {
 	var answer goredis.Error
 	switch {

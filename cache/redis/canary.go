@@ -13,27 +13,27 @@ import (
 const (
 	// canaryWait is how long the report of a canary may take.
 	canaryWait = time.Second
-	// canaryTTL is how long a canary lives whose writer is gone; it is extended
-	// each canaryExtend.
+	// canaryTTL is the TTL of a canary. It is extended every canaryExtend, so it
+	// expires only after its writer is gone.
 	canaryTTL    = 5 * time.Minute
 	canaryExtend = time.Minute
-	// pauses before a canary is written again that could not be
+	// pauses before the next attempt to write a canary
 	canaryRetryMin = 100 * time.Millisecond
 	canaryRetryMax = time.Second
 )
 
 // canary is a key that is written through the connections that records are
 // written through. A server that reports it to a tracker reports what those
-// connections write. Where the key later has another value although no write was
-// reported, the database has been exchanged (SWAPDB).
+// connections write. If the key later has another value although no write was
+// reported, the database was exchanged (SWAPDB).
 type canary struct {
 	key, token string
-	// client is what records are written through.
+	// client is the client that records are written through.
 	client goredis.Cmdable
 	// master reports whether the tracked server is the one that the canary is
-	// written to, so that a report cannot come late.
+	// written to, so that its report cannot be delayed by replication.
 	master func() bool
-	// readBack is set where SWAPDB can happen: not in a cluster.
+	// readBack is set where SWAPDB is possible: not in a cluster.
 	readBack bool
 
 	mu    sync.Mutex
@@ -46,7 +46,7 @@ func newCanary(client goredis.Cmdable, key string, master func() bool) *canary {
 	return &canary{client: client, key: key, token: `"` + rand.Text() + `"`, master: master}
 }
 
-// reported hears of the keys that were written.
+// reported is called with the keys that were written.
 func (c *canary) reported(keys []string) {
 	for _, key := range keys {
 		if key != c.key {
@@ -61,7 +61,7 @@ func (c *canary) reported(keys []string) {
 	}
 }
 
-// write writes the key. The channel is closed when that is reported.
+// write writes the key. The channel is closed when the write is reported.
 func (c *canary) write(ctx context.Context) (heard <-chan struct{}, err error) {
 	awaited := make(chan struct{})
 	c.mu.Lock()
@@ -72,7 +72,8 @@ func (c *canary) write(ctx context.Context) (heard <-chan struct{}, err error) {
 	return awaited, c.client.Set(ctx, c.key, c.token, canaryTTL).Err()
 }
 
-// extend lets the key live on. A failure shows when it has expired.
+// extend extends the TTL of the key. A failure is noticed when the key has
+// expired.
 func (c *canary) extend(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, ownWork{}, true), canaryWait)
 	defer cancel()
@@ -91,18 +92,19 @@ func (c *canary) isValid() bool {
 	return c.valid
 }
 
-// canaryResult is what became of a canary.
+// canaryResult is the result of a canary.
 type canaryResult int
 
 const (
 	canaryHeard   canaryResult = iota // the server reports writes
-	canaryUnheard                     // it was written and not reported
-	canaryRefused                     // the server writes nothing now, so there is nothing to report
-	canaryNever                       // the server will never write it
+	canaryUnheard                     // written but not reported
+	canaryRefused                     // the server refuses writes for now, so there is nothing to report
+	canaryNever                       // the server will always refuse the write
 	canaryFailed                      // no answer
 )
 
-// try writes the key and waits for the report. It says when the key was written.
+// try writes the key and waits for the report. It returns when the key was
+// written.
 func (c *canary) try(ctx context.Context) (result canaryResult, written time.Time, err error) {
 	heard, err := c.write(ctx)
 	written = time.Now()

@@ -15,15 +15,15 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// The concrete clients are made from options of their own, not from go-redis'
-// UniversalOptions: those lack what bounds a failover, and with a master's name
+// The concrete clients are made from their own options, not from go-redis'
+// UniversalOptions: those cannot bound a failover, and with a master's name
 // their ReadOnly sends writes to replicas.
 
-// stateReloadInterval is how old a cluster's map may get while nothing
+// stateReloadInterval is the longest age of a cluster's map while nothing
 // reports a change.
 const stateReloadInterval = 2 * time.Second
 
-// newPrimary makes the client that all writes go through. It does not dial.
+// newPrimary makes the client for all writes. It does not dial.
 func newPrimary(o *Options, dial dialFunc) goredis.UniversalClient {
 	if o.ClientType == Cluster {
 		return goredis.NewClusterClient(clusterOptions(o, dial))
@@ -31,8 +31,8 @@ func newPrimary(o *Options, dial dialFunc) goredis.UniversalClient {
 	return goredis.NewClient(simpleOptions(o, dial))
 }
 
-// simpleOptions are those of a client of one server. The dialer logs in and
-// selects the database.
+// simpleOptions returns the options of a client of one server. The dialer logs
+// in and selects the database.
 func simpleOptions(o *Options, dial dialFunc) *goredis.Options {
 	return &goredis.Options{
 		Addr: o.Addresses[0], Dialer: dial,
@@ -40,13 +40,13 @@ func simpleOptions(o *Options, dial dialFunc) *goredis.Options {
 		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout,
 		PoolSize: o.PoolSize, MinIdleConns: o.MinIdleConns, MaxActiveConns: o.MaxActiveConns,
 		PoolTimeout: o.PoolTimeout, ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime,
-		// the caller's deadline counts also while an answer is awaited
+		// the caller's deadline also limits the wait for an answer
 		ContextTimeoutEnabled: true,
 		DialerRetries:         1,
-		// nothing is pushed to these connections, and servers that know
-		// nothing of the rest answer it with errors
+		// nothing is pushed to these connections, and a server that does not know these
+		// commands answers with errors
 		Protocol: 2, DisableIdentity: true, MaintNotificationsConfig: noMaintNotifications(),
-		// the pool is as large as configured, for pipelines too
+		// pipelines use the same pool
 		PipelinePoolSize: -1,
 	}
 }
@@ -55,7 +55,7 @@ func clusterOptions(o *Options, dial dialFunc) *goredis.ClusterOptions {
 	s := simpleOptions(o, dial)
 	return &goredis.ClusterOptions{
 		Addrs: o.Addresses, Dialer: dial,
-		// without redirects, a cluster that changes is lost
+		// without redirects, the client would lose a cluster that changes
 		MaxRedirects:    max(1, o.MaxRetries),
 		MinRetryBackoff: s.MinRetryBackoff, MaxRetryBackoff: s.MaxRetryBackoff,
 		DialTimeout: s.DialTimeout, ReadTimeout: s.ReadTimeout, WriteTimeout: s.WriteTimeout,
@@ -65,8 +65,8 @@ func clusterOptions(o *Options, dial dialFunc) *goredis.ClusterOptions {
 		Protocol: s.Protocol, DisableIdentity: true, PipelinePoolSize: s.PipelinePoolSize,
 		MaintNotificationsConfig:   noMaintNotifications(),
 		ClusterStateReloadInterval: stateReloadInterval,
-		// else go-redis asks for the server's list of commands, unbounded by
-		// the context, before it sends the first one
+		// otherwise go-redis first asks for the server's list of commands, without
+		// regard to the context
 		DisableRoutingPolicies: true,
 	}
 }
@@ -77,8 +77,8 @@ func noMaintNotifications() *maintnotifications.Config {
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// newDialer dials until the context of the call or of the store ends. go-redis'
-// own ignores both while it shakes hands for TLS.
+// newDialer returns a dialer that stops when the context of the call or of the
+// store ends. go-redis' own dialer ignores both during the TLS handshake.
 func newDialer(ctx context.Context, o *Options) (dialFunc, error) {
 	d := &net.Dialer{
 		Timeout:         o.DialTimeout,
@@ -100,7 +100,7 @@ func newDialer(ctx context.Context, o *Options) (dialFunc, error) {
 	}, nil
 }
 
-// config reads the files.
+// config reads the certificate files.
 func (t *TLS) config() (*tls.Config, error) {
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
@@ -127,7 +127,7 @@ func (t *TLS) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// hook measures round trips, and keeps a closed store from asking.
+// hook measures round trips and keeps a closed store from sending commands.
 type hook struct {
 	store    *Store
 	answered *atomic.Bool // once
@@ -168,8 +168,8 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 	}
 }
 
-// observe counts what was answered, and what was waited for in vain. A refused
-// connection is no round trip: it would make a dead server look fast.
+// observe counts round trips that were answered or timed out. A refused
+// connection is not one: it would make a dead server look fast.
 func (h hook) observe(started time.Time, err error) {
 	var answer goredis.Error
 	var network net.Error

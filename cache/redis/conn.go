@@ -1,7 +1,7 @@
-// Connections to the servers that hold records are made here, for go-redis, for
-// trackers and for probes alike: with a handshake that shows which server
-// answers, at a calm pace where a server refuses, and so that all connections to
-// a server can be dropped when one of them turns out to be dead.
+// All connections to the servers that hold records, for go-redis, trackers and
+// probes: with a handshake that identifies the server, with pauses while a
+// server refuses connections, and so that all connections to a server can be
+// dropped when one of them turns out to be dead.
 
 package redis
 
@@ -22,38 +22,38 @@ import (
 )
 
 const (
-	// A server that refuses connections (wrong password, too many clients) is
-	// asked again after a pause, by one connection at a time. The pause grows,
-	// but never so far that recovery takes two seconds.
+	// A server that refuses connections (wrong password, too many clients) is tried
+	// again after a pause, by one connection at a time. The pause grows, but
+	// recovery never takes two seconds.
 	refusedPause    = time.Second
 	refusedPauseMax = 1400 * time.Millisecond
-	// parallelHandshakes bounds the connections to one server that are being
-	// made at a time.
+	// parallelHandshakes limits how many connections to one server are being made
+	// at a time.
 	parallelHandshakes = 8
-	// stuckAfter is how much earlier than one that succeeds a connection must
-	// have been begun to be given up.
+	// stuckAfter: when a connection succeeds, attempts that began this much earlier
+	// are given up.
 	stuckAfter = 250 * time.Millisecond
 )
 
-// connector makes connections and knows those there are.
+// connector makes connections and keeps track of them.
 type connector struct {
 	ctx     context.Context // ends with the store
 	options *Options
 	dial    dialFunc
-	// connected is called before a connection to a server is used. moved says
+	// connected is called before a connection to a server is used. moved reports
 	// that the address led to another server before.
 	connected func(addr string, moved bool)
-	// admitted is called when a server that refused connections takes one.
+	// admitted is called when a server that refused connections accepts one.
 	admitted func(addr string)
 	mu       sync.Mutex
 	servers  map[string]*server // by address
 }
 
-// server is what an address leads to.
+// server is the server at an address.
 type server struct {
 	addr string
-	// runID is that of the server which the newest connection has reached; ""
-	// where it does not say.
+	// runID is the run ID of the server that the newest connection has reached; ""
+	// if the server does not report one.
 	runID      string
 	identified time.Time // when that connection was begun
 	conns      map[*conn]struct{}
@@ -76,9 +76,9 @@ type refusal struct {
 	probing bool // a connection is being tried
 }
 
-// refusedError says that the server, or what stands before it, refuses
-// connections. It is no error of go-redis, which would take it for the answer to
-// a command.
+// refusedError says that the server, or a proxy before it, refuses connections.
+// It does not implement go-redis' error interface, because go-redis would take
+// it for the answer to a command.
 type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return e.text }
@@ -87,7 +87,8 @@ func newConnector(ctx context.Context, o *Options, dial dialFunc) *connector {
 	return &connector{ctx: ctx, options: o, dial: dial, connected: func(string, bool) {}, admitted: func(string) {}, servers: make(map[string]*server)}
 }
 
-// server finds or adds one. c.mu is held.
+// server returns the server of an address and adds it if it is new. The caller
+// holds c.mu.
 func (c *connector) server(addr string) *server {
 	s, ok := c.servers[addr]
 	if !ok {
@@ -98,8 +99,8 @@ func (c *connector) server(addr string) *server {
 }
 
 // connect dials a server and shakes hands: it logs in, selects the database,
-// asks who the server is, and sends more commands. It returns the answers to
-// those; an error that the server answered to one is among them.
+// asks for the run ID, and sends more commands. It returns the answers to
+// those, errors included.
 func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, more ...[]string) (*conn, []any, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout)
 	defer cancel()
@@ -130,7 +131,7 @@ func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, mo
 }
 
 // connectData is connect for connections that records are read and written
-// through: so many are made at a time.
+// through. It limits how many are being made at a time.
 func (c *connector) connectData(ctx context.Context, addr string, more ...[]string) (*conn, []any, error) {
 	c.mu.Lock()
 	turns := c.server(addr).handshakes
@@ -147,7 +148,7 @@ func (c *connector) connectData(ctx context.Context, addr string, more ...[]stri
 	return c.connect(ctx, addr, false, more...)
 }
 
-// admit refuses a connection to a server that has just refused one.
+// admit returns an error if the server has just refused a connection.
 func (c *connector) admit(s *server) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,7 +163,7 @@ func (c *connector) admit(s *server) error {
 	return nil
 }
 
-// note keeps whether the server refuses connections.
+// note notes whether the server refuses connections.
 func (c *connector) note(s *server, err error) {
 	if c.noteRefusal(s, err) {
 		c.admitted(s.addr)
@@ -176,7 +177,7 @@ func (c *connector) noteRefusal(s *server, err error) (admitted bool) {
 	var refused *refusedError
 	switch {
 	case errors.As(err, &refused):
-		if !time.Now().Before(r.next) { // else another connection was refused at the same time
+		if !time.Now().Before(r.next) { // otherwise another connection was refused at the same time
 			r.pause = min(refusedPauseMax, max(refusedPause, r.pause*5/4))
 			r.next = time.Now().Add(r.pause + rand.N(r.pause/10))
 		}
@@ -191,16 +192,15 @@ func (c *connector) noteRefusal(s *server, err error) (admitted bool) {
 	return admitted
 }
 
-// nextTry is when a server that refuses connections may be tried again.
+// nextTry returns when a server that refuses connections may be tried again.
 func (c *connector) nextTry(addr string) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.server(addr).refusal.next
 }
 
-// arrived registers a connection and learns from it which server the address
-// leads to. Where that is another one than before, the connections to the old
-// one are dropped.
+// arrived registers a connection with the run ID of its server. If the address
+// led to another server before, the connections to that one are dropped.
 func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) error {
 	c.mu.Lock()
 	if runID != s.runID && begun.Before(s.identified) {
@@ -221,7 +221,7 @@ func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) 
 	}
 	for a := range s.attempts {
 		if begun.Sub(a.begun) > stuckAfter {
-			a.cancel() // it was begun while there was no network
+			a.cancel() // it was begun while the network was down
 		}
 	}
 	cn.made, cn.server, cn.runID = begun, s, runID
@@ -235,7 +235,7 @@ func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) 
 }
 
 // dropOlder drops the connections to a server that were made before a failure
-// and from which nothing was read since.
+// and have received nothing since.
 func (c *connector) dropOlder(addr string, failed time.Time) {
 	c.drop(addr, func(cn *conn) bool { return cn.made.Before(failed) && cn.lastRead.Load() < failed.UnixNano() })
 }
@@ -254,7 +254,7 @@ func (c *connector) drop(addr string, which func(*conn) bool) {
 	}
 }
 
-// dropOthers drops the connections to all servers but one.
+// dropOthers drops the connections to all servers except one.
 func (c *connector) dropOthers(addr string) {
 	c.mu.Lock()
 	var others []string
@@ -328,7 +328,7 @@ func (c *connector) handshake(ctx context.Context, s *server, protocol3 bool, mo
 	return cn, parseInfo(infoText)["run_id"], answers, nil
 }
 
-// login is the commands that every connection begins with.
+// login returns the commands that every connection begins with.
 func (c *connector) login(protocol3 bool) (commands [][]string) {
 	o := c.options
 	switch {
@@ -351,8 +351,8 @@ func (c *connector) login(protocol3 bool) (commands [][]string) {
 	return commands
 }
 
-// refusalOf is the error of a handshake that a command's answer means, if it is
-// one: the login failed, or the server takes no clients.
+// refusalOf returns the error if a command's answer means that the handshake
+// failed: the login failed, or the server accepts no clients.
 func refusalOf(command string, answer any) error {
 	refusal, ok := answer.(replyError)
 	if !ok {
@@ -369,7 +369,7 @@ func refusalOf(command string, answer any) error {
 	return nil // it may not be asked who it is
 }
 
-// contextError is the context's error where that ended what failed.
+// contextError returns the context's error if that caused the failure.
 func contextError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -407,9 +407,9 @@ func (c *connector) masterDialer(s *sentinels) dialFunc {
 	})
 }
 
-// neverFails is for go-redis, which counts dials that fail and then dials from a
-// goroutine of its own, once a second, whatever is going on here. It gets a
-// connection instead that fails when it is used.
+// neverFails hides failed dials from go-redis, which would otherwise dial once
+// a second in a goroutine of its own. go-redis gets a connection that fails
+// when it is used.
 func neverFails(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		cn, err := dial(ctx, network, addr)
@@ -429,7 +429,7 @@ type conn struct {
 	runID     string    // of the server
 	reader    *bufio.Reader
 	dropped   atomic.Bool
-	// when something was read and written, in nanoseconds of Unix time
+	// when something was last read and written, in Unix nanoseconds
 	lastRead, lastWrite atomic.Int64
 }
 
@@ -449,7 +449,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Close forgets the connection.
+// Close closes the connection and removes it from the connector.
 func (c *conn) Close() error {
 	c.connector.mu.Lock()
 	if c.server != nil {
@@ -459,11 +459,11 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// errDropped is for go-redis, which then tries another connection.
+// errDropped makes go-redis try another connection.
 var errDropped = fmt.Errorf("the connection was dropped: %w", net.ErrClosed)
 
-// drop lets nothing be sent any more. It closes the connection unless an answer
-// is still awaited, which go-redis waits for no longer than its caller does.
+// drop allows no further writes. It closes the connection, unless an answer is
+// still awaited; go-redis waits for that no longer than its caller does.
 func (c *conn) drop() {
 	c.dropped.Store(true)
 	if c.lastWrite.Load() <= c.lastRead.Load() {
@@ -471,8 +471,8 @@ func (c *conn) drop() {
 	}
 }
 
-// SyscallConn lets go-redis see that a connection is not usable any more. There
-// is nothing to see of one that is encrypted.
+// SyscallConn lets go-redis check that a connection is still usable. An
+// encrypted connection cannot be checked.
 func (c *conn) SyscallConn() (syscall.RawConn, error) {
 	if c.dropped.Load() {
 		return nil, errDropped
@@ -491,7 +491,7 @@ func (opaqueConn) Write(func(uintptr) bool) error {
 	return nil
 }
 
-// failedConn is a connection that could not be made.
+// failedConn stands for a connection that could not be made.
 type failedConn struct {
 	err error
 }

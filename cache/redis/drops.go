@@ -1,11 +1,10 @@
-// Tags that are dropped while records that will bear them are being loaded. A
-// load learns the tags only from what it loads, and the tag may have no version
-// yet that the drop could replace. So each drop is noted in one short list, and
-// a load remembers where the list ended when it began: what was loaded is not
-// stored where one of its tags is in the list since then, or where the list
-// does not reach back that far. This needs no clock, and a list that is
-// trimmed, evicted, or dropped because the server is full errs on the side of
-// not storing.
+// Drops of tags while records with these tags are being loaded. A load learns
+// its tags only from what it loads, and such a tag may have no version yet that
+// the drop could replace. So each drop is noted in one short list, and a load
+// remembers where the list ended when it began. Its record is not stored if one
+// of its tags was added to the list since, or if the list does not reach back
+// that far. This needs no clock. If the list is trimmed, evicted, or deleted
+// because the server is full, records are not stored, which is the safe side.
 
 package redis
 
@@ -21,22 +20,22 @@ import (
 )
 
 const (
-	// dropsNoted is about how many drops the list has. A load during which
-	// more tags are dropped is not stored under tags.
+	// dropsNoted is the approximate length of the list. A load during which more
+	// tags are dropped is not stored with tags.
 	dropsNoted = 1000
-	// dropsTTL is how long the list is kept after the last drop.
+	// dropsTTL is the TTL of the list after the last drop.
 	dropsTTL = time.Hour
 )
 
-// The fields of an entry: a text that no other entry has, for a new list may
-// give the ids of an old one again, and the hash of the tag.
+// The fields of an entry: a nonce, because a new list may have the ids of an
+// old one again, and the hash of the tag.
 const (
 	dropNonce = "n"
 	dropTag   = "t"
 )
 
 // noteScript: the list; nonce, hash of the tag, length and TTL of the list. A
-// server without room for the entry drops the list instead.
+// server without room for the entry deletes the list instead.
 const noteScript = `
 local noted = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'n', ARGV[1], 't', ARGV[2])
 if type(noted) == 'string' then
@@ -46,23 +45,23 @@ else
 end
 return 1`
 
-// noteDrop adds to a pipeline what notes that a tag is dropped.
+// noteDrop adds to a pipeline the command that notes a drop.
 func (s *Store) noteDrop(ctx context.Context, pipe goredis.Pipeliner, name string) {
 	pipe.Eval(ctx, noteScript, []string{s.leases.drops()},
 		rand.Text(), hashOfTag(name), dropsNoted, dropsTTL.Milliseconds())
 }
 
-// hashOfTag is short, and shows no identities in the list.
+// hashOfTag returns a short hash, which keeps identities out of the list.
 func hashOfTag(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:8])
 }
 
-// mark is where the list of drops ended when a load began. The zero value is
-// that of a load which fills no record with tags.
+// mark is the end of the list of drops when a load began. The zero value
+// belongs to a load that fills no record with tags.
 type mark struct{ id, nonce string }
 
-// markLua is a function for scripts: it answers the mark of now, or nil where
+// markLua is a function for scripts: it returns the current mark, or nil if
 // there is no room for the list.
 const markLua = `
 local function mark(list, nonce, ttl)
@@ -81,12 +80,12 @@ end
 var markScript = goredis.NewScript(markLua + `return {mark(KEYS[1], ARGV[1], ARGV[2])}`)
 
 func (s *Store) markNow(ctx context.Context, nonce string) mark {
-	// where this fails, the load is not stored under tags
+	// if this fails, the load is not stored with tags
 	answer, _ := markScript.Run(ctx, s.primary, []string{s.leases.drops()}, nonce, dropsTTL.Milliseconds()).Slice()
 	return markOf(answer)
 }
 
-// markOf reads what the function mark answered.
+// markOf reads the answer of the function mark.
 func markOf(answer []any) mark {
 	if len(answer) != 2 {
 		return mark{}
@@ -96,7 +95,7 @@ func markOf(answer []any) mark {
 	return mark{id, nonce}
 }
 
-// String is how a mark stands behind the token of a lease.
+// String is the form of a mark in the token of a lease.
 func (m mark) String() string {
 	if m == (mark{}) {
 		return ""
@@ -104,7 +103,7 @@ func (m mark) String() string {
 	return " " + m.id + " " + m.nonce
 }
 
-// splitToken parts the token of a lease from the mark behind it.
+// splitToken separates the token of a lease from the mark behind it.
 func splitToken(token string) (lease string, m mark) {
 	lease, rest, _ := strings.Cut(token, " ")
 	m.id, m.nonce, _ = strings.Cut(rest, " ")
@@ -114,7 +113,7 @@ func splitToken(token string) (lease string, m mark) {
 	return lease, m
 }
 
-// dropsSince adds to a pipeline what reads the list from a mark on.
+// dropsSince adds to a pipeline the command that reads the list from a mark on.
 func (s *Store) dropsSince(ctx context.Context, pipe goredis.Pipeliner, since mark) *goredis.XMessageSliceCmd {
 	return pipe.XRangeN(ctx, s.leases.drops(), since.id, "+", dropsNoted+2)
 }

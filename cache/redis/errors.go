@@ -12,8 +12,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// failed says what an error means to a caller. Whatever is neither a value of
-// the wrong type nor a closed store is a store that is of no use right now: no
+// failed returns the error for a caller. Any error that is neither a value of
+// the wrong type nor a closed store means that the store is unavailable: no
 // connection, no answer in time, or a refusal by the server.
 func (s *Store) failed(doing string, err error) error {
 	switch {
@@ -26,8 +26,8 @@ func (s *Store) failed(doing string, err error) error {
 	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, withoutKeys(err))
 }
 
-// withoutKeys is an error without what a server repeats of a command's
-// arguments.
+// withoutKeys returns an error without the arguments of a command that a server
+// repeats.
 func withoutKeys(err error) error {
 	var answer goredis.Error
 	if errors.As(err, &answer) && serverText(answer) != answer.Error() {
@@ -44,8 +44,8 @@ func joinOnce(errs ...error) error {
 	return cache.JoinErrors(errs...)
 }
 
-// reload makes the client of a cluster look for changes: a master that is
-// gone redirects no request.
+// reload makes the client of a cluster look for changes. A dead master
+// redirects no request, so the client would not notice.
 func (s *Store) reload() {
 	if c, ok := s.primary.(*goredis.ClusterClient); ok {
 		c.ReloadState(context.Background())
@@ -54,15 +54,15 @@ func (s *Store) reload() {
 
 var errWrongType = fmt.Errorf("%w: value is not a string", cache.ErrInvalidRecord)
 
-// isWrongType reports whether a key has something else than a string. Old
-// servers wrap such an error in one of the script that met it.
+// isWrongType reports whether a key does not hold a string. Old servers wrap
+// such an error in that of the script.
 func isWrongType(err error) bool {
 	var answer goredis.Error
 	return errors.As(err, &answer) && strings.Contains(answer.Error(), "WRONGTYPE")
 }
 
-// hasCode reports whether a server answered an error with one of the codes,
-// which is its first word.
+// hasCode reports whether a server answered an error with one of the codes. The
+// code is the first word of the error.
 func hasCode(err error, codes ...string) bool {
 	var answer goredis.Error
 	if !errors.As(err, &answer) {
@@ -72,8 +72,8 @@ func hasCode(err error, codes ...string) bool {
 	return slices.Contains(codes, code)
 }
 
-// isRefusal reports whether a server, or what stands before it, takes no
-// connections from us now: the login is wrong, or there are too many clients.
+// isRefusal reports whether a server, or a proxy before it, refuses connections
+// for now: the login is wrong, or there are too many clients.
 func isRefusal(answer replyError) bool {
 	return hasCode(answer, "NOAUTH", "WRONGPASS", "DENIED") || strings.Contains(string(answer), "max number of clients")
 }

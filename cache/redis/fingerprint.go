@@ -9,9 +9,9 @@ import (
 	"slices"
 )
 
-// Fingerprint is equal for resolved options that make equal stores: a hash of
-// all fields and of what the certificate files hold. It tells nothing about
-// the secrets in them, but is no public name either; do not print it.
+// Fingerprint is equal for resolved options that make equal stores: it is a
+// hash of all fields and of the contents of the certificate files. It does not
+// reveal secrets, but it must not be printed.
 func (o Options) Fingerprint() string {
 	h := sha256.New()
 	type plain Options // without String, which leaves secrets out
@@ -38,7 +38,7 @@ func hashFile(h hash.Hash, path string) {
 		return
 	}
 	content, err := os.ReadFile(path)
-	// who cannot read the file gets the error when the store is made
+	// a file that cannot be read is an error when the store is made
 	fmt.Fprintf(h, "%q %d %t ", path, len(content), err == nil)
 	h.Write(content)
 }

@@ -1,5 +1,5 @@
-// What stands before a client of one server: the circuit breaker, and the turns
-// for its connections.
+// The gate before a client of one server: the circuit breaker, and turns for
+// the connections of its pool.
 
 package redis
 
@@ -19,15 +19,15 @@ type gate struct {
 	turns     *turns
 	connector *connector
 	addr      func() string // of the server
-	// typical is how long a command that is answered takes, in nanoseconds: a
-	// moving average.
+	// typical is the moving average of how long an answered command takes, in
+	// nanoseconds.
 	typical atomic.Int64
 }
 
 const (
-	// A command whose caller has waited for a connection and then gave it up
-	// says something about the server only if it had had so many times as long
-	// as others take, within these bounds.
+	// A command whose caller gives up after waiting for a connection counts as a
+	// failure of the server only if it had this many times as long as commands
+	// typically take, within these bounds.
 	fairFactor  = 4
 	fairTime    = 20 * time.Millisecond
 	fairTimeMax = 250 * time.Millisecond
@@ -38,7 +38,7 @@ func (g *gate) isFair(took time.Duration) bool {
 	return took >= min(fairTimeMax, max(fairTime, fairFactor*time.Duration(g.typical.Load())))
 }
 
-// observe learns how long commands take.
+// observe updates the typical time of a command.
 func (g *gate) observe(took time.Duration) {
 	const weight = 8
 	typical := g.typical.Load()
@@ -86,13 +86,14 @@ func (g *gate) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Pro
 	}
 }
 
-// passed marks the context of a command that has been let through. It may need
-// a new connection, whose handshake passes here as well. That must neither be
-// refused, where the command is a probe, nor count: a server that lets
-// everybody log in and then answers nothing would never fail twice in a row.
+// passed marks the context of a command that was let through. The command may
+// need a new connection, whose handshake passes the gate as well. The handshake
+// must not be refused if the command is a probe. It must not count either: a
+// server that accepts every login and then answers nothing would never fail
+// several times in a row.
 type passed struct{}
 
-// visit is a command that has been let through; nil: one that does not count.
+// visit is a command that was let through; nil stands for one that does not count.
 type visit struct {
 	gate    *gate
 	ctx     context.Context
@@ -101,7 +102,7 @@ type visit struct {
 	started time.Time
 }
 
-// enter lets a command through, or not.
+// enter returns an error if a command must not be sent.
 func (g *gate) enter(ctx context.Context) (context.Context, *visit, error) {
 	if ctx.Value(passed{}) == g || ctx.Value(askClosed{}) != nil {
 		return ctx, nil, nil
@@ -124,9 +125,9 @@ func (g *gate) enter(ctx context.Context) (context.Context, *visit, error) {
 	return v.ctx, v, nil
 }
 
-// run runs the command, and learns from what came of it. Where it needs a
-// connection that cannot be made here, it waits for one that is there; reset
-// takes back the error of the command.
+// run runs the command and reports its outcome to the breaker. If the command needs
+// a connection that this process cannot make, it waits for an existing one. reset
+// clears the error of the command.
 func (v *visit) run(command func() error, reset func()) error {
 	err := command()
 	if v == nil {
@@ -164,9 +165,9 @@ func (v *visit) leave(err error) error {
 	return err
 }
 
-// turns are as many as a pool has connections. go-redis lets callers wait for a
-// connection too, but where their deadline ends that wait, its error is the same
-// as that of a server which does not answer.
+// turns are as many as a pool has connections. go-redis also lets callers wait
+// for a connection, but the error of a caller whose deadline ends that wait is
+// the same as that of a server which does not answer.
 type turns struct {
 	free      chan struct{}
 	timeout   time.Duration
@@ -174,7 +175,7 @@ type turns struct {
 	withdrawn withdrawn
 }
 
-// waits counts those of all clients of a store.
+// waits counts the waits of all clients of a store.
 type waits struct {
 	count, timeouts atomic.Uint32
 	total           atomic.Int64 // nanoseconds
@@ -184,15 +185,15 @@ func newTurns(o *Options, w *waits) *turns {
 	return &turns{free: make(chan struct{}, o.PoolSize), timeout: o.PoolTimeout, waits: w}
 }
 
-// errLittleTime is the outcome of a command that had too little time to say
-// anything about the server.
+// errLittleTime is the outcome of a command that had too little time to show
+// whether the server answers.
 var errLittleTime = fmt.Errorf("too little time was left: %w", goredis.ErrPoolTimeout)
 
-// errNoTurn is for callers who have waited for a connection in vain.
+// errNoTurn is the error of a caller that got no connection in time.
 var errNoTurn = fmt.Errorf("all connections are in use: %w", goredis.ErrPoolTimeout)
 
-// take waits for a turn, no longer than pool_timeout and the caller do. It
-// reports whether it had to.
+// take waits for a turn, within pool_timeout and the caller's deadline. It
+// reports whether it had to wait.
 func (t *turns) take(ctx context.Context) (waited bool, err error) {
 	select {
 	case t.free <- struct{}{}:

@@ -1,6 +1,6 @@
-// Reads of single keys that come while others are under way go to Redis
-// together: under load a round trip, with its system calls and switches of
-// goroutines, costs more than the reads in it.
+// Reads of single keys that arrive while others are under way share a round
+// trip. Under load, the system calls and goroutine switches of a round trip
+// cost more than the reads in it.
 
 package redis
 
@@ -89,7 +89,7 @@ type gatherer struct {
 	running sync.WaitGroup // grows under mu and while not closed only
 }
 
-// gathered are reads that go together.
+// gathered is a batch of reads that are sent together.
 type gathered struct {
 	keys     []string
 	deadline time.Time // the latest of all
@@ -98,7 +98,7 @@ type gathered struct {
 	err      error
 }
 
-// unbounded is how long a read takes at most whose context has no deadline.
+// unbounded is the timeout of a read whose context has no deadline.
 const unbounded = time.Minute
 
 func deadlineOf(ctx context.Context) time.Time {
@@ -138,7 +138,7 @@ func (g *gatherer) get(ctx context.Context, key string) (cache.Entry, error) {
 	return batch.got[index].Entry, batch.got[index].Err
 }
 
-// join adds a key to those that wait.
+// join adds a key to the waiting batch.
 func (g *gatherer) join(ctx context.Context, key string) (batch *gathered, index int) {
 	if n := len(g.waiting); n == 0 || len(g.waiting[n-1].keys) == pipelineKeys {
 		g.waiting = append(g.waiting, &gathered{done: make(chan struct{})})
@@ -151,7 +151,7 @@ func (g *gatherer) join(ctx context.Context, key string) (batch *gathered, index
 	return batch, len(batch.keys) - 1
 }
 
-// landed lets those who wait take the place of a round trip that has ended.
+// landed sends the waiting batch after a round trip has ended.
 func (g *gatherer) landed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -164,7 +164,7 @@ func (g *gatherer) landed() {
 	g.send(next)
 }
 
-// send reads the keys of a batch, for all who wait for it.
+// send reads the keys of a batch for all callers that wait for it.
 func (g *gatherer) send(batch *gathered) {
 	g.running.Go(func() {
 		defer g.landed()
@@ -180,7 +180,7 @@ func (g *gatherer) send(batch *gathered) {
 	})
 }
 
-// close refuses reads from now on and waits for the batches under way.
+// close refuses further reads and waits for the batches under way.
 func (g *gatherer) close() {
 	g.mu.Lock()
 	g.closed = true
@@ -195,7 +195,7 @@ func (g *gatherer) close() {
 
 var errGathererClosed = fmt.Errorf("reading a record: %w", cache.ErrClosed)
 
-// tooLate is the error of a read whose context ended before it was sent.
+// tooLate returns the error of a read whose context ended before it was sent.
 func tooLate(err error) error {
 	return fmt.Errorf("waiting for a round trip to redis: %w: %w", cache.ErrUnavailable, err)
 }

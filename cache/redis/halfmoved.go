@@ -1,6 +1,6 @@
-// Leases in a slot that is half-way moved to another master. Redis refuses
-// scripts there whose keys are not all in one place (TRYAGAIN), and keys that do
-// not exist yet are in no place.
+// Leases in a slot that is being moved to another master. Redis refuses scripts
+// there (TRYAGAIN) unless all their keys are on one master, and a key that does
+// not exist yet is on neither.
 
 package redis
 
@@ -15,13 +15,13 @@ import (
 // leaseScript is a script over the keys of a load.
 type leaseScript struct {
 	*goredis.Script
-	// ofLease declares only the key of the lease, and gets the others as its last
-	// arguments. A slot that is being moved gives it to the new master where the
-	// lease is not on the old one; so it sees all keys that are not there either.
+	// ofLease declares only the key of the lease and gets the other keys as its
+	// last arguments. If the lease is not on the old master, the script runs on the
+	// new one, where it sees all keys that are not on the old master either.
 	ofLease *goredis.Script
-	lease   int  // which of the keys is that of the lease
+	lease   int  // the index of the lease's key
 	record  bool // the first key is that of the record
-	args    int  // how many arguments there are with the optional last one
+	args    int  // the number of arguments, with the optional last one
 }
 
 func newLeaseScript(text string, keys, lease int, record bool, args int) leaseScript {
@@ -38,16 +38,16 @@ func newLeaseScript(text string, keys, lease int, record bool, args int) leaseSc
 	return leaseScript{goredis.NewScript(text), goredis.NewScript(ofLease), lease, record, args}
 }
 
-// runLease runs a script, also in a slot that is half-way moved, unless the
-// record is there: it may be on either master, and the lease on the other.
+// runLease runs a script, also in a slot that is being moved, unless the record
+// exists: the record may be on either master, and the lease on the other.
 func (s *Store) runLease(ctx context.Context, script leaseScript, keys []string, args ...any) *goredis.Cmd {
 	cmd := script.Run(ctx, s.primary, keys, args...)
 	if !hasCode(cmd.Err(), "TRYAGAIN") {
 		return cmd
 	}
 	if script.record {
-		// What is absent on the old master is written on the new one only, so
-		// it cannot come back to the old one after this.
+		// A key that is absent on the old master is written on the new one only, so it
+		// cannot come back to the old one later.
 		if there, err := s.primary.Exists(ctx, keys[0]).Result(); err != nil || there > 0 {
 			return cmd
 		}

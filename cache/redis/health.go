@@ -13,11 +13,11 @@ const (
 	logUp   = "redis is reachable"
 )
 
-// Up reports whether Redis answered when it was last asked in the background.
-// It is false until it has answered once.
+// Up reports whether Redis answered the last background ping. It is false
+// before the first answer.
 func (s *Store) Up() bool { return s.up.Load() }
 
-// Ping asks the server, or all masters of a cluster.
+// Ping pings the server, or all masters of a cluster.
 func (s *Store) Ping(ctx context.Context) error {
 	const doing = "pinging"
 	if s.closed.Load() {
@@ -35,7 +35,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// pollHealth pings at once and then at each interval, and logs what changes.
+// pollHealth pings at once and then at each interval, and logs changes.
 func (s *Store) pollHealth(ctx context.Context) {
 	ticker := time.NewTicker(s.options.HealthCheckInterval)
 	defer ticker.Stop()

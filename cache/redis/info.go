@@ -11,9 +11,9 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Info describes the server, or sums over the masters of a cluster (the
-// uptime is that of the youngest). The percentage of used memory is of
-// maxmemory or, where that is not set, of the machine's memory.
+// Info describes the server. For a cluster, the numbers are sums over the
+// masters, and the uptime is the shortest. The percentage of used memory is
+// that of maxmemory or, if that is not set, of the machine's memory.
 func (s *Store) Info(ctx context.Context) (cache.ServerInfo, error) {
 	const doing = "asking for server info"
 	if s.closed.Load() {
@@ -103,8 +103,8 @@ func (f infoFields) number(name string) int64 {
 	return n
 }
 
-// keys reads "keys=12,expires=3,avg_ttl=0" of one database; there is no such
-// line where it is empty.
+// keys reads the line of one database, "keys=12,expires=3,avg_ttl=0". An empty
+// database has no line.
 func (f infoFields) keys(db int) int64 {
 	count, _, _ := strings.Cut(strings.TrimPrefix(f["db"+strconv.Itoa(db)], "keys="), ",")
 	n, _ := strconv.ParseInt(count, 10, 64)

@@ -13,20 +13,23 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// The scripts get the keys of the record, of its lease, and of the note on how
-// its last load ended. A request that is sent again, because its answer got lost,
-// does no harm: who has the lease already is given it once more.
+// The scripts take the keys of the record, of its lease, and of the note on how
+// its last load ended. A request may be sent again because its answer was lost:
+// a token that already holds the lease gets it again.
 //
-// The note is a key of its own for the sake of trackers: notes are watched, so
-// that those who wait are woken, and nothing else about a load is but the record.
+// The note is a separate key because trackers watch notes, which wakes waiting
+// loads. Of a load they watch nothing else but the record.
 
 // acquire: token, TTL of the lease, largest text, whether the caller has waited
 // (1 or 0), TTL of the list of drops, old text if there is any. A fourth key is
-// that list, for a lease whose record may bear tags. It answers {1, TTL of the old
-// record} where the lease is taken, with the mark behind them if there is a
-// fourth key; 0 where another has it, the note of a load that ended without a
-// record where the caller has waited for it, or text and TTL of a record that is
-// not the old one.
+// that list, for a lease whose record may bear tags. The answer is one of
+// these:
+//
+//   - {1, TTL of the old record}: the lease is taken; with a fourth key, the mark
+//     follows;
+//   - 0: another load has the lease;
+//   - the note of a load that ended without a record, if the caller has waited;
+//   - text and TTL of a record that is not the old one.
 var acquire = newLeaseScript(markLua+`
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl ~= -2 then
@@ -57,16 +60,16 @@ redis.call('UNLINK', KEYS[1])
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 return 1`, 2, 0, false, 3)
 
-// The notes on how a load ended. What follows noteFailed says why.
+// The notes on how a load ended. The error follows noteFailed.
 const (
 	noteReleased = "released"
 	noteUnstored = "unstored"
 	noteFailed   = "failed:"
-	// releasedFor is how long the note lives that only wakes those who wait.
+	// releasedFor is the TTL of a note that only wakes waiting loads.
 	releasedFor = 10 * time.Millisecond
 )
 
-// Acquire takes the key's lease where the store has nothing newer than old.
+// Acquire takes the key's lease if the store has nothing newer than old.
 func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
 	token, now, _, err := s.acquire(ctx, key, old, ttl, tagged, 0)
 	return token, now, err
@@ -118,8 +121,8 @@ func (s *Store) acquire(ctx context.Context, key string, old *cache.Record, ttl 
 	return "", cache.Entry{}, nil, nil
 }
 
-// acquireOver decides what a record that is not the old one is to who wants the
-// lease: newer, or nothing, for one of its tags was dropped.
+// acquireOver handles a record that is not the old one: it is newer, or it is
+// invalid because one of its tags was dropped.
 func (s *Store) acquireOver(ctx context.Context, key string, found cache.Got, ttl time.Duration, tagged bool, waited int) (token string, now cache.Entry, ended *cache.Ended, err error) {
 	got := []cache.Got{found}
 	if err := s.checkTags(ctx, got); err != nil {
@@ -136,8 +139,8 @@ func (s *Store) acquireOver(ctx context.Context, key string, found cache.Got, tt
 	return token, now, ended, err
 }
 
-// mayBeDone reports whether Redis may carry out a command that has failed here:
-// it was sent, and no answer came.
+// mayBeDone reports whether Redis may carry out a command that failed here: it
+// was sent, and no answer came.
 func mayBeDone(err error) bool {
 	var answer goredis.Error
 	var network *net.OpError
@@ -150,12 +153,13 @@ func mayBeDone(err error) bool {
 	return true
 }
 
-// loadKeys are the keys that a load of a record has to do with.
+// loadKeys are the keys that a load of a record uses.
 func (s *Store) loadKeys(key string) []string {
 	return []string{key, s.leases.of(key), s.leases.noteOf(key)}
 }
 
-// endedOf reads a note. One that this version does not know says nothing.
+// endedOf reads a note. It returns nil for a note that this version does not
+// know.
 func endedOf(note string) *cache.Ended {
 	if failure, failed := strings.CutPrefix(note, noteFailed); failed {
 		return &cache.Ended{Failure: failure[:min(len(failure), cache.MaxFailure)]}
@@ -166,7 +170,7 @@ func endedOf(note string) *cache.Ended {
 	return nil
 }
 
-// Fill writes a record under a lease where the store has nothing newer than old.
+// Fill writes a record under a lease if the store has nothing newer than old.
 func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.Record, tags []string, ttl time.Duration) (bool, error) {
 	const doing = "filling a record"
 	if err := s.check(record, ttl); err != nil {
@@ -199,7 +203,7 @@ func (s *Store) Release(ctx context.Context, key, token string) error {
 	return s.release(ctx, key, token, noteReleased, releasedFor)
 }
 
-// Abandon ends a lease whose load came to nothing, and notes how.
+// Abandon ends a lease whose load filled nothing, and notes how it ended.
 func (s *Store) Abandon(ctx context.Context, key, token string, ended cache.Ended) error {
 	note := noteUnstored
 	if ended.Failure != "" {

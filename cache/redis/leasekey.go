@@ -9,34 +9,34 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// ownPrefix sets the keys that are no records apart from those that are.
+// ownPrefix begins the keys of the store that are not records.
 const ownPrefix = cache.OwnPrefix
 
 // slotCount is how many hash slots a cluster has.
 const slotCount = 16384
 
-// leaseKeys names leases so that each hashes to the slot of its record, for a
-// script may only touch keys of one slot. Redis hashes what stands between the
-// first { and the next }, if that is not empty, else the whole key.
+// leaseKeys names leases so that each hashes to the slot of its record, because
+// a script may only touch keys of one slot. Redis hashes the text between the
+// first { and the next }, if it is not empty, or else the whole key.
 type leaseKeys struct {
 	own    string // what all of the store's own keys begin with
 	prefix string // and those of leases
-	// slotTags has a short text that hashes to each slot.
+	// slotTags returns a short text for each slot that hashes to it.
 	slotTags func() []string
 }
 
 func newLeaseKeys(keyPrefix string) *leaseKeys {
 	if strings.ContainsAny(keyPrefix, "{}") {
-		// these would count as the hash tag, or a part of it
+		// braces in the prefix would be taken for the hash tag
 		keyPrefix = ""
 	}
 	own := keyPrefix + ownPrefix
 	return &leaseKeys{own: own, prefix: own + "lease:", slotTags: sync.OnceValue(makeSlotTags)}
 }
 
-// of is the key of the lease of a key. Two keys that differ only in what looks
-// like a hash tag may share a lease: one load may then wait for the other, or
-// be refused its fill.
+// of returns the key of the lease of a key. Two keys that differ only in their
+// hash tag may share a lease: one load may then wait for the other, or be
+// refused its fill.
 func (l *leaseKeys) of(key string) string {
 	switch {
 	case slotTagOf(key) != "":
@@ -56,31 +56,31 @@ func (l *leaseKeys) noteOn(lease string) string {
 	return l.notePrefix() + strings.TrimPrefix(lease, l.prefix)
 }
 
-// notePrefix is what the keys of all notes begin with.
+// notePrefix begins the keys of all notes.
 func (l *leaseKeys) notePrefix() string { return l.own + "ended:" }
 
-// has reports whether a key is one of the store's own and no record's.
+// has reports whether a key belongs to the store itself and is not a record.
 func (l *leaseKeys) has(key string) bool { return strings.HasPrefix(key, l.own) }
 
-// canaryPrefix is that of the keys which are written to see whether writes
-// are reported.
+// canaryPrefix begins the keys of canaries, which are written to see whether
+// writes are reported.
 func (l *leaseKeys) canaryPrefix() string { return l.own + "canary:" }
 
-// ofTag is the key of a tag, by what [cache.TagName] makes of it.
+// ofTag returns the key of a tag, given its [cache.TagName].
 func (l *leaseKeys) ofTag(name string) string { return l.tagPrefix() + "{" + name + "}" }
 
-// tagPrefix is what the keys of all tags begin with.
+// tagPrefix begins the keys of all tags.
 func (l *leaseKeys) tagPrefix() string { return l.own + "tag:" }
 
 // drops is the key of the list of the latest drops of tags.
 func (l *leaseKeys) drops() string { return l.own + "drops" }
 
-// canary is a new key for that in a slot.
+// canary returns a new canary key in a slot.
 func (l *leaseKeys) canary(slot int) string {
 	return l.canaryPrefix() + "{" + l.slotTag(slot) + "}" + rand.Text()
 }
 
-// mayBe reports whether a lease may be that of a key with the prefix.
+// mayBe reports whether a lease may belong to a key with the prefix.
 func (l *leaseKeys) mayBe(lease, prefix string) bool {
 	rest := strings.TrimPrefix(lease, l.prefix)
 	tagged, braced := strings.CutPrefix(rest, "{")
@@ -104,7 +104,7 @@ func makeSlotTags() []string {
 	return tags
 }
 
-// slotOf is the slot of a key in a cluster (Redis cluster specification).
+// slotOf returns the slot of a key in a cluster (Redis cluster specification).
 func slotOf(key string) int {
 	if tag := slotTagOf(key); tag != "" {
 		key = tag
@@ -112,8 +112,8 @@ func slotOf(key string) int {
 	return int(crc16(key) % slotCount)
 }
 
-// slotTagOf is the part of a key that is hashed instead of it (Redis calls it
-// the hash tag), or "".
+// slotTagOf returns the hash tag of a key: the part that is hashed instead of
+// the key, or "".
 func slotTagOf(key string) string {
 	_, after, _ := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(after, "}")

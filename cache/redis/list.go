@@ -8,12 +8,12 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// readKeys is how many keys of a list are read at a time: so many of the
-// largest records are in memory at once.
+// readKeys is how many keys of a list are read at a time. It bounds how many
+// records are in memory.
 const readKeys = 64
 
-// Records lists what is stored, of one master after the other. While a server
-// makes room for more keys, or a cluster changes, it may list a key twice.
+// Records lists the records of one master after the other. While a server
+// resizes its table, or a cluster changes, a key may be listed twice.
 func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.Listed, error] {
 	return func(yield func(cache.Listed, error) bool) {
 		for cursor, more := "", true; more; more = cursor != "" {

@@ -8,12 +8,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Pool describes the connections, of all nodes of a cluster together; Size is
-// what is configured, for each node.
+// Pool describes the connections of all nodes together. Size is the configured
+// pool_size, per node.
 func (s *Store) Pool() *cache.PoolStats {
 	p := &cache.PoolStats{Size: s.options.PoolSize, Breaker: s.nodeBreakers.state()}
-	// before its first answer, a cluster's client would ask who its nodes
-	// are, and wait
+	// before its first answer, a cluster's client would ask for the nodes, and wait
 	if s.options.ClientType != Cluster || s.answered.Load() {
 		addPool(p, s.primary.PoolStats())
 	}

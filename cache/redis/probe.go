@@ -11,24 +11,25 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// A breaker that is open lets one command at a time through after its cool-down.
-// Were that the only way, the first requests after an outage would be refused,
-// all but one, however long the server had been back. So servers with open
-// breakers are probed in the background, each on a new connection: soon at
-// first, for most outages are short, and then ever more rarely.
+// An open breaker lets one command at a time through after its cool-down. If
+// that were the only way to close it, all but one of the first requests after
+// an outage would be refused, however long the server had been back. So servers
+// with open breakers are probed in the background, each on a new connection: at
+// first after a short pause, since most outages are short, and then at growing
+// intervals.
 
 const (
 	// probeKey is a key that is never written.
 	probeKey = ownPrefix + "probe"
-	// probePause is the first pause before a probe; it doubles up to the
-	// breaker's cool-down, or a second.
+	// probePause is the pause before the first probe. It doubles up to the
+	// breaker's cool-down, or up to a second.
 	probePause = 20 * time.Millisecond
 	// steadyAfter is how long a breaker must have been closed before the pauses
-	// begin with the first again.
+	// start from the first again.
 	steadyAfter = time.Second
 )
 
-// role says what a client of a server is for.
+// role is what a client of a server is used for.
 type role int
 
 const (
@@ -68,13 +69,14 @@ func (s *Store) probe(ctx context.Context) {
 				mu.Lock()
 				delete(busy, n)
 				mu.Unlock()
-				s.nodeBreakers.wake() // it may have opened again meanwhile
+				s.nodeBreakers.wake() // it may have opened again
 			})
 		}
 	}
 }
 
-// probeUntilClosed probes one server until its breaker is closed, or it is gone.
+// probeUntilClosed probes one server until its breaker is closed or the server
+// has left.
 func (s *Store) probeUntilClosed(ctx context.Context, n *breaker) {
 	b := s.nodeBreakers
 	longest := min(time.Second, max(b.options.BreakerCoolDown, probePause))
@@ -96,13 +98,13 @@ func (s *Store) probeUntilClosed(ctx context.Context, n *breaker) {
 			n.close()
 			return
 		}
-		s.reload() // maybe the node has left the cluster
+		s.reload() // the node may have left the cluster
 		pause = min(longest, 2*pause)
 	}
 }
 
-// probeServer asks a server for a key: one that has lost the others refuses
-// that, while it answers a ping.
+// probeServer reads a key from a server. A server that has lost its cluster
+// refuses that, although it answers a ping.
 func (s *Store) probeServer(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -117,7 +119,7 @@ func (s *Store) probeServer(ctx context.Context, addr string) error {
 	return nil
 }
 
-// wake lets the servers with open breakers be looked at.
+// wake starts the probes of servers with open breakers.
 func (b *breakers) wake() {
 	select {
 	case b.opened <- struct{}{}:
@@ -125,8 +127,8 @@ func (b *breakers) wake() {
 	}
 }
 
-// forgetClosed forgets clients that are closed, and reports whether none is
-// left: then the server has left the cluster.
+// forgetClosed removes closed clients from a breaker. It returns true if none
+// is left: the server has left the cluster.
 func (b *breakers) forgetClosed(n *breaker) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,17 +147,19 @@ func (b *breakers) forgetClosed(n *breaker) bool {
 	return true
 }
 
-// askClosed marks the context of a question that is for this side alone.
+// askClosed marks the context of a command that only finds out whether the
+// client is closed.
 type askClosed struct{}
 
-// isClosed asks a client without network: the context has ended.
+// isClosed reports whether a client is closed. It needs no network, because the
+// context has ended.
 func isClosed(client guarded) bool {
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), askClosed{}, true))
 	cancel()
 	return errors.Is(client.Exists(ctx, probeKey).Err(), goredis.ErrClosed)
 }
 
-// failing are the servers whose breakers are not closed.
+// failing returns the breakers that are not closed.
 func (b *breakers) failing() (nodes []*breaker) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

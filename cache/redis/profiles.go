@@ -13,7 +13,7 @@ import (
 
 const defaultProfile = "development"
 
-// profile has the values for one kind of environment.
+// profile has the defaults for one kind of environment.
 type profile struct {
 	host     string
 	poolSize int
@@ -30,8 +30,9 @@ func profiles() map[string]profile {
 
 func profileNames() []string { return slices.Sorted(maps.Keys(profiles())) }
 
-// chooseProfile takes the one that is set, or the environment's. ENVIRONMENT
-// is often set for other reasons, so a value that is no profile means nothing.
+// chooseProfile uses the profile that is set, or that of the environment.
+// ENVIRONMENT is often set for other reasons, so a value that is not a profile
+// is ignored.
 func (o *Options) chooseProfile(getenv func(string) string) error {
 	if o.Profile != "" {
 		return nil
@@ -44,7 +45,8 @@ func (o *Options) chooseProfile(getenv func(string) string) error {
 	return nil
 }
 
-// setDefaults fills what is not set from the profile, or with the default.
+// setDefaults sets what is not set to the value of the profile, or to the
+// default.
 func (o *Options) setDefaults() {
 	p := profiles()[o.Profile]
 	setDefault(&o.ReadFrom, Primary)

@@ -1,4 +1,4 @@
-// Values that applications write in formats of their own.
+// Reading values that applications store in their own formats.
 
 package redis
 
@@ -12,12 +12,13 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// maxFields is how many fields of a hash are read at most.
+// maxFields is the largest number of fields of a hash that is read.
 const maxFields = 1000
 
-// getRaw: largest size, most fields. It answers the TTL, and a string's text,
-// a hash's names and values in turn, or what is wrong: 'large' or 'type'. What
-// it reads is bounded before it is read, for the value is a stranger's.
+// getRaw: largest size, most fields. It answers the TTL, and then the text of a
+// string, or the names and values of a hash in turn, or an error: 'large' or
+// 'type'. It checks the size before it reads, because the value is not the
+// plugin's own.
 var getRaw = goredis.NewScript(`
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl == -2 then return {ttl, ''} end
@@ -70,7 +71,7 @@ func (s *Store) GetRaw(ctx context.Context, key string) (*cache.Raw, error) {
 	return raw, nil
 }
 
-// fields makes a map of names and values in turn.
+// fields makes a map of alternating names and values.
 func fields(list []any) map[string]string {
 	m := make(map[string]string, len(list)/2)
 	for i := 0; i+1 < len(list); i += 2 {

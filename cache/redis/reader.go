@@ -11,12 +11,12 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// replicaRest is how long reads leave the replicas alone after one of them
-// has failed. It is short because others may be well.
+// replicaRest is how long reads go to the primary after a replica has failed.
+// It is short because other replicas may work.
 const replicaRest = time.Second
 
-// reader finds the replica to read a key from. It has a client of its own,
-// which no write goes through.
+// reader finds the replica to read a key from. It has its own client, which is
+// never used for writes.
 type reader struct {
 	cluster   *goredis.ClusterClient
 	answered  atomic.Bool // once
@@ -37,13 +37,13 @@ func newReader(o *Options, dial dialFunc, sentinels *sentinels) *reader {
 	return r
 }
 
-// read fills got by asking replicas, as far as they answer, and reports which
-// keys are left.
+// read fills got from replicas, as far as they answer, and returns the keys
+// that are left.
 func (r *reader) read(ctx context.Context, s *Store, keys []string, got []cache.Got) (left []int) {
 	if time.Now().UnixNano() < r.restUntil.Load() {
 		return all(len(keys))
 	}
-	// a replica that hangs leaves time to ask the primary
+	// a replica that hangs must leave time to ask the primary
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
@@ -90,7 +90,8 @@ func (r *reader) readNode(ctx context.Context, s *Store, node *goredis.Client, i
 	return true
 }
 
-// rest lets reads go to the primary for a while, and looks for changes.
+// rest sends reads to the primary for replicaRest, and looks for changes of the
+// cluster.
 func (r *reader) rest() {
 	r.restUntil.Store(time.Now().Add(replicaRest).UnixNano())
 	r.cluster.ReloadState(context.Background())

@@ -1,4 +1,4 @@
-// What the server refuses is counted, with what it said.
+// Counting the requests that the server refuses, with what it said.
 
 package redis
 
@@ -10,7 +10,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// ownWork marks the context of commands that serve no lookup and no request.
+// ownWork marks the context of commands that serve neither a lookup nor a
+// request.
 type ownWork struct{}
 
 // kinds of commands
@@ -56,8 +57,8 @@ func (s *Store) countRefused(ctx context.Context, cmds ...goredis.Cmder) {
 	}
 }
 
-// isRefused reports whether the server refuses what was asked, or to be asked
-// at all. That a key has no value, or one of another type, is no refusal.
+// isRefused reports whether the server refused a command or the connection. A
+// key without a value, or with a value of another type, is not a refusal.
 func isRefused(err error) bool {
 	var answer goredis.Error
 	var refused *refusedError
@@ -68,11 +69,11 @@ func isRefused(err error) bool {
 	return errors.As(err, &answer) || errors.As(err, &refused) && !errors.Is(err, errBreakerOpen)
 }
 
-// maxServerText bounds what is kept of what a server said.
+// maxServerText is the largest part of a server's text that is kept, in bytes.
 const maxServerText = 200
 
-// serverText is what a server said, without the arguments of commands, which
-// are keys.
+// serverText returns what a server said, without the arguments of commands,
+// which are keys.
 func serverText(err error) string {
 	text := err.Error()
 	var answer goredis.Error

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// Resolve finds a value for everything that is not set, and names what does
-// not go together. What is set wins over the environment, and both win over
-// the profile; what a URL says fills what is not set. The environment is
-// REDIS_URL, or REDIS_HOST and REDIS_PORT, where there is no address, then
-// REDIS_USERNAME, REDIS_PASSWORD and REDIS_DB, and ENVIRONMENT for the
-// profile. Resolving once more changes nothing.
+// Resolve sets everything that is not set, and returns an error for settings
+// that conflict. A setting wins over the environment, and both win over the
+// profile; parts of a URL are used where nothing is set. The environment is
+// REDIS_URL, or REDIS_HOST and REDIS_PORT, if there is no address; then
+// REDIS_USERNAME, REDIS_PASSWORD and REDIS_DB; and ENVIRONMENT for the profile.
+// Resolving resolved options changes nothing.
 func (o Options) Resolve(getenv func(string) string) (Options, error) {
 	if o.URL != "" && len(o.Addresses) > 0 {
 		return Options{}, errors.New("url and addresses are both given: a url has the address, give one of them")
@@ -67,8 +67,8 @@ func (o *Options) fromEnvironment(getenv func(string) string) error {
 }
 
 func (o *Options) fromHostAndPort(host, port string) error {
-	// Kubernetes sets REDIS_PORT to tcp://… for every service that is called
-	// redis, which configures nothing.
+	// Kubernetes sets REDIS_PORT to tcp://… for a service that is called redis.
+	// That is not a setting.
 	if strings.HasPrefix(port, "tcp://") {
 		port = ""
 	}
@@ -86,8 +86,8 @@ func (o *Options) fromHostAndPort(host, port string) error {
 	return nil
 }
 
-// chooseAddresses says what kind of client it takes to speak to the
-// addresses, and adds the ports that are not given.
+// chooseAddresses chooses the client type for the addresses and adds missing
+// ports.
 func (o *Options) chooseAddresses() error {
 	if o.ClientType == "" {
 		switch {
@@ -118,18 +118,19 @@ func (o *Options) chooseAddresses() error {
 	return nil
 }
 
-// withPort completes an address, which may be the path of a socket.
+// withPort adds the default port to an address, unless that is the path of a
+// socket.
 func withPort(address, defaultPort string) (string, error) {
 	if isSocket(address) {
 		return address, nil
 	}
 	if strings.ContainsAny(address, "/@") {
-		// not repeated, for a URL may have a password
+		// the address is not repeated: a URL may contain a password
 		return "", errors.New("an address is a URL or a path: want host:port, the absolute path of a unix socket, or the URL as url")
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		// no port, or an IPv6 address that looks like it has many
+		// there is no port, or it is an IPv6 address with colons of its own
 		host, port = strings.Trim(address, "[]"), defaultPort
 		if strings.Contains(host, ":") && net.ParseIP(host) == nil {
 			host = ""

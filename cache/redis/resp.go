@@ -1,6 +1,6 @@
 // A minimal reader and writer of RESP2 and RESP3, for connections that go-redis
-// cannot drive: handshakes that show which server answers, and trackers, on
-// which pushes come between replies.
+// cannot drive: handshakes that identify the server, and trackers, whose pushes
+// come between replies.
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 
 package redis
@@ -25,16 +25,16 @@ type replyError string
 
 func (e replyError) Error() string { return string(e) }
 
-// RedisError makes it an error of go-redis.
+// RedisError makes replyError an error of go-redis.
 func (replyError) RedisError() {}
 
-// pushed is a message that the server sent on its own.
+// pushed is a push message of the server.
 type pushed []any
 
 var errMalformed = errors.New("malformed answer")
 
 // readReply reads one reply: string, int64, nil, replyError, []any (also for
-// sets, and for maps with keys and values in turn), or pushed.
+// sets, and for maps as alternating keys and values), or pushed.
 func readReply(r *bufio.Reader) (any, error) { return readNested(r, 0) }
 
 func readNested(r *bufio.Reader, depth int) (any, error) {
@@ -91,7 +91,7 @@ func readNested(r *bufio.Reader, depth int) (any, error) {
 	return nil, errMalformed
 }
 
-// readLine reads a line without its end; it has at least one byte.
+// readLine reads a line, which has at least one byte, without its end.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	switch {
@@ -132,7 +132,7 @@ func readItems(r *bufio.Reader, n, depth int) ([]any, error) {
 	return items, nil
 }
 
-// appendCommand adds a command to what is to be sent.
+// appendCommand appends an encoded command.
 func appendCommand(b []byte, words ...string) []byte {
 	b = fmt.Appendf(b, "*%d\r\n", len(words))
 	for _, word := range words {

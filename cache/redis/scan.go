@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// shard is one master. That of a single server is the only one.
+// shard is one master. A single server has one shard.
 type shard struct {
 	slot   int    // the lowest that it serves
 	server string // identifies the master
@@ -48,7 +48,7 @@ func (s *Store) shards(ctx context.Context) ([]shard, error) {
 	return shards, nil
 }
 
-// shortHash keeps addresses out of cursors, which users get to see.
+// shortHash hides addresses in cursors, which users see.
 func shortHash(address string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(address))
@@ -56,15 +56,15 @@ func shortHash(address string) string {
 }
 
 const (
-	// scanCount is how many keys one SCAN looks at, where the keys that are
-	// sought are rare: about a millisecond of the server's time
+	// scanCount is how many keys one SCAN visits, about a millisecond of the
+	// server's time
 	scanCount = 1000
-	// scanRounds is how many SCANs it takes at most to answer one call
+	// scanRounds is the largest number of SCANs for one call
 	scanRounds = 100
 )
 
-// Scan lists keys with the prefix, of one master after the other. It looks at
-// up to 100,000 keys for the first that has the prefix before it answers none.
+// Scan lists the keys with the prefix, one master after the other. If 100,000
+// keys have no match, it returns none and a cursor.
 func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) ([]string, string, error) {
 	const doing = "listing keys"
 	if s.closed.Load() {
@@ -108,8 +108,8 @@ func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) ([]s
 	return keys, at.String(), nil
 }
 
-// position is where a scan goes on: in which shard, on which server, and that
-// server's own cursor.
+// position is where a scan continues: the shard, its server, and that server's
+// cursor.
 type position struct {
 	slot   int
 	server string
@@ -129,8 +129,8 @@ func parseCursor(text string) (p position, err error) {
 	return p, nil
 }
 
-// find looks the shard of the position up. If its master is another one now,
-// the shard begins anew, because a cursor is valid only where it was made.
+// find finds the shard of the position. If another server is its master now,
+// the shard begins anew, because a cursor is only valid on its own server.
 func (p position) find(shards []shard) (int, position) {
 	i, _ := slices.BinarySearchFunc(shards, p.slot, func(s shard, slot int) int { return cmp.Compare(s.slot, slot) })
 	if i < len(shards) && (shards[i].slot != p.slot || shards[i].server != p.server) {
@@ -139,12 +139,12 @@ func (p position) find(shards []shard) (int, position) {
 	return i, p
 }
 
-// globEscaper lets a prefix be taken as it is.
+// globEscaper escapes a prefix for a pattern.
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
 // DeletePrefix drops every record with the prefix and ends the leases of such
-// keys. It looks at all keys of all masters, a part at a time, so that others
-// are served meanwhile. Where it fails, some may be dropped.
+// keys. It visits all keys of all masters, a part at a time, so that other
+// commands are served meanwhile. After an error, some may have been dropped.
 func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	const doing = "deleting by prefix"
 	if prefix == "" {
@@ -184,7 +184,7 @@ func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wante
 	for cursor := uint64(0); ; {
 		keys, next, err := shard.client.Scan(ctx, cursor, match, scanCount).Result()
 		if err != nil {
-			err = cmp.Or(group.Wait(), err) // what failed first
+			err = cmp.Or(group.Wait(), err) // the first error
 			return int(unlinked.Load()), err
 		}
 		keys = slices.DeleteFunc(keys, func(key string) bool { return !wanted(key) })

@@ -13,21 +13,21 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// sentinels say which server is the master, and show it and its replicas to
-// go-redis as a cluster of one shard, so that reads can go to replicas. go-redis'
-// own client for failovers hears of changes only from the one sentinel it
-// listens to, and its Close leaves goroutines behind.
+// sentinels name the master. They present it and its replicas to go-redis as a
+// cluster of one shard, so that reads can go to replicas. go-redis' own
+// failover client is not used: it learns of changes only from the one sentinel
+// that it listens to, and its Close leaves goroutines behind.
 type sentinels struct {
 	name    string // of the master
 	clients []*goredis.SentinelClient
 	known   atomic.Pointer[mastership]
-	// switched is when another master was found, in nanoseconds of Unix time; 0
-	// before the first change.
+	// switched is when the master last changed, in Unix nanoseconds; 0 before the
+	// first change.
 	switched atomic.Int64
-	// found is called where the master is another one than before.
+	// found is called when the master has changed.
 	found  func(addr string)
 	asking singleflight.Group
-	// behind are questions to sentinels; they grow while not closed only.
+	// behind are queries to sentinels. New ones begin only before closed.
 	behind sync.WaitGroup
 
 	mu        sync.Mutex // orders changes of what is known
@@ -35,29 +35,30 @@ type sentinels struct {
 	closed    bool
 }
 
-// mastership is what a sentinel says of the master.
+// mastership is what a sentinel says about the master.
 type mastership struct {
 	addr  string
 	epoch int64 // of the configuration: the higher, the newer
-	// promoted is set while a failover is under way that has a new master already.
+	// promoted is set during a failover that has already chosen a new master.
 	promoted bool
 	client   *goredis.SentinelClient
 }
 
-// newer reports whether a sentinel knows more than another one.
+// newer reports whether m is newer than another sentinel's answer.
 func (m *mastership) newer(than *mastership) bool {
 	return than == nil || m.epoch > than.epoch || m.epoch == than.epoch && m.promoted && !than.promoted
 }
 
 const (
-	// sentinelTimeout is how long one sentinel is waited for.
+	// sentinelTimeout is the timeout for one sentinel.
 	sentinelTimeout = time.Second
-	// sentinelGrace is how long the others are waited for when one has answered.
+	// sentinelGrace is how long the other sentinels are awaited after the first
+	// answer.
 	sentinelGrace = 50 * time.Millisecond
-	// sentinelMemory is how long a newer configuration is believed that no
-	// sentinel confirms.
+	// sentinelMemory is how long a newer configuration is used that no sentinel
+	// confirms.
 	sentinelMemory = 3 * time.Second
-	// sentinelInterval is between questions who the master is.
+	// sentinelInterval is the time between two queries for the master.
 	sentinelInterval = 200 * time.Millisecond
 )
 
@@ -74,7 +75,7 @@ func newSentinels(o *Options, dial dialFunc) *sentinels {
 	return s
 }
 
-// current is the address of the master as it was last known, or "".
+// current is the address of the last known master, or "".
 func (s *sentinels) current() string {
 	if m := s.known.Load(); m != nil {
 		return m.addr
@@ -82,8 +83,8 @@ func (s *sentinels) current() string {
 	return ""
 }
 
-// master asks who the master is. Where no sentinel answers, it is the last
-// known one.
+// master asks for the master. If no sentinel answers, it returns the last known
+// one.
 func (s *sentinels) master(ctx context.Context) (*mastership, error) {
 	asked := s.asking.DoChan("", func() (any, error) { return s.askAll() })
 	select {
@@ -97,7 +98,7 @@ func (s *sentinels) master(ctx context.Context) (*mastership, error) {
 	}
 }
 
-// askAll asks all sentinels at once, and believes the one with the newest
+// askAll asks all sentinels at once and uses the answer with the newest
 // configuration.
 func (s *sentinels) askAll() (*mastership, error) {
 	type answer struct {
@@ -164,9 +165,9 @@ func (s *sentinels) ask(ctx context.Context, client *goredis.SentinelClient) (*m
 	return m, nil
 }
 
-// learn keeps what a sentinel said, unless something newer is known. What no
-// sentinel has said for a while counts no more: sentinels that are set up anew
-// count their configurations from the beginning.
+// learn remembers the answer of a sentinel, unless a newer one is known. A
+// configuration that no sentinel has confirmed lately is forgotten: sentinels
+// that are set up anew number their configurations from the beginning.
 func (s *sentinels) learn(m *mastership) *mastership {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,8 +184,8 @@ func (s *sentinels) learn(m *mastership) *mastership {
 	return m
 }
 
-// watch asks who the master is until ctx ends.
-func (s *sentinels) watch(ctx context.Context) {
+// poll asks for the master at each sentinelInterval, until ctx ends.
+func (s *sentinels) poll(ctx context.Context) {
 	tick := time.NewTicker(sentinelInterval)
 	defer tick.Stop()
 	for {
@@ -197,7 +198,7 @@ func (s *sentinels) watch(ctx context.Context) {
 	}
 }
 
-// slots is the shard that the master and its replicas make.
+// slots returns the shard of the master and its replicas.
 func (s *sentinels) slots(ctx context.Context) ([]goredis.ClusterSlot, error) {
 	m, err := s.master(ctx)
 	if err != nil {

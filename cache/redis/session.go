@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// A tracker sends a check as often as this, and ends when so many of them
-	// have no answer.
+	// A tracker sends a check at this interval and ends when this many checks have
+	// no answer.
 	checkInterval = 250 * time.Millisecond
 	checksMissed  = 3
-	// connectTimeout is how long one attempt to connect may take.
+	// connectTimeout is the timeout of one attempt to connect.
 	connectTimeout = time.Second
-	// locateInterval is between two looks at where the address leads to.
+	// locateInterval is the time between two checks of where the address leads.
 	locateInterval = 600 * time.Millisecond
 )
 
-// session is the life of one connection of a tracker.
+// session is one connection of a tracker.
 type session struct {
 	*tracker
 	conn    *conn
@@ -33,14 +33,14 @@ type session struct {
 
 	mu       sync.Mutex
 	live     bool      // writes are reported
-	reported bool      // the watcher knows that
+	reported bool      // the watcher was told so
 	checked  time.Time // when the last answered check was sent
 	located  time.Time // when the address was last asked for and led to the server
 }
 
-// awaited is an answer to come.
+// awaited is an answer that is still to come.
 type awaited struct {
-	canary bool   // what is the canary; else the number of a check
+	canary bool   // the value of the canary; otherwise the number of a check
 	number string // that is echoed
 	sent   time.Time
 }
@@ -48,7 +48,8 @@ type awaited struct {
 // errElsewhere ends a tracker whose address leads to another server.
 var errElsewhere = errors.New("the address leads to another server")
 
-// session connects and returns at the first doubt.
+// session connects, and returns when it is no longer certain that writes are
+// reported.
 func (t *tracker) session(ctx context.Context) error {
 	located := time.Now()
 	attempt, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -74,16 +75,16 @@ func (t *tracker) session(ctx context.Context) error {
 		awaited: make(chan awaited, 4*checksMissed), swapped: make(chan struct{}, 1),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, func() { _ = cn.Conn.Close() }) // ends read
+	stop := context.AfterFunc(ctx, func() { _ = cn.Conn.Close() }) // makes read return
 	defer stop()
 	group.Go(s.read)
 	group.Go(func() error { return s.check(ctx) })
 	group.Go(func() error { return s.locate(ctx) })
-	group.Go(func() error { return s.keepCanary(ctx) })
+	group.Go(func() error { return s.maintainCanary(ctx) })
 	return group.Wait()
 }
 
-// read handles reports and answers in the order in which they come.
+// read handles reports and answers in the order in which they arrive.
 func (s *session) read() error {
 	for {
 		reply, err := readReply(s.conn.reader)
@@ -105,8 +106,8 @@ func (s *session) read() error {
 	}
 }
 
-// answer takes the answer to a check. What a server refuses for now, it answers:
-// behind all that it had to report.
+// answer handles the answer to a check. A refusal is also an answer: it comes
+// behind all reports before it.
 func (s *session) answer(want awaited, reply any) error {
 	refusal, refused := reply.(replyError)
 	if refused && !hasCode(refusal, "BUSY", "MISCONF") {
@@ -132,7 +133,7 @@ func (s *session) answer(want awaited, reply any) error {
 	return nil
 }
 
-// check sends checks: what is the canary, and a number to be echoed.
+// check sends checks: the value of the canary, and a number to be echoed.
 func (s *session) check(ctx context.Context) error {
 	tick := time.NewTicker(checkInterval)
 	defer tick.Stop()
@@ -160,9 +161,9 @@ func (s *session) check(ctx context.Context) error {
 	}
 }
 
-// locate connects anew now and then, to see whether the address still leads to
-// this server: a connection stays where it is when a name, a virtual address or
-// a service has moved on.
+// locate dials the address at intervals, to see whether it still leads to this
+// server: an open connection stays where it is when a name, a virtual address
+// or a service moves.
 func (s *session) locate(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -186,8 +187,8 @@ func (s *session) locate(ctx context.Context) error {
 		cancel()
 		switch {
 		case hasCode(err, "BUSY"):
-			// It cannot say who it is, but neither can anything be read or
-			// written there.
+			// The server cannot identify itself, but nothing can be read or written there
+			// either.
 			s.update(func() { s.located = begun })
 			continue
 		case err != nil:
@@ -202,8 +203,8 @@ func (s *session) locate(ctx context.Context) error {
 	}
 }
 
-// keepCanary makes sure that writes are reported, and that the canary lives.
-func (s *session) keepCanary(ctx context.Context) error {
+// maintainCanary checks that writes are reported, and keeps the canary alive.
+func (s *session) maintainCanary(ctx context.Context) error {
 	for pause := canaryRetryMin; ; {
 		master := s.canary.master()
 		result, written, err := s.canary.try(ctx)
@@ -219,8 +220,8 @@ func (s *session) keepCanary(ctx context.Context) error {
 		case canaryNever:
 			return fmt.Errorf("writing a canary: %w", asUnsupported(err))
 		case canaryRefused:
-			// A server that writes nothing now has said that it will report
-			// writes. It is taken at its word until it can show it.
+			// The server has accepted the tracking command but writes nothing for now. It
+			// is trusted until it can show that it reports writes.
 			s.update(func() { s.live = true })
 		case canaryUnheard:
 			return s.notHeard(master, written)
@@ -250,11 +251,10 @@ func (s *session) awaitSwap(ctx context.Context) error {
 	}
 }
 
-// notHeard says what it means that a canary was written and not reported. It
-// means that the server reports nothing only where that has happened several
-// times, while the server answered checks that were sent afterwards and its role
-// was the same: the canary may have gone to the old master of a failover, and a
-// replica may be behind.
+// notHeard returns the error for a canary that was written but not reported. It
+// concludes that the server reports nothing only after several times in a row,
+// in which the server answered later checks and kept its role: the canary may
+// have gone to the old master of a failover, and a replica may be behind.
 func (s *session) notHeard(master bool, written time.Time) error {
 	s.mu.Lock()
 	answered := s.checked.After(written)
@@ -275,7 +275,8 @@ func (s *session) notHeard(master bool, written time.Time) error {
 	return errors.New("a canary was not reported yet")
 }
 
-// update changes what is known and says until when writes are reported.
+// update changes the state of the session and reports until when writes are
+// reported.
 func (s *session) update(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,7 +289,7 @@ func (s *session) update(change func()) {
 		since = s.located
 	}
 	s.trusted(since.Add(leaseTime))
-	if !s.reported { // once: what is in doubt afterwards takes another connection
+	if !s.reported { // only once: after a doubt, another connection begins
 		s.reported = true
 		s.changed(trackerLive)
 	}

@@ -39,11 +39,11 @@ type Store struct {
 	up       atomic.Bool
 }
 
-// New returns a store, to be closed when it is not needed any more, that
-// measures its round trips into stats. It does not wait for Redis, which may
-// be down: connections are made when they are needed.
+// New returns a store, which must be closed. It measures its round trips into
+// stats. It does not wait for Redis, which may be down: connections are made
+// when they are needed.
 func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, error) {
-	// fills what is not set, where the options are not resolved yet
+	// sets what is not set, if the options are not resolved yet
 	options, err := options.Resolve(func(string) string { return "" })
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	s.running.Go(func() { s.pollHealth(ctx) })
 	s.running.Go(func() { s.probe(ctx) })
 	if s.sentinels != nil {
-		s.running.Go(func() { s.sentinels.watch(ctx) })
+		s.running.Go(func() { s.sentinels.poll(ctx) })
 	}
 	return s, nil
 }
@@ -93,8 +93,8 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 // Name is "redis".
 func (s *Store) Name() string { return "redis" }
 
-// switchMaster follows a failover: no connection to the old master is used any
-// more, and near copies are not trusted before the new one is tracked.
+// switchMaster follows a failover: connections to the old master are no longer
+// used, and near copies are not trusted before the new one is tracked.
 func (s *Store) switchMaster(addr string) {
 	s.logger.Info("the sentinels name another master", slog.String("address", addr))
 	w := s.watcher.Load()
@@ -103,7 +103,7 @@ func (s *Store) switchMaster(addr string) {
 	}
 	s.connector.dropOthers(addr)
 	if w != nil {
-		w.promoted(addr) // from now on, canaries go there
+		w.promoted(addr) // later canaries go to the new master
 	}
 }
 
@@ -126,7 +126,7 @@ func (s *Store) Close() error {
 		closers = append(closers, s.reader.cluster)
 	}
 	for _, c := range closers {
-		// a connection that the other side has ended cannot be taken leave of
+		// closing a connection that the server has closed returns an error
 		_ = c.Close()
 	}
 	s.running.Wait()
@@ -135,12 +135,12 @@ func (s *Store) Close() error {
 }
 
 const (
-	// a pipeline has at most that many keys, so that a batch of any size
-	// neither blocks the server nor fills its buffers
+	// a pipeline has at most this many keys, so that a batch of any size neither
+	// blocks the server nor fills its buffers
 	pipelineKeys = 500
-	// and at most that many bytes of records, unless one is larger
+	// and at most this many bytes of records, unless one record is larger
 	pipelineBytes = 4 << 20
-	// so many pipelines of one batch are under way at a time
+	// how many pipelines of one batch run at a time
 	parallelPipelines = 3
 )
 
@@ -155,7 +155,7 @@ func (s *Store) GetMany(ctx context.Context, keys []string) ([]cache.Got, error)
 	return got, s.read(ctx, keys, got)
 }
 
-// read fills got, and checks the tags of what it has read.
+// read fills got and checks the tags of the records.
 func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error {
 	if err := s.readRecords(ctx, keys, got); err != nil {
 		return err
@@ -164,14 +164,13 @@ func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error 
 	return s.checkTags(ctx, got)
 }
 
-// switchDoubt is how long after a failover a server's word that it has no record
-// is not believed.
+// switchDoubt is how long after a failover the absence of a record is doubted.
 const switchDoubt = time.Second
 
 var errSwitched = errors.New("the master has just changed, so an absence may not be true")
 
-// doubtAbsence makes errors of absences that a server reports which has just
-// become the master: it may not have had all writes yet.
+// doubtAbsence turns absences into errors shortly after a failover: the new
+// master may not have all writes.
 func (s *Store) doubtAbsence(got []cache.Got) {
 	if s.sentinels == nil || time.Now().UnixNano()-s.sentinels.switched.Load() >= int64(switchDoubt) {
 		return
@@ -183,7 +182,8 @@ func (s *Store) doubtAbsence(got []cache.Got) {
 	}
 }
 
-// readRecords fills got from replicas, where those are to be read, and the primary.
+// readRecords fills got from replicas, if they are to be read, and from the
+// primary.
 func (s *Store) readRecords(ctx context.Context, keys []string, got []cache.Got) error {
 	if s.reader == nil || s.closed.Load() {
 		return s.readFrom(ctx, s.primary, keys, got)
@@ -223,15 +223,15 @@ func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, g
 	return group.Wait()
 }
 
-// reading is a read of one key. No more is read of its text than shows that
-// it is too long.
+// reading is a read of one key. It reads one byte more than the limit, which
+// shows that a text is too long.
 type reading struct {
 	text *goredis.StringCmd
 	ttl  *goredis.IntCmd // as PTTL answers
 }
 
-// readings adds the reads of keys to a pipeline. A large batch has many: their
-// arguments are in one slice, which each command has its part of.
+// readings adds the reads of keys to a pipeline. The arguments of all commands
+// share one slice, because a batch may be large.
 func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []string) []reading {
 	const size = 6
 	args := make([]any, 0, size*len(keys))
@@ -243,7 +243,7 @@ func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []str
 		at := args[size*i:]
 		readings[i] = reading{
 			text: goredis.NewStringCmd(ctx, at[:4:4]...),
-			// go-redis' own PTTL overflows on what is meant as forever
+			// go-redis' own PTTL overflows on a TTL that is meant as forever
 			ttl: goredis.NewIntCmd(ctx, at[4:size:size]...),
 		}
 		_ = pipe.Process(ctx, readings[i].text)
@@ -262,7 +262,7 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 		case isWrongType(err):
 			got[i] = cache.Got{Err: errWrongType}
 		case goredis.IsPermissionError(r.text.Err()), goredis.IsPermissionError(r.ttl.Err()):
-			got[i] = cache.Got{Err: s.failed("reading a record", err)} // the others may be read
+			got[i] = cache.Got{Err: s.failed("reading a record", err)} // other records may be readable
 		case err != nil:
 			return s.failed("reading records", err)
 		default:
@@ -272,11 +272,12 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 	return s.readAgain(ctx, client, keys, got)
 }
 
-// errEmpty says that there was a TTL but no text: an empty value, or a key
-// that came between the two commands.
+// errEmpty says that there was a TTL but no text: an empty value, or a key that
+// was written between the two commands.
 var errEmpty = fmt.Errorf("%w: value is empty, want a JSON object or null", cache.ErrInvalidRecord)
 
-// got makes an entry of text and TTL in milliseconds, as Redis answers them.
+// got returns the entry of a text and a TTL in milliseconds, as Redis answers
+// them.
 func (s *Store) got(text string, ttl int64, now time.Time) cache.Got {
 	switch {
 	case ttl == -2: // no such key, or none any more
@@ -291,7 +292,7 @@ func (s *Store) got(text string, ttl int64, now time.Time) cache.Got {
 	return cache.Got{Entry: cache.Entry{Record: record, Expires: expires(ttl, now)}}
 }
 
-// expires is when a TTL in milliseconds ends; -1 never ends.
+// expires returns when a TTL in milliseconds ends; -1 means never.
 func expires(ttl int64, now time.Time) int64 {
 	at := now.UnixNano()
 	switch {
@@ -303,7 +304,7 @@ func expires(ttl int64, now time.Time) int64 {
 	return at + ttl*int64(time.Millisecond)
 }
 
-// readAgain reads what seemed to be empty once more: twice is no coincidence.
+// readAgain reads the keys again whose values seemed to be empty.
 func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
 	for i, key := range keys {
 		if !errors.Is(got[i].Err, errEmpty) {
@@ -324,8 +325,8 @@ func (s *Store) Set(ctx context.Context, key string, record *cache.Record, ttl t
 	return s.SetMany(ctx, []cache.Item{{Key: key, Record: record, TTL: ttl}})
 }
 
-// SetMany writes many records and ends their keys' leases. Where it fails,
-// some may be written.
+// SetMany writes many records and ends their keys' leases. After an error, some
+// may have been written.
 func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 	if s.closed.Load() {
 		return s.failed("writing records", goredis.ErrClosed)
@@ -349,7 +350,7 @@ func (s *Store) SetMany(ctx context.Context, items []cache.Item) error {
 	return group.Wait()
 }
 
-// lastOfEach leaves out items that a later one would overwrite.
+// lastOfEach removes the items that a later item overwrites.
 func lastOfEach(items []cache.Item) []cache.Item {
 	last := make(map[string]int, len(items))
 	for i, item := range items {
@@ -367,7 +368,7 @@ func lastOfEach(items []cache.Item) []cache.Item {
 	return kept
 }
 
-// fitting counts how many of the items, which are some, go into one pipeline.
+// fitting returns how many of the items fit into one pipeline, at least one.
 func fitting(items []cache.Item) (n int) {
 	for size := 0; n < len(items) && n < pipelineKeys && (n == 0 || size+items[n].Record.Size() <= pipelineBytes); n++ {
 		size += items[n].Record.Size()
@@ -391,7 +392,7 @@ func (s *Store) writePipeline(ctx context.Context, items []cache.Item) error {
 	return nil
 }
 
-// check reports whether a record may be written.
+// check returns an error if a record may not be written.
 func (s *Store) check(record *cache.Record, ttl time.Duration) error {
 	if record.Size() > s.options.MaxValueSize {
 		return fmt.Errorf("%w: value is larger than %d bytes", cache.ErrInvalidRecord, s.options.MaxValueSize)
@@ -406,7 +407,7 @@ func checkTTL(ttl time.Duration) error {
 	return nil
 }
 
-// Touch gives a record that is there a new TTL, and its tags one to match.
+// Touch gives an existing record a new TTL, and its tags one to match.
 func (s *Store) Touch(ctx context.Context, key string, record *cache.Record, ttl time.Duration) (bool, error) {
 	if err := checkTTL(ttl); err != nil {
 		return false, err
@@ -421,8 +422,8 @@ func (s *Store) Touch(ctx context.Context, key string, record *cache.Record, ttl
 	return cmd.Val(), nil
 }
 
-// Delete drops records and ends the keys' leases. Where it fails, some may be
-// dropped.
+// Delete drops records and ends the keys' leases. After an error, some may have
+// been dropped.
 func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 	if s.closed.Load() {
 		return 0, s.failed("deleting records", goredis.ErrClosed)

@@ -13,29 +13,30 @@ import (
 )
 
 // A tag is one small key that holds the tag's version, a random text. Records
-// note the versions of their tags, and count as long as these are current. To
-// drop a tag is to give it another version, or none. A tag key that is evicted
-// or expires drops its records, too. See drops.go for loads that are under way
-// when a tag is dropped.
+// contain the versions of their tags and are valid as long as these are
+// current. Dropping a tag gives it another version, or none. If the key of a
+// tag is evicted or expires, its records are dropped as well. See drops.go for
+// loads that are under way when a tag is dropped.
 
-// minTagTTL is how long a version is kept at least, so that a backup from
-// before a drop does not revive what was dropped.
+// minTagTTL is the shortest TTL of a version. It keeps a backup from before a
+// drop from restoring what was dropped.
 const minTagTTL = time.Hour
 
-// tagTTL is how long a version is kept for records that live for ttl: so much
-// longer that it seldom needs to be extended, for near copies hear of that as
-// of any write.
+// tagTTL is the TTL of a version for records that live for ttl. It is much
+// longer, so that it seldom needs to be extended: each extension is a write
+// that is reported to near caches.
 func tagTTL(ttl time.Duration) time.Duration { return 2*min(ttl, 1<<61) + minTagTTL }
 
-// versionLength is how much of a version is read. Ours are shorter.
+// versionLength is how many bytes of a version are read. Versions of this
+// plugin are shorter.
 const versionLength = 64
 
 func newVersion() string { return rand.Text()[:16] }
 
-// obtainScript: key of a tag; the version to give it where it has none ("" for
-// none), the least TTL in milliseconds, and the TTL to give it where it has
-// less. It answers the version that the tag has then. It is sent whole, for it
-// goes into pipelines.
+// obtainScript: key of a tag; the version to set if it has none ("" for none),
+// the smallest TTL in milliseconds, and the TTL to set if it has less. It
+// answers the current version. It is sent as a whole, because it is used in
+// pipelines.
 const obtainScript = `
 local version = redis.pcall('GET', KEYS[1])
 if type(version) ~= 'string' then
@@ -46,23 +47,23 @@ local left = redis.call('PTTL', KEYS[1])
 if left >= 0 and left < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return version`
 
-// obtain adds to a pipeline what reads the version of a tag for a record that
-// lives for ttl, and gives it one where it has none.
+// obtain adds to a pipeline the command that reads the version of a tag, for a
+// record that lives for ttl. A tag without a version gets this one.
 func (s *Store) obtain(ctx context.Context, pipe goredis.Pipeliner, name, version string, ttl time.Duration) *goredis.Cmd {
 	return pipe.Eval(ctx, obtainScript, []string{s.leases.ofTag(name)},
 		version, ttl.Milliseconds(), tagTTL(ttl).Milliseconds())
 }
 
-// renewScript: key of a tag; a version, the least TTL. Setting a key needs room
-// in the server, dropping it does not.
+// renewScript: key of a tag; a version, the smallest TTL. If the server has no
+// room to set the key, the script deletes it.
 const renewScript = `
 local ttl = math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))
 local set = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl)
 if set.err then redis.call('UNLINK', KEYS[1]) end
 return 1`
 
-// DropTag gives the tag another version, after it has noted the drop for loads
-// that are under way.
+// DropTag first notes the drop for loads under way and then gives the tag
+// another version.
 func (s *Store) DropTag(ctx context.Context, tag string) error {
 	const doing = "dropping a tag"
 	if tag == "" {
@@ -90,8 +91,8 @@ func (s *Store) DropTag(ctx context.Context, tag string) error {
 	return nil
 }
 
-// bear returns the record with the current versions of its tags. ok is false
-// where one of the tags was dropped since the mark was made.
+// bear returns the record with the current versions of its tags. ok is false if
+// one of the tags was dropped since the mark.
 func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, since mark, ttl time.Duration) (tagged *cache.Record, ok bool, err error) {
 	if since == (mark{}) {
 		return nil, false, nil
@@ -104,8 +105,8 @@ func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, s
 			cmds[name] = s.obtain(ctx, pipe, name, newVersion(), ttl)
 		}
 	}
-	// The versions come first. A drop that is not noted yet when the list is
-	// read gives its tag another version only after that.
+	// The versions are read first. A drop that is noted after the list was read
+	// changes the version only later.
 	if s.options.ClientType == Cluster {
 		if _, err := pipe.Exec(ctx); err != nil {
 			return nil, false, err
@@ -127,7 +128,7 @@ func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, s
 	return record.WithTags(versions), since.none(noted.Val(), versions), nil
 }
 
-// AdoptTags gives tags that have no version here those of the records.
+// AdoptTags sets tags that have no version here to the versions of the records.
 func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, ttl time.Duration) ([]bool, error) {
 	const doing = "adopting tags"
 	if s.closed.Load() {
@@ -158,7 +159,8 @@ func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, ttl time
 	return count, nil
 }
 
-// extendTags adds to a pipeline what lets the tags of a record live for ttl.
+// extendTags adds to a pipeline the commands that extend the tags of a record
+// to ttl.
 func (s *Store) extendTags(ctx context.Context, pipe goredis.Pipeliner, record *cache.Record, ttl time.Duration) {
 	if record == nil {
 		return
@@ -168,7 +170,7 @@ func (s *Store) extendTags(ctx context.Context, pipe goredis.Pipeliner, record *
 	}
 }
 
-// sink is where near copies are kept, or nil.
+// sink is the near cache, or nil.
 func (s *Store) sink() near.Sink {
 	if w := s.watcher.Load(); w != nil {
 		return w.sink
@@ -176,7 +178,7 @@ func (s *Store) sink() near.Sink {
 	return nil
 }
 
-// tagCheck finds out which records bear tags that are current.
+// tagCheck checks which records have only current tags.
 type tagCheck struct {
 	store   *Store
 	sink    near.Sink // or nil
@@ -184,9 +186,9 @@ type tagCheck struct {
 	current map[string]*near.Version // by the key of the tag; nil where it is still to be read
 }
 
-// checkTags moves records with a tag that was dropped from Record to Old. The
-// versions that are not known in this process are read in one round trip, from
-// the primary: how far replicas lag behind must not delay a drop.
+// checkTags moves records with a dropped tag from Record to Old. Versions that
+// this process does not know are read in one round trip, from the primary: the
+// lag of a replica must not delay a drop.
 func (s *Store) checkTags(ctx context.Context, got []cache.Got) error {
 	c := tagCheck{store: s, now: time.Now()}
 	for i := range got {
@@ -211,7 +213,7 @@ func (s *Store) checkTags(ctx context.Context, got []cache.Got) error {
 }
 
 // known reports whether all versions of the record's tags are known to be
-// current. Where another version is known, the record may be newer than that.
+// current. If another version is known, the record may be newer than that.
 func (c *tagCheck) known(e *cache.Entry) bool {
 	if c.sink == nil {
 		return false
@@ -238,7 +240,7 @@ func (c *tagCheck) want(r *cache.Record) {
 	}
 }
 
-// read asks Redis for the versions that are wanted.
+// read reads the wanted versions from Redis.
 func (c *tagCheck) read(ctx context.Context) error {
 	keys := make([]string, 0, len(c.current))
 	for key := range c.current {
@@ -282,7 +284,7 @@ func (c *tagCheck) readPart(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// judge decides whether a record with tags counts.
+// judge decides whether a record with tags is valid.
 func (c *tagCheck) judge(e *cache.Entry) {
 	tags := e.Record.Tags()
 	versions := make([]*near.Version, len(tags))

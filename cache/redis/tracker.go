@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	// leaseTime is how long near copies are trusted from when the last answered
-	// check was sent.
+	// leaseTime is how long near copies are trusted after the last answered check
+	// was sent.
 	leaseTime = time.Second
-	// Pauses between attempts to connect: they double from the first to the
-	// last. Only a server that says that it will never report writes is asked
-	// again after unsupportedFor.
+	// Pauses between attempts to connect: they double from reconnectMin to
+	// reconnectMax. A server that will never report writes is tried again after
+	// unsupportedFor.
 	reconnectMin   = 20 * time.Millisecond
 	reconnectMax   = 750 * time.Millisecond
 	unsupportedFor = 30 * time.Second
@@ -26,11 +26,11 @@ const (
 // errUnsupported says that a server will never report writes.
 var errUnsupported = errors.New("the server does not report writes")
 
-// errUnreported says that a server takes part in everything, but did not report
-// several canaries in a row. That may change: it is tried again soon.
+// errUnreported says that a server answers everything but did not report
+// several canaries in a row. This may change, so it is tried again soon.
 var errUnreported = errors.New("writes are not reported")
 
-// trackerState is what is known of a tracker's connection.
+// trackerState is the state of a tracker's connection.
 type trackerState int
 
 const (
@@ -39,30 +39,31 @@ const (
 	trackerUnsupported                     // the server answers but reports no writes
 )
 
-// tracker keeps one connection on which a server reports every write under some
-// prefixes, by whomever (CLIENT TRACKING in BCAST mode, RESP3).
+// tracker keeps one connection on which a server reports every write by any
+// client under some prefixes (CLIENT TRACKING in BCAST mode, RESP3).
 // https://redis.io/docs/latest/develop/reference/client-side-caching/
 type tracker struct {
 	connector *connector
 	addr      string
 	prefixes  []string
 	canary    *canary
-	// written hears of keys, or of nil for all keys.
+	// written is called with the keys that were written, or with nil for all keys.
 	written func(keys []string)
-	// changed hears of each change of state before anything else happens.
+	// changed is called at each change of state, before anything else happens.
 	changed func(trackerState)
-	// trusted hears until when all writes are known to be reported.
+	// trusted is called with the time until which all writes are known to be
+	// reported.
 	trusted func(until time.Time)
-	// read is set while reads of ours may go to the server.
+	// read reports whether this store may read from the server.
 	read atomic.Bool
-	// answered hears that the server answers again.
+	// answered is called when the server answers again.
 	answered func()
 
 	cancel  context.CancelFunc
 	done    chan struct{}
 	restart chan struct{} // begin a new connection now
-	// unheard counts canaries in a row that were not reported, while the server
-	// was the one they are written to, or was not, as wasMaster says.
+	// unheard counts the canaries in a row that were not reported while the role of
+	// the server was that of wasMaster.
 	unheard   int
 	wasMaster bool
 }
@@ -74,7 +75,7 @@ func newTracker(c *connector, addr string, prefixes []string, canary *canary) *t
 	}
 }
 
-// trackingCommand asks for reports of writes.
+// trackingCommand returns the command that asks for reports of writes.
 func trackingCommand(prefixes []string) []string {
 	command := []string{"CLIENT", "TRACKING", "ON", "BCAST"}
 	for _, prefix := range prefixes {
@@ -85,7 +86,8 @@ func trackingCommand(prefixes []string) []string {
 	return command
 }
 
-// asUnsupported marks the errors that mean that a server will never report writes.
+// asUnsupported marks the errors which mean that a server will never report
+// writes.
 func asUnsupported(err error) error {
 	if saysNever(err) {
 		return fmt.Errorf("%w: %w", errUnsupported, err)
@@ -93,9 +95,9 @@ func asUnsupported(err error) error {
 	return err
 }
 
-// saysNever reports whether a server refuses a command whenever it is sent: it
-// has no right to it, or the server does not know it. Servers say the latter,
-// and much that is over in a moment, with the code ERR.
+// saysNever reports whether a server will always refuse a command: it lacks the
+// permission, or it does not know the command. Servers answer an unknown
+// command with the code ERR, which is also that of passing errors.
 func saysNever(err error) bool {
 	switch {
 	case hasCode(err, "NOPERM", "NOPROTO"):
@@ -125,7 +127,7 @@ func (t *tracker) stop() {
 	<-t.done
 }
 
-// restartNow ends the connection there is and begins another one.
+// restartNow ends the current connection and begins another one.
 func (t *tracker) restartNow() {
 	select {
 	case t.restart <- struct{}{}:
@@ -159,7 +161,8 @@ func (t *tracker) run(ctx context.Context) {
 	}
 }
 
-// handle hears ["invalidate", [key, …]], or nil instead of keys after FLUSHALL.
+// handle handles ["invalidate", [key, …]], with nil in place of the keys after
+// FLUSHALL.
 func (t *tracker) handle(notification pushed) {
 	if len(notification) < 1 || notification[0] != "invalidate" {
 		return
@@ -185,8 +188,8 @@ func (t *tracker) handle(notification pushed) {
 	t.canary.reported(keys)
 }
 
-// minimalPrefixes leaves out what another prefix covers, for the server
-// refuses prefixes that overlap. The empty prefix covers all.
+// minimalPrefixes removes prefixes that another prefix covers, because the
+// server refuses prefixes that overlap. The empty prefix covers all.
 func minimalPrefixes(prefixes []string) []string {
 	prefixes = slices.Clone(prefixes)
 	slices.Sort(prefixes)

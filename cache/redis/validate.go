@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// validate checks resolved options and names all that is wrong.
+// validate checks resolved options and returns all errors.
 func (o *Options) validate() error {
 	if err := o.validateKinds(); err != nil {
 		return err // the other checks need valid kinds
@@ -23,7 +23,7 @@ func (o *Options) validateKinds() error {
 	)
 }
 
-// oneOf checks that a value is one of the known.
+// oneOf returns an error unless a value is one of the known ones.
 func oneOf(setting, value string, known ...string) error {
 	if slices.Contains(known, value) {
 		return nil

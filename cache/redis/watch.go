@@ -13,16 +13,17 @@ import (
 )
 
 const (
-	// how often the nodes of the deployment are listed anew, and at once when
-	// a connection to an unknown one is made
+	// the interval at which the nodes of the deployment are listed; a connection to
+	// an unknown node causes it at once
 	reconcileInterval = time.Second
 	reconcileTimeout  = 2 * time.Second
 )
 
-// watcher keeps a tracker on every node, and lets the sink trust near copies for
-// as long as all nodes that reads go to are known to report writes. It errs on the
-// side of doubt: a change of the nodes, a lost connection, or a data connection to
-// a node that is not tracked takes the trust away until all is known again.
+// watcher keeps a tracker on every node and lets the sink trust near copies
+// while all nodes that are read are known to report writes. In doubt it does
+// not: a change of the nodes, a lost connection, or a data connection to a node
+// that is not tracked ends the trust until all nodes are known to report writes
+// again.
 type watcher struct {
 	store  *Store
 	sink   near.Sink
@@ -45,7 +46,7 @@ type watchedNode struct {
 	tracker *tracker
 	state   trackerState
 	until   time.Time // when the trust in it ends
-	read    bool      // reads of ours may go to it
+	read    bool      // this store may read from it
 }
 
 func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *slog.Logger) *watcher {
@@ -59,8 +60,8 @@ func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *slog.Lo
 	return w
 }
 
-// watch adds prefixes. Where they are not covered yet, all trackers begin anew.
-func (w *watcher) watch(prefixes []string) {
+// track adds prefixes. If they are not covered yet, all trackers start again.
+func (w *watcher) track(prefixes []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := minimalPrefixes(append(slices.Clone(w.prefixes), prefixes...))
@@ -92,9 +93,9 @@ func (w *watcher) close() {
 	w.stopping.Wait()
 }
 
-// connected hears of every connection before it is used. One to a node that is
-// not tracked, or to another server than the tracker has reached, casts doubt
-// before anything can be read over it.
+// connected is called for every connection before it is used. A connection to a
+// node that is not tracked, or to another server than the tracker's, ends the
+// trust before anything is read over it.
 func (w *watcher) connected(addr string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,7 +107,7 @@ func (w *watcher) connected(addr string) {
 	w.reconcileSoon()
 }
 
-// admitted hears that a server takes connections again.
+// admitted is called when a server accepts connections again.
 func (w *watcher) admitted(addr string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,9 +116,9 @@ func (w *watcher) admitted(addr string) {
 	}
 }
 
-// promoted hears that an address is that of the master now. What its tracker
-// found out while it was a replica, or while canaries went to the old master,
-// counts no more.
+// promoted is called with the address of a new master. What its tracker found
+// out before (as a replica, or while canaries went to the old master) is
+// discarded.
 func (w *watcher) promoted(addr string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -129,7 +130,7 @@ func (w *watcher) promoted(addr string) {
 	w.reconcileSoon()
 }
 
-// moved hears that an address leads to another server.
+// moved is called when an address leads to another server.
 func (w *watcher) moved(addr string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -163,7 +164,7 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// reconcile makes the trackers those of the nodes there are now.
+// reconcile adds and removes trackers until they match the current nodes.
 func (w *watcher) reconcile(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
 	defer cancel()
@@ -184,7 +185,7 @@ func (w *watcher) reconcile(ctx context.Context) {
 		}
 		changed = changed || n.read != node.read
 		if node.read && !n.read && ok && n.state == trackerUnsupported {
-			// it was a replica that nobody read
+			// it was a replica that is not read
 			n.state = trackerLost
 			n.tracker.restartNow()
 		}
@@ -204,7 +205,7 @@ func (w *watcher) reconcile(ctx context.Context) {
 	w.judge()
 }
 
-// add starts a tracker. w.mu is held.
+// add starts a tracker. The caller holds w.mu.
 func (w *watcher) add(node node) *watchedNode {
 	n := &watchedNode{tracker: newTracker(w.store.connector, node.addr, w.prefixes, node.canary)}
 	w.watched[node.addr] = n
@@ -237,10 +238,11 @@ func (w *watcher) add(node node) *watchedNode {
 	return n
 }
 
-// distrust takes the sink's trust away. w.mu is held.
+// distrust ends the sink's trust. The caller holds w.mu.
 func (w *watcher) distrust() { w.setTrust(near.None, time.Time{}) }
 
-// judge gives the sink the trust that the trackers deserve. w.mu is held.
+// judge sets the sink's trust by the states of the trackers. The caller holds
+// w.mu.
 func (w *watcher) judge() {
 	trust, until := near.None, time.Time{}
 	for _, n := range w.watched {
@@ -262,8 +264,8 @@ func (w *watcher) judge() {
 	w.setTrust(trust, until)
 }
 
-// setTrust sets the trust of the sink. until is the end of the trust in coherent copies.
-// w.mu is held.
+// setTrust sets the trust of the sink. until is the end of coherent trust. The
+// caller holds w.mu.
 func (w *watcher) setTrust(trust near.Trust, until time.Time) {
 	if w.ended {
 		trust = near.None
@@ -313,7 +315,7 @@ func (s *Store) nodes(ctx context.Context) ([]node, error) {
 	return []node{s.node(s.options.Addresses[0], 0, true)}, nil
 }
 
-// nodesOf lists the servers of shards, each shard's master first.
+// nodesOf lists the servers of shards, the master of each first.
 func (s *Store) nodesOf(slots []goredis.ClusterSlot) []node {
 	var nodes []node
 	known := make(map[string]bool)
@@ -335,7 +337,7 @@ func (s *Store) node(addr string, slot int, read bool) node {
 	return node{addr: addr, read: read, canary: c}
 }
 
-// masterOf is the address that writes to a slot go to.
+// masterOf returns the address of the master of a slot.
 func (s *Store) masterOf(slot int) string {
 	switch client := s.primary.(type) {
 	case *goredis.ClusterClient:
@@ -351,7 +353,8 @@ func (s *Store) masterOf(slot int) string {
 	}
 }
 
-// answers hears that a server has answered on a connection of its own.
+// answers is called when a server has answered on a connection other than the
+// pool's.
 func (s *Store) answers(addr string) {
 	if s.sentinels != nil && addr == s.sentinels.current() {
 		addr = s.options.Addresses[0]
@@ -359,7 +362,7 @@ func (s *Store) answers(addr string) {
 	s.nodeBreakers.answered(addr)
 }
 
-// address is where the server of a breaker is now.
+// address returns the current address of the server of a breaker.
 func (s *Store) address(of string) string {
 	if s.sentinels != nil && of == s.options.Addresses[0] {
 		return s.sentinels.current()
@@ -367,8 +370,9 @@ func (s *Store) address(of string) string {
 	return of
 }
 
-// Watch reports every write to keys with the prefix to the sink, and how far it
-// may trust these reports. There is one sink; a prefix may be added at any time.
+// Watch reports every write to keys with the prefix to the sink, and how far
+// these reports can be trusted. There is one sink; prefixes may be added at any
+// time.
 func (s *Store) Watch(prefix string, sink near.Sink) {
 	s.watchMu.Lock()
 	defer s.watchMu.Unlock()
@@ -377,14 +381,14 @@ func (s *Store) Watch(prefix string, sink near.Sink) {
 	case s.watcher.Load() == nil:
 		s.watcher.Store(newWatcher(s, sink, []string{prefix, s.leases.canaryPrefix(), s.leases.tagPrefix(), s.leases.notePrefix()}, s.logger))
 	default:
-		s.watcher.Load().watch([]string{prefix})
+		s.watcher.Load().track([]string{prefix})
 	}
 }
 
-// EndedKey is the key of the note on how a load ended.
+// EndedKey returns the key of the note on how a load ended.
 func (s *Store) EndedKey(key string) string { return s.leases.noteOf(key) }
 
-// connected hears of every connection to a server before it is used, and
+// connected is called for every connection before it is used. moved reports
 // whether the address led to another server before.
 func (s *Store) connected(addr string, moved bool) {
 	w := s.watcher.Load()
@@ -397,7 +401,7 @@ func (s *Store) connected(addr string, moved bool) {
 	}
 }
 
-// admitted hears that a server that refused connections takes one.
+// admitted is called when a server that refused connections accepts one.
 func (s *Store) admitted(addr string) {
 	if w := s.watcher.Load(); w != nil {
 		w.admitted(addr)
