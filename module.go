@@ -23,6 +23,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 	"github.com/filewallball/caddy-filewallball/handlers/admin"
 	"github.com/filewallball/caddy-filewallball/handlers/command"
+	"github.com/filewallball/caddy-filewallball/handlers/dashboard"
 	"github.com/filewallball/caddy-filewallball/handlers/filesystem"
 	"github.com/filewallball/caddy-filewallball/handlers/invalidate"
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
@@ -46,6 +47,7 @@ func init() {
 	caddy.RegisterModule(invalidate.Handler{})
 	caddy.RegisterModule(upload.Handler{})
 	caddy.RegisterModule(upload.Report{})
+	caddy.RegisterModule(dashboard.Handler{})
 	caddy.RegisterModule(httpsource.Source{})
 	caddy.RegisterModule(filesource.Source{})
 	caddy.RegisterModule(new(filesystem.LookupCache))
@@ -58,6 +60,7 @@ func init() {
 	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", invalidate.Parse)
 	httpcaddyfile.RegisterHandlerDirective("upload_progress", upload.Parse)
 	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", upload.ParseReport)
+	httpcaddyfile.RegisterHandlerDirective("lookup_dashboard", dashboard.Parse)
 	// after every other way to log in, and before what may use the session
 	httpcaddyfile.RegisterDirectiveOrder("session_lookup", httpcaddyfile.Before, "request_header")
 	// beside session_lookup, which it becomes
@@ -70,6 +73,7 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress", httpcaddyfile.Before, "invoke")
 	// among those that answer, so that handle and route come first
 	httpcaddyfile.RegisterDirectiveOrder("upload_progress_report", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("lookup_dashboard", httpcaddyfile.Before, "respond")
 
 	caddycmd.RegisterCommand(command.New())
 	caddy.OnExit(lifetime.Exit)

@@ -35,6 +35,7 @@ var syntaxes = map[string]string{
 	"source http":                 "http:// {\nsession_lookup {cookie.a} {\nsource http http://localhost {\nOPTION\n}\n}\n}",
 	"lookup_invalidate":           "http:// {\nlookup_invalidate key {\nOPTION\n}\n}",
 	"upload_progress":             "http:// {\nupload_progress {path} {\nOPTION\n}\n}",
+	"lookup_dashboard":            "http:// {\nlookup_dashboard {\nOPTION\n}\n}",
 	"upload_progress_report":      "http:// {\nupload_progress_report {path} {\nOPTION\n}\n}",
 	"lookup_cache":                "{\nfilesystem a lookup_cache {\nOPTION\n}\n}",
 }

@@ -38,7 +38,7 @@ import (
 //	POST   restore       writes the records of a backup
 //	POST   bench         measures the store
 //
-// Keys are those under key_prefix, without the plugin's own: see [checkScope].
+// Keys are those under key_prefix, without the plugin's own: see [CheckScope].
 //
 // Where no running configuration uses the cache, every answer is a 503.
 //

@@ -89,7 +89,7 @@ func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupL
 		return backupLine{}, errors.New("a field is of the wrong type: want strings for key, tag and value_text, whole numbers for ttl_ms and expires_at")
 	}
 	parsed := backupLine{item: cache.Item{Key: fields.Key}}
-	if err := checkScope("key", fields.Key, policy); err != nil {
+	if err := CheckScope("key", fields.Key, policy); err != nil {
 		return backupLine{}, err
 	}
 	var err error

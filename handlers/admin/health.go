@@ -49,7 +49,7 @@ func getHealth(w http.ResponseWriter, r *http.Request) error {
 	if app, ok := lifetime.Running(); ok {
 		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 		defer cancel()
-		health = healthOf(ctx, app.Cache(), app.Policy().Alert)
+		health = HealthOf(ctx, app.Cache(), app.Policy().Alert)
 	}
 	status := http.StatusOK
 	if health.Status == wire.HealthFail {
@@ -59,13 +59,13 @@ func getHealth(w http.ResponseWriter, r *http.Request) error {
 	return writeJSONAs(w, status, "application/health+json", health)
 }
 
-// healthOf asks the store now, and compares what it says and what was counted
+// HealthOf asks the store now, and compares what it says and what was counted
 // with the alert thresholds: the hit rate of the last five minutes, once there
 // were 100 lookups in them; and of a server, the 95th percentile of the round
 // trips of the last one to two minutes, once there were 100, the memory in use (of maxmemory or,
 // without one, of the machine's), and its clients. The embedded store is meant
 // to be full, so that is no alarm.
-func healthOf(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
+func HealthOf(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	h := report{wire.Health{Status: wire.HealthPass, Checks: make(map[string][]wire.HealthCheck)}}
 	store := c.Store()
 

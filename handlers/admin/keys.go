@@ -174,7 +174,7 @@ func dropRecords(w http.ResponseWriter, r *http.Request, app lookup.App, keys ..
 // keyOf is the key in the request's path.
 func keyOf(r *http.Request, policy *lookup.Policy) (string, error) {
 	key := strings.TrimPrefix(r.URL.Path, adminKey)
-	return key, badRequest(checkScope("key", key, policy))
+	return key, badRequest(CheckScope("key", key, policy))
 }
 
 // ttlOf is the TTL that is asked for, or else that of the key's family.

@@ -102,7 +102,7 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
 		}
 		for _, key := range what.Keys {
-			if err := checkScope("key", key, policy); err != nil {
+			if err := CheckScope("key", key, policy); err != nil {
 				return wire.PurgeRequest{}, badRequest(err)
 			}
 		}
@@ -117,7 +117,7 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 	if json.Unmarshal(fields["prefix"], &what.Prefix) != nil || what.Prefix == "" {
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
 	}
-	return what, badRequest(checkScope("prefix", what.Prefix, policy))
+	return what, badRequest(CheckScope("prefix", what.Prefix, policy))
 }
 
 // unknownField names the field to the client, but not to the log.

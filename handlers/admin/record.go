@@ -43,7 +43,7 @@ func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if what.Identity != (wire.Identity{}) {
 		return refuse(http.StatusBadRequest, "body has a field that only get and delete take: "+setWants)
 	}
-	if err := checkScope("key", what.Key, app.Policy()); err != nil {
+	if err := CheckScope("key", what.Key, app.Policy()); err != nil {
 		return badRequest(err)
 	}
 	if what.Value == nil {
@@ -61,7 +61,7 @@ func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]strin
 	case what.TTL != nil || what.Value != nil:
 		return nil, refuse(http.StatusBadRequest, "body has a field that only set takes: "+recordWants)
 	case what.Identity == (wire.Identity{}):
-		return []string{what.Key}, badRequest(checkScope("key", what.Key, app.Policy()))
+		return []string{what.Key}, badRequest(CheckScope("key", what.Key, app.Policy()))
 	case what.Key != "":
 		return nil, refuse(http.StatusBadRequest, "body has a key and an identity: "+recordWants)
 	}

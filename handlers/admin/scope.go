@@ -22,9 +22,9 @@ func checkText(what, text string) error {
 	return nil
 }
 
-// checkScope refuses a text that is not the key of a record, or the beginning
+// CheckScope refuses a text that is not the key of a record, or the beginning
 // of one. The error names key_prefix, but does not repeat the text.
-func checkScope(what, text string, policy *lookup.Policy) error {
+func CheckScope(what, text string, policy *lookup.Policy) error {
 	switch err := checkText(what, text); {
 	case err != nil:
 		return err
@@ -52,5 +52,5 @@ func scopeOf(asked string, policy *lookup.Policy) (string, error) {
 	if asked == "" {
 		return policy.KeyPrefix, nil
 	}
-	return asked, badRequest(checkScope("prefix", asked, policy))
+	return asked, badRequest(CheckScope("prefix", asked, policy))
 }

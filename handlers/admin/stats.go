@@ -16,10 +16,10 @@ const statsInfoTimeout = time.Second
 func getStats(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	ctx, cancel := context.WithTimeout(r.Context(), statsInfoTimeout)
 	defer cancel()
-	return writeJSON(w, statsOf(ctx, app.Cache()))
+	return writeJSON(w, StatsOf(ctx, app.Cache()))
 }
 
-func statsOf(ctx context.Context, c *cache.Cache) wire.Stats {
+func StatsOf(ctx context.Context, c *cache.Cache) wire.Stats {
 	snap, store, refused := c.Stats().Snapshot(), c.Store(), c.Stats().StoreErrors.Counts()
 	return wire.Stats{
 		Store:         store.Name(),

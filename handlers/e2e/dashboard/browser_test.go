@@ -1,0 +1,124 @@
+package dashboard
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// browser is a real one, without a window, which notes what it complains of.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu         sync.Mutex
+	complaints []string
+}
+
+// newBrowser starts Chromium or Chrome for the length of a test.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1280, 1000))
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // t.Context ends before Cleanup
+	t.Cleanup(cancel)
+	b := &browser{t: t}
+	b.ctx, _ = chromedp.NewContext(ctx)
+	require.NoError(t, chromedp.Do(b.ctx),
+		"starting a browser; install one with `apt-get install chromium` or `brew install google-chrome`")
+	t.Cleanup(func() { require.NoError(t, chromedp.Cancel(b.ctx)) }) // waits until it is gone
+	go func() {                                                      // ends with the browser
+		// the browser's log has the violations of the page's policy
+		for m, err := range chromedp.Console(b.ctx) {
+			if err == nil && (m.IsException() || m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning) {
+				b.complain(m.String() + " " + m.URL)
+			}
+		}
+	}()
+	return b
+}
+
+// run runs a subtest.
+func (b *browser) run(name string, test func(t *testing.T)) {
+	outer := b.t
+	defer func() { b.t = outer }()
+	outer.Run(name, func(t *testing.T) {
+		b.t = t
+		test(t)
+	})
+}
+
+func (b *browser) complain(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.complaints = append(b.complaints, text)
+}
+
+// complained returns what the browser complained of until now, and forgets it.
+func (b *browser) complained() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.complaints
+	b.complaints = nil
+	return all
+}
+
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	require.NoError(b.t, chromedp.Do(ctx, actions...))
+}
+
+// eval is the value of an expression of the page.
+func eval[T any](b *browser, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	require.NoError(b.t, err)
+	return value
+}
+
+// await waits until an expression of the page is true.
+func (b *browser) await(expression string) {
+	b.t.Helper()
+	require.Eventually(b.t, func() bool { return eval[bool](b, expression) }, 30*time.Second, 50*time.Millisecond, expression)
+}
+
+// screenshot keeps a picture of the whole page, where FILEWALLBALL_SCREENSHOTS
+// names a directory, and returns how large it is.
+func (b *browser) screenshot(name string) int {
+	b.t.Helper()
+	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	require.NoError(b.t, err)
+	if dir := os.Getenv("FILEWALLBALL_SCREENSHOTS"); dir != "" {
+		require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600))
+	}
+	return len(picture)
+}
+
+// dark makes the browser one of somebody who prefers dark pages.
+func dark(on bool) chromedp.Action[chromedp.Void] {
+	scheme := "light"
+	if on {
+		scheme = "dark"
+	}
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return err
+	})
+}
