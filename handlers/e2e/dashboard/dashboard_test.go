@@ -152,6 +152,22 @@ func TestDashboardInABrowser(t *testing.T) {
 		require.Empty(t, b.complained())
 	})
 
+	b.run("asks for nothing while its tab is hidden, and catches up", func(t *testing.T) {
+		hide := func(hidden string) {
+			b.do(chromedp.Evaluate[chromedp.Void](`Object.defineProperty(document, "hidden", {configurable: true, value: ` + hidden + `});
+				document.dispatchEvent(new Event("visibilitychange"))`))
+		}
+		hide("true")
+		require.True(t, eval[bool](b, `state.stream === null`))
+		missed := eval[int](b, `state.times.length`)
+		b.await(`Date.now() - state.times.at(-1) > 2.2 * state.interval`)
+		require.Equal(t, missed, eval[int](b, `state.times.length`))
+		hide("false")
+		b.await(`state.times.length >= ` + strconv.Itoa(missed+2))
+		require.True(t, eval[bool](b, `state.times.every((at, i) => i === 0 || at > state.times[i - 1])`), "each measurement once")
+		require.Empty(t, b.complained())
+	})
+
 	b.run("goes on after a reload of the configuration", func(t *testing.T) {
 		before := eval[int](b, `state.times.length`)
 		s.Load(t, options(server), site(application.URL)+"\n\trespond /new 204")
