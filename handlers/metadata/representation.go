@@ -138,8 +138,9 @@ func contentTypeOf(record *cache.Record) string {
 		}
 	}
 	for _, field := range []string{"name", "path"} {
-		if text := textOf(record, field); text != "" {
-			return mime.TypeByExtension(path.Ext(text))
+		// spaces belong to a name, as file_server reads it
+		if name := scalarOf(record, field); name != "" {
+			return mime.TypeByExtension(path.Ext(name))
 		}
 	}
 	return ""
