@@ -275,6 +275,9 @@ func (d *describer) describe(status int, same bool) {
 	case http.StatusPreconditionFailed:
 		d.giveWay()
 	default:
+		if d.answered {
+			d.preset[contentType] = false // it is that of net/http's message now, which may be the same
+		}
 		d.withdraw()
 	}
 	if etag.in(h) == noTag && !d.plain && status < http.StatusInternalServerError {
