@@ -60,21 +60,21 @@ func TestMetadataOutcomes(t *testing.T) {
 		next                           bool
 		outcome, cacheStatus           string
 	}{
-		"found":                     {document, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"found":                     {document, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=1h; detail=memory"},
 		"absent":                    {"", "", "GET", "/?id=1", 404, false, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"known absence":             {"null", "", "HEAD", "/?id=1", 404, false, "absent", "file_metadata; hit; ttl=3599; detail=absent"},
+		"known absence":             {"null", "", "HEAD", "/?id=1", 404, false, "absent", "file_metadata; hit; ttl=1h; detail=absent"},
 		"absent, POST":              {"", "", "POST", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
 		"absent, continue":          {"", `"on_missing": {"continue": true}`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
 		"absent, 410":               {"", `"on_missing": {"status": 410}`, "GET", "/?id=1", 410, false, "absent", "file_metadata; fwd=miss; detail=absent"},
 		"absent, no answer":         {"", `"answer": false`, "GET", "/?id=1", 200, true, "absent", "file_metadata; fwd=miss; detail=absent"},
-		"refused":                   {`{"denied": 451}`, "", "GET", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"refused, POST":             {`{"denied": 451}`, "", "POST", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
-		"refused, continue":         {`{"denied": 451}`, `"on_denied": {"continue": true}`, "GET", "/?id=1", 200, true, "denied", "file_metadata; hit; ttl=3599; detail=denied"},
+		"refused":                   {`{"denied": 451}`, "", "GET", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=1h; detail=denied"},
+		"refused, POST":             {`{"denied": 451}`, "", "POST", "/?id=1", 403, false, "denied", "file_metadata; hit; ttl=1h; detail=denied"},
+		"refused, continue":         {`{"denied": 451}`, `"on_denied": {"continue": true}`, "GET", "/?id=1", 200, true, "denied", "file_metadata; hit; ttl=1h; detail=denied"},
 		"no identity":               {document, "", "GET", "/", 200, true, "none", ""},
 		"malformed identity":        {document, "", "GET", "/?id=%00", 400, false, "none", ""},
 		"malformed identity, POST":  {document, `"on_error": {"continue": true}`, "POST", "/?id=%ff", 400, false, "none", ""},
-		"a field of an application": {`{"regular": false, "size": 3}`, "", "HEAD", "/?id=1", 200, false, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
-		"no validators":             {`{"size": 3}`, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=3599; detail=memory"},
+		"a field of an application": {`{"regular": false, "size": 3}`, "", "HEAD", "/?id=1", 200, false, "hit", "file_metadata; hit; ttl=1h; detail=memory"},
+		"no validators":             {`{"size": 3}`, "", "GET", "/?id=1", 200, true, "hit", "file_metadata; hit; ttl=1h; detail=memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +86,7 @@ func TestMetadataOutcomes(t *testing.T) {
 			require.Equal(t, c.status, got.Status)
 			require.Equal(t, c.next, got.Next)
 			require.Equal(t, c.outcome, got.Placeholder("http.file_metadata.outcome"))
-			require.Equal(t, c.cacheStatus, got.Header().Get("Cache-Status"))
+			require.Equal(t, c.cacheStatus, got.CacheStatus())
 			lookups := app.Cache().Stats().Snapshot().All.TotalRequests
 			require.Equal(t, c.outcome != "none", lookups == 1, "%d lookups", lookups)
 		})

@@ -70,7 +70,7 @@ func TestRefusedSessionPublishesNothingOfItsRecord(t *testing.T) {
 	require.Empty(t, got.Placeholder("http.session.user_id"))
 	require.Empty(t, got.Placeholder("http.auth.user.id"))
 	require.Empty(t, got.Request.Header.Values("User-Id"))
-	require.Equal(t, "session_lookup; hit; ttl=3599; detail=denied", got.Header().Get("Cache-Status"))
+	require.Equal(t, "session_lookup; hit; ttl=1h; detail=denied", got.CacheStatus())
 }
 
 func TestLaterLookupReplacesWhatAnEarlierOnePublished(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -178,6 +179,15 @@ type Answer struct {
 // Placeholder is what a placeholder stands for after the handler has run.
 func (a Answer) Placeholder(name string) string {
 	return a.repl.ReplaceAll("{"+name+"}", "")
+}
+
+// hourLeft is the remaining TTL of a record that [App.Put] stored some seconds ago.
+var hourLeft = regexp.MustCompile(`ttl=3[56]\d\d\b`)
+
+// CacheStatus is the header of that name, with ttl=1h for the remaining TTL of
+// what [App.Put] stored, however long the test took since.
+func (a Answer) CacheStatus() string {
+	return hourLeft.ReplaceAllString(a.Header().Get("Cache-Status"), "ttl=1h")
 }
 
 // Serve lets a handler answer a request as Caddy would. The next handler
