@@ -201,7 +201,7 @@ func (r *redisServer) openCache() (*cache.Cache, error) {
 	return cache.New(store, stats), nil
 }
 
-// benchmark tells how many of these commands are done per second.
+// benchmark returns how many of these commands are done per second.
 func (r *redisServer) benchmark(ctx context.Context, path string, n int, command []string) (float64, error) {
 	host, port, err := net.SplitHostPort(r.addr)
 	if err != nil {

@@ -21,7 +21,7 @@ type site struct {
 // route is a site of a Caddyfile: a name to refer to it, and its directives.
 type route struct{ name, directives string }
 
-// buildCaddy builds Caddy with the plugin and tells where it is.
+// buildCaddy builds Caddy with the plugin and returns its path.
 func buildCaddy(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "caddy")
 	build := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/filewallball/caddy-filewallball/bench/caddy")

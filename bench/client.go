@@ -86,7 +86,7 @@ func (l load) converse(ctx context.Context, visit func() (id string, ok bool)) (
 
 var contentLength = []byte("Content-Length:")
 
-// readAnswer reads a whole answer and tells its status. It knows bodies of a
+// readAnswer reads a whole answer and returns its status. It knows bodies of a
 // known length only; none of the servers here sends others.
 func readAnswer(r *bufio.Reader, head bool) (status int, err error) {
 	line, err := r.ReadSlice('\n')

@@ -9,7 +9,7 @@ type group struct {
 	name     string
 	variants []variant
 	bars     []bar
-	// cold tells to ask once for each of many sessions that nobody has seen.
+	// cold asks once for each of many sessions that were never used.
 	cold bool
 }
 

@@ -109,7 +109,7 @@ func (b *bench) growKeys(ctx context.Context) (growth, error) {
 	return g, nil
 }
 
-// copyAll fills the near cache with all sessions. Redis tells of their writes
+// copyAll fills the near cache with all sessions. Redis reports their writes
 // meanwhile, which drops some again.
 func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
 	return b.confirmed(metadataFiles, func() error {

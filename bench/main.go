@@ -4,7 +4,7 @@
 //	go -C bench run .            # some fifteen minutes
 //	go -C bench run . -smoke     # does it work, and are the counts right?
 //
-// It is a module of its own, so that nobody who builds the plugin gets what only
+// It is a module of its own, so that building the plugin does not need what only
 // the benchmark needs, and runs in its directory: paths in flags start there.
 //
 // It starts every server by itself, each a process with equally many workers

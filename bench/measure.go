@@ -22,7 +22,7 @@ type bench struct {
 	profiles string // a directory, or empty
 	say      func(format string, args ...any)
 
-	visitors *sessions       // that everybody knows
+	visitors *sessions       // that every server has cached
 	warmed   map[string]bool // the sites that have seen all visitors
 	sets     int             // of sessions that were made
 }
@@ -112,30 +112,30 @@ func (b *bench) warm(ctx context.Context, v variant) error {
 	own := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
 	if !b.warmed[v.site] && v.cold != (traffic{never, never}) {
 		all := load{ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
-		if err := b.settle(ctx, v, all); err != nil {
+		if err := b.warmUpWith(ctx, v, all); err != nil {
 			return err
 		}
 		b.warmed[v.site] = true
 	}
-	return b.settle(ctx, v, own)
+	return b.warmUpWith(ctx, v, own)
 }
 
-// settle repeats a load until it causes no more than it must. A near copy is
-// dropped once more when Redis tells of the write that it was made from, so
+// warmUpWith repeats a load until it asks for nothing that is cached. A near copy is
+// dropped once more when Redis reports the write that it was made from, so
 // the first time is not enough.
-func (b *bench) settle(ctx context.Context, v variant, l load) error {
+func (b *bench) warmUpWith(ctx context.Context, v variant, l load) error {
 	const tries, inARow = 50, 2
-	settled := 0
+	unasked := 0
 	for range tries {
 		s, err := b.measure(ctx, b.sites[v.site], l)
 		if err != nil {
 			return fmt.Errorf("warming up: %w", err)
 		}
-		settled++
+		unasked++
 		if err = v.check("warming up", l, s, v.warm); err != nil {
-			settled = 0
+			unasked = 0
 		}
-		if settled == inARow || v.warm.application != never || v.warm.redis != never {
+		if unasked == inARow || v.warm.application != never || v.warm.redis != never {
 			return nil
 		}
 		select {

@@ -166,7 +166,7 @@ func (b *bench) handlerHits(ctx context.Context, r *results) error {
 	return nil
 }
 
-// nearMemory tells what a million near copies take of the heap.
+// nearMemory measures the heap that a million near copies take.
 func (b *bench) nearMemory(r *results) error {
 	const n = 1_000_000
 	copies := near.New[*cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})

@@ -46,7 +46,7 @@ func (s *servers) startNginx(ctx context.Context, say func(format string, args .
 	return nil
 }
 
-// luaModules tells what nginx has to load to know Lua.
+// luaModules returns the modules that nginx loads for Lua.
 func luaModules() (string, error) {
 	var directives []string
 	for _, name := range []string{"ndk_http_module.so", "ngx_http_lua_module.so"} {

@@ -125,7 +125,7 @@ func (n *nursery) endAll() {
 // given are the addresses that freeAddr has found.
 var given sync.Map
 
-// freeAddr finds an address of this machine that nobody listens on now, each
+// freeAddr finds an address of this machine that is free now, each
 // time another one: two listeners of one Caddy would share a port without a
 // word.
 func freeAddr() (string, error) {

@@ -21,7 +21,7 @@ type outcome struct {
 const countedVisits = 400
 
 // run measures a group. Its variants take turns in each round, so that what
-// disturbs the machine for a while disturbs them all.
+// disturbs the machine briefly disturbs them all.
 func (b *bench) run(ctx context.Context, g group) (o outcome, err error) {
 	o = outcome{group: g, calls: make(map[string]float64)}
 	for _, v := range g.variants {

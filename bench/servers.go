@@ -108,7 +108,7 @@ func (s *servers) end() {
 	s.endAll()
 }
 
-// writeFiles makes the files that are asked for, and tells where they are.
+// writeFiles makes the files to be served and returns their directory.
 func writeFiles(dir string) (string, error) {
 	root := filepath.Join(dir, "files")
 	err := os.Mkdir(root, 0o755)

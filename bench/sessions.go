@@ -16,14 +16,14 @@ type sessions struct {
 	visits []int
 }
 
-// visitCount is how many visits are drawn; who needs more begins anew.
+// visitCount is how many visits are drawn; after the last, the first follows.
 const visitCount = 1 << 16
 
 // zipfExponent is how much oftener the few come: the n-th of them 1/n^1.1 as
 // often as the first.
 const zipfExponent = 1.1
 
-// newSessions names n sessions that nobody has seen before, if the name of the
+// newSessions names n sessions that were never used, if the name of the
 // set is new. The order is the same in each run.
 func newSessions(set string, n int) *sessions {
 	s := &sessions{ids: make([]string, n), visits: make([]int, visitCount)}
@@ -47,7 +47,7 @@ func (s *sessions) evenly() *sessions {
 	return s
 }
 
-// write writes the visits into a file, one id a line, and tells its name.
+// write writes the visits into a file, one id a line, and returns its name.
 func (s *sessions) write(dir string) (string, error) {
 	var text strings.Builder
 	for _, i := range s.visits {

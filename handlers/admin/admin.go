@@ -21,7 +21,7 @@ import (
 // API adds endpoints under /filewallball/ to Caddy's admin API, to watch
 // the shared cache and to change what is in it:
 //
-//	GET    stats         what lookups came to, how fast, and what the store is
+//	GET    stats         outcomes and latencies of lookups, and numbers of the store
 //	GET    health        whether the store answers, and how well
 //	GET    health/live   200 while Caddy runs
 //	GET    info          the server behind the store
@@ -33,7 +33,7 @@ import (
 //	POST   set           PUT keys/{key} with key, TTL and value in the body
 //	POST   delete        DELETE keys/{key} with the key in the body
 //	POST   purge         drops many records
-//	POST   warm          loads records before anybody asks for them
+//	POST   warm          loads records in advance
 //	GET    backup        reads all records
 //	POST   restore       writes the records of a backup
 //	POST   bench         measures the store

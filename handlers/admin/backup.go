@@ -16,7 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// Trailers of a backup, which tell that it is whole.
+// Trailers of a backup. They show that it is complete.
 const (
 	trailerKeys    = "X-Keys"    // how many records it has
 	trailerTags    = "X-Tags"    // how many lines of tags
@@ -48,7 +48,7 @@ func backup(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if err != nil {
 		return err
 	}
-	// an outage is better told while it can be told
+	// later, the status can no longer be changed
 	if err := ping(r, app); err != nil {
 		return err
 	}

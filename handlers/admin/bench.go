@@ -19,14 +19,13 @@ import (
 
 const (
 	maxBenchBody = 4 << 10
-	// benchTTL is how long records of a bench stay that could not be dropped.
+	// benchTTL is how long records remain that could not be dropped.
 	benchTTL = time.Minute
 )
 
-// bench writes and reads records through the running store and its pool, one
-// at a time and in batches, and tells how long that took. Copies in this
-// process play no part. The records are the plugin's own and dropped at the
-// end.
+// bench measures how long it takes to write and read records, one at a time and
+// in batches. It uses the running store and its pool, without near copies. The
+// records are the plugin's own and are dropped at the end.
 func bench(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	body, err := readBody(w, r, maxBenchBody)
 	if err != nil {
@@ -112,7 +111,8 @@ func (b *benchmark) is(entry cache.Entry) bool {
 	return entry.Record != nil && entry.Record.Text() == b.record.Text()
 }
 
-// measure calls for all keys, so many at a time. A client that leaves ends it.
+// measure calls call for all keys, this many at a time. It ends when the client
+// leaves.
 func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call func(context.Context, []string) bool) wire.BenchOperation {
 	batches := slices.Collect(slices.Chunk(b.keys, batch))
 	took := make([]time.Duration, len(batches))

@@ -1,5 +1,5 @@
-// Whether the store answers, and how well, as a monitor asks it: in the format
-// of draft-inadarei-api-health-check.
+// The health of the store for monitoring, in the format of
+// draft-inadarei-api-health-check.
 
 package admin
 
@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// healthTimeout bounds what health asks the store, so that it tells of a
-	// dead one in good time.
+	// healthTimeout is the timeout for the store, so that an unreachable store is
+	// reported soon.
 	healthTimeout = time.Second
-	// minHealthLookups is how many lookups have to be counted before their
-	// hit rate says anything: a cache begins empty.
+	// minHealthLookups is how many lookups are needed before their hit rate is
+	// judged: a cache begins empty.
 	minHealthLookups = 100
-	// minHealthTrips is how many round trips have to be measured before their
-	// quantiles say anything: one that opens a connection is slow.
+	// minHealthTrips is how many round trips are needed before their quantiles are
+	// judged: those that open a connection are slow.
 	minHealthTrips = 100
 	// refusedFor is how long health warns after the server refused something.
 	refusedFor = time.Minute
@@ -40,7 +40,7 @@ func getLive(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSONAs(w, http.StatusOK, "application/health+json", wire.Health{Status: wire.HealthPass})
 }
 
-// report is a health while its checks are added.
+// report is a Health to which checks are added.
 type report struct{ wire.Health }
 
 // getHealth answers 200 for pass and warn, 503 for fail.
@@ -138,8 +138,8 @@ func (h *report) checkSources(window cache.Window) {
 	}
 }
 
-// checkRefused warns while the server refuses what it is asked, most often
-// because it is full or its user lacks rights.
+// checkRefused warns while the server refuses requests, most often because it
+// is full or its user lacks permissions.
 func (h *report) checkRefused(name string, refused cache.StoreErrorCounts) {
 	for _, kind := range []struct {
 		name  string
@@ -170,7 +170,7 @@ func (h *report) checkServer(ctx context.Context, c *cache.Cache, alert lookup.A
 		"%d clients are connected, above %d", info.ConnectedClients, alert.ClientsAbove)
 }
 
-// compare adds a check that is a warning where beyond says so.
+// compare adds a check, which is a warning if beyond is true.
 func (h *report) compare(name string, value any, unit string, beyond bool, format string, args ...any) {
 	check := wire.HealthCheck{Value: value, Unit: unit, Status: wire.HealthPass}
 	if beyond {

@@ -1,9 +1,9 @@
 // The admin endpoints that list, read, write and drop records.
 //
-// Keys are whole: with the configured key_prefix in front. In a path they are
-// percent-encoded. What must be: % ? # and the space as in any URL; a / only
-// beside another one or a segment of dots, because Caddy redirects // and ..
-// to a shorter path, which would be another key.
+// Keys are complete: they begin with the configured key_prefix. In a path they
+// are percent-encoded where that is necessary: % ? # and the space as in any
+// URL, and a / beside another one or beside a segment of dots, because Caddy
+// redirects // and .. to a shorter path, which would be another key.
 
 package admin
 
@@ -177,7 +177,7 @@ func keyOf(r *http.Request, policy *lookup.Policy) (string, error) {
 	return key, badRequest(CheckScope("key", key, policy))
 }
 
-// ttlOf is the TTL that is asked for, or else that of the key's family.
+// ttlOf returns the requested TTL, or else that of the key's family.
 func ttlOf(asked *string, policy *lookup.Policy, key string) (time.Duration, error) {
 	if asked == nil {
 		family, ok := cache.FamilyOf(policy.Families, policy.KeyPrefix, key)
@@ -193,8 +193,8 @@ func ttlOf(asked *string, policy *lookup.Policy, key string) (time.Duration, err
 	return ttl, nil
 }
 
-// parameters is the query, which must have no others than these. One more is
-// most likely part of a key whose ? should have been encoded.
+// parameters returns the query, which may have only these parameters. An
+// unknown one is most likely part of a key whose ? was not encoded.
 func parameters(r *http.Request, known ...string) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -211,7 +211,7 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 	return query, nil
 }
 
-// boolOf is a parameter that is true or false, and false where it is not given.
+// boolOf returns a parameter that is true or false. Default false.
 func boolOf(query url.Values, name string) (bool, error) {
 	switch query.Get(name) {
 	case "true":

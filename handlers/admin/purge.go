@@ -54,14 +54,14 @@ func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return writeJSON(w, wire.PurgeReport{Purged: purged})
 }
 
-// invalidationContext bounds an invalidation of some keys. What is not done by
-// then is pending, so nothing is gained by a longer wait.
+// invalidationContext returns the context of an invalidation of some keys. What
+// is not done by its deadline is pending, so a longer wait would gain nothing.
 func invalidationContext(r *http.Request, app lookup.App, keys int) (context.Context, context.CancelFunc) {
 	wait := cmp.Or(app.Policy().LookupTimeout, cache.DefaultLookupTimeout)
 	return context.WithTimeout(r.Context(), min(adminTimeout, wait*time.Duration(1+keys/keysPerWait)))
 }
 
-// keysPerWait is how many keys one lookup_timeout is enough for.
+// keysPerWait is the number of keys that one lookup_timeout is enough for.
 const keysPerWait = 1000
 
 const logPending = "invalidations are pending"

@@ -1,5 +1,5 @@
-// The endpoints of one record whose key is in the body, so that it stands in no
-// log of requests: the key of a session is often what its cookie says.
+// The endpoints of one record with the key in the body, which keeps it out of
+// access logs: the key of a session often contains its cookie.
 
 package admin
 

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// records are written in batches of at most so many,
+	// records are written in batches of at most this many
 	restoreItems = 500
-	// and so many bytes, unless one is larger.
+	// and at most this many bytes, unless one record is larger
 	restoreBytes = 4 << 20
 	// maxLineErrors is how many bad lines are named.
 	maxLineErrors = 100
@@ -27,10 +27,10 @@ const (
 	logRestoreFailed = "restore ended early"
 )
 
-// restore takes the lines of a backup and writes their records, for as long as
-// they have left, where there is none under the key and none is being loaded;
-// with overwrite=true whatever is there. A bad line stops nothing that is
-// sound, an outage of the store does. It can be run again.
+// restore writes the records of a backup with the TTL that they have left. It
+// does not replace an existing record or one that is being loaded, unless
+// overwrite=true. A malformed line does not stop it, but an outage of the store
+// does. It can be run again.
 func restore(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	query, err := parameters(r, "overwrite")
 	if err != nil {

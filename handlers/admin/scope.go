@@ -1,6 +1,5 @@
-// Which keys the endpoints work on: those under key_prefix, and none of the
-// plugin's own, because a tag or a lease that is written or dropped by hand would
-// break revocation.
+// Which keys the endpoints accept: those under key_prefix, except the plugin's
+// own. Writing or dropping a tag or a lease by hand would break revocation.
 
 package admin
 

@@ -1,5 +1,5 @@
-// What the admin endpoints share that run for longer than the admin API's own
-// time limits, and whose bodies may be of any length.
+// What the endpoints share that run longer than the time limits of the admin
+// API and whose bodies may have any length.
 
 package admin
 
@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// stallTimeout is how long a client may keep such an endpoint waiting for
-	// the next part of a body, either way.
+	// stallTimeout is how long a client may take to send or receive the next part
+	// of a body.
 	stallTimeout = time.Minute
 	ndjson       = "application/x-ndjson"
 )
 
-// patientReader lets a body take as long as it likes, while it comes; the
-// admin API would give it ten seconds in all.
+// patientReader reads a body that may take any time, as long as something
+// arrives. The admin API would allow ten seconds for all of it.
 type patientReader struct {
 	io.ReadCloser
 	control *http.ResponseController
@@ -39,8 +39,8 @@ func (r *patientReader) Read(p []byte) (n int, err error) {
 	return n, r.err
 }
 
-// lines answers NDJSON, a line at a time. It gives up on a client that does
-// not read.
+// lines writes an NDJSON answer, one line at a time. It fails if the client
+// does not read.
 type lines struct {
 	*bufio.Writer
 	timed timedWriter
@@ -84,8 +84,8 @@ func (w timedWriter) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// within ends a write that takes too long. The connection may be used for
-// another request, so the deadline does not stay.
+// within sets a deadline for one write. It removes the deadline afterwards,
+// because the connection may be used for another request.
 func (w timedWriter) within(write func() error) error {
 	_ = w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
 	defer func() { _ = w.control.SetWriteDeadline(time.Time{}) }()

@@ -20,13 +20,13 @@ import (
 const (
 	maxWarmBody            = 64 << 20
 	defaultWarmConcurrency = 4
-	// progressInterval is how often a client hears how far a warm-up is.
+	// progressInterval is the time between two lines of progress.
 	progressInterval = time.Second
 )
 
-// warm loads what the store lacks of a route, by the way that lookups go, and
-// streams how far it is: see [wire.WarmProgress]. It ends with the client, and with the
-// configuration that has the route.
+// warm loads the records of a route that the store lacks, as lookups do, and
+// streams its progress: see [wire.WarmProgress]. It ends when the client leaves
+// and when the configuration is replaced.
 func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	r.Body = patientBody(w, r)
 	body, err := readBody(w, r, maxWarmBody)
@@ -105,7 +105,7 @@ func unknownRoute(names []string) error {
 	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("there is no such route"), Message: message}
 }
 
-// warmable returns why a lookup cannot be done without a request, or nil.
+// warmable returns an error if a lookup needs a request.
 func warmable(l *lookup.Lookup, repl *caddy.Replacer, list bool) error {
 	if l.Source() == nil {
 		return errors.New("the route has no source to load records from: your application writes them by itself")

@@ -24,7 +24,7 @@ var (
 
 const (
 	maxWarmFailures = 100
-	// so many failures of the store in a row end a warm-up
+	// a warm-up ends after this many failures of the store in a row
 	warmPatience = 20
 )
 
@@ -80,7 +80,7 @@ func (u *warmUp) start(ctx context.Context) (done chan struct{}) {
 	return done
 }
 
-// feed hands out what is to be loaded, as fast as it may.
+// feed sends the tasks, at the requested rate.
 func (u *warmUp) feed(ctx context.Context, tasks chan<- warmTask) {
 	limit := rate.Inf
 	if u.request.Rate > 0 {
@@ -110,8 +110,8 @@ func (u *warmUp) feed(ctx context.Context, tasks chan<- warmTask) {
 	u.counts.Total = total
 }
 
-// tasks are the identities to load of one lookup. An error is a part of what
-// the source has that it cannot list.
+// tasks lists the identities to load for one lookup. An error stands for a part
+// that the source cannot list.
 func (u *warmUp) tasks(ctx context.Context, lookup *lookup.Lookup) iter.Seq2[warmTask, error] {
 	return func(yield func(warmTask, error) bool) {
 		if u.request.IDs == nil {
@@ -132,7 +132,7 @@ func (u *warmUp) tasks(ctx context.Context, lookup *lookup.Lookup) iter.Seq2[war
 
 var errEmptyIdentity = errors.New("empty identity")
 
-// load does one of them.
+// load loads one identity.
 func (u *warmUp) load(ctx context.Context, task warmTask) {
 	if ctx.Err() != nil {
 		return
@@ -169,7 +169,7 @@ func (u *warmUp) load(ctx context.Context, task warmTask) {
 	}
 }
 
-// count notes what became of one that was no failure.
+// count counts a load that did not fail.
 func (u *warmUp) count(r *cache.Result) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -201,7 +201,7 @@ func (u *warmUp) fail(task warmTask, why string) {
 	}
 }
 
-// storeFailed ends what has no use without the store.
+// storeFailed ends the warm-up if the store keeps failing.
 func (u *warmUp) storeFailed() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -210,7 +210,7 @@ func (u *warmUp) storeFailed() {
 	}
 }
 
-// progress is how far it is now.
+// progress returns the current counts.
 func (u *warmUp) progress() wire.WarmProgress {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -224,7 +224,7 @@ func (u *warmUp) progress() wire.WarmProgress {
 	return line
 }
 
-// result is how it has ended. cause is why it was stopped, if it was.
+// result returns the last line. cause is why the warm-up was stopped, or nil.
 func (u *warmUp) result(cause error) wire.WarmProgress {
 	line := u.progress()
 	u.mu.Lock()

@@ -15,7 +15,7 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measures how fast the store is for the running Caddy",
-		Long: `Writes and reads records of its own, and tells how long that took. It is
+		Long: `Writes and reads records of its own and prints how long that took. It is
 measured inside the running Caddy: the store through the connection pool that
 lookups use, without near copies, and without what the admin API itself costs.
 Live traffic shares that pool, so both slow each other down.`,

@@ -1,5 +1,5 @@
-// The client of the admin API. Caddy's own AdminAPIRequest knows no context,
-// so that nothing could interrupt it, and turns statuses and bodies into text.
+// The client of the admin API. Caddy's own AdminAPIRequest takes no context, so
+// it could not be interrupted, and returns statuses and bodies as text.
 
 package command
 
@@ -34,7 +34,7 @@ const (
 type client struct {
 	address string
 	origin  string // http://host:port
-	// unix tells that there is no host; Origin is then of no use
+	// unix reports whether the address is a socket, for which there is no Origin
 	unix bool
 	http http.Client
 }
@@ -74,8 +74,8 @@ func newClient(flags *pflag.FlagSet) (*client, error) {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// send gives the answer, whatever its status. path is under /filewallball/ and
-// percent-encoded. The caller closes the body.
+// send returns the answer, whatever its status. path is relative to
+// /filewallball/ and percent-encoded. The caller closes the body.
 func (c *client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.origin+base+path, body)
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader) 
 	return resp, nil
 }
 
-// open gives the answer if it is a good one.
+// open returns the answer if its status is below 300.
 func (c *client) open(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
@@ -116,7 +116,7 @@ func (c *client) open(ctx context.Context, method, path string, body io.Reader) 
 	return nil, c.apiError(resp, answer)
 }
 
-// ask gives the whole of a good answer.
+// ask returns the body of an answer whose status is below 300.
 func (c *client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	var reader io.Reader
 	if body != nil {
@@ -141,7 +141,7 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 	return answer, nil
 }
 
-// apiError is an answer that is none of the good ones.
+// apiError is the error of an answer with another status.
 type apiError struct {
 	status  int
 	message string

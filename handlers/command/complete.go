@@ -1,4 +1,4 @@
-// What the shell offers when Tab is pressed.
+// Completions that the shell offers when Tab is pressed.
 
 package command
 
@@ -23,7 +23,7 @@ const completeTimeout = 2 * time.Second
 // completeKeys offers keys of the running Caddy that begin as the word does.
 func completeKeys(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if word == "" {
-		// all keys of a store are no help
+		// a list of all keys would not help
 		return completePrefixes(cmd, args, word)
 	}
 	var answer wire.KeyList
@@ -37,9 +37,9 @@ func completeKeys(cmd *cobra.Command, args []string, word string) ([]cobra.Compl
 	return keys, cobra.ShellCompDirectiveNoFileComp
 }
 
-// harmless reports whether a shell takes a word for nothing but itself. The
-// script that bash has from Caddy expands what it is offered as if it had been
-// typed, and keys are made of what strangers have sent.
+// harmless reports whether a word has no meaning to a shell. Caddy's script for
+// bash expands completions as if they had been typed, and keys contain client
+// input.
 func harmless(word string) bool {
 	return word != "" && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:._/@%+,=-") == ""
 }
@@ -66,8 +66,8 @@ func upTo(n int, complete cobra.CompletionFunc) cobra.CompletionFunc {
 	}
 }
 
-// askToComplete leaves the answer as it is where Caddy cannot be asked: what
-// is wrong is for the command to say and not for the completion.
+// askToComplete does not change the answer if Caddy cannot be asked: the
+// command reports the error, not the completion.
 func askToComplete(cmd *cobra.Command, path string, answer any) {
 	c, err := newClient(cmd.Flags())
 	if err != nil {

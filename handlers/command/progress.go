@@ -1,5 +1,5 @@
-// How far a long job is, on standard error: a bar where that is a terminal,
-// or else a line now and then, for a log.
+// The progress of a long job, on standard error: a bar on a terminal, otherwise
+// a line per second, for a log.
 
 package command
 
@@ -15,7 +15,7 @@ import (
 // lineEvery is the pause before each line of progress.
 const lineEvery = time.Second
 
-// progress is one job's. nil shows nothing.
+// progress shows the progress of one job. A nil progress shows nothing.
 type progress struct {
 	w     io.Writer
 	doing string // warming
@@ -45,7 +45,7 @@ func (c *call) progress(doing string, bytes bool) *progress {
 	return p
 }
 
-// at shows that done of total are done; a total of -1 is not known.
+// at shows that done of total are done; a total of -1 is unknown.
 func (p *progress) at(done, total int64) {
 	switch {
 	case p == nil:
@@ -72,7 +72,7 @@ func (p *progress) number(n int64) string {
 	return count(n)
 }
 
-// end makes room for what came of the job.
+// end clears the bar.
 func (p *progress) end() {
 	if p != nil && p.bar != nil {
 		_ = p.bar.Clear()
@@ -80,8 +80,8 @@ func (p *progress) end() {
 	}
 }
 
-// readCounter shows how much of total bytes was read; the HTTP client reads in
-// a goroutine of its own, which may go on for a while after the answer.
+// readCounter shows how much of total bytes was read. The HTTP client reads in
+// its own goroutine, which may still read after the answer.
 type readCounter struct {
 	r           io.Reader
 	mu          sync.Mutex

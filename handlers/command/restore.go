@@ -88,8 +88,8 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 	return c.showRestoreReport(resp, name, asJSON)
 }
 
-// backupReader tells errors of the backup from those of the connection that it
-// is sent over. It hides Close: the file is closed here, and no sooner.
+// backupReader distinguishes errors of the backup from those of the connection
+// that it is sent over. It hides Close: the file is closed by the command.
 type backupReader struct{ r io.Reader }
 
 func (b backupReader) Read(p []byte) (int, error) {

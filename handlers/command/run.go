@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// call is one run of a command: where it reads and writes, and whom it asks.
-// Its context ends with the first interrupt; a second one ends the process.
+// call is one run of a command: its client, input and output. Its context ends
+// with the first interrupt; a second one ends the process.
 type call struct {
 	*client
 	ctx      context.Context
@@ -52,8 +52,8 @@ var errInterrupted = errors.New("interrupted")
 
 const exitUsage = 2
 
-// report tells the person what went wrong, and Caddy with which status to
-// exit: 2 after a [usageError], 1 after any other error.
+// report prints the error and sets the exit status: 2 after a [usageError], 1
+// after any other error.
 func report(cmd *cobra.Command, err error) error {
 	if err == nil {
 		return nil
@@ -65,7 +65,7 @@ func report(cmd *cobra.Command, err error) error {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "See '%s --help'.\n", cmd.CommandPath())
-	// the only way to tell Caddy a status
+	// Caddy takes an exit status only in this way
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitUsage, nil })(cmd, nil)
 }
 

@@ -39,7 +39,7 @@ func percent(p float64) string { return fmt.Sprintf("%.1f%%", p) }
 
 func milliseconds(ms float64) string { return fmt.Sprintf("%.2f ms", ms) }
 
-// span is a time in its two largest units, which is all that anybody reads.
+// span formats a duration in its two largest units.
 func span(d time.Duration) string {
 	d = d.Round(time.Second)
 	day := 24 * time.Hour

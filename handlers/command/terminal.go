@@ -1,5 +1,5 @@
-// What is different where a person sits at a terminal: text that the server
-// gives must not steer it, and a question can be asked.
+// What differs on a terminal: text from the server must not control it, and a
+// question can be asked.
 
 package command
 
@@ -65,8 +65,8 @@ func (c *call) writeJSON(text []byte) error {
 	return err
 }
 
-// readInput reads all of standard input, and tells somebody who would have to
-// type it.
+// readInput reads all of standard input. On a terminal, it first says what to
+// type.
 func (c *call) readInput(what string) ([]byte, error) {
 	if isTerminal(c.in) {
 		fmt.Fprintf(c.err, "Type %s, and Ctrl-D on a line of its own at the end.\n", what)

@@ -22,9 +22,9 @@ import (
 func warmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "warm <route> [<id>...]",
-		Short: "Fills the cache before anybody asks",
-		Long: `Asks a route's source for these identities, so that the cache knows them before
-anybody asks. Without any, it goes through all files of a route with
+		Short: "Fills the cache in advance",
+		Long: `Asks a route's source for these identities, so that later requests
+find them in the cache. Without any, it goes through all files of a route with
 source file_system. Names of routes are those in stats.`,
 		Example: `  $ caddy filewallball warm downloads
   $ caddy filewallball warm file_metadata@example.com:12 /report.txt /thesis.pdf

@@ -83,7 +83,7 @@ func (f *keptFile) size() (int64, error) {
 	return f.entry.info.Size(), nil
 }
 
-// check makes sure, before anybody is told of a size or gets content, that
+// check makes sure, before a size or content is returned, that
 // it is the content of the file that was told of. A live file was asked when
 // this one was opened.
 func (f *keptFile) check(op string) error {

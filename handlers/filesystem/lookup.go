@@ -1,5 +1,5 @@
-// The way of a name: what is remembered of it, or one look at the file
-// system under it for all who ask at the time.
+// Opening a name: from the cache, or from the file system under it, once for
+// all concurrent callers.
 
 package filesystem
 
@@ -25,12 +25,12 @@ const glanceTTL = time.Millisecond
 
 // entry is what the file system said of a name.
 type entry struct {
-	began time.Time // the look, which is as old as this at most
+	began time.Time // the fetch
 	err   error     // there is no such file
 	info  fs.FileInfo
 	kept  *handle // the file, where it can be shared by all who read it
 	// live: the kept file says at little cost whether it has changed, and was
-	// asked so long after the look began
+	// asked this long after the fetch began
 	live  bool
 	asked atomic.Int64
 }
@@ -47,7 +47,7 @@ func (c *LookupCache) Open(name string) (fs.File, error) {
 			return file, e.err
 		}
 	}
-	return c.look(name, e)
+	return c.fetch(name, e)
 }
 
 // open opens a name that something is remembered of. It is not ok where that
@@ -81,13 +81,13 @@ func (e *entry) glance() bool {
 	return true
 }
 
-// look asks the file system under this one, once for all who want to know at
-// the time. old is what is remembered and does not hold.
-func (c *LookupCache) look(name string, old *entry) (fs.File, error) {
-	var mine fs.File // what cannot be remembered is for who has opened it
+// fetch opens a name in the file system under this one, once for all concurrent
+// callers. old is the entry that is no longer valid.
+func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
+	var mine fs.File // a file that is not cached goes to the caller that opened it
 	v, err, _ := c.flights.Do(name, func() (any, error) {
 		if e, ok := c.entries.GetIfPresent(name); ok && e != old {
-			return e, nil // of a look that ended just now
+			return e, nil // from a fetch that ended just now
 		}
 		e, file, err := c.ask(name)
 		if e == nil {
@@ -127,7 +127,7 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, file, nil // who wants to know asks again
+		return nil, file, nil // not cached: the next caller asks again
 	}
 	e := &entry{began: began, info: info}
 	_, onDisk := file.(*os.File)

@@ -80,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err := h.checkTemplates(repl); err != nil {
 		return lookup.Refuse(http.StatusBadRequest, err)
 	}
-	// session_lookup may delete a header that tells the identity
+	// session_lookup may delete a header that has the identity
 	before := h.keys(r, repl)
 	// the request may outlive its configuration
 	defer h.app.Hold()()

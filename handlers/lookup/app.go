@@ -15,14 +15,14 @@ import (
 // AppID is the ID of the app that owns the shared cache.
 const AppID = "filewallball"
 
-// App is what the handlers need of the app that owns the shared cache. It is
-// usable as soon as it is provisioned.
+// App is the part of the app that the handlers use. It is usable as soon as it
+// is provisioned.
 type App interface {
 	// Context ends with the app's configuration.
 	Context() context.Context
 	// Cache is the cache that all lookups share.
 	Cache() *cache.Cache
-	// Hold keeps the cache open until release is called, for a request that
+	// Hold keeps the cache open until release is called. It is for a request that
 	// may outlive its configuration.
 	Hold() (release func())
 	// Replaced reports whether the running configuration has another cache, or
@@ -30,7 +30,7 @@ type App interface {
 	Replaced() bool
 	// Policy is what the configuration says about all lookups.
 	Policy() *Policy
-	// NameRoute gives a route its name in statistics: the wanted one or, for
+	// NameRoute returns the name of a route in statistics: the wanted one or, for
 	// "", one made of the directive's name and a number.
 	NameRoute(wanted, directive string) string
 	// Lookups are those of the app's configuration.
@@ -39,13 +39,13 @@ type App interface {
 
 // Policy is what the configuration says about all lookups.
 type Policy struct {
-	// KeyPrefix goes in front of every key.
+	// KeyPrefix begins every key.
 	KeyPrefix string
 	// Families with their configured TTLs.
 	Families []cache.Family
-	// LookupTimeout is the longest a request waits for the store.
+	// LookupTimeout is the longest time that a request waits for the store.
 	LookupTimeout time.Duration
-	// MaxValueSize is the largest record in bytes of JSON.
+	// MaxValueSize is the largest record, in bytes of JSON text.
 	MaxValueSize int
 	// CacheStatus reports whether responses get a Cache-Status field.
 	CacheStatus bool
@@ -53,7 +53,7 @@ type Policy struct {
 	Alert Alert
 }
 
-// Alert has the thresholds above or below which health is a warning.
+// Alert has the thresholds at which health warns.
 type Alert struct {
 	HitRateBelow float64       // percent
 	LatencyAbove time.Duration // p95 of a round trip to the store
@@ -71,13 +71,13 @@ func (p *Policy) Family(name string) cache.Family {
 	return cache.Family{}
 }
 
-// IsOwn reports whether a key is of the plugin's own and no record's.
+// IsOwn reports whether a key belongs to the plugin itself and is not a record.
 func (p *Policy) IsOwn(key string) bool {
 	return strings.HasPrefix(key, p.KeyPrefix+cache.OwnPrefix)
 }
 
-// AppOf returns the app, making one without configuration where the
-// configuration has none.
+// AppOf returns the app. If the configuration has none, it makes one with
+// defaults.
 func AppOf(ctx caddy.Context) (App, error) {
 	v, err := ctx.App(AppID)
 	if err != nil {

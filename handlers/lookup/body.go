@@ -1,4 +1,4 @@
-// How the bodies of files get to the client.
+// Writing the bodies of files.
 
 package lookup
 
@@ -11,9 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// BodyWriter is a response to which files are written without a new buffer for
-// each, their beginning together with the header. Where sendfile is possible,
-// it stays so for all that is long.
+// BodyWriter writes files to a response without a new buffer for each, and
+// their beginning together with the header. It does not prevent sendfile for
+// long files.
 type BodyWriter struct {
 	caddyhttp.ResponseWriterWrapper
 }
@@ -31,19 +31,19 @@ func (w *BodyWriter) ReadFrom(r io.Reader) (int64, error) {
 // Caddy's own timeouts make of larger ones.
 const pieceSize = 64 << 10
 
-// pieces has buffers for them. A writer keeps none beyond its Write, as
-// [io.Writer] has it.
+// pieces has buffers of that size. A writer keeps none after its Write; see
+// [io.Writer].
 var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-// isFile reports whether a body is from a file. Of what else it may come from,
-// the beginning may be wanted before the end is there.
+// isFile reports whether a body is read from a file. The beginning of other
+// bodies may have to be sent before their end is there.
 func isFile(body *io.LimitedReader) bool {
 	_, ok := body.R.(fs.File)
 	return ok
 }
 
-// sendsFiles reports whether w may hand a file to the system to send it: not
-// where Caddy's idle timeout is in between, as it is by default.
+// sendsFiles reports whether w may use sendfile. It may not under Caddy's idle
+// timeout, which is on by default.
 func sendsFiles(w http.ResponseWriter) bool {
 	for {
 		switch v := w.(type) {
@@ -74,7 +74,7 @@ func copyFile(w io.Writer, body *io.LimitedReader) (written int64, err error) {
 			}
 		}
 		if err == io.EOF {
-			break // the file has become shorter, which who promised its length sees
+			break // the file has become shorter: the caller notices
 		}
 		if err != nil {
 			return written, err

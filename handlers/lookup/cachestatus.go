@@ -1,4 +1,4 @@
-// What each lookup tells of itself in the response (RFC 9211).
+// The Cache-Status field (RFC 9211).
 
 package lookup
 

@@ -8,8 +8,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// debugLog is the log that tells of each lookup where the level is DEBUG, which
-// no log becomes without a new configuration.
+// debugLog logs each lookup at the level DEBUG. The level of a log changes only
+// with the configuration.
 type debugLog struct {
 	logger  *zap.Logger // nil where the level is not DEBUG
 	message string
@@ -22,7 +22,7 @@ func newDebugLog(ctx caddy.Context, message string) debugLog {
 	return debugLog{}
 }
 
-// log tells what a lookup came to; never its identity or key, which may be
+// log logs the outcome of a lookup, without its identity and key, which may be
 // credentials.
 func (d debugLog) log(r *cache.Result) {
 	if d.logger != nil {

@@ -1,4 +1,4 @@
-// What lookups found, as placeholders for the handlers after them.
+// The placeholders for the results of lookups.
 
 package lookup
 
@@ -20,8 +20,8 @@ const (
 // userPlaceholder is where Caddy's own authentication puts the user, too.
 const userPlaceholder = "http.auth.user.id"
 
-// Findings are what the lookups of one request found, and the room for what
-// each request needs of them.
+// Findings are the results of the lookups of one request, with buffers that
+// each request needs.
 type Findings struct {
 	// of each kind, the last lookup's
 	Session, File Found
@@ -32,7 +32,7 @@ type Findings struct {
 	status statusLines
 }
 
-// Found is what a lookup came to. The zero value is that there was none.
+// Found is the result of a lookup. The zero value means that there was none.
 type Found struct {
 	Outcome cache.Outcome
 	ID      string
@@ -40,10 +40,10 @@ type Found struct {
 	Record  *cache.Record // nil where it has no fields to tell
 }
 
-// Publish says what a lookup came to: in placeholders, in the response and in
-// the debug log. Of a session that may not pass there are no fields: after
-// on_denied continue, a handler that reads {http.session.user_id} must not take it
-// for that of a valid session.
+// Publish makes the result of a lookup available: in placeholders, in the
+// response and in the debug log. A session that may not pass has no fields:
+// after on_denied continue, a handler that reads {http.session.user_id} must
+// not take it for a valid session.
 func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, result *cache.Result) {
 	*into = Found{Outcome: result.Outcome, ID: id, Key: result.Key}
 	if result.OK() {
@@ -53,13 +53,13 @@ func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, res
 	l.debug.log(result)
 }
 
-// findingsPlaceholder is where the findings of a request are found again, a
-// name that no configuration has: unlike a variable of the request, it cannot be
-// set: else the first findings would go on to answer for all that follow.
+// findingsPlaceholder is the placeholder that holds the findings of a request.
+// No configuration can use this name. A variable of the request would not do:
+// if it could be set, the findings of the first lookup would stay.
 const findingsPlaceholder = "\x00filewallball"
 
-// FindingsOf returns the findings of a request, which are placeholders of it
-// from then on.
+// FindingsOf returns the findings of a request and adds them to its
+// placeholders.
 func FindingsOf(repl *caddy.Replacer) *Findings {
 	v, _ := repl.Get(findingsPlaceholder)
 	if f, ok := v.(*Findings); ok {
@@ -70,7 +70,7 @@ func FindingsOf(repl *caddy.Replacer) *Findings {
 	return f
 }
 
-// Writer returns a response to which files are written well.
+// Writer returns a response that writes files as [BodyWriter] does.
 func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
 	if f.body.ResponseWriter != nil {
 		return w // it is below w already, or was in use for another part of this request
@@ -79,8 +79,8 @@ func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
 	return &f.body
 }
 
-// SetUser says whom the session belongs to. Who says so last is right: what a
-// handler before this one has set, the replacer would prefer to the findings.
+// SetUser sets the user that the session belongs to. The last call wins,
+// although the replacer would prefer a value that an earlier handler has set.
 func (f *Findings) SetUser(repl *caddy.Replacer, user string) {
 	f.user = ""
 	if other, ok := repl.Get(userPlaceholder); ok && other != "" {
@@ -114,7 +114,7 @@ func (f *Found) placeholder(path string) (any, bool) {
 	case path == "id":
 		return f.ID, true
 	case f.Record == nil:
-		// what there is not is empty, not left standing as {…} in the output
+		// an unknown field is empty, and does not stay as {…} in the output
 		return "", true
 	}
 	value, _ := f.Record.Field(path)

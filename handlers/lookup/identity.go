@@ -1,4 +1,4 @@
-// Who or what a request is about: the identity of the record to look up.
+// The identity of the record that a request is about.
 
 package lookup
 
@@ -55,8 +55,8 @@ type IdentityReader struct {
 	anyPart bool
 }
 
-// NewIdentityReader prepares templates. With anyPart, an identity may lack some
-// of its parts, though not all.
+// NewIdentityReader prepares templates. With anyPart, some parts of an identity
+// may be empty, but not all.
 func NewIdentityReader(templates Identity, anyPart bool) IdentityReader {
 	return newIdentityReader(templates, anyPart, template.New)
 }
@@ -71,7 +71,8 @@ func newIdentityReader(templates Identity, anyPart bool, part func(text string) 
 	return i
 }
 
-// Identified is the identity of one request. The zero value is that it has none.
+// Identified is the identity of one request. The zero value means that the
+// request has none.
 type Identified struct {
 	// ID is the whole identity; see [cache.JoinIdentity].
 	ID string

@@ -1,4 +1,4 @@
-// Under which key a record is stored.
+// The keys of records.
 
 package lookup
 
@@ -25,9 +25,9 @@ import (
 type keyTemplate struct {
 	segments []keySegment
 	hash     bool // the identity is hashed
-	// varies reports that there are placeholders of a request.
+	// varies reports whether the template has placeholders of a request.
 	varies bool
-	// suffix reports that values of the request follow, hashed.
+	// suffix reports whether a hash of further values of the request follows.
 	suffix bool
 }
 
@@ -93,9 +93,9 @@ func newKeyTemplate(prefix, text string, parts int, hash bool) (keyTemplate, err
 	return k, nil
 }
 
-// keepApart sees to it that what stands in the key for one value never runs into
-// its neighbour: a colon between two is enough, for values have none. Of another text
-// between, the first character is encoded in both.
+// keepApart makes sure that a value in the key never runs into its neighbor. A
+// colon between two values is enough, because it is encoded in values. If
+// another text stands between, its first character is encoded in both.
 func (k *keyTemplate) keepApart() error {
 	for i := range k.segments {
 		if k.segments[i].isText() || k.isHash(i) {
@@ -178,8 +178,9 @@ func (k *keyTemplate) key(r *http.Request, repl *caddy.Replacer, keyID string, i
 	return b.String(), nil
 }
 
-// identity is what stands for an identity in a key. No identity at all, which
-// on_anonymous ask looks up, is hashed always: no other one has that text.
+// identity is the text that stands for an identity in a key. An empty identity,
+// which on_anonymous ask looks up, is always hashed: no other identity has that
+// text.
 func (k *keyTemplate) identity(id string) string {
 	if id == "" && !k.hash {
 		return "sha256:" + cache.KeyIdentity(id, true)

@@ -14,17 +14,16 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
-// Lookup is what session_lookup and file_metadata have in common: which
-// record a request is about, where it comes from, and what follows when there
-// is none.
+// Lookup is the common part of session_lookup and file_metadata: which record a
+// request is about, where it comes from, and how to respond when there is none.
 type Lookup struct {
 	// The identity of the record, with placeholders: a text, or an array of
 	// texts for an identity of several parts.
 	ID Identity `json:"id,omitempty"`
 
-	// The template of the record's key, with {id} where the identity goes, or
-	// {id.1}, {id.2} … for its parts. Default: that of the family. The global
-	// key_prefix goes in front. Of what other placeholders give, "%" and ":"
+	// The template of the record's key, with {id} in place of the identity, or
+	// {id.1}, {id.2} … for its parts. Default: the key of the family. The global
+	// key_prefix is put in front. In the values of other placeholders, "%" and ":"
 	// are percent-encoded.
 	Key string `json:"key,omitempty"`
 
@@ -32,39 +31,44 @@ type Lookup struct {
 	// Default: only for sessions with an http source.
 	HashID *bool `json:"hash_id,omitempty"`
 
-	// How long a record from the source is kept. Default: that of the family.
+	// How long a record from the source is stored, as a duration. Default: the TTL
+	// of the family.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// How long an absence or a refusal is kept; 0 is not at all. Default: 0 for
-	// sessions, so that a login counts at once, and 30s for files.
+	// How long an absence or a refusal is stored, as a duration; 0 means not at
+	// all. Default: 0 for sessions, so that a login takes effect at once, and 30s
+	// for files.
 	NegativeTTL *caddy.Duration `json:"negative_ttl,omitempty"`
 
-	// Where a record comes from when no cache has it. Default: nowhere, the
-	// application writes the records by itself.
+	// Where a record comes from when no cache has it. Default: no source; the
+	// application writes the records itself.
 	SourceRaw json.RawMessage `json:"source,omitempty" caddy:"namespace=filewallball.sources inline_key=source"`
 
-	// What follows when there is no record.
+	// The response when there is no record. Default: 401 for sessions, 404 for
+	// files.
 	OnMissing *Reaction `json:"on_missing,omitempty"`
 
-	// What follows when the record is a refusal.
+	// The response when the record is a refusal. Default: 403.
 	OnDenied *Reaction `json:"on_denied,omitempty"`
 
-	// What follows when the lookup failed.
+	// The response when the lookup failed. Default: 503 for sessions and for files
+	// with rewrite; otherwise files continue with the next handler.
 	OnError *Reaction `json:"on_error,omitempty"`
 
-	// How long after its time a record is still used where the lookup would
-	// fail otherwise; 0 is not at all. Default: 0 for sessions, 5m for files.
+	// How long after its expiry a record is still used if the lookup would
+	// otherwise fail, as a duration; 0 means not at all. Default: 0 for sessions,
+	// 5m for files.
 	StaleIfError *caddy.Duration `json:"stale_if_error,omitempty"`
 
-	// The tags of records from the source, to drop records together by
-	// lookup_invalidate or a purge: templates with {id}, and with the fields
-	// of the record as placeholders of this lookup. Tags that need no field are
-	// also those of absences. In a lookup that hashes identities, {id} is the
-	// hash. Needs a source.
+	// The tags of records from the source, by which lookup_invalidate or a purge
+	// drops records together: templates with {id}, and with the fields of the
+	// record as placeholders of this lookup. A tag without fields is also a tag of
+	// absences. In a lookup that hashes identities, {id} is the hash. Needs a
+	// source. Default: no tags.
 	Tags []string `json:"tags,omitempty"`
 
-	// The name of this route in statistics. Default: made of the directive's
-	// name and position.
+	// The name of this route in statistics. Default: made of the directive's name
+	// and position.
 	Name string `json:"name,omitempty"`
 
 	app      App
@@ -99,8 +103,8 @@ type Kind struct {
 	FromRequest bool
 	// AnyPart accepts an identity of which some parts are empty.
 	AnyPart bool
-	// Gated reports that records must meet requirements, so that a stranger's
-	// record under the same key is not enough.
+	// Gated reports whether records must meet requirements, so that a record of
+	// another application under the same key is not enough.
 	Gated bool
 	// DefaultKey is the template of keys where none is configured. Default:
 	// that of the family.
@@ -114,7 +118,7 @@ type Kind struct {
 	Sliding, ExpiresAt bool
 	// Expiry says which field says when a record ends.
 	Expiry cache.Expiry
-	// Revocable takes no copy of a record that may be out of date.
+	// Revocable uses no near copy that may be out of date.
 	Revocable bool
 	// NegativeTTL, StaleIfError, OnMissing, OnDenied and OnError are defaults.
 	NegativeTTL  time.Duration
@@ -240,7 +244,7 @@ func (l *Lookup) provisionSource(ctx caddy.Context) error {
 	return nil
 }
 
-// passes reports whether clients may be answered what the source answered.
+// passes reports whether clients may get the answer of the source.
 func (l *Lookup) passes() bool {
 	for _, r := range []*Reaction{l.OnMissing, l.OnDenied, l.OnError} {
 		if r != nil && r.Pass {
@@ -272,7 +276,7 @@ func (l *Lookup) provisionKey(family cache.Family) error {
 	return nil
 }
 
-// ValidateReactions checks what follows a lookup that finds nothing usable.
+// ValidateReactions checks the reactions of the lookup.
 func (l *Lookup) ValidateReactions() error {
 	for _, r := range []struct {
 		name     string
@@ -306,13 +310,13 @@ func (l *Lookup) decoding() string {
 
 // Locator is a source that finds the record's place by more than the identity.
 type Locator interface {
-	// Locate returns what stands for the identity in the key, and what the
-	// source will be asked. ok is false where this source has nothing to say
-	// about the request, whatever a cache knows. Without a request, r is nil.
+	// Locate returns the text that stands for the identity in the key, and the
+	// request for the source. ok is false if this source does not know such a
+	// request at all. Without a request, r is nil.
 	Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool)
 }
 
-// ErrNotLocated says that a source has nothing to say about an identity.
+// ErrNotLocated says that a source does not know an identity.
 var ErrNotLocated = errors.New("the source has nothing to say about this identity")
 
 // Request says what to look up for an identity; r is nil without a request.

@@ -17,9 +17,9 @@ import (
 // placesState is the key of the lookups of one Caddyfile in its state.
 const placesState = AppID + ".places"
 
-// CheckPlace reports a lookup that shares keys with an earlier one of the same
-// Caddyfile but asks something else, and names the lines of both. It errs on the
-// side of silence, for provisioning checks again, with all that is known then.
+// CheckPlace returns an error for a lookup that shares keys with an earlier one
+// of the same Caddyfile but asks something else, with the lines of both. In
+// doubt it returns nil, because provisioning checks again with all information.
 // format describes how values are read, "" as records.
 func (l *Lookup) CheckPlace(h httpcaddyfile.Helper, kind Kind, format string) error {
 	family := cache.Family{}

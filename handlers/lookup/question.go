@@ -1,5 +1,4 @@
-// One key, one question: what keeps two lookups from using each other's
-// records.
+// One key, one question: two lookups must not use each other's records.
 
 package lookup
 
@@ -105,8 +104,8 @@ func suggestedKey(a *asked) string {
 	return strings.Join(words, "-")
 }
 
-// overlaps reports whether two templates can make the same key. It errs on the
-// side of yes.
+// overlaps reports whether two templates can make the same key. In doubt it
+// returns true.
 func (k *keyTemplate) overlaps(other *keyTemplate) bool {
 	a, b := k.pattern(), other.pattern()
 	// can[j] reports whether a[i:] and b[j:] have a text in common
@@ -153,7 +152,7 @@ func (k *keyTemplate) pattern() []patternItem {
 	return items
 }
 
-// touchesOwn reports whether keys would be among the plugin's own.
+// touchesOwn reports whether keys could be those of the plugin itself.
 func (k *keyTemplate) touchesOwn(prefix string) bool {
 	return strings.HasPrefix(k.begins(), prefix+cache.OwnPrefix)
 }

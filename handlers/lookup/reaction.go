@@ -1,4 +1,4 @@
-// What follows when a lookup finds nothing usable.
+// The response when a lookup finds no usable record.
 
 package lookup
 
@@ -14,7 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
-// StatusClientClosed is what Caddy logs for a client that did not wait.
+// StatusClientClosed is the status that Caddy logs for a client that has left.
 const StatusClientClosed = 499
 
 // Responder is an answer of a source for the client of the request that asked.
@@ -28,27 +28,29 @@ type Responder interface {
 	Forward(h http.Header)
 }
 
-// Reaction is what follows when a lookup finds nothing usable: an HTTP error
+// Reaction is the response when a lookup finds no usable record: an HTTP error
 // with a status, a redirect, the answer of the source, or the next handler.
 type Reaction struct {
-	// The status of the error, 400 to 599.
+	// The status of the error, 400 to 599. Default: none.
 	Status int `json:"status,omitempty"`
 
-	// Where to send the client (302), with placeholders. After the first "?",
-	// what they give is escaped, so that a client cannot add parameters, unless
-	// the placeholder is an escaped one, like {http.request.uri_escaped}. What
-	// does not begin with // cannot become a URL that does, so
-	// /login{http.request.uri.path} stays on this site.
+	// The URL of a redirect (302), with placeholders. After the first "?", their
+	// values are escaped, so that a client cannot add parameters, unless the
+	// placeholder is an escaped one, like {http.request.uri_escaped}. A URL that
+	// does not begin with // cannot become one that does, so
+	// /login{http.request.uri.path} stays on this site. Default: no redirect.
 	Redirect string `json:"redirect,omitempty"`
 
-	// Answer what the source answered to this very request: status, end-to-end
-	// headers and body. Where the answer was remembered, the status alone.
+	// Answer with the source's answer to this request: status, end-to-end headers
+	// and body. If the answer was remembered, only its status is sent. Default:
+	// false.
 	Pass bool `json:"pass,omitempty"`
 
-	// Go on as if there were no lookup.
+	// Continue with the next handler, as if there were no lookup. Default: false.
 	Continue bool `json:"continue,omitempty"`
 
-	// Ask the source all the same. For requests without an identity only.
+	// Ask the source nevertheless. Only for requests without an identity. Default:
+	// false.
 	Ask bool `json:"ask,omitempty"`
 }
 
@@ -89,8 +91,8 @@ func (a *Reaction) Serve(w http.ResponseWriter, r *http.Request, repl *caddy.Rep
 	return Refuse(a.Status, cause)
 }
 
-// Refuse is an HTTP error with a status. It has a constant trace, for Caddy
-// would find out the trace of every single refusal otherwise.
+// Refuse returns an HTTP error with a status. Its trace is constant, because
+// Caddy would otherwise compute the trace of every refusal.
 func Refuse(status int, cause error) error {
 	return caddyhttp.Error(status, caddyhttp.HandlerError{Err: cause, Trace: "lookup.Refuse"})
 }
@@ -120,8 +122,8 @@ func (p place) after(text string) place {
 	return p
 }
 
-// location is where to send the client. What placeholders give is client
-// input: it is escaped for its place, so that it cannot add a header, a
+// location returns the URL of a redirect. The values of placeholders are client
+// input: they are escaped for their place, so that they cannot add a header, a
 // parameter or another host.
 func (a *Reaction) location(repl *caddy.Replacer) string {
 	at := inPath
@@ -168,8 +170,8 @@ func escapeFor(at place, name, value string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(value)
 }
 
-// onSite keeps a location that the template did not begin with // from
-// beginning so: browsers take // and /\ for the beginning of another host.
+// onSite keeps a location from beginning with //, unless the template does:
+// browsers take // and /\ for the beginning of another host.
 func onSite(template, location string) string {
 	if rest := strings.TrimLeft(location, `/\`); len(location)-len(rest) > 1 && !strings.HasPrefix(template, "//") {
 		return "/" + rest

@@ -11,7 +11,7 @@ import (
 
 // Application is one that sessions come from: the user of a token is what
 // stands before the digits at its end. It counts how often it is asked, and
-// knows nobody while it refuses.
+// knows no session while it refuses.
 type Application struct {
 	*httptest.Server
 	Asked   atomic.Int32

@@ -113,7 +113,7 @@ func Adapt(caddyfile string) ([]byte, error) {
 	return config, err
 }
 
-// FreeAddr is a loopback address that nobody listened at a moment ago.
+// FreeAddr is a loopback address that was free a moment ago.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

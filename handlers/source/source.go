@@ -2,16 +2,16 @@ package source
 
 import "github.com/caddyserver/caddy/v2"
 
-// AskerCtxKey is under which a lookup tells its source, when it provisions it,
-// what it is: an [Asker].
+// AskerCtxKey is the context key under which a lookup passes an [Asker] to the
+// source that it provisions.
 const AskerCtxKey caddy.CtxKey = "filewallball.asker"
 
-// Asker is what a source may know of its lookup.
+// Asker describes a lookup to its source.
 type Asker struct {
 	// Identity has the templates of the identity's parts, as in the configuration.
 	Identity []string
-	// Session reports that a record is a session: an empty one is none.
+	// Session reports whether records are sessions: an empty object is then absent.
 	Session bool
-	// Pass reports that clients may be answered what the source answered.
+	// Pass reports whether clients may get the answer of the source.
 	Pass bool
 }

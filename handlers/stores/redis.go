@@ -72,7 +72,7 @@ type TLS struct {
 	Key  string `json:"key,omitempty"`
 	// The name in the server's certificate, where the address has another.
 	ServerName string `json:"server_name,omitempty"`
-	// Trust anybody. For tests only.
+	// Accept any certificate. For tests only. Default: false.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
 

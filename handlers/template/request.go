@@ -61,10 +61,10 @@ func OriginalPath(r *http.Request, repl *caddy.Replacer) string {
 	return path
 }
 
-// cookieHeader is the Cookie header of a request in one line. Lines of it are
-// joined with semicolons (RFC 9113, section 8.2.3); Caddy's placeholder joins
-// them with commas, as other headers, so that two cookies become one that
-// nobody has set.
+// cookieHeader returns the Cookie header of a request in one line. Several
+// lines are joined with semicolons (RFC 9113, section 8.2.3). Caddy's
+// placeholder joins them with commas, like other headers, which would make one
+// wrong cookie of two.
 func cookieHeader(r *http.Request) string { return strings.Join(r.Header["Cookie"], "; ") }
 
 // isCookieHeader reports whether a placeholder is the whole Cookie header.

@@ -17,7 +17,7 @@ import (
 // tally is what is known of a body while others read it.
 type tally struct {
 	received atomic.Int64
-	// eof tells that the body was read to its end.
+	// eof reports whether the body was read to its end.
 	eof atomic.Bool
 	// closed tells that whoever read the body wants no more of it: what Read
 	// says after that is not about the client.

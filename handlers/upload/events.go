@@ -54,7 +54,7 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	}
 	seen := parseEventID(r.Header.Get("Last-Event-ID"))
 	if !isRunning(news.record) && !eventIDOf(news.record).after(seen) {
-		w.WriteHeader(http.StatusNoContent) // which tells a browser to ask no more
+		w.WriteHeader(http.StatusNoContent) // a browser does not reconnect after it
 		return nil
 	}
 

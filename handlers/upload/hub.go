@@ -1,4 +1,4 @@
-// Many listeners, one read: what all who listen to an upload have in common.
+// One reader of the store for all clients that listen to an upload.
 
 package upload
 

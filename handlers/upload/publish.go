@@ -56,7 +56,7 @@ type publisher struct {
 	toldAt time.Time    // zero before the first
 }
 
-// end tells the publisher how the upload ended; 0 is well.
+// end is called with the status with which the upload ended; 0 is success.
 func (p *publisher) end(failure int) {
 	p.failure, p.endedAt = failure, time.Now()
 	p.cache.Stats().Uploads.End(failure == 0)

@@ -116,7 +116,7 @@ func (u *upload) verdict(ctx context.Context, status int, err error) int {
 // 1/e of what comes now.
 const rateWindow = 5 * time.Second
 
-// meter tells how fast bytes come, smoothed over about the last [rateWindow].
+// meter measures how fast bytes arrive, smoothed over about the last [rateWindow].
 type meter struct {
 	at           time.Time // of the last reading; zero before the first
 	received     int64     // by then

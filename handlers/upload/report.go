@@ -17,7 +17,7 @@ import (
 
 const reportDirective = "upload_progress_report"
 
-// Report tells how far an upload has come, whichever node it
+// Report answers with the progress of an upload, whichever node it
 // runs on: as JSON or, where the client asks for text/event-stream, as events
 // until the upload has ended.
 type Report struct {
@@ -26,7 +26,7 @@ type Report struct {
 	ID lookup.Identity `json:"id,omitempty"`
 
 	// The owner that a request is for, with placeholders: uploads of other owners, or of none, are
-	// not found. Default: everybody may ask for all.
+	// not found. Default: every client may read every upload.
 	Owner string `json:"owner,omitempty"`
 
 	// The time between two events. Default 500ms.

@@ -19,7 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 )
 
-// fileState is what tells one state of a file from the next.
+// fileState identifies a state of a file, to notice changes.
 type fileState struct {
 	kind kind
 	size int64

@@ -61,8 +61,9 @@ func refusal(status int) (*cache.Record, error) {
 	return nil, fmt.Errorf("status %d", status)
 }
 
-// record is what a 2xx answer says. An answer that is JSON, or looks like it,
-// must be an object or null: one that cannot be read is no permission.
+// record returns the record of a 2xx answer. An answer that is JSON, or looks
+// like it, must be an object or null: one that cannot be read must not grant
+// access.
 func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 	if h.Method == http.MethodHead {
 		return h.statusRecord(resp)
@@ -94,8 +95,9 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 	return h.withHeaders(record, resp.Header)
 }
 
-// isJSON reports whether an answer says that it is JSON, begins like JSON, or
-// could be JSON that this reader does not understand. It errs on the side of yes.
+// isJSON reports whether an answer has a JSON Content-Type, begins like JSON,
+// or could be JSON that this reader does not understand. In doubt it returns
+// true.
 func isJSON(header http.Header, text []byte) bool {
 	if len(text) == 0 {
 		// an answer without a body says no more than its status, unless it
@@ -140,7 +142,7 @@ func isInvisible(c rune) bool {
 	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == utf8.RuneError
 }
 
-// statusRecord is the record of an answer that says no more than yes.
+// statusRecord returns the record of a 2xx answer without a JSON object.
 func (h *Source) statusRecord(resp *http.Response) (*cache.Record, error) {
 	headers, err := h.copied(resp.Header)
 	if err != nil {
