@@ -35,6 +35,8 @@ type Options struct {
 	TLS bool
 	// Args are more arguments of redis-server.
 	Args []string
+	// Env is more of its environment.
+	Env []string
 }
 
 // Server is a running redis-server.
@@ -178,7 +180,7 @@ func (s *Server) withProcess(doing string, do func(*os.Process) error) {
 
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	p, err := startProcess(s.dir, s.args()...)
+	p, err := startProcess(s.dir, s.options.Env, s.args()...)
 	if err != nil {
 		return err
 	}
@@ -238,13 +240,16 @@ type process struct {
 	done   chan struct{}
 }
 
-func startProcess(dir string, args ...string) (*process, error) {
+func startProcess(dir string, env []string, args ...string) (*process, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, fmt.Errorf("%w: install it with `apt-get install redis-server` or `brew install redis`", err)
 	}
 	p := &process{cmd: exec.Command(path, args...), output: new(bytes.Buffer), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.output, p.output
+	if len(env) > 0 {
+		p.cmd.Env = append(os.Environ(), env...)
+	}
 	endWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

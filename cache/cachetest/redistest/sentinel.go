@@ -76,7 +76,7 @@ func runSentinel(dir string, port int, name string, masterPort int) (*process, *
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, nil, err
 	}
-	p, err := startProcess(dir, config, "--sentinel")
+	p, err := startProcess(dir, nil, config, "--sentinel")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -44,6 +44,7 @@ type fleet struct {
 type setup struct {
 	args    []string                      // of redis-server
 	users   []string                      // of redis-server; see redistest.Options
+	env     []string                      // the same
 	options string                        // more subdirectives of redis, in the global option
 	routes  func(app *application) string // more of them
 	files   int                           // see node
@@ -84,7 +85,7 @@ func (f *fleet) routes() string {
 // newFleet starts a Redis and three nodes, each behind a proxy of its own.
 func newFleet(t *testing.T, s setup) *fleet {
 	t.Helper()
-	server := redistest.StartWith(t, redistest.Options{Users: s.users, Args: append([]string{"--enable-debug-command", "yes"}, s.args...)})
+	server := redistest.StartWith(t, redistest.Options{Users: s.users, Env: s.env, Args: append([]string{"--enable-debug-command", "yes"}, s.args...)})
 	f := &fleet{t: t, redis: server, truth: server.Client(), more: s.routes}
 	for range nodes {
 		f.nodes = append(f.nodes, &node{proxy: newProxy(t, server.Addr()), files: s.files})

@@ -22,7 +22,7 @@ import (
 func TestFloodsAreOneRoutesTrouble(t *testing.T) {
 	runAll(t, []scenario{
 		{name: "clients leave a node with few file descriptors", run: clientsThatLeaveAndFewFiles},
-		{name: "file descriptors are exhausted", run: exhaustedFiles(false)},
+		{name: "file descriptors are exhausted", long: true, run: exhaustedFiles(false)},
 		{name: "file descriptors are exhausted, and Redis is lost meanwhile", run: exhaustedFiles(true)},
 		{name: "too many loads wait", run: fullQueue},
 		{name: "a flood of one route does not slow the misses of another", run: fairRoutes},

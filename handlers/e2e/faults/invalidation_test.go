@@ -144,7 +144,13 @@ func purgeOfAnEvictedTag(t *testing.T) {
 }
 
 func purgeDuringLoads(t *testing.T) {
-	f := newFleet(t, setup{})
+	newFleet(t, setup{}).purgeDuringLoads(func() {})
+}
+
+// purgeDuringLoads purges a tag while records that will bear it are being loaded,
+// and something else happens before the purge.
+func (f *fleet) purgeDuringLoads(happens func()) {
+	t := f.t
 	first := f.userSessions("anna", 1)
 	noise := f.measureNoise()
 	f.app.slow.Store(int64(300 * time.Millisecond))
@@ -161,6 +167,7 @@ func purgeDuringLoads(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return f.app.total() == before+len(late) }, 10*time.Second, time.Millisecond)
 	f.logout(append(late, first...)) // the application has said yes to all that are under way
+	happens()
 	got := f.nodes[0].api(t, http.MethodPost, "purge", `{"tag": "user:anna"}`)
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	loads.Wait()

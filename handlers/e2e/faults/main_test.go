@@ -11,7 +11,10 @@
 //	proxy_test.go         the network between a node and Redis
 //	invalidation_test.go  purges and logouts under faults
 //	loads_test.go         clients that leave, and an application that is slow
+//	flood_test.go         more clients than a node can serve
 //	topology_test.go      Sentinel and cluster
+//	clock_linux_test.go   a Redis whose clock jumps
+//	persist_test.go       the file of the embedded store, over crashes
 //
 // `make test` runs the short ones, `make soak` all of them, for longer.
 package faults

@@ -24,6 +24,7 @@ type node struct {
 	page, admin string
 	proxy       *proxy // nil where the node finds its servers by itself
 	cmd         *exec.Cmd
+	ended       chan struct{} // closed when the process has ended
 	log         *output
 	client      *http.Client
 	// files is how many file descriptors the process may have; 0: as many as
@@ -113,10 +114,12 @@ func (n *node) start(t *testing.T, options, routes string) {
 	n.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir, "GOMAXPROCS=2")
 	require.NoError(t, n.cmd.Start())
 	ended := make(chan struct{})
+	cmd := n.cmd
 	go func() {
 		defer close(ended)
-		_ = n.cmd.Wait()
+		_ = cmd.Wait()
 	}()
+	n.ended = ended
 	n.client = &http.Client{
 		Timeout:       15 * time.Second,
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
@@ -136,6 +139,12 @@ func (n *node) start(t *testing.T, options, routes string) {
 			t.Logf("log of the node at %s:\n%s", n.page, n.log.end())
 		}
 	})
+}
+
+// crash ends the process at once, as kill -9 does.
+func (n *node) crash() {
+	_ = n.cmd.Process.Kill()
+	<-n.ended
 }
 
 // await waits until the Caddy answers.

@@ -35,9 +35,10 @@ type entry struct {
 
 // failure is a request of a live session that was not let in.
 type failure struct {
-	sent   time.Time
-	node   int
-	status int
+	session string
+	sent    time.Time
+	node    int
+	status  int
 }
 
 func newOracle() *oracle { return &oracle{sessions: make(map[string]*session)} }
@@ -109,7 +110,7 @@ func (o *oracle) saw(id string, node int, sent time.Time, got answer, wasLive bo
 	if got.status == 200 {
 		s.letIn = append(s.letIn, entry{sent, node, got.near})
 	} else if wasLive && s.revoked.IsZero() && slices.Contains(o.live, id) {
-		o.failures = append(o.failures, failure{sent, node, got.status})
+		o.failures = append(o.failures, failure{id, sent, node, got.status})
 	}
 }
 

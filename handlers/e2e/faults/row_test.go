@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -95,6 +96,7 @@ func (r row) run(t *testing.T) {
 	}
 	r.checkStale(t, f, ages, noise, worst, of)
 	r.checkFailures(t, f, healthy, began, recovered)
+	f.checkRefusals()
 	if perSecond := float64(asked) / float64(len(f.nodes)) / lasted.Seconds(); r.attempts > 0 && perSecond > r.attempts {
 		t.Errorf("a node asked for %.1f connections a second, promised are %.1f", perSecond, r.attempts)
 	}
@@ -132,6 +134,22 @@ func (r row) checkFailures(t *testing.T, f *fleet, healthy, began, recovered tim
 		failed := len(f.oracle.failures) - n
 		if share := float64(failed) / float64(max(1, all)); share > r.failing {
 			t.Errorf("%d of %d requests failed, %.0f %%; promised are %.0f %%", failed, all, 100*share, 100*r.failing)
+		}
+	}
+}
+
+// checkRefusals finds sessions that were said not to exist, and do: whatever
+// fails, that is no answer.
+func (f *fleet) checkRefusals() {
+	f.t.Helper()
+	for _, failed := range f.oracle.failures {
+		if failed.status != http.StatusUnauthorized {
+			continue
+		}
+		n, err := f.truth.Exists(context.Background(), key(failed.session)).Result()
+		if err != nil || n > 0 {
+			f.t.Errorf("node %d answered 401 for session %s, which exists (%v)", failed.node, failed.session, err)
+			return
 		}
 	}
 }
