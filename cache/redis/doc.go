@@ -136,7 +136,8 @@
 // live for two seconds, and there are none of sessions. Canaries from before a
 // failover do not count. A server that refuses writes for now (OOM, MISCONF,
 // NOREPLICAS, READONLY, BUSY) has nothing to report, and is trusted. The canary is
-// read back with each check, because SWAPDB is not reported.
+// read back with each check, because SWAPDB is not reported, and each look at the
+// address asks how often SWAPDB was called.
 //
 // When a write through this store returns, the copies of its own node have been
 // dropped. Redis sends the reports before it answers the write, so other nodes
@@ -154,9 +155,8 @@
 //     load may fill what it read before the DEL.
 //   - A proxy in front of several servers may lose reports unnoticed, after the
 //     canary was reported.
-//   - SWAPDB twice within the interval of checks is not noticed. Neither is SWAPDB
-//     if the process has started while Redis refused writes, until Redis accepts
-//     one.
+//   - SWAPDB twice within the interval of checks is not noticed if the server does
+//     not report in INFO commandstats how often it was called.
 //   - A server that answers BUSY cannot report its run ID. It is taken to be the
 //     same server.
 package redis

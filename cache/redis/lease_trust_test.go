@@ -142,6 +142,30 @@ func TestSwappedDatabaseIsNoticed(t *testing.T) {
 	}
 }
 
+// Two exchanges at once bring the same data back, but not to a record that was
+// read in between.
+func TestDatabaseThatIsSwappedTwiceAtOnceIsNoticed(t *testing.T) {
+	server := redistest.Start(t)
+	in := newFleet(t, 1, at(server), cache.LookupOptions{Strict: true})[0]
+	require.NoError(t, server.Client().Set(t.Context(), user, `{"v":1}`, time.Hour).Err())
+	in.warm(t, user)
+	n := startNoise(t)
+	for i := range 3 {
+		key := fmt.Sprint("session:user:other", i)
+		other := server.Client().Conn()
+		require.NoError(t, other.Select(t.Context(), 1).Err())
+		require.NoError(t, other.Set(t.Context(), key, `{"v":2}`, time.Hour).Err())
+		require.NoError(t, other.Close())
+		require.NoError(t, server.Client().Do(t.Context(), "SWAPDB", 0, 1).Err())
+		found := in.look(key)
+		require.NoError(t, server.Client().Do(t.Context(), "SWAPDB", 0, 1).Err())
+		swapped := time.Now()
+		require.True(t, found.OK(), "it is there between the two")
+		in.requireRevoked(t, key, swapped, n)
+		in.warm(t, user)
+	}
+}
+
 // What replaces the data as a whole, without a write to any key.
 func TestReplacedDataAreNoticed(t *testing.T) {
 	for name, replace := range map[string]func(t *testing.T, client *goredis.Client){

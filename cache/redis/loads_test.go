@@ -264,6 +264,40 @@ func TestNoLookupTakesLongerThanSourceAndStoreMay(t *testing.T) {
 	}
 }
 
+// Two versions of a configuration in one fleet ask different questions for one
+// key. Who asks one waits for the lease that a load of the other has, but no
+// longer than for its own source and Redis.
+func TestALoadOfAnotherQuestionDelaysNobodyLonger(t *testing.T) {
+	t.Parallel()
+	const key = "session:user:k"
+	const lookup, load, noise = 400 * time.Millisecond, 800 * time.Millisecond, 500 * time.Millisecond
+	for name, takes := range map[string]time.Duration{"it ends soon": 300 * time.Millisecond, "it takes a minute": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			old := slowly(takes, cache.Loaded{Record: versioned(1)}, nil)
+			before := newFleet(t, 1, at(server), cache.LookupOptions{Source: old, SourceID: "00000000000000aa", LoadTimeout: time.Minute})[0]
+			after := newFleet(t, 2, at(server), cache.LookupOptions{
+				Source: slowly(20*time.Millisecond, cache.Loaded{Record: versioned(2)}, nil), SourceID: "00000000000000bb",
+				LookupTimeout: lookup, LoadTimeout: load,
+			})
+			ctx, leave := context.WithCancel(t.Context())
+			var first sync.WaitGroup
+			first.Go(func() { before.lookup.Find(ctx, cache.Request{Key: key}) })
+			defer first.Wait()
+			defer leave()
+			require.Eventually(t, func() bool { return old.asked.Load() == 1 }, patience, time.Millisecond)
+			results, took := lookAll(after, 5, key)
+			for _, r := range results {
+				n, _ := version(&r)
+				require.EqualValues(t, 2, n, "%v", r.Err)
+			}
+			t.Logf("the slowest took %v", took)
+			require.Less(t, took, lookup+load+noise)
+		})
+	}
+}
+
 // Clients that send a random identity and leave.
 func TestClientsThatLeaveLeaveNothingBehind(t *testing.T) {
 	server := redistest.Start(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type session struct {
 	awaited chan awaited // answers to come, in their order
 	missing atomic.Int32 // checks without an answer
 	swapped chan struct{}
+	swaps   string // see swapsOf; of locate
 
 	mu       sync.Mutex
 	live     bool      // writes are reported
@@ -53,7 +55,7 @@ var errElsewhere = errors.New("the address leads to another server")
 func (t *tracker) session(ctx context.Context) error {
 	located := time.Now()
 	attempt, cancel := context.WithTimeout(ctx, connectTimeout)
-	cn, answers, err := t.connector.connect(attempt, t.addr, true, trackingCommand(t.prefixes))
+	cn, answers, err := t.connector.connect(attempt, t.addr, true, append([][]string{trackingCommand(t.prefixes)}, t.swapsQuestion()...)...)
 	cancel()
 	if err != nil {
 		return err
@@ -71,7 +73,7 @@ func (t *tracker) session(ctx context.Context) error {
 	}
 	t.canary.setValid(false)
 	s := &session{
-		tracker: t, conn: cn, located: located,
+		tracker: t, conn: cn, located: located, swaps: swapsOf(answers[1:]),
 		awaited: make(chan awaited, 4*checksMissed), swapped: make(chan struct{}, 1),
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -163,7 +165,7 @@ func (s *session) check(ctx context.Context) error {
 
 // locate dials the address at intervals, to see whether it still leads to this
 // server: an open connection stays where it is when a name, a virtual address
-// or a service moves.
+// or a service moves. It also asks how often databases were swapped.
 func (s *session) locate(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -183,7 +185,7 @@ func (s *session) locate(ctx context.Context) error {
 		}
 		begun := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, connectTimeout)
-		cn, _, err := s.connector.connect(attempt, s.addr, false)
+		cn, answers, err := s.connector.connect(attempt, s.addr, false, s.swapsQuestion()...)
 		cancel()
 		switch {
 		case hasCode(err, "BUSY"):
@@ -199,8 +201,32 @@ func (s *session) locate(ctx context.Context) error {
 		if runID != s.conn.runID {
 			return errElsewhere
 		}
+		if swaps := swapsOf(answers); swaps != s.swaps {
+			s.swaps = swaps
+			s.written(nil)
+		}
 		s.update(func() { s.located = begun })
 	}
+}
+
+// swapsQuestion asks how often SWAPDB was called, where it can be. The canary
+// reveals one swap sooner, but not a second one that restores the canary.
+func (t *tracker) swapsQuestion() [][]string {
+	if !t.canary.readBack {
+		return nil
+	}
+	return [][]string{{"INFO", "commandstats"}}
+}
+
+// swapsOf is the number of calls of SWAPDB in the answer, or "" if there were none
+// or the server does not report it.
+func swapsOf(answers []any) string {
+	if len(answers) == 0 {
+		return ""
+	}
+	text, _ := answers[0].(string)
+	calls, _, _ := strings.Cut(parseInfo(text)["cmdstat_swapdb"], ",")
+	return calls
 }
 
 // maintainCanary checks that writes are reported, and keeps the canary alive.
