@@ -151,11 +151,13 @@ func (s *sentinels) askAll() (*mastership, error) {
 
 // ask asks one sentinel.
 func (s *sentinels) ask(ctx context.Context, client *goredis.SentinelClient) (*mastership, error) {
-	addr, err := client.GetMasterAddrByName(ctx, s.name).Result()
+	// in this order: a failover between the two must not show as a configuration
+	// that is newer than the address
+	config, err := client.Master(ctx, s.name).Result()
 	if err != nil {
 		return nil, err
 	}
-	config, err := client.Master(ctx, s.name).Result()
+	addr, err := client.GetMasterAddrByName(ctx, s.name).Result()
 	if err != nil {
 		return nil, err
 	}
