@@ -73,8 +73,9 @@ func (c *counter) asked() []*http.Request {
 }
 
 // newBackend is the application behind the gate. It says who it was told the
-// user is, and what was sent; it echoes over an upgraded connection.
-func newBackend(t *testing.T) string {
+// user is, and what was sent; it echoes over an upgraded connection, and sends
+// the next event after each of events.
+func newBackend(t *testing.T, events <-chan struct{}) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "echo" {
@@ -86,6 +87,20 @@ func newBackend(t *testing.T) string {
 			fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 			_, _ = io.Copy(conn, rw) // until the client leaves
 			return
+		}
+		if r.URL.Path == "/events" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for i := 0; ; i++ {
+				fmt.Fprintf(w, "data: %d\n", i)
+				if http.NewResponseController(w).Flush() != nil {
+					return
+				}
+				select {
+				case <-events:
+				case <-r.Context().Done():
+					return
+				}
+			}
 		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -107,10 +122,12 @@ type sites struct {
 	t              *testing.T
 	cached, oracle *counter // before the authentication server, one for each kind of site
 	client         *http.Client
+	events         chan struct{}
 }
 
 // pair is the text of a site, once with AUTH as cached_forward_auth and once as
-// forward_auth. What stands between <cached> and </cached> is in the first alone.
+// forward_auth. What stands between <cached> and </cached> is in the first alone. A
+// pair whose name is (NAME) is a snippet.
 type pair struct{ name, directives string }
 
 var cachedOnly = regexp.MustCompile(`(?s)<cached>(.*?)</cached>`)
@@ -121,9 +138,9 @@ func serve(t *testing.T, auth http.Handler, options string, pairs ...pair) *site
 	t.Helper()
 	s := &sites{
 		Site: sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)},
-		t:    t, cached: newCounter(t, auth), oracle: newCounter(t, auth),
+		t:    t, cached: newCounter(t, auth), oracle: newCounter(t, auth), events: make(chan struct{}),
 	}
-	backend, redis := newBackend(t), redistest.Start(t)
+	backend, redis := newBackend(t, s.events), redistest.Start(t)
 	text := fmt.Sprintf(`{
 	admin %s
 	persist_config off
@@ -148,7 +165,12 @@ func serve(t *testing.T, auth http.Handler, options string, pairs ...pair) *site
 				"AUTH", kind.directive+" "+strings.TrimPrefix(kind.upstream.url, "http://"),
 				"UPSTREAM", strings.TrimPrefix(kind.upstream.url, "http://"),
 				"BACKEND", "reverse_proxy "+backend,
+				"import ", "import "+kind.prefix,
 			).Replace(directives)
+			if name, ok := strings.CutPrefix(p.name, "("); ok {
+				text += fmt.Sprintf("(%s%s {\n%s\n}\n", kind.prefix, name, directives)
+				continue
+			}
 			text += fmt.Sprintf("http://%s%s.example.test:%s {\nbind 127.0.0.1\n%s\n}\n", kind.prefix, p.name, s.port(), directives)
 		}
 	}

@@ -127,6 +127,9 @@ func TestRecordedLoginsSayWhoIsLoggedIn(t *testing.T) {
 	want := map[string]string{"better_auth": "TBEuA8Mopef5FM1rkq6ItLDS9BajIn25", "django": "1", "laravel": "7", "rack": "7"}
 	for _, r := range recordings(t) {
 		user, ok := want[r.Store]
+		if strings.Contains(r.Writer, "Flask-Login") {
+			user, ok = "id of anna", true
+		}
 		if !ok {
 			continue // these applications have no login of a library's
 		}
