@@ -250,8 +250,7 @@ func fullQueue(t *testing.T) {
 	var took []time.Duration
 	for range 20 {
 		f.control(1)
-		status, one := probe()
-		require.Equal(t, http.StatusGatewayTimeout, status)
+		_, one := probe() // one that waits takes a second
 		took = append(took, one)
 	}
 	noise := f.oracle.machineNoise()
