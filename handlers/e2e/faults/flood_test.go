@@ -209,7 +209,7 @@ func otherRoutes(app *application) string {
 		session_lookup {cookie.session} {
 			key narrow:{id}
 			source http ` + app.url + `/auth {
-				timeout 30s
+				timeout ` + narrowTimeout.String() + `
 				max_concurrent 2
 			}
 			on_error 504
@@ -226,38 +226,23 @@ func otherRoutes(app *application) string {
 `
 }
 
-// Where very many loads wait, the next one is answered with on_error at once.
+// Where very many loads wait, the next ones are answered with on_error, long
+// before the timeout of the source.
 func fullQueue(t *testing.T) {
 	f := newFleet(t, setup{routes: otherRoutes})
 	f.app.slow.Store(int64(time.Minute))
-	ctx, leave := context.WithCancel(t.Context())
-	var waiting sync.WaitGroup
-	defer waiting.Wait()
-	defer leave()
-	waiting.Go(func() { f.misses(ctx, 0, 1400, "/narrow", "waiting") })
-	probes := 0
-	probe := func() (status int, took time.Duration) {
-		probes++
-		brief, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		statuses, all := f.misses(brief, 0, 1, "/narrow", fmt.Sprintf("probe-%d", probes))
-		if statuses[http.StatusGatewayTimeout] == 1 {
-			return http.StatusGatewayTimeout, all[0]
-		}
-		return 0, all[0]
-	}
-	require.Eventually(t, func() bool { status, _ := probe(); return status != 0 }, 30*time.Second, time.Millisecond, "the queue has an end")
-	var took []time.Duration
-	for range 20 {
-		f.control(1)
-		_, one := probe() // one that waits takes a second
-		took = append(took, one)
-	}
-	noise := f.oracle.machineNoise()
-	t.Logf("with a full queue, requests were answered after %v (median), %v (worst); noise %v", quantile(took, 0.5), quantile(took, 1), noise)
-	require.LessOrEqual(t, quantile(took, 0.5), 100*time.Millisecond+noise)
+	const most, more = 1024 + 2, 300
+	statuses, took := f.misses(t.Context(), 0, most+more, "/narrow", "random")
+	noise := f.measureNoise()
+	atOnce := quantile(took, float64(more-1)/float64(most+more))
+	t.Logf("statuses %v, the first %d within %v, all within %v; noise %v", statuses, more, atOnce, quantile(took, 1), noise)
+	require.Equal(t, map[int]int{http.StatusGatewayTimeout: most + more}, statuses)
+	require.Less(t, atOnce, narrowTimeout/2+noise)
 	require.LessOrEqual(t, f.app.most.Load(), int64(2))
 }
+
+// narrowTimeout is that of the source of /narrow.
+const narrowTimeout = 8 * time.Second
 
 // A flood of one route's misses, and a slow application behind it, do not slow
 // the misses of another route.
