@@ -29,6 +29,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/metadata"
+	"github.com/filewallball/caddy-filewallball/handlers/metrics"
 	"github.com/filewallball/caddy-filewallball/handlers/session"
 	sessionstores "github.com/filewallball/caddy-filewallball/handlers/session/stores"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
@@ -150,8 +151,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.shared, err = a.process.Acquire(open)
-	return err
+	if a.shared, err = a.process.Acquire(open); err != nil {
+		return err
+	}
+	return metrics.Register(ctx.GetMetricsRegistry(), metrics.New(a.Cache()))
 }
 
 func (a *App) provisionPolicy() error {

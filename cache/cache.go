@@ -169,30 +169,36 @@ func (r *Result) OK() bool {
 func (l *Lookup) Find(ctx context.Context, req Request) Result {
 	now := time.Now()
 	l.cache.stats.tick(now)
-	r := l.find(ctx, req, now)
+	r, ok := l.peek(ctx, req, now)
+	if ok {
+		l.counters.addFast(&r)
+	} else {
+		r = l.get(ctx, req)
+		l.counters.add(ctx, &r, time.Since(now))
+	}
 	r.Key = req.Key
-	l.counters.add(&r)
 	return r
 }
 
-func (l *Lookup) find(ctx context.Context, req Request, now time.Time) Result {
+// peek finds what this process has.
+func (l *Lookup) peek(ctx context.Context, req Request, now time.Time) (Result, bool) {
 	c := l.cache
 	finished := c.pending.finished.Load()
 	switch {
 	case c.peeker != nil:
 		if entry, ok := c.peeker.Peek(req.Key, now); ok {
 			if r, ok := l.hit(ctx, req, entry, c.store.Name(), now); ok && finished == c.pending.finished.Load() {
-				return r
+				return r, true
 			}
 		}
 	case c.near != nil:
 		if copied, ok := c.near.Peek(req.Key, l.options.Strict, now); ok {
 			if r, ok := l.hit(ctx, req, entryOf(copied), fromNear, now); ok && finished == c.pending.finished.Load() {
-				return r
+				return r, true
 			}
 		}
 	}
-	return l.get(ctx, req)
+	return Result{}, false
 }
 
 // get is Find for a record of which this process has no usable copy.

@@ -491,12 +491,16 @@ func TestEveryLookupIsCounted(t *testing.T) {
 		snap := c.Stats().Snapshot()
 		require.Equal(t, want, snap.All)
 		require.Equal(t, want, snap.Families[cache.FileMeta])
-		require.Equal(t, cache.RouteCounts{Family: cache.FileMeta, Counts: want}, snap.Routes["lookup"])
+		require.Equal(t, want, snap.Routes["lookup"].Counts)
 		asked := snap.Sources["test"]
 		require.Equal(t, errExpected.Error(), asked.LastError)
 		require.WithinDuration(t, time.Now(), asked.LastErrorAt, time.Minute)
 		asked.LastError, asked.LastErrorAt = "", time.Time{}
-		require.Equal(t, cache.SourceCounts{Requests: 6, Errors: 3}, asked)
+		require.Equal(t, cache.SourceCounts{
+			Requests: 6, Errors: 3,
+			Outcomes: [6]uint64{cache.SourceFound: 1, cache.SourceAbsent: 1, cache.SourceDenied: 1, cache.SourceFailed: 3},
+			Failures: [4]uint64{cache.SourceOther: 3},
+		}, asked)
 		require.Equal(t, snap.All, snap.Window.Counts)
 		require.EqualValues(t, 6, c.Stats().SourceLatency.Count())
 	})

@@ -3,6 +3,7 @@
 package cache
 
 import (
+	"context"
 	"math/bits"
 	"sync/atomic"
 	"time"
@@ -17,21 +18,20 @@ const (
 	histogramAge = time.Minute
 )
 
-// Histogram holds the durations of the last one to two minutes, and the count and
-// the sum of all durations. Observe takes no lock. A quantile is never too small;
-// it is too large by at most an eighth or a microsecond, whichever is more. The
-// largest is four minutes. The zero value is ready to use.
+// Histogram keeps the durations of the last one to two minutes, and all of them
+// by the buckets of [Durations]. Observe takes no lock. A quantile is never too
+// small, and too large by at most an eighth or a microsecond, whichever is more;
+// the largest is four minutes. The zero value is ready to use.
 type Histogram struct {
-	count, sum atomic.Uint64
-	started    atomic.Int64 // of the current generation, Unix nanoseconds
-	current    atomic.Uint32
-	buckets    [2][bucketCount]atomic.Uint64
+	all     Durations
+	started atomic.Int64 // of the current generation, Unix nanoseconds
+	current atomic.Uint32
+	buckets [2][bucketCount]atomic.Uint64
 }
 
-// Observe adds a duration.
-func (h *Histogram) Observe(d time.Duration) {
-	h.count.Add(1)
-	h.sum.Add(uint64(max(0, d)))
+// Observe adds a duration; see [Durations.Observe].
+func (h *Histogram) Observe(ctx context.Context, d time.Duration) {
+	h.all.Observe(ctx, d)
 	h.rotate(time.Now())
 	h.buckets[h.current.Load()&1][bucketOf(d)].Add(1)
 }
@@ -58,8 +58,14 @@ func (h *Histogram) clear(generation uint32) {
 	}
 }
 
-// Count returns how many durations have been added in all.
-func (h *Histogram) Count() uint64 { return h.count.Load() }
+// Count is how many durations were ever added.
+func (h *Histogram) Count() uint64 {
+	all := h.all.Counts()
+	return all.Count()
+}
+
+// All has the durations that were ever added.
+func (h *Histogram) All() DurationCounts { return h.all.Counts() }
 
 // Recent returns how many durations were added in the last one to two minutes.
 func (h *Histogram) Recent() (total uint64) {
@@ -70,11 +76,8 @@ func (h *Histogram) Recent() (total uint64) {
 	return total
 }
 
-// Sum returns the sum of all durations added.
-func (h *Histogram) Sum() time.Duration { return time.Duration(h.sum.Load()) }
-
-// Quantiles estimates quantiles (0 to 1, in ascending order) over the last one to
-// two minutes. They are 0 where nothing was added.
+// Quantiles estimates quantiles (0 to 1, in ascending order) over the last
+// one to two minutes; they are 0 where nothing was added.
 func (h *Histogram) Quantiles(quantiles ...float64) []time.Duration {
 	h.rotate(time.Now())
 	var counts [bucketCount]uint64

@@ -27,7 +27,7 @@ func TestQuantilesAreNearTheExactOnes(t *testing.T) {
 		for range 10_000 {
 			d := draw()
 			all = append(all, d)
-			h.Observe(d)
+			h.Observe(t.Context(), d)
 		}
 		slices.Sort(all)
 		quantiles := []float64{0, 0.01, 0.25, 0.5, 0.9, 0.95, 0.99, 0.999, 1}
@@ -43,15 +43,15 @@ func TestQuantilesOfFew(t *testing.T) {
 	t.Parallel()
 	var h Histogram
 	require.Equal(t, []time.Duration{0, 0}, h.Quantiles(0.5, 1))
-	h.Observe(3 * time.Microsecond)
+	h.Observe(t.Context(), 3*time.Microsecond)
 	require.Equal(t, []time.Duration{4 * time.Microsecond, 4 * time.Microsecond, 4 * time.Microsecond}, h.Quantiles(0, 0.5, 1))
-	h.Observe(-time.Second) // a clock that was set back
-	h.Observe(1000 * time.Hour)
+	h.Observe(t.Context(), -time.Second) // a clock that was set back
+	h.Observe(t.Context(), 1000*time.Hour)
 	got := h.Quantiles(0, 1)
 	require.Equal(t, time.Microsecond, got[0])
 	require.Greater(t, got[1], 4*time.Minute)
 	require.EqualValues(t, 3, h.Count())
-	require.Equal(t, 1000*time.Hour+3*time.Microsecond, h.Sum())
+	require.Equal(t, 1000*time.Hour+3*time.Microsecond, h.All().Sum)
 }
 
 func TestEveryBucketEndsWhereTheNextBegins(t *testing.T) {
@@ -66,7 +66,7 @@ func TestEveryBucketEndsWhereTheNextBegins(t *testing.T) {
 func TestOldDurationsCountNoMore(t *testing.T) {
 	t.Parallel()
 	var h Histogram
-	h.Observe(time.Second)
+	h.Observe(t.Context(), time.Second)
 	start := time.Unix(0, h.started.Load())
 	median := func(at time.Time) time.Duration {
 		h.rotate(at)
@@ -76,7 +76,7 @@ func TestOldDurationsCountNoMore(t *testing.T) {
 	require.NotZero(t, median(start.Add(histogramAge)), "one generation back")
 	require.Zero(t, median(start.Add(2*histogramAge)), "two generations back")
 
-	h.Observe(time.Second)
+	h.Observe(t.Context(), time.Second)
 	start = time.Unix(0, h.started.Load())
 	require.NotZero(t, median(start))
 	require.Zero(t, median(start.Add(2*histogramAge+1)), "after a long rest")
@@ -90,12 +90,12 @@ func TestHistogramsAreWrittenAtOnce(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for range 1000 {
-				h.Observe(time.Millisecond)
+				h.Observe(t.Context(), time.Millisecond)
 				h.Quantiles(0.5)
 			}
 		})
 	}
 	group.Wait()
 	require.EqualValues(t, 8000, h.Count())
-	require.Equal(t, 8*time.Second, h.Sum())
+	require.Equal(t, 8*time.Second, h.All().Sum)
 }

@@ -162,8 +162,7 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 	}
 	started := time.Now()
 	loaded, err := l.options.Source.Load(ctx, req, old)
-	l.cache.stats.SourceLatency.Observe(time.Since(started))
-	l.asked.requests.Add(1)
+	l.cache.stats.SourceLatency.Observe(ctx, time.Since(started))
 	if loaded.Record != nil {
 		loaded.Record = loaded.Record.fromSource(l.options.SourceID)
 	}
@@ -174,10 +173,15 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 	case loaded.Record != nil && loaded.Record.Size() > l.options.MaxValueSize:
 		err = fmt.Errorf("%w: it is larger than %d bytes", ErrInvalidRecord, l.options.MaxValueSize)
 	}
+	switch {
+	case err == nil:
+		l.asked.answered(loaded.Record)
+	case errors.Is(ctx.Err(), context.Canceled):
+		l.asked.outcomes[SourceLeft].Add(1)
+	default:
+		l.asked.failed(err)
+	}
 	if err != nil {
-		if !errors.Is(ctx.Err(), context.Canceled) { // otherwise the last waiter has left
-			l.asked.failed(err)
-		}
 		return Loaded{Response: loaded.Response, Private: loaded.Private}, &SourceError{err}
 	}
 	return loaded, nil

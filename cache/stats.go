@@ -1,10 +1,7 @@
 package cache
 
 import (
-	"errors"
-	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -12,12 +9,11 @@ import (
 // caches that count into it, so that counts survive a change of configuration.
 // See [NewStats].
 type Stats struct {
-	mu     sync.RWMutex
-	routes map[string]*routeCounters
-	// retired has, by family, the counts of lookups that were removed.
-	retired map[string]Counts
-	sources map[string]*sourceCounters
-	recent  recent
+	mu       sync.RWMutex
+	routes   map[string]*routeCounters
+	families map[string]*familyCounters
+	sources  map[string]*sourceCounters
+	recent   recent
 
 	// StoreLatency has the round trips to a shared store.
 	StoreLatency Histogram
@@ -27,49 +23,22 @@ type Stats struct {
 	StoreErrors StoreErrors
 	// Uploads has the uploads whose progress is published.
 	Uploads UploadCounters
+	// FileSystem has the file systems that remember names.
+	FileSystem FileSystemCounters
 }
 
 // NewStats returns counters that are all zero.
 func NewStats() *Stats {
 	s := &Stats{
-		routes:  make(map[string]*routeCounters),
-		retired: make(map[string]Counts),
-		sources: make(map[string]*sourceCounters),
+		routes:   make(map[string]*routeCounters),
+		families: make(map[string]*familyCounters),
+		sources:  make(map[string]*sourceCounters),
+	}
+	for _, name := range FamilyNames() {
+		s.families[name] = &familyCounters{name: name}
 	}
 	s.recent.begin(time.Now())
 	return s
-}
-
-// routeCounters counts for one lookup.
-type routeCounters struct {
-	family                                      string
-	hits, misses, absent, denied, stale, errors atomic.Uint64
-}
-
-// sourceCounters counts for the sources of one kind.
-type sourceCounters struct {
-	requests, errors, coalesced atomic.Uint64
-	failure                     atomic.Pointer[sourceFailure]
-}
-
-// sourceFailure is the latest error of a source.
-type sourceFailure struct {
-	text string
-	at   time.Time
-}
-
-func (c *sourceCounters) failed(err error) {
-	c.errors.Add(1)
-	c.failure.Store(&sourceFailure{failureText(err), time.Now()})
-}
-
-// failureText is an error without the path of a file, which is an identity.
-func failureText(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Op + ": " + path.Err.Error()
-	}
-	return err.Error()
 }
 
 // Counts are numbers of lookups by outcome. A hit is a lookup that a cache
@@ -91,6 +60,8 @@ type Counts struct {
 type RouteCounts struct {
 	Family string `json:"family"`
 	Counts
+	// Results are the same by result.
+	Results ResultCounts `json:"-"`
 }
 
 // SourceCounts are numbers of requests to the sources of one kind. Coalesced
@@ -99,6 +70,9 @@ type SourceCounts struct {
 	Requests  uint64 `json:"requests"`
 	Errors    uint64 `json:"errors"`
 	Coalesced uint64 `json:"coalesced"`
+	// Outcomes are the requests by outcome, and Failures the errors by reason.
+	Outcomes [sourceOutcomes]uint64 `json:"-"`
+	Failures [sourceFailures]uint64 `json:"-"`
 	// LastError is the latest error, "" where there was none. It has no
 	// identity and no key in it.
 	LastError string `json:"-"`
@@ -112,6 +86,8 @@ type Snapshot struct {
 	Families map[string]Counts
 	Routes   map[string]RouteCounts
 	Sources  map[string]SourceCounts
+	// Durations are those of lookups, by family.
+	Durations map[string]DurationCounts
 	// Window has the counts of the last [WindowAge], or since the counters were
 	// made if that is less.
 	Window Window
@@ -131,27 +107,31 @@ func (s *Stats) totals() Snapshot {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	snap := Snapshot{
-		Families: make(map[string]Counts),
-		Routes:   make(map[string]RouteCounts, len(s.routes)),
-		Sources:  make(map[string]SourceCounts, len(s.sources)),
+		Families:  make(map[string]Counts, len(s.families)),
+		Routes:    make(map[string]RouteCounts, len(s.routes)),
+		Sources:   make(map[string]SourceCounts, len(s.sources)),
+		Durations: make(map[string]DurationCounts, len(s.families)),
 	}
-	for _, name := range FamilyNames() {
-		snap.Families[name] = s.retired[name]
+	results, fast := make(map[string]*ResultCounts, len(s.families)), make(map[string]uint64, len(s.families))
+	for name, family := range s.families {
+		retired := family.retired
+		results[name], fast[name] = &retired, family.retiredFast
 	}
 	for name, c := range s.routes {
-		counts := c.counts()
-		snap.Routes[name] = RouteCounts{Family: c.family, Counts: counts}
-		snap.Families[c.family] = snap.Families[c.family].plus(counts)
+		counted, quick := c.results()
+		snap.Routes[name] = RouteCounts{Family: c.family.name, Counts: counted.counts(), Results: counted}
+		results[c.family.name].add(counted)
+		fast[c.family.name] += quick
 	}
-	for _, counts := range snap.Families {
-		snap.All = snap.All.plus(counts)
+	for name, family := range s.families {
+		snap.Families[name] = results[name].counts()
+		snap.All = snap.All.plus(snap.Families[name])
+		durations := family.slow.Counts()
+		durations.Buckets[0] += fast[name] // the clock is not read for them
+		snap.Durations[name] = durations
 	}
 	for name, c := range s.sources {
-		counts := SourceCounts{Requests: c.requests.Load(), Errors: c.errors.Load(), Coalesced: c.coalesced.Load()}
-		if failure := c.failure.Load(); failure != nil {
-			counts.LastError, counts.LastErrorAt = failure.text, failure.at
-		}
-		snap.Sources[name] = counts
+		snap.Sources[name] = c.counts()
 	}
 	return snap
 }
@@ -171,7 +151,9 @@ func (s *Stats) RetainRoutes(names map[string]bool) {
 
 func (s *Stats) retire(name string) {
 	if c, ok := s.routes[name]; ok {
-		s.retired[c.family] = s.retired[c.family].plus(c.counts())
+		counted, fast := c.results()
+		c.family.retired.add(counted)
+		c.family.retiredFast += fast
 		delete(s.routes, name)
 	}
 }
@@ -180,12 +162,20 @@ func (s *Stats) route(name, family string) *routeCounters {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok := s.routes[name]
-	if !ok || c.family != family {
+	if !ok || c.family.name != family {
 		s.retire(name)
-		c = &routeCounters{family: family}
+		c = &routeCounters{family: s.family(family)}
 		s.routes[name] = c
 	}
 	return c
+}
+
+// family finds or adds a family. s.mu is held.
+func (s *Stats) family(name string) *familyCounters {
+	if _, ok := s.families[name]; !ok {
+		s.families[name] = &familyCounters{name: name}
+	}
+	return s.families[name]
 }
 
 func (s *Stats) source(name string) *sourceCounters {
@@ -195,13 +185,6 @@ func (s *Stats) source(name string) *sourceCounters {
 		s.sources[name] = new(sourceCounters)
 	}
 	return s.sources[name]
-}
-
-func (c *routeCounters) counts() Counts {
-	return Counts{
-		Hits: c.hits.Load(), Misses: c.misses.Load(), Absent: c.absent.Load(),
-		Denied: c.denied.Load(), Stale: c.stale.Load(), Errors: c.errors.Load(),
-	}.plus(Counts{})
 }
 
 func (n Counts) plus(m Counts) Counts {
@@ -216,22 +199,4 @@ func (n Counts) plus(m Counts) Counts {
 		n.HitRate = 100 * float64(n.Hits) / float64(n.TotalRequests)
 	}
 	return n
-}
-
-func (c *routeCounters) add(r *Result) {
-	if r.Hit {
-		c.hits.Add(1)
-	} else {
-		c.misses.Add(1)
-	}
-	switch r.Outcome {
-	case OutcomeAbsent:
-		c.absent.Add(1)
-	case OutcomeDenied:
-		c.denied.Add(1)
-	case OutcomeStale:
-		c.stale.Add(1)
-	case OutcomeError:
-		c.errors.Add(1)
-	}
 }

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -20,7 +21,7 @@ func TestCountsAddUp(t *testing.T) {
 		{Outcome: OutcomeStale, Hit: true},
 		{Outcome: OutcomeMiss},
 	} {
-		files.add(&r)
+		files.addFast(&r)
 	}
 	for _, r := range []Result{
 		{Outcome: OutcomeDenied, Hit: true},
@@ -28,20 +29,31 @@ func TestCountsAddUp(t *testing.T) {
 		{Outcome: OutcomeError},
 		{Outcome: OutcomeAbsent},
 	} {
-		sessions.add(&r)
+		sessions.add(t.Context(), &r, time.Millisecond)
 	}
 	snap := s.Snapshot()
 	require.Equal(t, Counts{TotalRequests: 4, Hits: 3, Misses: 1, Absent: 1, Stale: 1, HitRate: 75}, snap.Families[FileMeta])
 	require.Equal(t, Counts{TotalRequests: 4, Hits: 1, Misses: 3, Absent: 1, Denied: 2, Errors: 1, HitRate: 25}, snap.Families[Session])
 	require.Equal(t, Counts{TotalRequests: 8, Hits: 4, Misses: 4, Absent: 2, Denied: 2, Stale: 1, Errors: 1, HitRate: 50}, snap.All)
-	require.Equal(t, RouteCounts{Family: Session, Counts: snap.Families[Session]}, snap.Routes["sessions"])
+	route := snap.Routes["sessions"]
+	require.Equal(t, Session, route.Family)
+	require.Equal(t, snap.Families[Session], route.Counts)
+	require.Equal(t, ResultCounts{ResultDenied: 1, ResultMissDenied: 1, ResultError: 1, ResultMissAbsent: 1}, route.Results)
+	require.Equal(t, ResultCounts{ResultHit: 1, ResultAbsent: 1, ResultStale: 1, ResultMiss: 1}, snap.Routes["files"].Results)
+
+	durations := snap.Durations[Session]
+	require.EqualValues(t, 4, durations.Count())
+	require.Equal(t, 4*time.Millisecond, durations.Sum)
+	durations = snap.Durations[FileMeta]
+	require.EqualValues(t, 4, durations.Buckets[0], "lookups that are answered from memory are in the lowest bucket")
+	require.Zero(t, durations.Sum)
 }
 
 func TestFamiliesRememberRoutesThatAreGone(t *testing.T) {
 	t.Parallel()
 	s := NewStats()
-	s.route("a", FileMeta).add(&Result{Outcome: OutcomeHit, Hit: true})
-	s.route("b", FileMeta).add(&Result{Outcome: OutcomeMiss})
+	s.route("a", FileMeta).addFast(&Result{Outcome: OutcomeHit, Hit: true})
+	s.route("b", FileMeta).addFast(&Result{Outcome: OutcomeMiss})
 	require.Same(t, s.route("a", FileMeta), s.route("a", FileMeta), "routes of one name share counters")
 
 	s.RetainRoutes(map[string]bool{"b": true})
@@ -50,7 +62,7 @@ func TestFamiliesRememberRoutesThatAreGone(t *testing.T) {
 	require.Contains(t, snap.Routes, "b")
 	require.Equal(t, Counts{TotalRequests: 2, Hits: 1, Misses: 1, HitRate: 50}, snap.Families[FileMeta])
 
-	s.route("b", Session).add(&Result{Outcome: OutcomeMiss}) // the name goes to another family
+	s.route("b", Session).addFast(&Result{Outcome: OutcomeMiss}) // the name goes to another family
 	snap = s.Snapshot()
 	require.Equal(t, "session", snap.Routes["b"].Family)
 	require.EqualValues(t, 1, snap.Routes["b"].Misses)

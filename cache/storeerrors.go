@@ -1,56 +1,156 @@
 package cache
 
 import (
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// StoreErrors counts the requests that the server of a shared store refused: it
-// answered, but with an error. Read it with [StoreErrors.Counts]. The zero
-// value is ready to use.
+// StoreOp is a kind of round trips to a shared store.
+type StoreOp int
+
+// The kinds of round trips.
+const (
+	StoreRead StoreOp = iota
+	StoreWrite
+	storeOps = iota
+)
+
+// String is "read" or "write".
+func (op StoreOp) String() string { return [...]string{"read", "write"}[op] }
+
+// StoreErrors counts the round trips to a shared store that failed: the server
+// refused what it was asked, or did not answer. It also has the state of reads
+// and writes: they fail from the first failure on, until one succeeds that is
+// at least [StoreErrorsCalm] after the latest failure, or nothing has failed for
+// [StoreErrorsPast]. Its zero value is ready to use.
 type StoreErrors struct {
+	failing [storeOps]atomic.Bool // so that a success costs nothing while nothing fails
+
 	mu     sync.Mutex
 	counts StoreErrorCounts
 }
 
-// StoreErrorCounts are the refusals so far.
+const (
+	// StoreErrorsCalm keeps the state from changing with every round trip where
+	// some fail and others do not: a user may have rights to some keys alone.
+	StoreErrorsCalm = 2 * time.Second
+	// StoreErrorsPast is when failures are past where nothing was tried since.
+	StoreErrorsPast = time.Minute
+)
+
+// StoreNotAsked is the reason of round trips that were not begun, because the
+// circuit breaker is open. It does not take the place of the reason for which it
+// is open.
+const StoreNotAsked = "breaker_open"
+
+// StoreFailure is one kind of failure.
+type StoreFailure struct {
+	Op StoreOp
+	// Reason is one of a few words, such as "oom" and "timeout".
+	Reason string
+}
+
+// StoreErrorCounts are the failures until now.
 type StoreErrorCounts struct {
-	// Reads and Writes are how many round trips were refused.
-	Reads  uint64 `json:"reads"`
-	Writes uint64 `json:"writes"`
-	// Last is the text of the latest refusal, and LastAt its time.
-	Last   string     `json:"last,omitempty"`
-	LastAt *time.Time `json:"last_at,omitempty"`
-	// LastRead and LastWrite are the latest refusals of each kind.
-	LastRead, LastWrite Refusal `json:"-"`
+	// Reads and Writes are the round trips that failed.
+	Reads, Writes uint64
+	// ByReason are the same by kind of failure.
+	ByReason map[StoreFailure]uint64
+	// Last is what the server said last, or why it did not answer, and LastAt
+	// is when. Both are zero where nothing failed.
+	Last   string
+	LastAt time.Time
+	// States are those of reads and writes.
+	States [storeOps]StoreErrorState
 }
 
-// Refusal is what the server said, and when. It is zero where the server
-// refused nothing.
-type Refusal struct {
-	Text string
-	At   time.Time
+// StoreErrorState is the state of reads or writes.
+type StoreErrorState struct {
+	// Failing reports whether they fail.
+	Failing bool
+	// Since is when they began to.
+	Since time.Time
+	// The latest failure, also where it is past: its reason, what the server
+	// said, the server's address, and when.
+	Reason, Text, Address string
+	At                    time.Time
+	// Refused reports that the server answered, with a refusal.
+	Refused bool
 }
 
-// Refused counts a refused round trip. text is what the server said; it must
-// not contain a key.
-func (e *StoreErrors) Refused(write bool, text string) {
+// Failed counts a failed round trip. text is what the server said, if it has
+// refused it, or why there was no answer; it must hold no key. began reports whether round trips of this kind did not fail before.
+func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused bool) (began bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now().UTC()
-	e.counts.Last, e.counts.LastAt = text, &now
-	if write {
-		e.counts.Writes++
-		e.counts.LastWrite = Refusal{text, now}
-	} else {
-		e.counts.Reads++
-		e.counts.LastRead = Refusal{text, now}
+	if e.counts.ByReason == nil {
+		e.counts.ByReason = make(map[StoreFailure]uint64)
 	}
+	e.counts.ByReason[failure]++
+	if failure.Op == StoreRead {
+		e.counts.Reads++
+	} else {
+		e.counts.Writes++
+	}
+	state := &e.counts.States[failure.Op]
+	if !state.Failing || now.Sub(state.At) >= StoreErrorsPast {
+		state.Since, began = now, true
+	}
+	state.Failing, state.At = true, now
+	if began || failure.Reason != StoreNotAsked {
+		state.Reason, state.Text, state.Address, state.Refused = failure.Reason, text, address, refused
+		e.counts.Last, e.counts.LastAt = text, now
+	}
+	e.failing[failure.Op].Store(true)
+	return began
 }
 
-// Counts reads the counters.
+// Worked takes note of a round trip that succeeded. It reports whether those of
+// this kind have failed until now.
+func (e *StoreErrors) Worked(op StoreOp) (recovered bool) {
+	if !e.failing[op].Load() {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	state := &e.counts.States[op]
+	if !state.Failing || time.Since(state.At) < StoreErrorsCalm {
+		return false
+	}
+	state.Failing = false
+	e.failing[op].Store(false)
+	return true
+}
+
+// Answered takes note of an answer to something that is neither a read nor a
+// write: where those failed because there was no answer, they fail no more.
+func (e *StoreErrors) Answered() (recovered []StoreOp) {
+	for op := range StoreOp(storeOps) {
+		if !e.failing[op].Load() {
+			continue
+		}
+		e.mu.Lock()
+		refused := e.counts.States[op].Refused
+		e.mu.Unlock()
+		if !refused && e.Worked(op) {
+			recovered = append(recovered, op)
+		}
+	}
+	return recovered
+}
+
+// Counts reads the counters and the states.
 func (e *StoreErrors) Counts() StoreErrorCounts {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.counts
+	counts := e.counts
+	counts.ByReason = maps.Clone(counts.ByReason)
+	for i := range counts.States {
+		state := &counts.States[i]
+		state.Failing = state.Failing && time.Since(state.At) < StoreErrorsPast
+	}
+	return counts
 }

@@ -4,7 +4,10 @@ import "sync/atomic"
 
 // UploadCounters counts uploads whose progress is published. The zero value is
 // ready to use.
-type UploadCounters struct{ started, completed, failed atomic.Uint64 }
+type UploadCounters struct {
+	started, completed, failed atomic.Uint64
+	listeners                  atomic.Int64
+}
 
 // UploadCounts are the counts of uploads so far. Active uploads are neither
 // completed nor failed.
@@ -13,6 +16,8 @@ type UploadCounts struct {
 	Started   uint64 `json:"started"`
 	Completed uint64 `json:"completed"`
 	Failed    uint64 `json:"failed"`
+	// Listeners are the clients that listen now.
+	Listeners int64 `json:"listeners"`
 }
 
 // Begin counts the begin of an upload. End must follow.
@@ -27,10 +32,16 @@ func (c *UploadCounters) End(completed bool) {
 	}
 }
 
+// Listen counts a client that listens until stop is called.
+func (c *UploadCounters) Listen() (stop func()) {
+	c.listeners.Add(1)
+	return func() { c.listeners.Add(-1) }
+}
+
 // Counts reads the counters.
 func (c *UploadCounters) Counts() UploadCounts {
-	// the ends first, so that they never exceed the beginnings
-	n := UploadCounts{Completed: c.completed.Load(), Failed: c.failed.Load()}
+	// the ends first, so that they are never more than the beginnings
+	n := UploadCounts{Completed: c.completed.Load(), Failed: c.failed.Load(), Listeners: c.listeners.Load()}
 	n.Started = c.started.Load()
 	n.Active = n.Started - n.Completed - n.Failed
 	return n

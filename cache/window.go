@@ -61,7 +61,7 @@ func (s *Stats) tick(now time.Time) {
 func (r *recent) add(due int64, now time.Time, totals Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	totals.Families, totals.Routes = nil, nil // of no use here
+	totals = Snapshot{All: totals.All, Sources: totals.Sources} // the rest is of no use here
 	r.samples = append(r.samples, sample{time.Unix(0, due), totals})
 	first := 0
 	for first+1 < len(r.samples) && !r.samples[first+1].at.After(now.Add(-WindowAge)) {
@@ -87,11 +87,7 @@ func (r *recent) window(now time.Time, totals Snapshot) Window {
 	}
 	w := Window{Counts: totals.All.minus(base.All), Sources: make(map[string]SourceCounts, len(totals.Sources)), Since: base.at}
 	for name, counts := range totals.Sources {
-		before := base.Sources[name]
-		counts.Requests -= before.Requests
-		counts.Errors -= before.Errors
-		counts.Coalesced -= before.Coalesced
-		w.Sources[name] = counts
+		w.Sources[name] = counts.minus(base.Sources[name])
 	}
 	return w
 }
@@ -101,4 +97,17 @@ func (n Counts) minus(m Counts) Counts {
 		Hits: n.Hits - m.Hits, Misses: n.Misses - m.Misses, Absent: n.Absent - m.Absent,
 		Denied: n.Denied - m.Denied, Stale: n.Stale - m.Stale, Errors: n.Errors - m.Errors,
 	}.plus(Counts{})
+}
+
+func (n SourceCounts) minus(m SourceCounts) SourceCounts {
+	n.Requests -= m.Requests
+	n.Errors -= m.Errors
+	n.Coalesced -= m.Coalesced
+	for i := range n.Outcomes {
+		n.Outcomes[i] -= m.Outcomes[i]
+	}
+	for i := range n.Failures {
+		n.Failures[i] -= m.Failures[i]
+	}
+	return n
 }

@@ -43,11 +43,12 @@ type breakers struct {
 	logger  *slog.Logger
 	mu      sync.Mutex
 	nodes   map[string]*breaker // by address
-	opened  chan struct{}       // a breaker may have opened
+	opened  chan struct{}       // one of them, maybe
+	changed func()              // called when one opens or closes; it must not block
 }
 
 func newBreakers(o *Options, logger *slog.Logger) *breakers {
-	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker), opened: make(chan struct{}, 1)}
+	return &breakers{options: o, logger: logger, nodes: make(map[string]*breaker), opened: make(chan struct{}, 1), changed: func() {}}
 }
 
 // of returns the breaker of a server and adds a client to it.
@@ -117,8 +118,10 @@ func (n *breaker) log(from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
 		b.logger.Info(logBreakerClosed, slog.String("address", n.addr))
+		b.changed()
 	case from == gobreaker.StateClosed:
 		b.logger.Warn(logBreakerOpen, slog.String("address", n.addr), slog.Any("error", n.cause.Load().cause))
+		b.changed()
 		select {
 		case b.opened <- struct{}{}:
 		default:

@@ -127,10 +127,12 @@ func (t *TLS) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// hook measures round trips and keeps a closed store from sending commands.
+// hook measures round trips and counts those that fail, and keeps a closed store
+// from asking.
 type hook struct {
 	store    *Store
 	answered *atomic.Bool // once
+	address  func() string
 }
 
 func (h hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
@@ -142,10 +144,8 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 		}
 		started := time.Now()
 		err := next(ctx, cmd)
-		h.observe(started, err)
-		if err != nil {
-			h.store.countRefused(ctx, cmd)
-		}
+		h.observe(ctx, started, err)
+		h.store.countCommand(ctx, h.address, cmd, err)
 		return err
 	}
 }
@@ -160,17 +160,15 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 		}
 		started := time.Now()
 		err := next(ctx, cmds)
-		h.observe(started, err)
-		if err != nil {
-			h.store.countRefused(ctx, cmds...)
-		}
+		h.observe(ctx, started, err)
+		h.store.countPipeline(ctx, h.address, cmds)
 		return err
 	}
 }
 
-// observe counts round trips that were answered or timed out. A refused
-// connection is not one: it would make a dead server look fast.
-func (h hook) observe(started time.Time, err error) {
+// observe counts what was answered, and what was waited for in vain. A refused
+// connection is no round trip: it would make a dead server look fast.
+func (h hook) observe(ctx context.Context, started time.Time, err error) {
 	var answer goredis.Error
 	var network net.Error
 	switch {
@@ -180,5 +178,5 @@ func (h hook) observe(started time.Time, err error) {
 	default:
 		return
 	}
-	h.store.stats.StoreLatency.Observe(time.Since(started))
+	h.store.stats.StoreLatency.Observe(ctx, time.Since(started))
 }

@@ -60,7 +60,12 @@ type server struct {
 	handshakes chan struct{} // turns of data connections
 	attempts   map[*attempt]struct{}
 	refusal    refusal
+	// nameless reports that connections may not say whose they are.
+	nameless bool
 }
+
+// clientName is the name of connections in CLIENT LIST.
+const clientName = "caddy-filewallball"
 
 // attempt is a connection that is being made.
 type attempt struct {
@@ -292,8 +297,15 @@ func (c *connector) handshake(ctx context.Context, s *server, protocol3 bool, mo
 		}
 	}()
 	login := c.login(protocol3)
+	c.mu.Lock()
+	named := !s.nameless
+	c.mu.Unlock()
+	commands := login[:len(login):len(login)]
+	if named {
+		commands = append(commands, []string{"CLIENT", "SETNAME", clientName})
+	}
 	var text []byte
-	for _, command := range append(append(login, []string{"INFO", "server"}), more...) {
+	for _, command := range append(append(commands, []string{"INFO", "server"}), more...) {
 		text = appendCommand(text, command...)
 	}
 	cn = &conn{Conn: raw, connector: c}
@@ -308,6 +320,17 @@ func (c *connector) handshake(ctx context.Context, s *server, protocol3 bool, mo
 		}
 		if err := refusalOf(command[0], answer); err != nil {
 			return nil, "", nil, err
+		}
+	}
+	if named {
+		answer, err := readReply(cn.reader)
+		if err != nil {
+			return nil, "", nil, contextError(ctx, err)
+		}
+		if _, refused := answer.(replyError); refused { // the name is of no use but to people
+			c.mu.Lock()
+			s.nameless = true
+			c.mu.Unlock()
 		}
 	}
 	info, err := readReply(cn.reader)

@@ -36,9 +36,9 @@
 //	list.go         listing records
 //	info.go         what the servers report about themselves
 //	pool.go         numbers of connections
-//	health.go       pings in the background
-//	errors.go       errors of Redis as errors of the store
-//	refused.go      counting what the server refuses
+//	health.go       up or down, asked in the background
+//	errors.go       what an error of Redis means to a caller; refused.go: round
+//	                trips that fail are counted and logged
 //
 // # Reading
 //
@@ -91,7 +91,7 @@
 // +cluster|slots, +readonly in a cluster, +select with a database) on the keys of
 // the prefix, and +hlen +hkeys +hstrlen +hgetall where values are hashes; the
 // store's own keys (fwb:) are under the prefix as well. Near copies need
-// +client|tracking.
+// +client|tracking, names of connections +client|setname.
 //
 // # Connections
 //

@@ -158,7 +158,7 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 	server.Restart()
 	require.Eventually(t, s.Up, patience, time.Millisecond)
 
-	down, up := "warn "+logDown, "info "+logUp
+	down, up := "error "+logDown, "info "+logUp
 	require.Equal(t, []string{down, up, down, up}, logs.all(), "each change is logged once")
 }
 

@@ -35,7 +35,16 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// pollHealth pings at once and then at each interval, and logs changes.
+// pollSoon asks for a ping before the next interval is over.
+func (s *Store) pollSoon() {
+	select {
+	case s.poll <- struct{}{}:
+	default:
+	}
+}
+
+// pollHealth pings at once, then at each interval and whenever a circuit breaker
+// opens or closes, and logs what changes.
 func (s *Store) pollHealth(ctx context.Context) {
 	ticker := time.NewTicker(s.options.HealthCheckInterval)
 	defer ticker.Stop()
@@ -51,16 +60,17 @@ func (s *Store) pollHealth(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-s.poll:
 		}
 	}
 }
 
 func (s *Store) logHealth(err error) {
-	servers := slog.String("servers", s.options.String())
+	address := slog.String("address", s.serverAddress())
 	if err != nil {
-		s.logger.Warn(logDown, servers, slog.Any("error", err))
+		s.logger.Error(logDown, address, slog.Any("error", err))
 	} else {
-		s.logger.Info(logUp, servers)
+		s.logger.Info(logUp, address)
 	}
 }
 

@@ -20,6 +20,16 @@ func (l *logMemo) all() []string {
 	return slices.Clone(l.lines)
 }
 
+// count is how often a line was written.
+func (l *logMemo) count(line string) (n int) {
+	for _, written := range l.all() {
+		if written == line {
+			n++
+		}
+	}
+	return n
+}
+
 func (l *logMemo) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l *logMemo) Handle(_ context.Context, r slog.Record) error {

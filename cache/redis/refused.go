@@ -1,17 +1,91 @@
-// Counting the requests that the server refuses, with what it said.
+// Round trips that fail are counted, by what failed and why, and logged.
 
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io"
+	"log/slog"
+	"net"
 	"strings"
+	"sync"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// ownWork marks the context of commands that serve neither a lookup nor a
-// request.
+// What the log says, by operation.
+var (
+	logRefused  = [...]string{cache.StoreRead: "redis refuses reads", cache.StoreWrite: "redis refuses writes"}
+	logAccepted = [...]string{cache.StoreRead: "redis answers reads again", cache.StoreWrite: "redis accepts writes again"}
+)
+
+// warnAtMostEach is the least time between two warnings of the same failure,
+// while the state does not change.
+const warnAtMostEach = time.Minute
+
+// refusals counts failures, and says in the log when the server begins and
+// ceases to refuse reads or writes.
+type refusals struct {
+	errors *cache.StoreErrors
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	warned map[cache.StoreFailure]time.Time
+}
+
+// failed counts a round trip that failed at a server.
+func (r *refusals) failed(op cache.StoreOp, address string, err error) {
+	text, failure := serverText(err), cache.StoreFailure{Op: op, Reason: reasonOf(err)}
+	began := r.errors.Failed(failure, text, address, isReply(err))
+	if !isRefused(err) {
+		return // it did not answer, which the health check and the circuit breaker log
+	}
+	r.mu.Lock()
+	due := began || time.Since(r.warned[failure]) >= warnAtMostEach
+	if due {
+		r.warned[failure] = time.Now()
+	}
+	r.mu.Unlock()
+	if due {
+		r.log.Warn(logRefused[op], slog.String("address", address), slog.String("reason", failure.Reason), slog.String("error", text))
+	}
+}
+
+// worked takes note of a round trip that succeeded.
+func (r *refusals) worked(op cache.StoreOp, address func() string) {
+	if r.errors.Worked(op) {
+		r.sayAccepted(op, address())
+	}
+}
+
+// answered takes note of an answer to what is neither a read nor a write.
+func (r *refusals) answered(address func() string) {
+	for _, op := range r.errors.Answered() {
+		r.sayAccepted(op, address())
+	}
+}
+
+func (r *refusals) sayAccepted(op cache.StoreOp, address string) {
+	said := false
+	r.mu.Lock()
+	for failure := range r.warned {
+		if failure.Op == op {
+			delete(r.warned, failure)
+			said = true
+		}
+	}
+	r.mu.Unlock()
+	if said {
+		r.log.Info(logAccepted[op], slog.String("address", address))
+	}
+}
+
+// ownWork marks the context of commands that serve no lookup and no request.
 type ownWork struct{}
 
 // kinds of commands
@@ -21,11 +95,12 @@ const (
 	isWrite kind = iota // whatever is not known
 	isRead
 	isNeither // it concerns the server or the connection
+	kinds     = iota
 )
 
 func kindOf(command string) kind {
 	switch command {
-	case "get", "getrange", "mget", "pttl", "exists", "scan", "zscan", "zrange":
+	case "get", "getrange", "mget", "pttl", "exists", "scan", "zscan", "zrange", "xrange", "xrevrange", "hgetall", "hlen", "hkeys", "hstrlen":
 		return isRead
 	case "ping", "info", "hello", "cluster", "time", "readonly", "select", "auth":
 		return isNeither
@@ -33,40 +108,136 @@ func kindOf(command string) kind {
 	return isWrite
 }
 
-// countRefused counts a round trip whose commands the server has refused.
-func (s *Store) countRefused(ctx context.Context, cmds ...goredis.Cmder) {
-	if ctx.Value(ownWork{}) != nil {
-		return
-	}
-	var read, write error
-	for _, cmd := range cmds {
-		if err := cmd.Err(); isRefused(err) {
-			switch kindOf(cmd.Name()) {
-			case isWrite:
-				write = err
-			case isRead:
-				read = err
-			}
-		}
-	}
-	if read != nil {
-		s.stats.StoreErrors.Refused(false, serverText(read))
-	}
-	if write != nil {
-		s.stats.StoreErrors.Refused(true, serverText(write))
+// outcome is what a round trip came to, by kind of command.
+type outcome struct {
+	failed [kinds]error
+	worked [kinds]bool
+}
+
+func (o *outcome) add(cmd goredis.Cmder, err error) {
+	kind := kindOf(cmd.Name())
+	switch {
+	case isFailure(err):
+		o.failed[kind] = err
+	case err == nil, errors.Is(err, goredis.Nil):
+		o.worked[kind] = true
 	}
 }
 
-// isRefused reports whether the server refused a command or the connection. A
-// key without a value, or with a value of another type, is not a refusal.
-func isRefused(err error) bool {
+// countCommand counts what a command came to. It has no error of its own yet.
+func (s *Store) countCommand(ctx context.Context, address func() string, cmd goredis.Cmder, err error) {
+	var o outcome
+	o.add(cmd, err)
+	s.count(ctx, address, &o)
+}
+
+// countPipeline counts what the commands of a round trip came to.
+func (s *Store) countPipeline(ctx context.Context, address func() string, cmds []goredis.Cmder) {
+	var o outcome
+	for _, cmd := range cmds {
+		o.add(cmd, cmd.Err())
+	}
+	s.count(ctx, address, &o)
+}
+
+func (s *Store) count(ctx context.Context, address func() string, o *outcome) {
+	if ctx.Value(ownWork{}) != nil {
+		return
+	}
+	for kind, op := range [...]cache.StoreOp{isWrite: cache.StoreWrite, isRead: cache.StoreRead} {
+		switch {
+		case o.failed[kind] != nil:
+			s.refusals.failed(op, address(), o.failed[kind])
+		case o.worked[kind]:
+			s.refusals.worked(op, address)
+		}
+	}
+	if o.worked[isNeither] {
+		s.refusals.answered(address)
+	}
+}
+
+// isFailure reports whether a command failed at the server, or on the way to
+// it: its caller has not left, and it was not told that a key has no value or
+// one of another type.
+func isFailure(err error) bool {
+	return err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, goredis.ErrClosed) &&
+		(isRefused(err) || reasonOf(err) != otherReason || !isReply(err))
+}
+
+func isReply(err error) bool {
 	var answer goredis.Error
+	return errors.As(err, &answer)
+}
+
+// isRefused reports whether the server refuses what was asked, or to be asked
+// at all. That a key has no value, or one of another type, is no refusal.
+func isRefused(err error) bool {
 	var refused *refusedError
 	switch {
 	case err == nil, errors.Is(err, goredis.Nil), isWrongType(err), hasCode(err, "NOSCRIPT", "MOVED", "ASK"):
 		return false
 	}
-	return errors.As(err, &answer) || errors.As(err, &refused) && !errors.Is(err, errBreakerOpen)
+	return isReply(err) || errors.As(err, &refused) && !errors.Is(err, errBreakerOpen)
+}
+
+// The reasons that are no words of the server.
+const (
+	otherReason      = "other"
+	breakerReason    = cache.StoreNotAsked
+	poolReason       = "pool_exhausted"
+	timeoutReason    = "timeout"
+	connectionReason = "connection"
+)
+
+// serverReasons are the first words of a server's errors that are reasons of
+// their own; they are few, so that they can be labels.
+var serverReasons = map[string]string{
+	"NOPERM": "noperm", "OOM": "oom", "READONLY": "readonly", "NOREPLICAS": "noreplicas", "MISCONF": "misconf",
+	"WRONGPASS": "wrongpass", "NOAUTH": "noauth", "BUSY": "busy", "LOADING": "loading", "MASTERDOWN": "masterdown",
+	"CLUSTERDOWN": "clusterdown", "TRYAGAIN": "tryagain", "CROSSSLOT": "crossslot", "DENIED": "denied",
+	"EXECABORT": "execabort", "ERR": "err",
+}
+
+// reasonOf is why a command failed.
+func reasonOf(err error) string {
+	var refused *refusedError
+	var network net.Error
+	switch {
+	case errors.Is(err, errBreakerOpen):
+		return breakerReason
+	case errors.Is(err, goredis.ErrPoolTimeout), errors.Is(err, goredis.ErrPoolExhausted):
+		return poolReason
+	case isReply(err), errors.As(err, &refused):
+		text := serverText(err)
+		return reasonOfText(text)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return timeoutReason
+	case network != nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return connectionReason
+	}
+	return otherReason
+}
+
+// reasonOfText is the reason that a server's words give.
+func reasonOfText(text string) string {
+	switch {
+	case strings.HasPrefix(text, "ERR unknown command"):
+		return "unknown_command"
+	case strings.Contains(text, "max number of clients"):
+		return "maxclients"
+	case strings.HasPrefix(text, "ERR ACL failure in script"), strings.HasPrefix(text, "ERR The user executing the script"):
+		return serverReasons["NOPERM"]
+	}
+	code, _, _ := strings.Cut(text, " ")
+	if code == "ERR" { // old servers wrap the error of a script's command
+		for inner, reason := range serverReasons {
+			if strings.Contains(text, ": -"+inner+" ") {
+				return reason
+			}
+		}
+	}
+	return cmp.Or(serverReasons[code], otherReason)
 }
 
 // maxServerText is the largest part of a server's text that is kept, in bytes.
@@ -81,8 +252,33 @@ func serverText(err error) string {
 		text = answer.Error()
 	}
 	text, _, _ = strings.Cut(text, ", with args beginning with")
+	text = withoutQuotes(text)
 	if len(text) > maxServerText {
 		text = strings.ToValidUTF8(text[:maxServerText], "")
 	}
 	return text
+}
+
+// withoutQuotes leaves out what a server quotes, from the first quotation mark
+// to the last, because a key may have quotation marks itself. The names of
+// commands and of the memory limit stay.
+func withoutQuotes(text string) string {
+	for _, mark := range []string{"'", `"`, "`"} {
+		before, rest, found := strings.Cut(text, " "+mark)
+		end := strings.LastIndex(rest, mark)
+		if !found || end < 0 {
+			continue
+		}
+		quoted, after := rest[:end], rest[end+1:]
+		if quoted == "maxmemory" || isCommand(quoted) && (strings.HasPrefix(after, " command") || strings.HasSuffix(before, "command")) {
+			continue
+		}
+		text = before + " " + mark + "…" + mark + after
+	}
+	return text
+}
+
+// isCommand reports whether a text may be the name of a command.
+func isCommand(text string) bool {
+	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ|_") == ""
 }

@@ -3,6 +3,9 @@ package redis
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,66 +16,234 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-func TestWhatTheServerRefusesIsCounted(t *testing.T) {
+// refusalCase is a way in which a server refuses what it is asked.
+type refusalCase struct {
+	refuse func(t *testing.T, client *goredis.Client)
+	heal   func(t *testing.T, client *goredis.Client)
+	said   string
+	reason string
+	// what is refused
+	reads, writes bool
+}
+
+// configured sets options of the server.
+func configured(pairs ...string) func(t *testing.T, client *goredis.Client) {
+	return func(t *testing.T, client *goredis.Client) {
+		for i := 0; i < len(pairs); i += 2 {
+			require.NoError(t, client.ConfigSet(t.Context(), pairs[i], pairs[i+1]).Err())
+		}
+	}
+}
+
+// commanded sends commands to the server.
+func commanded(commands ...string) func(t *testing.T, client *goredis.Client) {
+	return func(t *testing.T, client *goredis.Client) {
+		for _, command := range commands {
+			var args []any
+			for _, arg := range strings.Fields(command) {
+				args = append(args, arg)
+			}
+			require.NoError(t, client.Do(t.Context(), args...).Err())
+		}
+	}
+}
+
+var refusalCases = map[string]refusalCase{
+	"full": {
+		refuse: configured("maxmemory", "1"), heal: configured("maxmemory", "0"),
+		said: "OOM command not allowed when used memory > 'maxmemory'", reason: "oom", writes: true,
+	},
+	"no right to read": {
+		refuse: commanded("ACL SETUSER web -getrange"), heal: commanded("ACL SETUSER web +getrange"),
+		said: "NOPERM ", reason: "noperm", reads: true,
+	},
+	"no right to write": {
+		refuse: commanded("ACL SETUSER web -set -unlink"), heal: commanded("ACL SETUSER web +set +unlink"),
+		said: "", reason: "noperm", writes: true,
+	},
+	"no right to the keys": {
+		refuse: commanded("ACL SETUSER web resetkeys ~other:*"), heal: commanded("ACL SETUSER web ~*"),
+		said: "NOPERM ", reason: "noperm", reads: true, writes: true,
+	},
+	"no rights": {
+		refuse: commanded("ACL SETUSER web -@all +info +hello"), heal: commanded("ACL SETUSER web +@all"),
+		said: "NOPERM ", reason: "noperm", reads: true, writes: true,
+	},
+	"another password": {
+		refuse: commanded("ACL SETUSER web resetpass >other", "CLIENT KILL USER web"), heal: commanded("ACL SETUSER web >secret"),
+		said: "WRONGPASS ", reason: "wrongpass", reads: true,
+	},
+	"a replica that may not be written to": {
+		refuse: commanded("REPLICAOF 127.0.0.1 1"), heal: commanded("REPLICAOF NO ONE"),
+		said: "READONLY ", reason: "readonly", writes: true,
+	},
+	"too few replicas": {
+		refuse: configured("min-replicas-to-write", "1"), heal: configured("min-replicas-to-write", "0"),
+		said: "NOREPLICAS ", reason: "noreplicas", writes: true,
+	},
+	"a replica without its master": {
+		refuse: func(t *testing.T, client *goredis.Client) {
+			configured("replica-serve-stale-data", "no")(t, client)
+			commanded("REPLICAOF 127.0.0.1 1")(t, client)
+		},
+		heal: commanded("REPLICAOF NO ONE"),
+		said: "MASTERDOWN ", reason: "masterdown", reads: true,
+	},
+	"snapshots that cannot be written": {
+		refuse: func(t *testing.T, client *goredis.Client) {
+			configured("save", "3600 1000000", "stop-writes-on-bgsave-error", "yes")(t, client)
+			dir := client.ConfigGet(t.Context(), "dir").Val()["dir"]
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700)) // in the way of the snapshot
+			require.NoError(t, client.Set(t.Context(), "changed", "{}", 0).Err())
+			require.NoError(t, client.BgSave(t.Context()).Err())
+			require.Eventually(t, func() bool {
+				return strings.Contains(client.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
+			}, patience, time.Millisecond)
+		},
+		heal: configured("stop-writes-on-bgsave-error", "no"),
+		said: "MISCONF ", reason: "misconf", writes: true,
+	},
+}
+
+func TestWhatTheServerRefusesIsCountedAndLogged(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		refuse        func(t *testing.T, client *goredis.Client)
-		said          string
-		reads, writes bool
-	}{
-		"full": {
-			refuse: func(t *testing.T, client *goredis.Client) {
-				require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
-			},
-			said: "OOM ", writes: true,
-		},
-		"no right to read": {
-			refuse: func(t *testing.T, client *goredis.Client) {
-				require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "web", "-getrange").Err())
-			},
-			said: "NOPERM ", reads: true,
-		},
-		"no rights": {
-			refuse: func(t *testing.T, client *goredis.Client) {
-				require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "web", "-@all", "+info", "+hello").Err())
-			},
-			said: "NOPERM ", reads: true, writes: true,
-		},
-		"another password": {
-			refuse: func(t *testing.T, client *goredis.Client) {
-				require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "web", "resetpass", ">other").Err())
-				require.NoError(t, client.Do(t.Context(), "CLIENT", "KILL", "USER", "web").Err())
-			},
-			said: "WRONGPASS ", reads: true,
-		},
-	} {
+	for name, c := range refusalCases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.StartWith(t, redistest.Options{Users: []string{"web on >secret ~* &* +@all"}})
-			stats := cache.NewStats()
+			stats, logs := cache.NewStats(), new(logMemo)
 			o := at(server)
 			o.Username, o.Password = "web", "secret"
-			s, err := New(o, stats, slog.New(slog.DiscardHandler))
+			s, err := New(o, stats, slog.New(logs))
 			require.NoError(t, err)
 			defer s.Close()
-			m := newMemo()
-			s.Watch("session:user:", m)
-			require.NoError(t, s.Set(t.Context(), "k", record(t, "{}"), ttl))
-			require.NoError(t, get(s, "k"))
+			const key = "session:user:o'neil"
+			require.NoError(t, s.Set(t.Context(), key, record(t, "{}"), ttl))
+			require.NoError(t, get(s, key))
 			require.NoError(t, get(s, "missing"))
 			require.Zero(t, stats.StoreErrors.Counts())
 
 			c.refuse(t, server.Client())
 			before := time.Now()
-			readErr, writeErr := get(s, "k"), s.Set(t.Context(), "k", record(t, "{}"), ttl)
-			counts := stats.StoreErrors.Counts()
-			require.Equal(t, c.reads, counts.Reads > 0, "reads: %v", readErr)
-			if name != "another password" { // then the breaker refuses the write, and the server is not asked
-				require.Equal(t, c.writes, counts.Writes > 0, "writes: %v", writeErr)
+			for range 3 {
+				_, _ = get(s, key), s.Set(t.Context(), key, record(t, "{}"), ttl)
+				_, _, _ = s.Acquire(t.Context(), "loaded", nil, ttl, false)
 			}
-			require.Contains(t, counts.Last, c.said)
+			counts := stats.StoreErrors.Counts()
+			for op, refused := range map[cache.StoreOp]bool{cache.StoreRead: c.reads, cache.StoreWrite: c.writes} {
+				kind := cache.StoreFailure{Op: op, Reason: c.reason}
+				state := counts.States[op]
+				if refused {
+					require.NotZero(t, counts.ByReason[kind], "%v: %v", op, counts)
+					require.True(t, state.Failing)
+					require.Equal(t, c.reason, state.Reason)
+					require.Contains(t, state.Text, c.said)
+					require.Equal(t, server.Addr(), state.Address)
+					require.False(t, state.At.Before(before))
+					require.Equal(t, 1, logs.count("warn "+logRefused[op]), "%v", logs.all())
+				} else if c.reason == "noperm" || c.reason == "oom" {
+					require.Zero(t, counts.ByReason[kind])
+					require.Zero(t, logs.count("warn "+logRefused[op]))
+				}
+			}
+			require.NotEmpty(t, counts.Last)
+			require.NotContains(t, counts.Last, "neil")
 			require.False(t, counts.LastAt.Before(before))
+
+			c.heal(t, server.Client())
+			require.Eventually(t, func() bool {
+				readErr, writeErr := get(s, key), s.Set(t.Context(), key, record(t, "{}"), ttl)
+				counts := stats.StoreErrors.Counts()
+				return readErr == nil && writeErr == nil && !counts.States[cache.StoreRead].Failing && !counts.States[cache.StoreWrite].Failing
+			}, patience, 10*time.Millisecond)
+			for op, refused := range map[cache.StoreOp]bool{cache.StoreRead: c.reads, cache.StoreWrite: c.writes} {
+				if refused {
+					require.Equal(t, 1, logs.count("info "+logAccepted[op]), "%v", logs.all())
+				}
+			}
 		})
+	}
+}
+
+// The way of a lookup with a source writes by scripts alone.
+func TestScriptsThatTheServerRefusesAreCounted(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	stats := cache.NewStats()
+	s, err := New(at(server), stats, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, server.Client().ConfigSet(t.Context(), "maxmemory", "1").Err())
+	_, _, err = s.Acquire(t.Context(), "k", nil, ttl, false)
+	require.ErrorContains(t, err, "OOM")
+	require.NotZero(t, stats.StoreErrors.Counts().ByReason[cache.StoreFailure{Op: cache.StoreWrite, Reason: "oom"}])
+}
+
+func TestWhatDoesNotAnswerIsCountedToo(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	stats := cache.NewStats()
+	o := at(server)
+	o.BreakerOff, o.MaxRetries = true, -1
+	s, err := New(o, stats, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, get(s, "k"))
+	server.Kill()
+	require.Error(t, get(s, "k"))
+	require.NotZero(t, stats.StoreErrors.Counts().ByReason[cache.StoreFailure{Op: cache.StoreRead, Reason: connectionReason}])
+	require.Contains(t, stats.StoreErrors.Counts().Last, "refused")
+}
+
+func TestConnectionsHaveAName(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWith(t, redistest.Options{Users: []string{"web on >secret ~* &* +@all", "nameless on >secret ~* &* +@all -client"}})
+	for user, want := range map[string]bool{"web": true, "nameless": false} {
+		o := at(server)
+		o.Username, o.Password = user, "secret"
+		s := open(t, o)
+		require.NoError(t, get(s, "k"))
+		require.NoError(t, s.Set(t.Context(), "k", record(t, "{}"), ttl))
+		list := ""
+		for line := range strings.Lines(server.Client().ClientList(t.Context()).Val()) {
+			if strings.Contains(line, " user="+user+" ") {
+				list += line
+			}
+		}
+		require.NotEmpty(t, list)
+		require.Equal(t, want, strings.Contains(list, " name="+clientName+" "), list)
+	}
+}
+
+func TestScriptsFailForTheReasonOfTheirCommands(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"ERR ACL failure in script: The user executing the script can't run this command or subcommand script: 07, on @user_script:19.":      "noperm",
+		"ERR Error running script (call to f_07): @user_script:5: @user_script: 5: -OOM command not allowed when used memory > 'maxmemory'.": "oom",
+		"OOM command not allowed when used memory > 'maxmemory'. script: 07, on @user_script:19.":                                            "oom",
+		"ERR unknown command 'PTTL'":        "unknown_command",
+		"ERR max number of clients reached": "maxclients",
+		"ERR something":                     "err",
+		"ERR The user executing the script can't run this command or subcommand script: 07, on @user_script:1.": "noperm",
+		"SOMETHING else":                   "other",
+		"CLUSTERDOWN Hash slot not served": "clusterdown",
+	} {
+		require.Equal(t, want, reasonOf(replyError(said)), said)
+	}
+}
+
+func TestWhatAServerQuotesIsNotKept(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"OOM command not allowed when used memory > 'maxmemory'.":                   "OOM command not allowed when used memory > 'maxmemory'.",
+		"NOPERM User web has no permissions to run the 'client|list' command":       "NOPERM User web has no permissions to run the 'client|list' command",
+		"NOPERM User web has no permissions to access the 'session:o'neil' key":     "NOPERM User web has no permissions to access the '…' key",
+		"NOPERM no permissions to access the 'a' key, or the 'b' command":           "NOPERM no permissions to access the '…' command",
+		"ERR unknown command 'GETRANGE', with args beginning with: 'session:1' '0'": "ERR unknown command 'GETRANGE'",
+		"ERR no such key \"session:1\"":                                             "ERR no such key \"…\"",
+		"CROSSSLOT Keys in request don't hash to the same slot":                     "CROSSSLOT Keys in request don't hash to the same slot",
+	} {
+		require.Equal(t, want, serverText(replyError(said)))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,9 @@ type Store struct {
 	nodeBreakers *breakers
 	leases       *leaseKeys
 	stats        *cache.Stats
+	refusals     *refusals
 	logger       *slog.Logger
+	poll         chan struct{} // a health check is wanted now
 	connector    *connector
 	waits        waits      // for connections
 	sentinels    *sentinels // nil unless the client is for failover
@@ -54,8 +57,11 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 		cancel()
 		return nil, err
 	}
+	logger = logger.With(slog.String("client_type", options.ClientType))
 	s := &Store{
-		options: options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
+		refusals: &refusals{errors: &stats.StoreErrors, log: logger, warned: make(map[cache.StoreFailure]time.Time)},
+		poll:     make(chan struct{}, 1),
+		options:  options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
 		nodeBreakers: newBreakers(&options, logger),
 	}
 	s.connector = newConnector(ctx, &s.options, dial)
@@ -69,7 +75,8 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 		s.primary = newPrimary(&s.options, dialData)
 	}
 	s.reader = newReader(&s.options, dialData, s.sentinels)
-	s.primary.AddHook(hook{s, &s.answered})
+	s.nodeBreakers.changed = s.pollSoon
+	s.primary.AddHook(hook{s, &s.answered, s.serverAddress})
 	if cluster, ok := s.primary.(*goredis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *goredis.Client) { s.guard(node, node.Options().Addr, writes) })
 	} else {
@@ -77,7 +84,7 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	}
 	if s.reader != nil {
 		s.reader.cluster.OnNewNode(func(node *goredis.Client) {
-			node.AddHook(hook{s, &s.reader.answered})
+			node.AddHook(hook{s, &s.reader.answered, func() string { return node.Options().Addr }})
 			s.guard(node, node.Options().Addr, reads)
 		})
 	}
@@ -93,8 +100,18 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 // Name is "redis".
 func (s *Store) Name() string { return "redis" }
 
-// switchMaster follows a failover: connections to the old master are no longer
-// used, and near copies are not trusted before the new one is tracked.
+// serverAddress is that of the server that is written to, or those of a cluster.
+func (s *Store) serverAddress() string {
+	if s.sentinels != nil {
+		if master := s.sentinels.current(); master != "" {
+			return master
+		}
+	}
+	return strings.Join(s.options.Addresses, ",")
+}
+
+// switchMaster follows a failover: no connection to the old master is used any
+// more, and near copies are not trusted before the new one is tracked.
 func (s *Store) switchMaster(addr string) {
 	s.logger.Info("the sentinels name another master", slog.String("address", addr))
 	w := s.watcher.Load()

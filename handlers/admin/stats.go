@@ -19,8 +19,9 @@ func getStats(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return writeJSON(w, StatsOf(ctx, app.Cache()))
 }
 
+// StatsOf reads the statistics of a cache, and asks its server about itself.
 func StatsOf(ctx context.Context, c *cache.Cache) wire.Stats {
-	snap, store, refused := c.Stats().Snapshot(), c.Store(), c.Stats().StoreErrors.Counts()
+	snap, store := c.Stats().Snapshot(), c.Store()
 	return wire.Stats{
 		Store:         store.Name(),
 		TotalRequests: snap.All.TotalRequests,
@@ -33,7 +34,8 @@ func StatsOf(ctx context.Context, c *cache.Cache) wire.Stats {
 		Routes:        snap.Routes,
 		Sources:       snap.Sources,
 		Uploads:       c.Stats().Uploads.Counts(),
-		StoreErrors:   wire.StoreErrors{Reads: refused.Reads, Writes: refused.Writes, Last: refused.Last, LastAt: refused.LastAt},
+		LookupCache:   c.Stats().FileSystem.Counts(),
+		StoreErrors:   storeErrors(c.Stats().StoreErrors.Counts()),
 		Latency: wire.Latencies{
 			Redis:  quantiles(&c.Stats().StoreLatency),
 			Source: quantiles(&c.Stats().SourceLatency),
@@ -41,6 +43,23 @@ func StatsOf(ctx context.Context, c *cache.Cache) wire.Stats {
 		Pool:  store.Pool(),
 		Redis: redisStats(ctx, store),
 	}
+}
+
+func storeErrors(counts cache.StoreErrorCounts) wire.StoreErrors {
+	e := wire.StoreErrors{Reads: counts.Reads, Writes: counts.Writes, Reasons: make(map[string]wire.StoreErrorReason), Last: counts.Last}
+	if !counts.LastAt.IsZero() {
+		e.LastAt = &counts.LastAt
+	}
+	for failure, n := range counts.ByReason {
+		reason := e.Reasons[failure.Reason]
+		if failure.Op == cache.StoreRead {
+			reason.Reads = n
+		} else {
+			reason.Writes = n
+		}
+		e.Reasons[failure.Reason] = reason
+	}
+	return e
 }
 
 func quantiles(h *cache.Histogram) wire.Quantiles {

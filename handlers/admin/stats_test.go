@@ -68,8 +68,8 @@ func TestStatsTellWhatLookupsCameTo(t *testing.T) {
 			"total_requests": 5, "hits": 3, "misses": 2, "absent": 2, "denied": 1, "stale": 0, "errors": 1, "hit_rate": 60,
 			"sources": {"http": {"requests": 1, "errors": 1, "coalesced": 0}}
 		},
-		"uploads": {"active": 0, "started": 0, "completed": 0, "failed": 0}, "lookup_cache": null,
-		"store_errors": {"reads": 0, "writes": 0, "last": "", "last_at": null},
+		"uploads": {"active": 0, "started": 0, "completed": 0, "failed": 0, "listeners": 0}, "lookup_cache": {"hits": 0, "absent": 0, "misses": 0, "errors": 0, "entries": 0, "open_files": 0, "bytes": 0},
+		"store_errors": {"reads": 0, "writes": 0, "reasons": {}, "last": "", "last_at": null},
 		"near": {"coherent": false, "hits": 0, "entries": 0, "bytes": 0, "max_bytes": 0, "evictions": 0, "invalidations": 0},
 		"families": {
 			"session": {"total_requests": 4, "hits": 3, "misses": 1, "absent": 2, "denied": 1, "stale": 0, "errors": 0, "hit_rate": 75},
@@ -138,13 +138,14 @@ func TestStatsCountUploadsAndWhatTheServerRefuses(t *testing.T) {
 	uploads.End(true)
 	uploads.End(true)
 	uploads.End(false)
-	app.Cache().Stats().StoreErrors.Refused(false, "NOPERM no")
-	app.Cache().Stats().StoreErrors.Refused(true, "OOM full")
+	app.Cache().Stats().StoreErrors.Failed(cache.StoreFailure{Op: cache.StoreRead, Reason: "noperm"}, "NOPERM no", "a:1", true)
+	app.Cache().Stats().StoreErrors.Failed(cache.StoreFailure{Op: cache.StoreWrite, Reason: "oom"}, "OOM full", "a:1", true)
 	var stats wire.Stats
 	require.NoError(t, json.Unmarshal([]byte(c.get(t, "stats").Body), &stats))
 	require.Equal(t, cache.UploadCounts{Active: 1, Started: 4, Completed: 2, Failed: 1}, stats.Uploads)
 	require.EqualValues(t, 1, stats.StoreErrors.Reads)
 	require.EqualValues(t, 1, stats.StoreErrors.Writes)
+	require.Equal(t, map[string]wire.StoreErrorReason{"noperm": {Reads: 1}, "oom": {Writes: 1}}, stats.StoreErrors.Reasons)
 	require.Equal(t, "OOM full", stats.StoreErrors.Last)
 	require.WithinDuration(t, time.Now(), *stats.StoreErrors.LastAt, time.Minute)
 }

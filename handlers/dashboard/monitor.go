@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/handlers/admin"
+	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
@@ -99,7 +100,7 @@ func (m *monitor) measure(ctx context.Context) {
 	defer cancel()
 	now := measured{
 		at: time.Now(), stats: admin.StatsOf(ctx, app.Cache()),
-		health: admin.HealthOf(ctx, app.Cache(), app.Policy().Alert),
+		health: health.Of(ctx, app.Cache(), app.Policy().Alert),
 	}
 	if m.before == nil {
 		m.before = &now

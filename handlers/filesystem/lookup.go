@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 // maxNameLength is that of names anything is remembered of, in bytes. No file
@@ -44,10 +46,26 @@ func (c *LookupCache) Open(name string) (fs.File, error) {
 	e, ok := c.entries.GetIfPresent(name)
 	if ok {
 		if file, ok := c.open(name, e); ok {
+			if e.err == nil {
+				c.counters.Count(cache.FileSystemHit)
+			} else {
+				c.counters.Count(cache.FileSystemAbsent)
+			}
 			return file, e.err
 		}
 	}
-	return c.fetch(name, e)
+	file, err := c.fetch(name, e)
+	if err == nil || isMissing(err) {
+		c.counters.Count(cache.FileSystemMiss)
+	} else {
+		c.counters.Count(cache.FileSystemError)
+	}
+	return file, err
+}
+
+// isMissing reports whether an error says that there is no such file.
+func isMissing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // open opens a name that something is remembered of. It is not ok where that
@@ -94,6 +112,7 @@ func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
 			mine = file
 			return nil, err
 		}
+		c.counters.Remember(1, e.openFiles(), int64(weigh(name, e)))
 		c.entries.Set(name, e)
 		if c.closed.Load() {
 			c.entries.Invalidate(name) // Cleanup may have come before it
@@ -120,7 +139,7 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	began := time.Now()
 	file, err := c.under.Open(name)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if isMissing(err) {
 			return &entry{began: began, err: err}, nil, nil
 		}
 		return nil, nil, err
@@ -155,6 +174,14 @@ func (e *entry) holds(file fs.File) bool {
 		return false
 	}
 	return info.IsDir() || info.Size() == e.info.Size() && info.ModTime().Equal(e.info.ModTime())
+}
+
+// openFiles is how many files are kept open for an entry.
+func (e *entry) openFiles() int64 {
+	if e.kept != nil {
+		return 1
+	}
+	return 0
 }
 
 // forget lets go of the file, for the entry is no more remembered.

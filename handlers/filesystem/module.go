@@ -15,6 +15,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
+	"github.com/filewallball/caddy-filewallball/handlers/metrics"
 )
 
 const (
@@ -61,6 +65,9 @@ type LookupCache struct {
 	entries *otter.Cache[string, *entry]
 	flights singleflight.Group
 	closed  atomic.Bool
+
+	process  *lifetime.Process
+	counters *cache.FileSystemCounters
 }
 
 // CaddyModule returns the Caddy module information.
@@ -73,6 +80,11 @@ func (*LookupCache) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the other file system.
 func (c *LookupCache) Provision(ctx caddy.Context) error {
+	c.process = lifetime.Join()
+	c.counters = &c.process.Stats().FileSystem
+	if err := metrics.Register(ctx.GetMetricsRegistry(), metrics.NewFileSystem(c.counters)); err != nil {
+		return err
+	}
 	c.under = disk{}
 	if len(c.FileSystemRaw) > 0 {
 		module, err := ctx.LoadModule(c, "FileSystemRaw")
@@ -101,7 +113,10 @@ func (c *LookupCache) Provision(ctx caddy.Context) error {
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *entry]) time.Duration {
 			return max(time.Duration(c.TTL)-time.Since(e.Value.began), 1)
 		}),
-		OnDeletion: func(e otter.DeletionEvent[string, *entry]) { e.Value.forget() },
+		OnDeletion: func(e otter.DeletionEvent[string, *entry]) {
+			c.counters.Remember(-1, -e.Value.openFiles(), -int64(weigh(e.Key, e.Value)))
+			e.Value.forget()
+		},
 	})
 	return err
 }
@@ -117,6 +132,9 @@ func weigh(name string, e *entry) uint32 {
 // Cleanup closes the files that are not being read. Requests that are under way go
 // on, without anything being remembered for them.
 func (c *LookupCache) Cleanup() error {
+	if c.process != nil {
+		defer c.process.Leave()
+	}
 	if c.entries != nil {
 		c.closed.Store(true)
 		c.entries.InvalidateAll()

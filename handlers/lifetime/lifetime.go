@@ -68,6 +68,9 @@ func join() *Process {
 	return v.(*Process)
 }
 
+// Stats are the counters of the process.
+func (p *Process) Stats() *cache.Stats { return p.stats }
+
 // Leave ends what Join began. Without any configuration, retired caches close at
 // once, but for those that requests hold.
 func (p *Process) Leave() {

@@ -178,8 +178,8 @@ type Stats struct {
 	Misses   int
 	Families map[string]struct{ Hits, Misses, Absent int }
 	Routes   map[string]struct {
-		Family string
-		Hits   int
+		Family       string
+		Hits, Misses int
 	}
 	Sources map[string]struct{ Requests, Errors, Coalesced int }
 	Pool    *struct{ Size, Total int }

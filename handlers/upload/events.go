@@ -37,6 +37,7 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
 	defer watch.leave()
+	defer h.cache.Stats().Uploads.Listen()()
 	news, changed := watch.news()
 	for !news.known {
 		select {

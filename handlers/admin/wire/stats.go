@@ -24,10 +24,10 @@ type Stats struct {
 	Routes        map[string]cache.RouteCounts  `json:"routes"`
 	Sources       map[string]cache.SourceCounts `json:"sources"`
 	Uploads       cache.UploadCounts            `json:"uploads"`
-	// LookupCache is null: file systems of type lookup_cache are not counted.
-	LookupCache *struct{}   `json:"lookup_cache"`
-	StoreErrors StoreErrors `json:"store_errors"`
-	Latency     Latencies   `json:"latency_ms"`
+	// LookupCache has all file systems of type lookup_cache.
+	LookupCache cache.FileSystemCounts `json:"lookup_cache"`
+	StoreErrors StoreErrors            `json:"store_errors"`
+	Latency     Latencies              `json:"latency_ms"`
 	// Pool is null where there is no server.
 	Pool *cache.PoolStats `json:"pool"`
 	// Redis is null where there is no server, or it does not answer.
@@ -42,14 +42,24 @@ type Window struct {
 	Sources map[string]cache.SourceCounts `json:"sources"`
 }
 
-// StoreErrors counts the round trips that the server refused.
+// StoreErrors counts the round trips that failed: the server refused them, or did
+// not answer.
 type StoreErrors struct {
 	Reads  uint64 `json:"reads"`
 	Writes uint64 `json:"writes"`
-	// Last is what the server said last, "" where it refused nothing.
+	// Reasons are the same by reason, such as "oom" or "timeout".
+	Reasons map[string]StoreErrorReason `json:"reasons"`
+	// Last is what the server said last, or why there was no answer; "" where
+	// nothing failed.
 	Last string `json:"last"`
-	// LastAt is when that was, null where it refused nothing.
+	// LastAt is when that was, null where nothing failed.
 	LastAt *time.Time `json:"last_at"`
+}
+
+// StoreErrorReason counts the round trips that failed for one reason.
+type StoreErrorReason struct {
+	Reads  uint64 `json:"reads"`
+	Writes uint64 `json:"writes"`
 }
 
 // Latencies has round trips to the server and loads from sources.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
+	"github.com/filewallball/caddy-filewallball/handlers/version"
 )
 
 const (
@@ -190,7 +191,7 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 		return cache.Loaded{Record: cache.AbsentRecord(), NoStore: true}, nil
 	}
 	if r.Header.Get("User-Agent") == "" {
-		r.Header.Set("User-Agent", userAgent)
+		r.Header.Set("User-Agent", version.UserAgent())
 	}
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	// a transport, other than a client, never follows a redirect
@@ -201,9 +202,6 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	defer discard(resp.Body)
 	return h.read(resp)
 }
-
-// userAgent is what the application sees where nothing else is configured.
-const userAgent = "caddy-filewallball"
 
 // RequestTemplates are the templates of what it asks about a request beside the
 // identity.

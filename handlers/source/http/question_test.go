@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/version"
 )
 
 func newSilentLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -335,7 +336,7 @@ func TestApplicationSeesNothingButTheIdentity(t *testing.T) {
 	require.Equal(t, http.Header{
 		"Cookie":          {"sid=token"},
 		"Accept-Encoding": {"gzip"},
-		"User-Agent":      {"caddy-filewallball"},
+		"User-Agent":      {"caddy-filewallball/" + version.String()},
 	}, to.take()[0].Header)
 }
 

@@ -1,0 +1,170 @@
+// Package health has the checks behind the health endpoint, in the format of
+// draft-inadarei-api-health-check, and watches them on a clock.
+package health
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+const (
+	// Timeout bounds what the checks ask the store, so that they report a dead
+	// one in good time.
+	Timeout = time.Second
+	// minLookups is how many lookups have to be counted before their hit rate
+	// says anything: a cache begins empty.
+	minLookups = 100
+	// minTrips is how many round trips have to be measured before their
+	// quantiles say anything: one that opens a connection is slow.
+	minTrips = 100
+	// sourceErrorShare is the part of the requests to a source that may fail.
+	sourceErrorShare = 0.1
+)
+
+// report is a health while its checks are added.
+type report struct{ wire.Health }
+
+// Of asks the store now, and compares what it says and what was counted
+// with the alert thresholds: the hit rate of the last five minutes, once there
+// were 100 lookups in them; and of a server, the 95th percentile of the round
+// trips of the last one to two minutes, once there were 100, the memory in use (of maxmemory or,
+// without one, of the machine's), and its clients. The embedded store is meant
+// to be full, so that is no alarm.
+func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
+	h := report{wire.Health{Status: wire.HealthPass, Checks: make(map[string][]wire.HealthCheck)}}
+	store := c.Store()
+
+	started := time.Now()
+	err := store.Ping(ctx)
+	ping := wire.HealthCheck{Value: milliseconds(time.Since(started)), Unit: "ms", Status: wire.HealthPass}
+	if err != nil {
+		ping.Status, ping.Output = wire.HealthFail, "the store does not answer"
+	}
+	h.add(store.Name()+":ping", ping)
+	h.checkPending(c)
+	h.checkFile(store)
+	window := c.Stats().Snapshot().Window
+	h.checkSources(window)
+	if err != nil {
+		return h.Health
+	}
+	lookups := window.Counts
+	h.compare("lookups:hit_rate", lookups.HitRate, "percent",
+		lookups.TotalRequests >= minLookups && lookups.HitRate < alert.HitRateBelow,
+		"hit rate is %.1f%%, below %g%%", lookups.HitRate, alert.HitRateBelow)
+	if store.Pool() != nil { // it is a server
+		h.checkServer(ctx, c, alert)
+	}
+	return h.Health
+}
+
+// checkPending warns of invalidations that the store has not carried out.
+func (h *report) checkPending(c *cache.Cache) {
+	pending := c.Pending()
+	check := wire.HealthCheck{Value: pending.Total(), Unit: "invalidations", Status: wire.HealthPass}
+	switch {
+	case pending.All:
+		check.Status = wire.HealthWarn
+		check.Output = "too many invalidations are pending: this node uses no record until all records of the lookups are dropped"
+	case pending.Total() > 0:
+		check.Status = wire.HealthWarn
+		check.Output = fmt.Sprintf("%d invalidations are pending since %s: this node does not use their records and tries again, other nodes may use them",
+			pending.Total(), pending.Since.UTC().Format(time.RFC3339))
+	}
+	h.add("invalidations:pending", check)
+}
+
+// checkFile warns where the embedded store cannot save its records.
+func (h *report) checkFile(store cache.Store) {
+	saver, ok := store.(interface{ FileStatus() memory.FileStatus })
+	if !ok {
+		return
+	}
+	status := saver.FileStatus()
+	if status.File == "" {
+		return
+	}
+	check := wire.HealthCheck{Value: status.Records, Unit: "records", Status: wire.HealthPass}
+	if status.Err != nil {
+		check.Status, check.Output = wire.HealthWarn, "records cannot be saved to the file of persist: "+status.Err.Error()
+	}
+	h.add(store.Name()+":file", check)
+}
+
+// checkSources warns of each source that failed for a tenth of the requests to
+// it or more.
+func (h *report) checkSources(window cache.Window) {
+	for _, name := range slices.Sorted(maps.Keys(window.Sources)) {
+		source := window.Sources[name]
+		h.compare("source:"+name, source.Errors, "errors",
+			source.Errors > 0 && float64(source.Errors) >= sourceErrorShare*float64(source.Requests),
+			"source %s failed for %d of %d requests, the last time at %s: %s",
+			name, source.Errors, source.Requests, source.LastErrorAt.UTC().Format(time.RFC3339), source.LastError)
+	}
+}
+
+// checkRefused warns while reads or writes fail, most often because the server is
+// full or its user lacks rights.
+func (h *report) checkRefused(name string, errors cache.StoreErrorCounts) {
+	for op, count := range map[cache.StoreOp]uint64{cache.StoreRead: errors.Reads, cache.StoreWrite: errors.Writes} {
+		state, kind := errors.States[op], op.String()+"s"
+		format := "the server at %s refuses %s, the last time at %s: %s"
+		if !state.Refused {
+			format = "the server at %s does not answer %s, the last time at %s: %s"
+		}
+		h.compare(name+":refused_"+kind, count, kind, state.Failing,
+			format, state.Address, kind, state.At.UTC().Format(time.RFC3339), state.Text)
+	}
+}
+
+func (h *report) checkServer(ctx context.Context, c *cache.Cache, alert lookup.Alert) {
+	name := c.Store().Name()
+	h.checkRefused(name, c.Stats().StoreErrors.Counts())
+	p95 := c.Stats().StoreLatency.Quantiles(0.95)[0]
+	h.compare(name+":latency_p95", milliseconds(p95), "ms",
+		p95 > alert.LatencyAbove && c.Stats().StoreLatency.Recent() >= minTrips,
+		"95%% of the round trips take up to %s, above %s", p95, alert.LatencyAbove)
+
+	info, err := c.Store().Info(ctx)
+	if err != nil {
+		h.add(name+":info", wire.HealthCheck{Status: wire.HealthWarn, Output: "memory and clients of the store cannot be read"})
+		return
+	}
+	h.compare(name+":memory_used", info.MemoryUsedPercent, "percent", info.MemoryUsedPercent > alert.MemoryAbove,
+		"memory in use is %.1f%%, above %g%%", info.MemoryUsedPercent, alert.MemoryAbove)
+	h.compare(name+":connected_clients", info.ConnectedClients, "clients", info.ConnectedClients > alert.ClientsAbove,
+		"%d clients are connected, above %d", info.ConnectedClients, alert.ClientsAbove)
+}
+
+// compare adds a check that is a warning where beyond says so.
+func (h *report) compare(name string, value any, unit string, beyond bool, format string, args ...any) {
+	check := wire.HealthCheck{Value: value, Unit: unit, Status: wire.HealthPass}
+	if beyond {
+		check.Status, check.Output = wire.HealthWarn, fmt.Sprintf(format, args...)
+	}
+	h.add(name, check)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func (h *report) add(name string, check wire.HealthCheck) {
+	h.Checks[name] = []wire.HealthCheck{check}
+	if check.Status == wire.HealthPass {
+		return
+	}
+	if h.Status != wire.HealthFail { // the worst there is
+		h.Status = check.Status
+	}
+	if h.Output != "" {
+		h.Output += "; "
+	}
+	h.Output += check.Output
+}
