@@ -116,6 +116,8 @@ type App struct {
 	memory  memory.Options
 	process *lifetime.Process
 	shared  *lifetime.Shared
+	redis   redis.Options // resolved
+	watch   *watch
 
 	names   *lookup.RouteNames
 	lookups *lookup.Lookups
@@ -152,6 +154,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if a.shared, err = a.process.Acquire(open); err != nil {
+		return err
+	}
+	if a.watch, err = newWatch(ctx); err != nil {
 		return err
 	}
 	return metrics.Register(ctx.GetMetricsRegistry(), metrics.New(a.Cache()))
@@ -266,6 +271,8 @@ func (a *App) Start() error {
 		defer cancel()
 		_ = store.Ping(ctx)
 	}
+	a.logStart(a.watch.ctx.Slogger())
+	a.watch.begin(a)
 	return nil
 }
 
@@ -281,12 +288,17 @@ func (a *App) ApplyShared(stats *cache.Stats) {
 // patience is how long a start waits for the embedded store's file.
 const patience = 10 * time.Second
 
-// Stop does nothing: requests in flight still use the cache; see Cleanup.
-func (a *App) Stop() error { return nil }
+// Stop ends the checks of health. Requests in flight still use the cache; see
+// Cleanup.
+func (a *App) Stop() error {
+	a.watch.end()
+	return nil
+}
 
 // Cleanup lets go of what Provision acquired. The cache closes with its last
 // user, so a configuration that follows with the same options keeps it.
 func (a *App) Cleanup() error {
+	a.watch.end()
 	if a.process != nil {
 		a.process.Ended(a)
 		defer a.process.Leave()
@@ -352,6 +364,7 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 	if options, err = options.Resolve(os.Getenv); err != nil {
 		return lifetime.Opener{}, fmt.Errorf("redis: %w", err)
 	}
+	a.redis = options
 	logger := ctx.Slogger()
 	var copies *near.Options
 	if c := a.NearCache; c == nil || !c.Off {

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -32,7 +33,9 @@ const processKey = "process"
 // the pool for as long as a configuration or a retired cache uses it.
 type Process struct {
 	stats *cache.Stats
-	mu    sync.Mutex
+	// alerts are the checks of health that do not pass.
+	alerts health.Alerts
+	mu     sync.Mutex
 	// members are the configurations that have joined and not left.
 	members int
 	apps    []App // that have started and not ended, the newest last
@@ -67,6 +70,9 @@ func join() *Process {
 	})
 	return v.(*Process)
 }
+
+// Alerts are the checks of health that do not pass.
+func (p *Process) Alerts() *health.Alerts { return &p.alerts }
 
 // Stats are the counters of the process.
 func (p *Process) Stats() *cache.Stats { return p.stats }

@@ -1,0 +1,95 @@
+package health
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+)
+
+// The events, for Caddy's events app.
+const (
+	StoreDown          = "filewallball.store_down"
+	StoreUp            = "filewallball.store_up"
+	StoreRefusesWrites = "filewallball.store_refuses_writes"
+	NearIncoherent     = "filewallball.near_incoherent"
+	NearCoherent       = "filewallball.near_coherent"
+	AlertRaised        = "filewallball.alert_raised"
+	AlertCleared       = "filewallball.alert_cleared"
+	PersistFailed      = "filewallball.persist_failed"
+)
+
+// Event is a change of state. Its data has no identity, key or secret.
+type Event struct {
+	Name string
+	Data map[string]any
+}
+
+// Alerts knows which checks do not pass, so that each change is an event once.
+// It outlives a configuration. The zero value is ready to use.
+type Alerts struct {
+	mu         sync.Mutex
+	raised     map[string]wire.HealthCheck
+	incoherent bool
+}
+
+// Changes compares a report and the state of near copies with those before, and
+// returns what has changed since, in the order of the names of checks.
+func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	store := c.Store().Name()
+	now := make(map[string]wire.HealthCheck)
+	for name, checks := range report.Checks {
+		if check := checks[0]; check.Status != wire.HealthPass {
+			now[name] = check
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(now)) {
+		if _, known := a.raised[name]; !known {
+			events = append(events, raised(name, store, now[name])...)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.raised)) {
+		if _, still := now[name]; still {
+			continue
+		}
+		if _, checked := report.Checks[name]; !checked && report.Status == wire.HealthFail {
+			now[name] = a.raised[name] // the store does not answer, so this is not known
+			continue
+		}
+		if strings.HasSuffix(name, ":ping") {
+			events = append(events, Event{StoreUp, map[string]any{"store": store}})
+		} else {
+			events = append(events, Event{AlertCleared, map[string]any{"check": name}})
+		}
+	}
+	a.raised = now
+	near := c.Near()
+	if incoherent := near.MaxBytes > 0 && !near.Coherent; incoherent != a.incoherent {
+		a.incoherent = incoherent
+		event := Event{NearCoherent, map[string]any{"store": store}}
+		if incoherent {
+			event.Name = NearIncoherent
+		}
+		events = append(events, event)
+	}
+	return events
+}
+
+// raised are the events of a check that does not pass any more.
+func raised(name, store string, check wire.HealthCheck) []Event {
+	data := map[string]any{"check": name, "status": string(check.Status), "output": check.Output}
+	switch {
+	case strings.HasSuffix(name, ":ping"):
+		return []Event{{StoreDown, map[string]any{"store": store, "output": check.Output}}}
+	case strings.HasSuffix(name, ":refused_writes"):
+		return []Event{{AlertRaised, data}, {StoreRefusesWrites, map[string]any{"store": store, "output": check.Output}}}
+	case strings.HasSuffix(name, ":file"):
+		return []Event{{AlertRaised, data}, {PersistFailed, map[string]any{"output": check.Output}}}
+	}
+	return []Event{{AlertRaised, data}}
+}

@@ -1,0 +1,134 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+	"github.com/filewallball/caddy-filewallball/cache/redis"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, redistest.IgnoreLateDials()) }
+
+func reportOf(checks map[string]string) wire.Health {
+	r := report{wire.Health{Status: wire.HealthPass, Checks: make(map[string][]wire.HealthCheck)}}
+	for name, status := range checks {
+		r.add(name, wire.HealthCheck{Status: wire.HealthStatus(status), Output: "because"})
+	}
+	return r.Health
+}
+
+func names(events []Event) (names []string) {
+	for _, e := range events {
+		name := e.Name
+		if check, ok := e.Data["check"]; ok {
+			name += " " + check.(string)
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestEachChangeIsAnEventOnce(t *testing.T) {
+	t.Parallel()
+	store, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	c := cache.New(store, cache.NewStats())
+	defer c.Close()
+	var a Alerts
+	for i, step := range []struct {
+		checks map[string]string
+		want   []string
+	}{
+		{map[string]string{"redis:ping": "pass", "redis:refused_writes": "pass"}, nil},
+		{map[string]string{"redis:ping": "pass", "redis:refused_writes": "warn", "lookups:hit_rate": "warn"}, []string{
+			AlertRaised + " lookups:hit_rate", AlertRaised + " redis:refused_writes", StoreRefusesWrites,
+		}},
+		{map[string]string{"redis:ping": "pass", "redis:refused_writes": "warn", "lookups:hit_rate": "warn"}, nil},
+		{map[string]string{"redis:ping": "fail"}, []string{StoreDown}},
+		{map[string]string{"redis:ping": "fail"}, nil},
+		{map[string]string{"redis:ping": "pass", "redis:refused_writes": "pass", "lookups:hit_rate": "warn"}, []string{
+			StoreUp, AlertCleared + " redis:refused_writes",
+		}},
+		{map[string]string{"memory:ping": "pass", "memory:file": "warn"}, []string{
+			AlertRaised + " memory:file", PersistFailed, AlertCleared + " lookups:hit_rate",
+		}},
+		{map[string]string{"memory:ping": "pass", "memory:file": "pass"}, []string{AlertCleared + " memory:file"}},
+	} {
+		require.Equal(t, step.want, names(a.Changes(reportOf(step.checks), c)), "step %d", i)
+	}
+}
+
+// failing is a source.
+type failing struct{}
+
+func (*failing) Name() string { return "http" }
+
+func (*failing) Load(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) {
+	return cache.Loaded{}, errors.New("status 500")
+}
+
+func TestTheClockSeesWhatNobodyAsksFor(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	stats := cache.NewStats()
+	store, err := redis.New(redis.Options{Addresses: []string{server.Addr()}, MaxRetries: -1}, stats, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	c := cache.New(store, stats)
+	defer c.Close()
+	c.EnableNear(near.Options{})
+	l, err := c.NewLookup(cache.LookupOptions{Name: "files", Family: cache.FileMeta, TTL: time.Hour, Source: new(failing), KeyPrefix: "k:"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return c.Near().Coherent }, 10*time.Second, time.Millisecond)
+
+	events, ticks := make(chan Event, 100), make(chan time.Time)
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &Monitor{
+		Cache: c, Alert: lookup.Alert{HitRateBelow: 1, LatencyAbove: time.Hour, MemoryAbove: 100, ClientsAbove: 1000},
+		Alerts: new(Alerts), Logger: slog.New(slog.DiscardHandler),
+		Newest: func() bool { return true }, Emit: func(e Event) { events <- e },
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx, ticks) }()
+	defer func() { cancel(); <-done }()
+	// happens ticks until all of these were emitted
+	happens := func(want ...string) {
+		t.Helper()
+		missing := make(map[string]bool)
+		for _, name := range want {
+			missing[name] = true
+		}
+		require.Eventually(t, func() bool {
+			ticks <- time.Now()
+			for {
+				select {
+				case e := <-events:
+					require.NotContains(t, e.Data, "s3cret")
+					delete(missing, names([]Event{e})[0])
+				default:
+					return len(missing) == 0
+				}
+			}
+		}, 15*time.Second, 10*time.Millisecond, "missing: %v", missing)
+	}
+	l.Find(t.Context(), cache.Request{Key: "k:s3cret", ID: "s3cret"})
+	happens(AlertRaised + " source:http")
+	require.NoError(t, server.Client().ConfigSet(t.Context(), "maxmemory", "1").Err())
+	_ = c.Set(t.Context(), "k:s3cret", cache.AbsentRecord(), time.Hour)
+	happens(StoreRefusesWrites, AlertRaised+" redis:refused_writes")
+	server.Kill()
+	happens(StoreDown, NearIncoherent)
+	server.Restart()
+	happens(StoreUp, NearCoherent)
+}

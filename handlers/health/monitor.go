@@ -1,0 +1,60 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+// Interval is the time between two looks of a [Monitor].
+const Interval = 5 * time.Second
+
+// Monitor makes the checks on a clock, whether or not anybody asks for health.
+type Monitor struct {
+	Cache  *cache.Cache
+	Alert  lookup.Alert
+	Alerts *Alerts
+	Logger *slog.Logger
+	// Newest reports whether the monitor is that of the newest configuration: one
+	// alone speaks.
+	Newest func() bool
+	// Emit is called with each change. It may take a while.
+	Emit func(Event)
+}
+
+// Run makes the checks at each tick until ctx ends.
+func (m *Monitor) Run(ctx context.Context, ticks <-chan time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks:
+		}
+		if !m.Newest() {
+			continue
+		}
+		bounded, cancel := context.WithTimeout(ctx, Timeout)
+		report := Of(bounded, m.Cache, m.Alert)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		for _, event := range m.Alerts.Changes(report, m.Cache) {
+			m.log(event)
+			m.Emit(event)
+		}
+	}
+}
+
+// log says what has changed, where no other line of the log does.
+func (m *Monitor) log(event Event) {
+	switch event.Name {
+	case AlertRaised:
+		m.Logger.Warn("health check warns", slog.Any("check", event.Data["check"]), slog.Any("error", event.Data["output"]))
+	case AlertCleared:
+		m.Logger.Info("health check passes again", slog.Any("check", event.Data["check"]))
+	}
+}
