@@ -65,6 +65,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		}
+		if err := directive.CheckLine(d); err != nil {
+			return err
+		}
 		var err error
 		switch name {
 		case "redis":

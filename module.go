@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -169,6 +170,12 @@ func (a *App) provisionPolicy() error {
 	}
 	if err := cache.CheckIdentity(prefix); err != nil {
 		return fmt.Errorf("key_prefix: want printable UTF-8 text: %w", err)
+	}
+	switch {
+	case a.Prefix != "" && prefix == "":
+		return fmt.Errorf("key_prefix: %s is empty: give it a value, or leave the line out", a.Prefix)
+	case strings.HasPrefix(prefix, cache.OwnPrefix):
+		return fmt.Errorf("key_prefix begins with %s, which is for the plugin's own keys: write another text", cache.OwnPrefix)
 	}
 	a.policy = lookup.Policy{
 		KeyPrefix:     prefix,

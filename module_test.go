@@ -386,7 +386,7 @@ func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
 func TestDirectiveErrorsSayWhatWouldBeRight(t *testing.T) {
 	for name, c := range map[string]struct{ routes, want string }{
 		"nothing to invalidate":     {"lookup_invalidate", "takes a key like {session} or session:user:{cookie.session}, or a block with tag"},
-		"unknown in invalidate":     {"lookup_invalidate a {\nkeys b\n}", "unknown subdirective 'keys': lookup_invalidate takes keys, tag"},
+		"unknown in invalidate":     {"lookup_invalidate a {\nkeys b\n}", "unknown subdirective 'keys': lookup_invalidate takes tag"},
 		"metadata without identity": {"file_metadata", "takes an identity, like {path}, unless it has source file_system"},
 		"tag without template":      {"lookup_invalidate {\ntag\n}", "tag takes one template or more"},
 		"stale that is no time":     {"session_lookup {cookie.a} {\nstale_if_error long\n}", "stale_if_error: 'long' is not a duration"},

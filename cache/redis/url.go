@@ -44,21 +44,21 @@ func (o *Options) fromURL(setting, text string) (hasCredentials bool, err error)
 		return false, nil
 	}
 	setDefault(&o.Username, u.User.Username())
-	password, _ := u.User.Password()
+	password, given := u.User.Password()
+	if given && password == "" {
+		return false, fmt.Errorf("%s: its password is empty: write one, or leave out the colon before the @", setting)
+	}
 	setDefault(&o.Password, password)
 	return true, nil
 }
 
 func (o *Options) fromTCP(u *url.URL) error {
-	address := u.Hostname()
-	if address == "" {
-		address = "localhost"
+	address := u.Host
+	if u.Port() == "" {
+		address = u.Hostname()
 	}
-	if u.Port() != "" {
-		address = u.Host
-		if u.Hostname() == "" {
-			address = "localhost" + u.Host
-		}
+	if u.Hostname() == "" {
+		return errors.New("it has no host")
 	}
 	o.Addresses = []string{address}
 	if u.Scheme == "rediss" && o.TLS == nil {

@@ -20,6 +20,9 @@ func Block(d *caddyfile.Dispenser, want string, read func(name string) (known bo
 		if err := once.Check(d); err != nil {
 			return err
 		}
+		if err := CheckLine(d); err != nil {
+			return err
+		}
 		known, err := read(name)
 		if err != nil {
 			return err

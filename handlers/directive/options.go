@@ -42,6 +42,9 @@ type Options []Option
 // Unmarshal reads the block that follows. Every error names the line; that of
 // an unknown option lists the known ones. directive is named in errors.
 func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
+	if err := checkWritten(d, directive, 0); err != nil {
+		return err
+	}
 	once := make(Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option, ok := o.find(d.Val())
@@ -55,6 +58,9 @@ func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
 			if err := once.Check(d); err != nil {
 				return err
 			}
+		}
+		if err := CheckLine(d); err != nil {
+			return err
 		}
 		if err := option.Read(d); err != nil {
 			return err

@@ -24,33 +24,36 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 
 // UnmarshalCaddyfile reads the handler; see [Parse].
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next()
+	d.Next() // the directive's name
+	if err := directive.CheckLine(d); err != nil {
+		return err
+	}
 	h.Keys = d.RemainingArgs()
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "tag":
-			tags := d.RemainingArgs()
-			if len(tags) == 0 {
-				return d.Err("tag takes one template or more")
-			}
-			h.Tags = append(h.Tags, tags...)
-		case "on_error":
-			if err := once.Check(d); err != nil {
-				return err
-			}
-			var err error
-			if h.OnError, err = unmarshalOnError(d); err != nil {
-				return err
-			}
-		default:
-			return d.Errf("unknown subdirective '%s': lookup_invalidate takes keys, tag <template...> and on_error <status> | continue", d.Val())
-		}
+	if err := h.Options().Unmarshal(d, invalidateDirective); err != nil {
+		return err
 	}
 	if len(h.Keys)+len(h.Tags) == 0 {
 		return d.Err("lookup_invalidate takes a key like {session} or session:user:{cookie.session}, or a block with tag")
 	}
 	return nil
+}
+
+// Options are the lines of the directive's block.
+func (h *Handler) Options() directive.Options {
+	return directive.Options{
+		{Name: "tag", Args: "<template...>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {
+			tags := d.RemainingArgs()
+			if len(tags) == 0 {
+				return d.Err("tag takes one template or more")
+			}
+			h.Tags = append(h.Tags, tags...)
+			return nil
+		}},
+		{Name: "on_error", Args: "<status> | continue", Read: func(d *caddyfile.Dispenser) (err error) {
+			h.OnError, err = unmarshalOnError(d)
+			return err
+		}},
+	}
 }
 
 func unmarshalOnError(d *caddyfile.Dispenser) (*lookup.Reaction, error) {

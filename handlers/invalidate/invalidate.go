@@ -43,10 +43,12 @@ type Handler struct {
 	logger *zap.Logger
 }
 
+const invalidateDirective = "lookup_invalidate"
+
 // CaddyModule returns the Caddy module information.
 func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  "http.handlers.lookup_invalidate",
+		ID:  "http.handlers." + invalidateDirective,
 		New: func() caddy.Module { return new(Handler) },
 	}
 }
@@ -58,8 +60,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.OnError = &lookup.Reaction{Status: http.StatusServiceUnavailable}
 	}
 	var err error
-	h.app, err = lookup.AppOf(ctx)
-	return err
+	if h.app, err = lookup.AppOf(ctx); err != nil {
+		return err
+	}
+	return h.provisionTemplates(ctx.Logger(), h.app.Policy())
 }
 
 // Validate refuses a handler without work.
@@ -157,9 +161,6 @@ func checkTemplate(repl *caddy.Replacer, text string) error {
 	}
 	return nil
 }
-
-// sessionKey stands for the key of the request's session.
-const sessionKey = "{session}"
 
 // keys are those that the request names. No record has a key that is empty,
 // malformed, or one of the plugin's own.

@@ -244,7 +244,7 @@ func TestDirective(t *testing.T) {
 		"lookup_invalidate":                                         "takes a key like {session}",
 		"lookup_invalidate {\n}":                                    "takes a key like {session}",
 		"lookup_invalidate a {\ntag\n}":                             "tag takes one template or more",
-		"lookup_invalidate a {\nkey b\n}":                           "takes keys, tag <template...> and on_error <status> | continue",
+		"lookup_invalidate a {\nkey b\n}":                           "lookup_invalidate takes tag and on_error",
 		"lookup_invalidate a {\non_error\n}":                        "on_error takes one argument",
 		"lookup_invalidate a {\non_error 200\n}":                    "want an HTTP status from 400 to 599, or continue",
 		"lookup_invalidate a {\non_error redirect /x\n}":            "on_error takes one argument",

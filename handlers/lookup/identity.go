@@ -50,6 +50,9 @@ const maxIdentityParts = 16
 // IdentityReader finds the identity of requests.
 type IdentityReader struct {
 	parts []template.Template
+	// bare are the texts of the parts where all their placeholders are empty:
+	// such a part is empty too.
+	bare []string
 	// cookies has true for each part that is the whole Cookie header.
 	cookies []bool
 	anyPart bool
@@ -67,6 +70,7 @@ func newIdentityReader(templates Identity, anyPart bool, part func(text string) 
 	for _, text := range templates {
 		i.cookies = append(i.cookies, strings.EqualFold(text, "{http.request.header.Cookie}"))
 		i.parts = append(i.parts, part(text))
+		i.bare = append(i.bare, template.Bare(text))
 	}
 	return i
 }
@@ -90,12 +94,12 @@ func (l *Lookup) Identify(r *http.Request, repl *caddy.Replacer) Identified {
 // none.
 func (i IdentityReader) Of(r *http.Request, repl *caddy.Replacer) Identified {
 	if len(i.parts) == 1 {
-		return Identified{ID: i.parts[0].Expand(r, repl, "")}
+		return Identified{ID: i.part(0, r, repl)}
 	}
 	parts := make([]string, len(i.parts))
 	empty := 0
-	for n, part := range i.parts {
-		if parts[n] = part.Expand(r, repl, ""); parts[n] == "" {
+	for n := range i.parts {
+		if parts[n] = i.part(n, r, repl); parts[n] == "" {
 			empty++
 		}
 	}
@@ -103,6 +107,15 @@ func (i IdentityReader) Of(r *http.Request, repl *caddy.Replacer) Identified {
 		return Identified{}
 	}
 	return Identified{ID: cache.JoinIdentity(parts), Parts: parts}
+}
+
+// part is what a request has for a part of the identity.
+func (i IdentityReader) part(n int, r *http.Request, repl *caddy.Replacer) string {
+	value := i.parts[n].Expand(r, repl, "")
+	if i.bare[n] != "" && value == i.bare[n] {
+		return ""
+	}
+	return value
 }
 
 // ParseIdentity returns the identity that is written id: its parts joined by

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -81,6 +82,7 @@ type Lookup struct {
 	identity IdentityReader
 	key      keyTemplate
 	keyText  string // the template of the key, as it is written
+	mayBeOwn bool   // some identities have keys that would be the plugin's own
 }
 
 // varyingValue is a value of the request that the source asks about.
@@ -266,6 +268,7 @@ func (l *Lookup) provisionKey(family cache.Family) error {
 		return err
 	}
 	l.key.suffix = len(l.varying) > 0
+	l.mayBeOwn = strings.HasPrefix(l.policy.KeyPrefix+cache.OwnPrefix, l.key.begins())
 	switch {
 	case l.key.begins() == "" && !l.kind.Gated:
 		return fmt.Errorf("key '%s' has no text before the identity, so a client could name any key of the store: "+
@@ -295,7 +298,7 @@ func (l *Lookup) asked(name string) *asked {
 		place: l.kind.Directive + " '" + name + "'",
 		key:   l.key,
 		question: question{
-			sourceID: l.sourceID(), hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
+			sourceID: l.sourceID(), family: l.kind.Family, hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
 		},
 	}
 }
@@ -348,6 +351,9 @@ func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (
 	}
 	var err error
 	req.Key, err = l.key.key(r, repl, keyID, id, inKey)
+	if err == nil && l.mayBeOwn && l.policy.IsOwn(req.Key) {
+		return cache.Request{}, fmt.Errorf("%w: its key would be one of the plugin's own", cache.ErrMalformedIdentity)
+	}
 	return req, err
 }
 

@@ -48,7 +48,7 @@ func (l *Lookup) CheckPlace(h httpcaddyfile.Helper, kind Kind, format string) er
 	mine := &asked{
 		place:    fmt.Sprintf("%s (%s:%d) '%s'", kind.Directive, h.File(), h.Line(), l.Name),
 		key:      key,
-		question: question{sourceID: source, hash: hash, parts: parts, decoding: format},
+		question: question{sourceID: source, family: kind.Family, hash: hash, parts: parts, decoding: format},
 	}
 	places, _ := h.State[placesState].([]*asked)
 	for _, other := range places {

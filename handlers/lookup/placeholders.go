@@ -5,6 +5,7 @@ package lookup
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -22,10 +23,21 @@ func CheckIdentityTemplate(logger *zap.Logger, text string) error {
 			err = fmt.Errorf("it has no placeholder, so every request would have this identity: write {cookie.%s} for a cookie, {header.%s} for a header", text, text)
 		}
 	}
+	if err == nil && !slices.ContainsFunc(names, template.IsOfRequest) {
+		err = errors.New("it is the same for every client: write one like {http.request.cookie.session}")
+	}
 	if err != nil {
 		return fmt.Errorf("identity '%s': %w", text, err)
 	}
 	return template.Check(logger, "identity", text)
+}
+
+// CheckRedirect is [template.Check] for where a client is sent.
+func CheckRedirect(logger *zap.Logger, text string) error {
+	if err := template.CheckFilled(text); err != nil {
+		return fmt.Errorf("redirect '%s': %w", text, err)
+	}
+	return template.Check(logger, "redirect", text)
 }
 
 // checkTemplates checks the templates that the lookups share.
@@ -41,6 +53,9 @@ func (l *Lookup) checkTemplates(logger *zap.Logger) error {
 		if check != nil {
 			return check
 		}
+		if err := template.CheckFilled(part); err != nil {
+			return fmt.Errorf("identity '%s': %w", part, err)
+		}
 	}
 	own := []string{"id"}
 	for i := range l.ID {
@@ -53,7 +68,7 @@ func (l *Lookup) checkTemplates(logger *zap.Logger) error {
 		if r == nil || r.Redirect == "" {
 			continue
 		}
-		if err := template.Check(logger, "redirect", r.Redirect); err != nil {
+		if err := CheckRedirect(logger, r.Redirect); err != nil {
 			return err
 		}
 	}

@@ -31,8 +31,10 @@ type Varying interface {
 type question struct {
 	// sourceID is the fingerprint of the source, or "" without one.
 	sourceID string
-	hash     bool
-	parts    int // of the identity
+	// family is the kind of records.
+	family string
+	hash   bool
+	parts  int // of the identity
 	// decoding is how values are read: "" as JSON records.
 	decoding string
 }
@@ -61,6 +63,8 @@ func (q question) differsFrom(p question) string {
 		return "only one of them hashes identities"
 	case q.parts != p.parts:
 		return "their identities have different numbers of parts"
+	case q.family != p.family:
+		return "they find records of different kinds"
 	case q.decoding != p.decoding:
 		return "they read values in different formats"
 	}
@@ -77,12 +81,21 @@ type asked struct {
 // conflict is the error of two lookups that share keys but differ in what they
 // ask; nil where they do not.
 func (a *asked) conflict(b *asked) error {
+	if a.isUploadBeside(b) || b.isUploadBeside(a) {
+		return nil
+	}
 	why := a.question.differsFrom(b.question)
 	if why == "" || !a.key.overlaps(&b.key) {
 		return nil
 	}
 	return fmt.Errorf("%s and %s can look up the same key, but %s, so one would use the records of the other: "+
 		"give one of them keys of its own, like: key %s:{id}", b.place, a.place, why, suggestedKey(a))
+}
+
+// isUploadBeside reports whether a is an upload and b a session in an
+// application's own format, whose signed identities no client can choose.
+func (a *asked) isUploadBeside(b *asked) bool {
+	return a.question.family == cache.UploadProgress && b.question.decoding != ""
 }
 
 // sameAs reports whether two lookups have the same keys and questions, as those

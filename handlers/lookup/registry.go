@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/filewallball/caddy-filewallball/cache"
 )
 
 // Lookups finds the lookups of one configuration by the names of their routes.
@@ -24,22 +26,43 @@ func (l *Lookups) add(name string, lookup *Lookup) error {
 	if l.byName == nil {
 		l.byName = make(map[string][]*Lookup)
 	}
-	mine := lookup.asked(name)
-	known := false
-	for _, other := range l.asked {
-		if err := mine.conflict(other); err != nil {
-			return err
-		}
-		known = known || mine.sameAs(other)
-	}
-	if !known {
-		l.asked = append(l.asked, mine)
+	known, err := l.ask(lookup.asked(name))
+	if err != nil {
+		return err
 	}
 	if !known || !slices.ContainsFunc(l.unlike, lookup.isWrittenAs) {
 		l.unlike = append(l.unlike, lookup)
 	}
 	l.byName[name] = append(l.byName[name], lookup)
 	return nil
+}
+
+// Claim makes known that records of a family, which clients have a say in, are
+// written under keys of the family's template. It is an error where a lookup
+// could take one for a record of its own.
+func (l *Lookups) Claim(name, keyPrefix string, family cache.Family) error {
+	key, err := newKeyTemplate(keyPrefix, family.KeyTemplate, 1, false)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err = l.ask(&asked{place: name, key: key, question: question{family: family.Name, parts: 1}})
+	return err
+}
+
+// ask adds what is asked under some keys, unless that is known already.
+func (l *Lookups) ask(mine *asked) (known bool, err error) {
+	for _, other := range l.asked {
+		if err := mine.conflict(other); err != nil {
+			return false, err
+		}
+		known = known || mine.sameAs(other)
+	}
+	if !known {
+		l.asked = append(l.asked, mine)
+	}
+	return known, nil
 }
 
 // Named are the lookups of that name, in the order they were made.

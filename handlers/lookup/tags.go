@@ -25,13 +25,15 @@ type tagger struct {
 func newTagger(templates []string, prefix string, hash bool) (*tagger, error) {
 	t := &tagger{prefix: prefix, hash: hash}
 	for _, template := range templates {
-		var wrong string
+		var wrong, noField string
 		resolved, err := caddy.NewReplacer().ReplaceFunc(template, func(name string, value any) (any, error) {
 			switch kind, _, _ := strings.Cut(name, "."); {
 			case kind == "env", kind == "file", kind == "system":
 				return value, nil
 			case name != "id" && !strings.HasPrefix(name, prefix):
 				wrong = name
+			case name == prefix+"id", name == prefix+"outcome", strings.HasPrefix(name, prefix+"_"):
+				noField = name
 			}
 			return "{" + name + "}", nil
 		})
@@ -41,6 +43,8 @@ func newTagger(templates []string, prefix string, hash bool) (*tagger, error) {
 		case wrong != "":
 			return nil, fmt.Errorf("tag: {%s} is not known when a record comes from its source: "+
 				"want {id} or a field of the record, like {%suser_id}", wrong, prefix)
+		case noField != "":
+			return nil, fmt.Errorf("tag: {%s} is not a field of the record: want {id} for the identity, or a field, like {%suser_id}", noField, prefix)
 		case resolved == "":
 			return nil, errors.New("tag: a tag is empty")
 		}

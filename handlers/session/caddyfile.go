@@ -107,6 +107,14 @@ func (s *Handler) unmarshalRequire(d *caddyfile.Dispenser) error {
 	if err := checkPath(args[0]); err != nil {
 		return d.WrapErr(fmt.Errorf("require: %w", err))
 	}
+	for _, value := range args[1:] {
+		if value == "" {
+			return d.Errf("require %s: a value is empty", args[0])
+		}
+		if err := checkValue(value); err != nil {
+			return d.WrapErr(fmt.Errorf("require %s: %w", args[0], err))
+		}
+	}
 	s.Require = append(s.Require, Requirement{Field: args[0], Values: args[1:]})
 	return nil
 }
@@ -136,8 +144,8 @@ func (s *Handler) unmarshalCopies(d *caddyfile.Dispenser) error {
 	}
 	for _, arg := range args {
 		field, header, renamed := strings.Cut(arg, ">")
-		if strings.HasSuffix(field, "-") && renamed {
-			return d.Errf("copy_headers: '%s' is not right: write %s>%s, without the hyphen", arg, strings.TrimRight(field, "-"), header)
+		if name := strings.TrimRight(field, "-="); name != field && renamed {
+			return d.Errf("copy_headers: '%s' is not right: write %s>%s", arg, name, header)
 		}
 		if field == "" || renamed && header == "" {
 			return d.Errf("copy_headers: '%s' is not right: want a field, or <field>>Header-Name", arg)

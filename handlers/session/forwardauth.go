@@ -179,8 +179,11 @@ func (a *forwardAuth) ignoreInKey() error {
 // checkIgnored refuses a word that stands for nothing that is sent.
 func (a *forwardAuth) checkIgnored(word string) error {
 	for _, f := range forwardedHeaders {
-		if f.word == word {
+		switch {
+		case f.word == word:
 			return nil
+		case strings.EqualFold(f.word, word), sameHeader(f.header, word):
+			return fmt.Errorf("ignore_in_key: '%s' is not right: write %s", word, f.word)
 		}
 	}
 	if strings.EqualFold(word, "Cookie") || strings.EqualFold(word, "Authorization") {
@@ -193,10 +196,12 @@ func (a *forwardAuth) checkIgnored(word string) error {
 	return nil
 }
 
-// fingerprint tells different questions apart, so that each has keys of its own.
+// fingerprint tells different questions apart, so that each has keys of its own:
+// and answers that may be kept for different times, so that one that is to be
+// forgotten soon is not answered by one that is not.
 func (a *forwardAuth) fingerprint() string {
 	text, _ := json.Marshal([]any{a.session.ID, a.source.URL, a.source.Headers, a.source.IgnoreInKey, a.source.CopyHeaders,
-		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial})
+		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial, a.session.TTL})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
 }

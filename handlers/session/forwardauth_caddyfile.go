@@ -4,6 +4,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -68,8 +69,30 @@ func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
 	if err := a.Options().Unmarshal(d, AuthDirective); err != nil {
 		return err
 	}
-	if a.uri == "" {
+	switch {
+	case a.uri == "":
 		return start.Errf("%s needs the uri to ask, like: uri /api/authz/forward-auth", AuthDirective)
+	case strings.Contains(strings.SplitN(a.uri, "?", 2)[0], "://"):
+		return start.Errf("uri has a scheme and a host, which are those of the upstream: write the path alone, like: uri /api/authz/forward-auth")
+	}
+	for _, name := range a.headers {
+		if err := a.checkHeader(name); err != nil {
+			return start.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+// checkHeader refuses a header of the client that the server would take for the
+// word of this proxy.
+func (a *forwardAuth) checkHeader(name string) error {
+	for _, f := range forwardedHeaders {
+		if sameHeader(name, f.header) {
+			return fmt.Errorf("headers: %s is sent without being named here; what a client says in it must not be", f.header)
+		}
+	}
+	if isCopy(name, a.copies) {
+		return fmt.Errorf("headers: %s is one of copy_headers, which say who it is: a client must not be asked for it", name)
 	}
 	return nil
 }
@@ -129,8 +152,8 @@ func names(into *[]string) func(*caddyfile.Dispenser) error {
 			return d.Errf("%s takes one name or more", option)
 		}
 		for _, arg := range args {
-			if !httpguts.ValidHeaderFieldName(arg) {
-				return d.Errf("%s: '%s' is not a name", option, arg)
+			if !httpguts.ValidHeaderFieldName(arg) || strings.Contains(arg, "*") {
+				return d.Errf("%s: '%s' is not a name: want whole names, one or more", option, arg)
 			}
 		}
 		*into = append(*into, args...)
@@ -144,7 +167,7 @@ func (a *forwardAuth) unmarshalCopies(d *caddyfile.Dispenser) error {
 		return err
 	}
 	for _, c := range copies.CopyHeaders {
-		if !httpguts.ValidHeaderFieldName(c.Field) {
+		if !httpguts.ValidHeaderFieldName(c.Field) || strings.Contains(c.Field, "*") {
 			return d.Errf("copy_headers: '%s' is not the name of a header", c.Field)
 		}
 		if c.Header == "" {

@@ -44,7 +44,7 @@ func resolveCopies(copies []HeaderCopy) ([]HeaderCopy, error) {
 			name := c.Field[strings.LastIndexByte(c.Field, '.')+1:]
 			c.Header = strings.ReplaceAll(name, "_", "-")
 		}
-		if !httpguts.ValidHeaderFieldName(c.Header) {
+		if !httpguts.ValidHeaderFieldName(c.Header) || strings.Contains(c.Header, "*") {
 			return nil, fmt.Errorf("copy_headers: '%s' is not the name of a header: want %s>Header-Name", c.Header, c.Field)
 		}
 		c.Header = http.CanonicalHeaderKey(c.Header)

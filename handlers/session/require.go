@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 // Requirement is met by a record whose field has any of the values: a scalar
@@ -46,6 +47,12 @@ func (q *Requirement) provision() error {
 		if value == "" {
 			return fmt.Errorf("require %s: a value is empty, so no session would have it", q.Field)
 		}
+		if err := checkValue(value); err != nil {
+			return fmt.Errorf("require %s: %w", q.Field, err)
+		}
+		if value == "not" && len(q.Values) > 1 {
+			return fmt.Errorf("require %s: 'not' would be one more value that a session may have: want those that it may have alone", q.Field)
+		}
 		q.Values[i] = value
 	}
 	q.unmet = fmt.Errorf("session does not have the required %s", q.Field)
@@ -77,10 +84,37 @@ func isLiteral(word string) bool {
 	return err == nil
 }
 
+// checkValue refuses what is meant as a comparison: it would be taken for one
+// more value, so that "require role != guest" would admit guests.
+func checkValue(value string) error {
+	switch {
+	case strings.ContainsRune("=!<>", rune(value[0])):
+		return fmt.Errorf("'%s' compares nothing here: want the values that a session may have, like: require role admin editor", value)
+	case len(value) > 1 && strings.HasSuffix(value, ","):
+		return fmt.Errorf("'%s' ends in a comma, which would be a part of the value: separate values by spaces", value)
+	}
+	return nil
+}
+
 // checkPath refuses the path of a field that no record can have.
 func checkPath(path string) error {
-	if path == "" || slices.Contains(strings.Split(path, "."), "") {
+	if rest, ok := strings.CutPrefix(strings.Trim(path, "{}"), lookup.SessionPrefix); ok {
+		return fmt.Errorf("'%s' is a placeholder and not the path of a field: write %s", path, rest)
+	}
+	if path == "" || slices.Contains(strings.Split(path, "."), "") || strings.ContainsAny(path, "{}=<>") ||
+		path[0] == '!' || strings.HasSuffix(path, ":") {
 		return fmt.Errorf("'%s' is not the path of a field: want one like user_id or user.name", path)
+	}
+	if name, index, ok := strings.Cut(path, "["); ok && strings.HasSuffix(index, "]") {
+		return fmt.Errorf("'%s' is not the path of a field: write %s.%s", path, name, strings.TrimSuffix(index, "]"))
+	}
+	return nil
+}
+
+// checkReserved refuses the path of a field that is kept for the cache itself.
+func checkReserved(path string) error {
+	if strings.HasPrefix(path, "_") {
+		return fmt.Errorf("'%s' is reserved: names that begin with _ are of no use here", path)
 	}
 	return nil
 }

@@ -112,6 +112,11 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("handle_response: %w", err)
 		}
 	}
+	if len(s.FromRaw) == 0 { // names of applications may begin so
+		if err := s.checkReserved(); err != nil {
+			return err
+		}
+	}
 	if err := s.provisionFrom(ctx); err != nil {
 		return err
 	}
@@ -147,7 +152,22 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 	if s.OnAnonymous == nil {
 		s.OnAnonymous = s.OnMissing
 	}
-	return template.Check(ctx.Logger(), "redirect", s.OnAnonymous.Redirect)
+	return lookup.CheckRedirect(ctx.Logger(), s.OnAnonymous.Redirect)
+}
+
+// checkReserved refuses fields of the cache itself.
+func (s *Handler) checkReserved() error {
+	for i := range s.Require {
+		if err := checkReserved(s.Require[i].Field); err != nil {
+			return fmt.Errorf("require: %w", err)
+		}
+	}
+	for i := range s.CopyHeaders {
+		if err := checkReserved(s.CopyHeaders[i].Field); err != nil {
+			return fmt.Errorf("copy_headers: %w", err)
+		}
+	}
+	return nil
 }
 
 // Validate checks what Provision only reads.

@@ -3,9 +3,7 @@
 package stores
 
 import (
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -49,10 +47,7 @@ import (
 //		breaker <failures> <cool_down> | off
 //	}
 func (c *Redis) Unmarshal(d *caddyfile.Dispenser) error {
-	name := d.Token()
-	if c.Addresses = d.RemainingArgs(); len(c.Addresses) == 0 && hasVariable(name) {
-		return d.Err("redis is followed by an environment variable that is empty: set it, or write the address, like localhost:6379")
-	}
+	c.Addresses = d.RemainingArgs()
 	const want = "redis takes profile, url, address, client_type, master_name, sentinel_username, sentinel_password, " +
 		"username, password, db, tls, read_from, pool_size, min_idle_conns, max_active_conns, pool_timeout, " +
 		"conn_max_idle_time, conn_max_lifetime, dial_timeout, read_timeout, write_timeout, max_retries, " +
@@ -262,16 +257,4 @@ func (c *NearCache) Unmarshal(d *caddyfile.Dispenser) error {
 		}
 		return true, err
 	})
-}
-
-// hasVariable reports whether there is an environment variable on the line of a
-// token, as {$NAME}. Caddy replaces these before it reads the file, so that an
-// empty one leaves no trace but in the file.
-func hasVariable(token caddyfile.Token) bool {
-	text, err := os.ReadFile(token.File)
-	if err != nil {
-		return false // the configuration did not come from a file
-	}
-	lines := strings.Split(string(text), "\n")
-	return token.Line >= 1 && token.Line <= len(lines) && strings.Contains(lines[token.Line-1], "{$")
 }

@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -112,6 +113,9 @@ func (c *Redis) Options() (redis.Options, error) {
 		var err error
 		if *t.to, err = Replaced("redis "+t.setting, t.value); err != nil {
 			return redis.Options{}, err
+		}
+		if t.value != "" && *t.to == "" {
+			return redis.Options{}, fmt.Errorf("redis %s: %s is empty: give it a value, or leave the line out", t.setting, t.value)
 		}
 	}
 	return o, nil

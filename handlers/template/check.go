@@ -6,10 +6,14 @@ package template
 import (
 	"errors"
 	"fmt"
+	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 )
 
 // requestPlaceholders are the names under http.request. that Caddy knows, and
@@ -51,10 +55,13 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 		}
 		for _, prefix := range requestPrefixes {
 			if value, ok := strings.CutPrefix(rest, prefix); ok && value != "" {
-				return nil, true
+				return checkOfRequest(name, prefix, value), true
 			}
 		}
 		return fmt.Errorf("placeholder {%s} does not exist: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
+	}
+	if strings.ContainsAny(name[:min(1, len(name))], "{>~?") {
+		return fmt.Errorf("{%s} is no placeholder of Caddy: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
 	}
 	switch kind, rest, dotted := strings.Cut(name, "."); {
 	case kind == "http", kind == "env", kind == "file", kind == "system", kind == "time":
@@ -72,6 +79,92 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 		return fmt.Errorf("{%s} is a shorthand that Caddy does not expand here: write {%s}", name, full), true
 	}
 	return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
+}
+
+// checkOfRequest checks the last part of a placeholder of a request, which says
+// which cookie or header, or which segment of the path.
+func checkOfRequest(name, prefix, value string) error {
+	switch prefix {
+	case "cookie.":
+		if !httpguts.ValidHeaderFieldName(value) {
+			return fmt.Errorf("{%s}: no cookie can have the name '%s'", name, value)
+		}
+	case "header.":
+		switch canonical := textproto.CanonicalMIMEHeaderKey(value); {
+		case !httpguts.ValidHeaderFieldName(value) || strings.Contains(value, "*"):
+			return fmt.Errorf("{%s}: no header can have the name '%s'", name, value)
+		case canonical == "Host":
+			return fmt.Errorf("{%s} is always empty: write {http.request.host}", name)
+		case canonical == "Transfer-Encoding", canonical == "Trailer":
+			return fmt.Errorf("{%s} is always empty: that header is about the message", name)
+		}
+	case "uri.path.", "orig_uri.path.", "host.labels.":
+		if _, err := strconv.ParseUint(value, 10, 16); err != nil {
+			return fmt.Errorf("{%s}: '%s' is not a number, like {http.request.%s0}", name, value, prefix)
+		}
+	}
+	return nil
+}
+
+// IsOfRequest reports whether a placeholder has something to do with the client
+// or what it asks for: others are the same for every request, or for none.
+func IsOfRequest(name string) bool {
+	switch kind, _, _ := strings.Cut(name, "."); kind {
+	case "env", "file", "system", "time":
+		return false
+	}
+	switch strings.TrimPrefix(name, "http.request.") {
+	case "uuid", "duration", "duration_ms", "local", "local.host", "local.port", "port",
+		"scheme", "proto", "proto_name", "method", "orig_method":
+		return false
+	}
+	return true
+}
+
+// CheckFilled returns an error where a placeholder of the environment is empty.
+// It is for the time when a configuration is loaded: one that is only adapted may
+// run on another machine.
+func CheckFilled(text string) error {
+	names, err := Placeholders(text)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch kind, _, _ := strings.Cut(name, "."); kind {
+		case "env", "file", "system":
+			if value, _ := caddy.NewReplacer().GetString(name); value == "" {
+				return fmt.Errorf("placeholder {%s} is empty: give it a value", name)
+			}
+		}
+	}
+	return nil
+}
+
+// Bare is what a template with placeholders of a request is where all of these
+// are empty; "" for one without.
+func Bare(text string) string {
+	var b strings.Builder
+	ofRequest := false
+	for rest, found := text, true; found; {
+		var before, name string
+		var err error
+		if before, name, rest, found, err = NextPlaceholder(rest); err != nil {
+			return ""
+		}
+		b.WriteString(before)
+		switch kind, _, _ := strings.Cut(name, "."); {
+		case !found:
+		case kind == "env", kind == "file", kind == "system":
+			value, _ := caddy.NewReplacer().GetString(name)
+			b.WriteString(value)
+		default:
+			ofRequest = true
+		}
+	}
+	if !ofRequest {
+		return ""
+	}
+	return b.String()
 }
 
 // Placeholders lists the placeholders of a template.

@@ -55,6 +55,9 @@ func (h *Report) Provision(ctx caddy.Context) error {
 	if h.Interval == 0 {
 		h.Interval = caddy.Duration(defaultUploadInterval)
 	}
+	if err := checkOwner(ctx, h.Owner); err != nil {
+		return err
+	}
 	h.hub = &uploadHub{read: h.read, interval: time.Duration(h.Interval)}
 	h.keys, err = newUploadKeys(ctx, app.Policy(), h.ID)
 	return err

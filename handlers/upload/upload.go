@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -67,7 +68,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app, h.cache, h.policy = app, app.Cache(), app.Policy()
 	h.finishing = make(chan struct{}, maxFinishing)
-	h.logger = ctx.Logger().With(zap.String("route", app.NameRoute(h.Name, uploadDirective)))
+	name := app.NameRoute(h.Name, uploadDirective)
+	if err := app.Lookups().Claim(uploadDirective+" '"+name+"'", h.policy.KeyPrefix, h.policy.Family(cache.UploadProgress)); err != nil {
+		return err
+	}
+	if err := checkOwner(ctx, h.Owner); err != nil {
+		return err
+	}
+	h.logger = ctx.Logger().With(zap.String("route", name))
 	if h.Interval == 0 {
 		h.Interval = caddy.Duration(defaultUploadInterval)
 	}
@@ -166,6 +174,25 @@ func (h *Handler) publisher(ctx context.Context, u *upload) *publisher {
 	}
 }
 
+// checkOwner refuses an owner that is the same for every request, or that no
+// request has: all clients would own each other's uploads.
+func checkOwner(ctx caddy.Context, owner string) error {
+	if owner == "" {
+		return nil
+	}
+	names, err := template.Placeholders(owner)
+	if err == nil && !slices.ContainsFunc(names, template.IsOfRequest) {
+		err = errors.New("it is the same for every client: write one like {http.session.user_id}")
+	}
+	if err == nil {
+		err = template.CheckFilled(owner)
+	}
+	if err != nil {
+		return fmt.Errorf("owner '%s': %w", owner, err)
+	}
+	return template.Check(ctx.Logger(), "owner", owner)
+}
+
 // uploadKeys makes the keys of uploads.
 type uploadKeys struct {
 	template cache.KeyTemplate
@@ -176,6 +203,9 @@ func newUploadKeys(ctx caddy.Context, policy *lookup.Policy, id lookup.Identity)
 	for _, part := range id {
 		if err := template.Check(ctx.Logger(), "identity", part); err != nil {
 			return uploadKeys{}, err
+		}
+		if err := template.CheckFilled(part); err != nil {
+			return uploadKeys{}, fmt.Errorf("identity '%s': %w", part, err)
 		}
 	}
 	key, err := cache.ParseKeyTemplate(policy.Family(cache.UploadProgress).KeyTemplate)

@@ -154,7 +154,7 @@ func (h *Source) Validate() error {
 	}
 	for _, name := range h.CopyHeaders {
 		switch {
-		case !httpguts.ValidHeaderFieldName(name):
+		case !httpguts.ValidHeaderFieldName(name), strings.Contains(name, "*"):
 			return fmt.Errorf("copy_headers: '%s' is not the name of a header", name)
 		case http.CanonicalHeaderKey(name) == "Set-Cookie":
 			return errors.New("copy_headers: Set-Cookie is for one client, and a record is for many requests")

@@ -1,0 +1,58 @@
+package directive
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWhatVanishesFromALineIsMissed(t *testing.T) {
+	t.Setenv("TEST_ADDRESS", "redis.internal:6379")
+	t.Setenv("TEST_LINES", "a\nb\nc")
+	t.Setenv("TEST_EMPTY", "")
+	for text, wrong := range map[string]string{
+		"redis {$TEST_NOT_SET}":                      "environment variable TEST_NOT_SET",
+		"redis {$TEST_NOT_SET} {\n}":                 "environment variable TEST_NOT_SET",
+		"redis {$TEST_EMPTY}":                        "environment variable TEST_EMPTY",
+		"redis a \\\n\t{$TEST_NOT_SET}":              "environment variable TEST_NOT_SET",
+		"redis x{$TEST_NOT_SET}":                     "environment variable TEST_NOT_SET",
+		"{$TEST_LINES}\nredis {$TEST_NOT_SET}":       "environment variable TEST_NOT_SET",
+		"{$NONE:a\nb}\nredis {$TEST_NOT_SET}":        "environment variable TEST_NOT_SET",
+		"redis \"\"":                                 "an argument that is empty",
+		"redis \"{$TEST_NOT_SET}\"":                  "an argument that is empty",
+		"redis {args[:]}":                            "argument of the import",
+		"redis \"a b\" {args[1:]} # more":            "argument of the import",
+		"redis {$TEST_NOT_SET:localhost}":            "",
+		"redis {$TEST_NOT_SET:}":                     "",
+		"redis {$TEST_ADDRESS}":                      "",
+		"redis":                                      "",
+		"redis {\n\tpassword {$TEST_NOT_SET}x\n}":    "",
+		"redis # {args[:]} is not here, nor is that": "",
+	} {
+		file := filepath.Join(t.TempDir(), "Caddyfile")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		d := newDispenser(t, file, text)
+		for d.Next() && d.Val() != "redis" {
+		}
+		require.Equal(t, "redis", d.Val(), text)
+		if err := CheckLine(d); wrong != "" {
+			require.ErrorContains(t, err, wrong, text)
+		} else {
+			require.NoError(t, err, text)
+		}
+	}
+}
+
+// newDispenser has the tokens of a text, as Caddy reads them after it has
+// replaced variables and import arguments.
+func newDispenser(t *testing.T, file, text string) *caddyfile.Dispenser {
+	t.Helper()
+	text = variables.ReplaceAllStringFunc(text, valueOf)
+	text = importArguments.ReplaceAllString(text, "")
+	tokens, err := caddyfile.Tokenize([]byte(text), file)
+	require.NoError(t, err)
+	return caddyfile.NewDispenser(tokens)
+}

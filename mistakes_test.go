@@ -1,0 +1,197 @@
+// Configurations that cannot be right are errors when they are loaded.
+
+package filewallball
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/stretchr/testify/require"
+)
+
+// loadError is the error of a Caddyfile in a file of its own, nil if it loads.
+func loadError(t *testing.T, text string) error {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": file})
+	if err != nil {
+		return err
+	}
+	var config caddy.Config
+	require.NoError(t, json.Unmarshal(adapted, &config))
+	no := false
+	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: &no}}
+	return caddy.Validate(&config)
+}
+
+func inSite(lines string) string { return "http://localhost:9 {\n" + lines + "\n}\n" }
+
+func inSession(line string) string {
+	return inSite("session_lookup {cookie.s} {\n" + line + "\n}")
+}
+
+func inAuth(line string) string {
+	return inSite("cached_forward_auth localhost:9 {\nuri /verify\n" + line + "\n}")
+}
+
+func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
+	t.Setenv("FILLED", "x")
+	t.Setenv("LINES", "a\n#b")
+	global := func(line string) string {
+		return "{\nfilewallball {\n" + line + "\n}\n}\n" + inSite("session_lookup {cookie.s}")
+	}
+	redis := func(line string) string { return global("redis localhost:9 {\n" + line + "\n}") }
+	for _, c := range []struct{ text, want string }{
+		// what is empty
+		{global("redis {$NOT_SET}"), "environment variable NOT_SET is empty or not set"},
+		{global("key_prefix \"{$NOT_SET}\""), "key_prefix has an argument that is empty"},
+		{global("key_prefix {env.NOT_SET}"), "key_prefix: {env.NOT_SET} is empty"},
+		{global("key_prefix fwb:"), "for the plugin's own keys"},
+		{redis("password {env.NOT_SET}"), "redis password: {env.NOT_SET} is empty"},
+		{redis("password \"\""), "password has an argument that is empty"},
+		{redis("password \"{$NOT_SET}\""), "password has an argument that is empty"},
+		{redis("username {env.NOT_SET}"), "redis username: {env.NOT_SET} is empty"},
+		{redis("master_name {env.NOT_SET}"), "redis master_name: {env.NOT_SET} is empty"},
+		{redis("sentinel_password {env.NOT_SET}"), "redis sentinel_password: {env.NOT_SET} is empty"},
+		{redis("tls {\ncert {env.NOT_SET} {env.NOT_SET}\n}"), "redis cert: {env.NOT_SET} is empty"},
+		{redis("tls {\nserver_name {env.NOT_SET}\n}"), "redis server_name: {env.NOT_SET} is empty"},
+		{redis("tls {\nca {env.NOT_SET}\n}"), "redis ca: {env.NOT_SET} is empty"},
+		{global("redis {\nurl {env.NOT_SET}\n}"), "redis url: {env.NOT_SET} is empty"},
+		{global("redis {\nurl redis://\n}"), "it has no host"},
+		{global("redis {\nurl redis://user:{env.NOT_SET}@localhost\n}"), "its password is empty"},
+		{inSession("require role {$NOT_SET}"), "environment variable NOT_SET is empty or not set"},
+		{inSession("require role \"{$NOT_SET}\""), "require has an argument that is empty"},
+		{"# {$LINES}\n" + inSession("require role {$NOT_SET}"), "environment variable NOT_SET is empty or not set"},
+		{"(auth) {\nsession_lookup {cookie.s} {\nrequire role {args[:]}\n}\n}\n" + inSite("import auth"), "an argument of the import is not there"},
+		{inSession("key \"\""), "key has an argument that is empty"},
+		{inSession("source http http://localhost/ {\nheader Authorization {$NOT_SET}\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSession("source http http://localhost/ {\nheader Authorization \"Bearer {$NOT_SET}\"\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSession("source http http://localhost/ {\nheader Authorization \"Bearer {env.NOT_SET}\"\n}"), "{env.NOT_SET} is empty"},
+		{inSession("on_missing redirect {env.NOT_SET}"), "{env.NOT_SET} is empty"},
+		{inSession("on_anonymous redirect /login{env.NOT_SET}"), "{env.NOT_SET} is empty"},
+		{inSite("session_lookup {$NOT_SET} {cookie.s} {\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSite("cached_forward_auth {$NOT_SET}localhost {\nuri /verify\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSite("lookup_invalidate \"\""), "has an argument that is empty"},
+		{inSite("lookup_invalidate a {\ntag {$NOT_SET}\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSite("lookup_invalidate session:user:{env.NOT_SET}"), "{env.NOT_SET} is empty"},
+		{inSite("upload_progress {path.1} {\nowner {env.NOT_SET}\n}"), "owner '{env.NOT_SET}'"},
+
+		// identities
+		{inSite("session_lookup {env.FILLED}"), "the same for every client"},
+		{inSite("session_lookup {env.NOT_SET} {cookie.s}"), "the same for every client"},
+		{inSite("session_lookup {env.NOT_SET}{cookie.s}"), "{env.NOT_SET} is empty"},
+		{inSite("session_lookup {system.hostname}"), "the same for every client"},
+		{inSite("session_lookup {time.now.year}"), "the same for every client"},
+		{inSite("session_lookup {method}"), "the same for every client"},
+		{inSite("session_lookup {http.request.uuid}"), "the same for every client"},
+		{inSite("session_lookup \"{http.request.cookie.a b}\""), "no cookie can have the name"},
+		{inSite("session_lookup {http.request.cookie.a=b}"), "no cookie can have the name"},
+		{inSite("session_lookup {header.Host}"), "write {http.request.host}"},
+		{inSite("session_lookup \"{http.request.header.A B}\""), "no header can have the name"},
+		{inSite("session_lookup {http.request.header.X-*}"), "no header can have the name"},
+		{inSite("session_lookup {header.Transfer-Encoding}"), "always empty"},
+		{inSite("session_lookup {http.request.uri.path.foo}"), "is not a number"},
+		{inSite("session_lookup {labels.x}"), "is not a number"},
+		{inSite("session_lookup {{cookie.s}}"), "is no placeholder of Caddy"},
+		{inSite("session_lookup {>Cookie}"), "is no placeholder of Caddy"},
+		{inSite("session_lookup {~session}"), "is no placeholder of Caddy"},
+
+		// fields and values
+		{inSession("require {http.session.role} admin"), "write role"},
+		{inSession("require http.session.role admin"), "write role"},
+		{inSession("require roles[0] admin"), "write roles.0"},
+		{inSession("require _source"), "reserved"},
+		{inSession("require !banned"), "not the path of a field"},
+		{inSession("require role=admin"), "not the path of a field"},
+		{inSession("require role: admin"), "not the path of a field"},
+		{inSession("require role != guest"), "compares nothing"},
+		{inSession("require role == admin"), "compares nothing"},
+		{inSession("require level >= 3"), "compares nothing"},
+		{inSession("require level >=3"), "compares nothing"},
+		{inSession("require role not guest"), "'not' would be one more value"},
+		{inSession("require role admin, editor"), "ends in a comma"},
+		{inSession("expires {http.session.exp}"), "write exp"},
+		{inSession("copy_headers {http.session.user_id}>X-User"), "write user_id"},
+		{inSession("copy_headers a=>B"), "write a>B"},
+		{inSession("copy_headers X-*"), "not the name of a header"},
+		{inSession("copy_headers _source>X-A"), "reserved"},
+		{inSession("source http http://localhost/ {\ncopy_headers X-*\n}"), "not the name of a header"},
+		{inSession("source http http://localhost/\ntag s:{http.session.id}"), "want {id} for the identity"},
+		{inSession("source http http://localhost/\ntag s:{http.session.outcome}"), "not a field of the record"},
+		{inSession("source http http://localhost/\ntag s:{http.session._source}"), "not a field of the record"},
+
+		// cached_forward_auth
+		{inAuth("headers X-Forwarded-Uri"), "X-Forwarded-Uri is sent without being named"},
+		{inAuth("headers x_forwarded_for"), "X-Forwarded-For is sent without being named"},
+		{inAuth("headers Authorization X-Forwarded-Host"), "X-Forwarded-Host is sent without being named"},
+		{inAuth("headers Remote-User\ncopy_headers Remote-User"), "one of copy_headers"},
+		{inAuth("headers Remote_User\ncopy_headers X>Remote-User"), "one of copy_headers"},
+		{inAuth("headers *"), "is not a name"},
+		{inAuth("headers X-*"), "is not a name"},
+		{inAuth("cookies _oauth2_proxy*"), "is not a name"},
+		{inAuth("copy_headers Remote-*"), "not the name of a header"},
+		{inAuth("ignore_in_key X-Forwarded-Uri"), "write uri"},
+		{inAuth("ignore_in_key URI"), "write uri"},
+		{inSite("cached_forward_auth localhost:9 {\nuri http://localhost:9/verify\n}"), "write the path alone"},
+
+		// records of others
+		{"{\nfilewallball {\nkey_prefix app:\n}\n}\n" + inSite("session_lookup {cookie.s} {\nkey {id}\n}\nfile_metadata {path}\nfile_server"), "records of different kinds"},
+		{"{\nfilewallball {\nkey_prefix app:\n}\n}\n" + inSite("session_lookup {cookie.s} {\nkey {id}\n}\nupload_progress {path}"), "records of different kinds"},
+		{inSite("session_lookup {cookie.s} {\nkey temp:{id}\n}\nupload_progress {path}"), "records of different kinds"},
+
+		// what is to be dropped
+		{inSite("lookup_invalidate session:user:{cookie.a.b}"), "write {http.request.cookie.a.b}"},
+		{inSite("lookup_invalidate session:user:{http.request.cokie.s}"), "does not exist"},
+		{inSite("lookup_invalidate session:user:{id}"), "write {session}"},
+		{inSite("lookup_invalidate a{session}"), "{session} is a whole key"},
+		{inSite("lookup_invalidate {path.1}"), "no text before the placeholder"},
+		{inSite("lookup_invalidate fwb:tag:x"), "for the plugin's own keys"},
+		{inSite("lookup_invalidate {\ntag s:{http.session.id}\n}"), "drop the session of a request by the key {session}"},
+		{inSite("lookup_invalidate {\ntag s:{id}\n}"), "drop the session of a request by the key {session}"},
+		{inSite("lookup_invalidate {\ntag s:{http.request.cokie.x}\n}"), "does not exist"},
+
+		// owners of uploads
+		{inSite("upload_progress {path.1} {\nowner user_id\n}"), "the same for every client"},
+		{inSite("upload_progress_report {path.1} {\nowner user_id\n}"), "the same for every client"},
+		{inSite("upload_progress {path.1} {\nowner {cookie.a.b}\n}"), "write {http.request.cookie.a.b}"},
+		{inSite("upload_progress_report {path.1} {\nowner {http.request.cokie.x}\n}"), "does not exist"},
+	} {
+		t.Run(strings.ReplaceAll(c.text, "\n", " "), func(t *testing.T) {
+			require.ErrorContains(t, loadError(t, c.text), c.want)
+		})
+	}
+}
+
+// What looks like these mistakes and is none.
+func TestConfigurationsBesideTheseMistakesLoad(t *testing.T) {
+	t.Setenv("FILLED", "x")
+	for i, text := range []string{
+		inSession("require role {$NOT_SET:admin}"),
+		inSession("require role {$FILLED}"),
+		inSession("require role admin # not {$NOT_SET} or {args[:]}"),
+		inSession("key {$NOT_SET:}s:{id}"),
+		inSession("require a.b.0 not"),
+		inSession("require permissions *"),
+		inSession("require https://example.com/claims"),
+		inSite("session_lookup x{cookie.s}"),
+		inSite("session_lookup {host} {cookie.s}"),
+		inSite("session_lookup {env.FILLED}{cookie.s}"),
+		inSite("session_lookup {vars.x}"),
+		inSite("session_lookup {re.1}"),
+		inSite("lookup_invalidate {session} session:user:{cookie.s} file:meta:all {\ntag all user:{http.session.user_id}\n}"),
+		inSite("upload_progress {http.session.user_id}:{path.1} {\nowner {http.session.user_id}\n}"),
+		inAuth("headers X-Forwarded-User Accept\nignore_in_key accept\ncopy_headers Remote-User"),
+		"(auth) {\nsession_lookup {cookie.s} {\nrequire role {args[:]} \"a b\"\n}\n}\n" + inSite("import auth admin"),
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			require.NoError(t, loadError(t, text), text)
+		})
+	}
+}
