@@ -108,7 +108,16 @@ func isJSON(header http.Header, text []byte) bool {
 		return true
 	}
 	start := bytes.TrimLeftFunc(text, isInvisible)
-	for _, prefix := range []string{"{", "[", `"`, ")]}", "/*", "//", "while(", "for(", "\xef\xbb\xbf", "\xfe\xff", "\xff\xfe"} {
+	switch strings.ToLower(string(bytes.Trim(start[:min(len(start), 16)], "-+;. \t\r\n"))) {
+	case "true", "false", "null", "none", "nil", "nan", "undefined", "infinity":
+		return true // JSON, or what a language writes in its place
+	}
+	for _, part := range []string{`"denied"`, `"absent"`} {
+		if bytes.Contains(text, []byte(part)) {
+			return true // in a wrapper that is no JSON, such as a callback
+		}
+	}
+	for _, prefix := range []string{"{", "[", `"`, ")]}", "/*", "//", "while(", "for(", "\xef\xbb\xbf", "\xfe\xff", "\xff\xfe", "\x1f\x8b"} {
 		if bytes.HasPrefix(start, []byte(prefix)) || bytes.HasPrefix(text, []byte(prefix)) {
 			return true
 		}
