@@ -201,7 +201,10 @@ func (a *forwardAuth) checkIgnored(word string) error {
 // forgotten soon is not answered by one that is not.
 func (a *forwardAuth) fingerprint() string {
 	text, _ := json.Marshal([]any{a.session.ID, a.source.URL, a.source.Headers, a.source.IgnoreInKey, a.source.CopyHeaders,
-		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial, a.session.TTL})
+		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial})
+	if a.session.TTL != caddy.Duration(authTTL) {
+		text = fmt.Appendf(text, " %d", a.session.TTL)
+	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
 }

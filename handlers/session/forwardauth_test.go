@@ -207,7 +207,7 @@ func TestForwardAuthErrors(t *testing.T) {
 		"cached_forward_auth a:1 {\nuri /x\nheader_up A b c\n}":                              "write the whole value",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up\n}":                                    "header_up takes",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up ?A b\n}":                               "'?A' is not the name of a header",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up \"\" b\n}":                             "is not the name of a header",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up \"\" b\n}":                             "an argument that is empty",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up + b\n}":                                "is not the name of a header",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.host}\n}":           "header_up Host: want",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up A {http.reverse_proxy.header.B}\n}":    "placeholders of reverse_proxy",
