@@ -462,6 +462,9 @@ func TestMetadataThatNobodyKnowsBreaksNothing(t *testing.T) {
 
 type teapot struct{}
 
+var _ lookup.Responder = teapot{}
+
+func (teapot) Answer() (int, http.Header)  { return http.StatusTeapot, nil }
 func (teapot) Serve(w http.ResponseWriter) { w.WriteHeader(http.StatusTeapot) }
 func (teapot) Forward(http.Header)         {}
 
