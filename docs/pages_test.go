@@ -93,6 +93,7 @@ func eachBlock(t *testing.T, test func(t *testing.T, b block), languages ...stri
 }
 
 func TestCaddyfilesOfTheDocsAreFormattedAndValid(t *testing.T) {
+	t.Setenv("REDIS_PASSWORD", "s3cret") // which the examples take from the environment
 	eachBlock(t, func(t *testing.T, b block) {
 		require.Equal(t, string(caddyfile.Format([]byte(b.text))), b.text, "not as `caddy fmt` writes it")
 		requireValid(t, newPlace(t).adapt(t, b.text))

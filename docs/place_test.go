@@ -35,7 +35,6 @@ type place struct {
 
 func newPlace(t *testing.T) place {
 	t.Helper()
-	t.Setenv("REDIS_PASSWORD", "s3cret") // which the examples take from the environment
 	p := place{dir: t.TempDir(), site: sitetest.FreeAddr(t), admin: sitetest.FreeAddr(t)}
 	for _, name := range []string{"/etc/ssl/redis-ca.pem", "/etc/ssl/app-ca.pem"} {
 		p.write(t, name, certificate(t))
