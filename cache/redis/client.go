@@ -142,8 +142,10 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 		if h.store.closed.Load() {
 			return goredis.ErrClosed
 		}
+		ctx, end := startSpan(ctx, h.address, cmd)
 		started := time.Now()
 		err := next(ctx, cmd)
+		end(err)
 		h.observe(ctx, started, err)
 		h.store.countCommand(ctx, h.address, cmd, err)
 		return err
@@ -158,8 +160,10 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 			}
 			return goredis.ErrClosed
 		}
+		ctx, end := startSpan(ctx, h.address, cmds...)
 		started := time.Now()
 		err := next(ctx, cmds)
+		end(err)
 		h.observe(ctx, started, err)
 		h.store.countPipeline(ctx, h.address, cmds)
 		return err

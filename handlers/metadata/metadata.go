@@ -211,7 +211,7 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 
-	result := m.Records().Find(r.Context(), req)
+	result := m.Find(r.Context(), req)
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return caddyhttp.Error(lookup.StatusClientClosed, context.Canceled)
 	}

@@ -51,7 +51,7 @@ func (d *describer) sidecarFor(coding string) *sidecar {
 	if err != nil {
 		return d.sidecar
 	}
-	result := d.handler.Records().Find(d.request.Context(), req)
+	result := d.handler.Find(d.request.Context(), req)
 	if result.OK() {
 		d.sidecar.req, d.sidecar.record, d.sidecar.etag = req, result.Record, representationOf(result.Record).etag
 	}

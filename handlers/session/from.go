@@ -117,7 +117,7 @@ func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) 
 		if err != nil {
 			return "", cache.Result{}, err
 		}
-		result = s.Records().Find(r.Context(), req)
+		result = s.Find(r.Context(), req)
 		if errors.Is(result.Err, cache.ErrInvalidRecord) {
 			s.from.log.failed(id, s.Records().Name(), s.from.id, result.Err)
 		} else if result.Err == nil {

@@ -294,7 +294,7 @@ func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result
 	case err != nil, req.Key == "":
 		return "", cache.Result{}, err
 	}
-	return identified.ID, s.Records().Find(r.Context(), req), nil
+	return identified.ID, s.Find(r.Context(), req), nil
 }
 
 // admit publishes whose session it is, to the handlers that follow and to the

@@ -193,9 +193,11 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	if r.Header.Get("User-Agent") == "" {
 		r.Header.Set("User-Agent", version.UserAgent())
 	}
+	ctx, end := startSpan(ctx, r)
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
 	// a transport, other than a client, never follows a redirect
 	resp, err := h.transport.RoundTrip(r)
+	end(resp, err)
 	if err != nil {
 		return cache.Loaded{}, fmt.Errorf("requesting: %w", err)
 	}
