@@ -1,4 +1,4 @@
-// What a request is answered that may not pass.
+// How a request is answered that may not pass.
 
 package session
 
@@ -12,7 +12,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// answer is the answer to a request that may not pass.
+// answer is the response to a request that may not pass.
 type answer struct {
 	w    http.ResponseWriter
 	r    *http.Request
@@ -23,8 +23,8 @@ type answer struct {
 	source lookup.Responder // what the source answered to this request, or nil
 }
 
-// react does what a reaction says. status is that of a passed answer which the
-// source does not tell.
+// react carries out a reaction. status is the status of a passed answer where
+// the source gives none.
 func (a *answer) react(reaction *lookup.Reaction, status int, cause error) error {
 	switch {
 	case reaction.Pass && a.source != nil:
@@ -38,7 +38,8 @@ func (a *answer) react(reaction *lookup.Reaction, status int, cause error) error
 	return reaction.Serve(a.w, a.r, a.repl, a.next, cause)
 }
 
-// remembered is the status of the source's answer, which a record keeps.
+// remembered is the status of the source's answer that the record keeps, or
+// status where it keeps none.
 func (a *answer) remembered(status int) int {
 	if a.result == nil || a.result.Record == nil {
 		return status

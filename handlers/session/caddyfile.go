@@ -25,7 +25,7 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		s.Name = lookup.PositionName(h, sessionDirective)
 	}
 	if len(s.FromRaw) > 0 {
-		return s, nil // the store of sessions has keys of its own
+		return s, nil // sessions of from <store> have keys of their own
 	}
 	kind := lookup.Kind{Directive: sessionDirective, Family: cache.Session, HashWithHTTP: true}
 	return s, s.CheckPlace(h, kind, "")

@@ -7,14 +7,14 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Expiry says which field of a session says when it ends. A session whose field
-// cannot be read is an error of the lookup, and refused.
+// Expiry names the field with the end of a session. Where that field cannot be
+// read, the lookup has failed and the request is refused.
 type Expiry struct {
-	// The path of the field, such as cookie.expires.
+	// The path of the field, such as cookie.expires. Required.
 	Field string `json:"field,omitempty"`
 
 	// How the field is written: seconds or milliseconds of Unix time, or
-	// rfc3339. Default: seconds where it is a number, else RFC 3339.
+	// rfc3339. Default: a number is in seconds, a string is RFC 3339.
 	Unit string `json:"unit,omitempty"`
 }
 

@@ -1,4 +1,4 @@
-// The shortcut cached_forward_auth: what forward_auth asks, remembered.
+// The shortcut cached_forward_auth: forward_auth whose answers are cached.
 
 package session
 
@@ -27,20 +27,20 @@ import (
 // AuthDirective is the name of the shortcut.
 const AuthDirective = "cached_forward_auth"
 
-// authTTL is how long an answer is remembered where nothing else is configured.
+// authTTL is the default of ttl.
 const authTTL = time.Minute
 
-// forwardAuth is the directive as it is written.
+// forwardAuth is the directive as written in the Caddyfile.
 type forwardAuth struct {
 	upstream authUpstream
 	uri      string
 	copies   []HeaderCopy
-	cookies  []string // nil: all
+	cookies  []string // nil: all cookies
 	headers  []string
 	ignored  []string
 	ups      []headerUp
 
-	transport *reverseproxy.HTTPTransport // nil: the source's own
+	transport *reverseproxy.HTTPTransport // nil: the default transport of the source
 	matchers  map[string]caddyhttp.ResponseMatcher
 	responses []*caddyfile.Dispenser // each a handle_response
 
@@ -50,14 +50,14 @@ type forwardAuth struct {
 
 // authUpstream is the server to ask.
 type authUpstream struct {
-	scheme  string // http, https, or "" for what the transport says
+	scheme  string // http, https, or "" for the scheme of the transport
 	address string // host and port
-	dial    string // what to connect to in place of the address, or ""
+	dial    string // the address to connect to instead, or ""
 }
 
-// forwardedHeaders are the headers that tell the authentication server of the
-// request, as reverse_proxy and forward_auth send them. The words are those of
-// ignore_in_key.
+// forwardedHeaders are the headers that describe the request to the
+// authentication server, as reverse_proxy and forward_auth send them. word is
+// their name in ignore_in_key.
 var forwardedHeaders = []struct{ word, header, value string }{
 	{"method", "X-Forwarded-Method", "{http.request.method}"},
 	{"proto", "X-Forwarded-Proto", "{" + template.ForwardedProto + "}"},
@@ -97,9 +97,8 @@ func (a *forwardAuth) handler() (*Handler, error) {
 	return s, nil
 }
 
-// connect sets how the server is reached: the host of the request goes along to
-// an http upstream, and an https upstream is asked by its own name, as
-// reverse_proxy asks them.
+// connect sets how the server is reached. As with reverse_proxy, an http
+// upstream gets the Host of the request, an https upstream its own.
 func (a *forwardAuth) connect() error {
 	scheme := a.upstream.scheme
 	if t := a.transport; t != nil {
@@ -122,7 +121,8 @@ func (a *forwardAuth) connect() error {
 	return nil
 }
 
-// identify chooses what says who it is, and sends the other headers beside it.
+// identify chooses the headers that form the identity, and sends the others
+// beside it.
 func (a *forwardAuth) identify() error {
 	headers := a.headers
 	if headers == nil {
@@ -154,7 +154,7 @@ func (a *forwardAuth) identify() error {
 	return nil
 }
 
-// ignoreInKey takes out of the key what the words of ignore_in_key stand for.
+// ignoreInKey takes the headers of ignore_in_key out of the key.
 func (a *forwardAuth) ignoreInKey() error {
 	for _, word := range a.ignored {
 		if err := a.checkIgnored(word); err != nil {
@@ -176,7 +176,7 @@ func (a *forwardAuth) ignoreInKey() error {
 	return nil
 }
 
-// checkIgnored refuses a word that stands for nothing that is sent.
+// checkIgnored refuses a word of ignore_in_key for a header that is not sent.
 func (a *forwardAuth) checkIgnored(word string) error {
 	for _, f := range forwardedHeaders {
 		switch {
@@ -196,9 +196,9 @@ func (a *forwardAuth) checkIgnored(word string) error {
 	return nil
 }
 
-// fingerprint tells different questions apart, so that each has keys of its own:
-// and answers that may be kept for different times, so that one that is to be
-// forgotten soon is not answered by one that is not.
+// fingerprint gives each question keys of its own. TTLs are part of it, so that
+// a lookup with a short ttl never uses a record that one with a longer ttl
+// stored.
 func (a *forwardAuth) fingerprint() string {
 	text, _ := json.Marshal([]any{a.session.ID, a.source.URL, a.source.Headers, a.source.IgnoreInKey, a.source.CopyHeaders,
 		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial})

@@ -1,4 +1,4 @@
-// How cached_forward_auth is written.
+// The syntax of cached_forward_auth.
 
 package session
 
@@ -83,8 +83,8 @@ func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkHeader refuses a header of the client that the server would take for the
-// word of this proxy.
+// checkHeader refuses a client header that the server would take for one of
+// this proxy.
 func (a *forwardAuth) checkHeader(name string) error {
 	for _, f := range forwardedHeaders {
 		if sameHeader(name, f.header) {
@@ -106,7 +106,7 @@ func (a *forwardAuth) setUpstream(text string) error {
 	if !explicit {
 		text = "http://" + text
 	}
-	// what is replaced at load time may be any part of a host
+	// the placeholder may be any part of the host
 	u, err := url.Parse(runtimePlaceholder.ReplaceAllString(text, "placeholder"))
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
@@ -140,11 +140,11 @@ func (a *forwardAuth) Options() directive.Options {
 	return append(append(options, a.proxyOptions()...), refusedProxyOptions()...)
 }
 
-// ForwardAuthOptions are the lines of the directive's block, for the test of the
-// documentation.
+// ForwardAuthOptions are the lines of the directive's block. The test of the
+// documentation compares them with the syntax block.
 func ForwardAuthOptions() directive.Options { return new(forwardAuth).Options() }
 
-// names reads names of headers or cookies, one at least.
+// names reads one or more names of headers or cookies.
 func names(into *[]string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		option, args := d.Val(), d.RemainingArgs()

@@ -1,4 +1,4 @@
-// The lines of reverse_proxy that blocks of forward_auth have.
+// The options that forward_auth has from reverse_proxy.
 
 package session
 
@@ -19,13 +19,13 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
 
-// headerUp is a line header_up.
+// headerUp is one header_up line.
 type headerUp struct {
 	op          byte // '+' adds, '-' deletes, 0 sets
 	name, value string
 }
 
-// proxyOptions are the lines that mean here what they mean in reverse_proxy.
+// proxyOptions are the options that mean the same as in reverse_proxy.
 func (a *forwardAuth) proxyOptions() directive.Options {
 	return directive.Options{
 		{Name: "header_up", Args: "[+|-]<field> [<value>]", Repeatable: true, Read: a.unmarshalHeaderUp},
@@ -44,7 +44,7 @@ func (a *forwardAuth) proxyOptions() directive.Options {
 	}
 }
 
-// refusedProxyOptions are the others.
+// refusedProxyOptions are the options of reverse_proxy that are not supported.
 func refusedProxyOptions() directive.Options {
 	const (
 		one     = "it asks one upstream: name a site of your own that balances with reverse_proxy"
@@ -72,7 +72,7 @@ func refusedProxyOptions() directive.Options {
 	return options
 }
 
-// unmarshalHeaderUp reads a change of a header that the server is sent.
+// unmarshalHeaderUp reads a change of a header that is sent to the server.
 func (a *forwardAuth) unmarshalHeaderUp(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	var up headerUp
@@ -133,8 +133,8 @@ func (a *forwardAuth) replaced(name string) bool {
 	})
 }
 
-// deletes reports whether a header is among those that -<field> means, which
-// may begin or end with an asterisk.
+// deletes reports whether the line deletes a header: -<field> may begin or end
+// with an asterisk.
 func (up *headerUp) deletes(name string) bool {
 	name, pattern := strings.ToLower(name), strings.ToLower(up.name)
 	begins, ends := strings.HasSuffix(pattern, "*"), strings.HasPrefix(pattern, "*")
@@ -150,8 +150,8 @@ func (up *headerUp) deletes(name string) bool {
 	return name == word
 }
 
-// applyHeaderUp changes what is sent, in the order of reverse_proxy: it adds,
-// sets, and deletes.
+// applyHeaderUp changes the headers that are sent, in the order of
+// reverse_proxy: add, set, delete.
 func (a *forwardAuth) applyHeaderUp() error {
 	headers := a.source.Headers
 	for _, up := range a.ups {
@@ -182,7 +182,7 @@ func (a *forwardAuth) applyHeaderUp() error {
 	return nil
 }
 
-// setHost chooses the Host that the server is asked under.
+// setHost sets the Host that is sent to the server.
 func (a *forwardAuth) setHost(up headerUp) error {
 	switch {
 	case up.op != 0:
@@ -203,7 +203,7 @@ func (a *forwardAuth) setHost(up headerUp) error {
 	return nil
 }
 
-// privateNetworks are what private_ranges stands for in Caddy.
+// privateNetworks is the value of private_ranges in Caddy.
 var privateNetworks = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1"}
 
 func (a *forwardAuth) unmarshalTrustedProxies(d *caddyfile.Dispenser) error {

@@ -1,4 +1,4 @@
-// Sessions that an application keeps in a way of its own: from <store>.
+// Sessions in an application's own store: from <store>.
 
 package session
 
@@ -18,10 +18,10 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/session/stores"
 )
 
-// from is how an application keeps its sessions.
+// from is the store of an application's sessions.
 type from struct {
 	store stores.Store
-	id    string // of its decoding
+	id    string // of its decoder
 	log   *undecodableLog
 }
 
@@ -49,8 +49,8 @@ func (s *Handler) unmarshalFrom(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// provisionFrom readies the store, if there is one, and checks what may not
-// stand beside it.
+// provisionFrom provisions the store, if there is one, and refuses the options
+// that cannot be combined with it.
 func (s *Handler) provisionFrom(ctx caddy.Context) error {
 	if len(s.FromRaw) == 0 {
 		return nil

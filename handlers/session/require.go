@@ -1,4 +1,4 @@
-// What a session must have.
+// The fields that a session must have.
 
 package session
 
@@ -14,21 +14,21 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// Requirement is met by a record whose field has any of the values: a scalar
-// that is the value, an array with such a scalar, or a string with the value
-// among its words, which are split at spaces. The values true, false and
-// numbers are met by that scalar or by the whole string alone, so that the text
-// "not true" is not true. Upper and lower case differ.
+// Requirement is met by a record whose field has one of the values. A scalar is
+// compared whole; an array has the value if one of its scalars is the value; a
+// string has it if one of its words, split at spaces, is the value. true, false
+// and numbers are compared with whole scalars and whole strings only, so that
+// the text "not true" does not meet true. Case matters.
 //
-// Without values, it is met by a field that is there and neither null, false, 0,
-// "" nor empty.
+// Without values, a requirement is met by a field that exists and is not null,
+// false, 0, "" or empty.
 type Requirement struct {
-	// The path of the field, such as user.roles.
+	// The path of the field, such as user.roles. Required.
 	Field string `json:"field,omitempty"`
 
-	// The values, of which one is enough. Placeholders are replaced at load
-	// time; an empty one, or one of a request, is an error. Default: any value
-	// that is not null, false, 0 or empty.
+	// The values, of which one is enough. Placeholders are replaced when the
+	// configuration is loaded; an empty value or a placeholder of a request is
+	// an error. Default: any value that is not null, false, 0 or empty.
 	Values []string `json:"values,omitempty"`
 
 	unmet error
@@ -75,7 +75,8 @@ func (q *Requirement) met(record *cache.Record) bool {
 	})
 }
 
-// isLiteral reports whether a word of a text would be taken for a JSON value.
+// isLiteral reports whether a word is a JSON literal: true, false, null or a
+// number.
 func isLiteral(word string) bool {
 	if word == "true" || word == "false" || word == "null" {
 		return true
@@ -84,8 +85,8 @@ func isLiteral(word string) bool {
 	return err == nil
 }
 
-// checkValue refuses what is meant as a comparison: it would be taken for one
-// more value, so that "require role != guest" would admit guests.
+// checkValue refuses a value that was meant as a comparison. "require role !=
+// guest" would otherwise list two values and admit guests.
 func checkValue(value string) error {
 	switch {
 	case strings.ContainsRune("=!<>", rune(value[0])):
@@ -96,7 +97,7 @@ func checkValue(value string) error {
 	return nil
 }
 
-// checkPath refuses the path of a field that no record can have.
+// checkPath refuses a path that no field of a record can have.
 func checkPath(path string) error {
 	if rest, ok := strings.CutPrefix(strings.Trim(path, "{}"), lookup.SessionPrefix); ok {
 		return fmt.Errorf("'%s' is a placeholder and not the path of a field: write %s", path, rest)
@@ -111,7 +112,7 @@ func checkPath(path string) error {
 	return nil
 }
 
-// checkReserved refuses the path of a field that is kept for the cache itself.
+// checkReserved refuses the path of a field that is reserved for the cache.
 func checkReserved(path string) error {
 	if strings.HasPrefix(path, "_") {
 		return fmt.Errorf("'%s' is reserved: names that begin with _ are of no use here", path)

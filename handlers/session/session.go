@@ -22,10 +22,10 @@ const (
 	sessionDirective = "session_lookup"
 )
 
-// Handler finds the session of a request and gates the route by it. What is not
-// known to be a valid session is refused: by default a request without one is
-// answered 401, a refused one 403, and one whose lookup fails 503. A malformed
-// identity is answered 400 whatever is configured.
+// Handler finds the session of a request and lets only requests with a valid
+// session pass. By default, a request without a session is answered 401, a
+// denied session 403, and a failed lookup 503. A malformed identity is always
+// answered 400.
 //
 // Placeholders for the handlers that follow:
 //
@@ -38,45 +38,47 @@ const (
 type Handler struct {
 	lookup.Lookup
 
-	// How an application keeps its sessions: the store knows their cookie, key
-	// and format. It takes the place of the identity, and needs Redis.
+	// The application's own session store, which knows the cookie, the key and
+	// the format of its sessions. It replaces the identity and needs Redis.
+	// Default: sessions are records of this cache.
 	FromRaw json.RawMessage `json:"from,omitempty" caddy:"namespace=filewallball.session_stores inline_key=store"`
 
-	// Using a session extends it to its TTL, which is written at most once per
-	// tenth of the TTL.
+	// Whether each use of a session extends it to its full TTL. The TTL is
+	// written at most once per tenth of the TTL. Default: false.
 	Sliding bool `json:"sliding,omitempty"`
 
-	// Which field of a session says when it ends. Default: expires_at, with Unix
-	// seconds or RFC 3339.
+	// The field with the end of a session. Default: expires_at, in Unix seconds
+	// or RFC 3339.
 	Expires *Expiry `json:"expires,omitempty"`
 
-	// What follows where a request has no identity. Default: as on_missing.
-	// With ask, the source is asked all the same.
+	// The response to a request without an identity. ask looks up the request
+	// at the source all the same. Default: that of on_missing.
 	OnAnonymous *lookup.Reaction `json:"on_anonymous,omitempty"`
 
-	// What a session must have to pass; all of these. One that has not is
-	// refused.
+	// What a session must have, all of these; a session without one of them is
+	// denied. Default: nothing.
 	Require []Requirement `json:"require,omitempty"`
 
-	// Request headers that the handlers after this one find filled from the
-	// record. Those of the client are deleted, whatever becomes of the request,
-	// but the identity may be in one of them.
+	// Request headers that are set from the record for the handlers that
+	// follow. The client's own headers of these names are always deleted, after
+	// the identity is read. Default: none.
 	CopyHeaders []HeaderCopy `json:"copy_headers,omitempty"`
 
-	// What to do with an answer of the source that lets nobody in, in place of
-	// the reactions: the routes of the first that matches its status and
-	// headers. As in reverse_proxy, routes that do not answer lead on to the next
-	// handler. Where an answer is remembered, its status alone is known.
+	// Routes for an answer of the source that denies the request, in place of
+	// the reactions: those of the first entry that matches its status and
+	// headers. As in reverse_proxy, routes that write no response lead to the
+	// next handler. Of a cached answer, only the status is known. Default:
+	// none.
 	HandleResponse []caddyhttp.ResponseHandler `json:"handle_response,omitempty"`
 
-	// Networks (CIDR) of proxies in front of this server whose X-Forwarded-Proto,
-	// X-Forwarded-Host and X-Forwarded-For are believed, beside those of the
-	// server's own trusted_proxies: for {http.forwarded.proto},
-	// {http.forwarded.host} and {http.forwarded.for} in what the source is sent.
+	// Networks (CIDR) of proxies in front of this server, in addition to the
+	// server's trusted_proxies. Their X-Forwarded-Proto, X-Forwarded-Host and
+	// X-Forwarded-For become {http.forwarded.proto}, {http.forwarded.host} and
+	// {http.forwarded.for} in the request to the source. Default: none.
 	TrustedProxies []string `json:"trusted_proxies,omitempty"`
 
 	rules   *sessionRules
-	from    *from // nil where sessions are records
+	from    *from // nil where sessions are records of this cache
 	proxies []netip.Prefix
 }
 
@@ -88,7 +90,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves placeholders and defaults, and readies the lookup.
+// Provision resolves placeholders and defaults, and sets up the lookup.
 func (s *Handler) Provision(ctx caddy.Context) error {
 	for i := range s.Require {
 		if err := s.Require[i].provision(); err != nil {
@@ -112,7 +114,7 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("handle_response: %w", err)
 		}
 	}
-	if len(s.FromRaw) == 0 { // names of applications may begin so
+	if len(s.FromRaw) == 0 { // fields of applications may begin with _
 		if err := s.checkReserved(); err != nil {
 			return err
 		}
@@ -155,7 +157,7 @@ func (s *Handler) Provision(ctx caddy.Context) error {
 	return lookup.CheckRedirect(ctx.Logger(), s.OnAnonymous.Redirect)
 }
 
-// checkReserved refuses fields of the cache itself.
+// checkReserved refuses fields that are reserved for the cache.
 func (s *Handler) checkReserved() error {
 	for i := range s.Require {
 		if err := checkReserved(s.Require[i].Field); err != nil {
@@ -218,13 +220,13 @@ var (
 func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	f := lookup.FindingsOf(repl)
-	// the identity may be in a header that the session replaces, so it is
-	// read before the client's headers go
+	// the identity may be in a header that copy_headers deletes, so it is read
+	// first
 	id, result, err := s.find(r, repl)
 	switch {
 	case err != nil:
-		// a malformed identity is not even published: it could break a log or
-		// a header that it is put into
+		// a malformed identity is not published: it could break a log or a
+		// header that it is put into
 		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
 		return lookup.Refuse(http.StatusBadRequest, err)
 	case id == "" && !s.OnAnonymous.Ask:
@@ -249,13 +251,13 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	a := answer{w: w, r: r, repl: repl, next: next, result: &result}
 	a.source, _ = result.Response.(lookup.Responder)
-	if v == nil { // else the source let it pass
+	if v == nil { // otherwise the source admitted the request
 		if handled, err := a.handleResponse(s.HandleResponse); handled {
 			return err
 		}
 	}
 	if result.Record == nil && result.Err == nil && a.source != nil {
-		a.source.Serve(w) // a redirect of the source
+		a.source.Serve(w) // a redirect by the source
 		return nil
 	}
 	switch result.Outcome {
@@ -264,18 +266,17 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case cache.OutcomeDenied:
 		cause := errSessionDenied
 		if v != nil {
-			cause, a.source = v.unmet, nil // the source let it pass
+			cause, a.source = v.unmet, nil // the source admitted it
 		}
 		return a.react(s.OnDenied, http.StatusForbidden, cause)
 	}
-	// an unknown outcome is no session either
+	// an unknown outcome is refused as well
 	return a.react(s.OnError, http.StatusServiceUnavailable, cmp.Or(result.Err, errSessionUnknown))
 }
 
-// find looks up the session that a request means, and deletes the headers that
-// are to be the session's. Without an identity, id is empty, and nothing is
-// looked up unless the source is to be asked all the same. A malformed identity
-// is an error.
+// find looks up the session of a request, and deletes the headers that are set
+// from the session. Without an identity, id is empty and nothing is looked up,
+// unless on_anonymous is ask. A malformed identity is an error.
 func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result cache.Result, err error) {
 	var ids []string
 	var identified lookup.Identified
@@ -297,9 +298,9 @@ func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result
 	return identified.ID, s.Find(r.Context(), req), nil
 }
 
-// admit publishes whose session it is, to the handlers that follow and to the
-// access log. A plain "id" may be that of the session itself, a credential that must
-// not get into logs.
+// admit publishes the user of the session to the handlers that follow and to
+// the access log. A plain "id" may be the session's own id, a credential that
+// must not get into logs.
 func (s *Handler) admit(r *http.Request, repl *caddy.Replacer, f *lookup.Findings, id string, v *sessionVerdict) {
 	for i, value := range v.headers {
 		if value != "" {

@@ -1,4 +1,4 @@
-// Telling the operator of sessions that cannot be read.
+// Logging sessions that cannot be decoded.
 
 package session
 
@@ -12,31 +12,31 @@ import (
 )
 
 const (
-	// forgotten is how long a session that could not be decoded counts when
-	// nobody asks for it again.
+	// forgotten is how long a session counts as undecodable after its last
+	// lookup.
 	forgotten = time.Minute
-	// mostUndecodable is how many such sessions are known at a time.
+	// mostUndecodable bounds the number of remembered sessions.
 	mostUndecodable = 1000
 )
 
-// undecodableLog reports when the first session of a route cannot be decoded,
-// and when all can be again, but not each of them and not each request: where
-// the configuration is wrong, no session can be.
+// undecodableLog logs when the first session of a route cannot be decoded, and
+// when all can be decoded again. It does not log each session or request,
+// because a wrong configuration affects all of them.
 type undecodableLog struct {
 	logger *zap.Logger
 	seed   maphash.Seed
 
-	any      atomic.Bool // so that a hit where all is well takes no lock
+	any      atomic.Bool // false while all sessions decode, so that a hit takes no lock
 	mu       sync.Mutex
-	sessions map[uint64]time.Time // when they were last asked for, by the hash of the identity
+	sessions map[uint64]time.Time // the last lookup, by the hash of the identity
 }
 
 func newUndecodableLog(logger *zap.Logger) *undecodableLog {
 	return &undecodableLog{logger: logger, seed: maphash.MakeSeed(), sessions: make(map[uint64]time.Time)}
 }
 
-// failed reports a session that cannot be decoded. The reason never repeats
-// what is stored.
+// failed reports a session that cannot be decoded. The reason never holds
+// stored data.
 func (l *undecodableLog) failed(id, route, store string, reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *undecodableLog) failed(id, route, store string, reason error) {
 	l.any.Store(true)
 }
 
-// succeeded notes a session that is well, or gone.
+// succeeded reports a session that was decoded, or is gone.
 func (l *undecodableLog) succeeded(id, route, store string) {
 	if !l.any.Load() {
 		return
@@ -67,7 +67,7 @@ func (l *undecodableLog) succeeded(id, route, store string) {
 	}
 }
 
-// forget drops the sessions that have not been looked up lately.
+// forget drops the sessions that were not looked up for a while.
 func (l *undecodableLog) forget(now time.Time) {
 	for hash, last := range l.sessions {
 		if now.Sub(last) > forgotten {

@@ -1,4 +1,4 @@
-// What a route makes of a session's record, worked out once per record.
+// The decision about a session's record, made once per record.
 
 package session
 
@@ -6,27 +6,27 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// sessionRules are what a route wants to know of a record.
+// sessionRules are the requirements of a route for a session.
 type sessionRules struct {
 	require []Requirement
 	copies  []HeaderCopy
-	users   []string // fields that say whose session it is, in this order
+	users   []string // fields with the user of the session, the first one set wins
 }
 
-// userFields are those of records of no application in particular.
+// userFields are the usual names of the user's field.
 var userFields = []string{"user_id", "sub", plainID}
 
-// plainID may be the user's, or that of the session itself.
+// plainID may be the user's id or the session's own.
 const plainID = "id"
 
-// sessionVerdict is what the rules say of a record. It is kept with the record, so
-// that a hit, which may be on a large session, need not read it again.
+// sessionVerdict is the result of the rules for a record. It is kept with the
+// record, so that a hit need not read a large session again.
 type sessionVerdict struct {
-	rules *sessionRules // whose verdict it is
-	unmet error         // why the session may not pass, or nil
-	// headers has the values of the copies, empty where there is none.
+	rules *sessionRules // the rules that gave this verdict
+	unmet error         // why the session is denied, or nil
+	// headers has the values of copy_headers, empty where the record has none.
 	headers []string
-	// user is whom the session belongs to, byID where that is its plain "id".
+	// user is the user of the session. byID reports that it is its plain "id".
 	user string
 	byID bool
 }

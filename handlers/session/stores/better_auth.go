@@ -25,7 +25,7 @@ func (BetterAuth) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: Namespace + ".better_auth", New: func() caddy.Module { return new(BetterAuth) }}
 }
 
-// Provision resolves placeholders and defaults. The key is that of
+// Provision resolves placeholders and defaults. The default key is that of
 // @better-auth/redis-storage.
 func (b *BetterAuth) Provision(caddy.Context) error {
 	return b.Settings.Provision(Defaults{Cookie: "better-auth.session_token", Key: "better-auth:{id}", Signed: Signed})
@@ -34,10 +34,10 @@ func (b *BetterAuth) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (b *BetterAuth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return b.Unmarshal(d, nil) }
 
-// secure is what the name of a cookie begins with that came over HTTPS.
+// secure is the prefix of a cookie's name that was set over HTTPS.
 const secure = "__Secure-"
 
-// UserFields is the id of the user.
+// UserFields is the field with the user's id.
 func (*BetterAuth) UserFields() []string {
 	return []string{"user.id"}
 }

@@ -15,12 +15,12 @@ import (
 	"net/url"
 )
 
-// MaxCookies is how many cookies of one name are looked at: a client may send
-// any number, and each costs a signature.
+// MaxCookies is how many cookies of one name are checked. A client may send any
+// number, and each costs an HMAC.
 const MaxCookies = 8
 
-// Cookies lists the values of the session cookie as they were sent. There may
-// be several: of an older path, or of a parent domain.
+// Cookies lists the values of the session cookie as they were sent. A client
+// sends several where a parent path or domain has the same cookie.
 func (s *Settings) Cookies(r *http.Request) []string { return cookies(r, s.cookie) }
 
 func cookies(r *http.Request, name string) []string {
@@ -36,8 +36,8 @@ func cookies(r *http.Request, name string) []string {
 	return values
 }
 
-// unescape decodes a value as JavaScript's decodeURIComponent; one that is
-// not encoded is as it is.
+// unescape decodes a value as JavaScript's decodeURIComponent does. A value
+// that is not validly encoded is returned unchanged.
 func unescape(value string) string {
 	if decoded, err := url.PathUnescape(value); err == nil {
 		return decoded
@@ -46,8 +46,8 @@ func unescape(value string) string {
 }
 
 // only keeps the values that consist of letters, digits and the bytes of more.
-// What else is in a cookie that is not signed could make the key of something
-// that is no session.
+// Other bytes in an unsigned cookie could form the key of something that is not
+// a session.
 func only(values []string, more string) []string {
 	kept := values[:0]
 	for _, value := range values {
@@ -86,7 +86,7 @@ func containsByte(s string, c byte) bool {
 }
 
 // signedBy reports whether a signature is the HMAC of a value with one of the
-// secrets. It takes the same time for each that is wrong.
+// secrets. The comparison takes constant time.
 func signedBy(secrets [][]byte, algorithm func() hash.Hash, encoding *base64.Encoding, value, signature string) bool {
 	signed := 0
 	for _, secret := range secrets {
@@ -98,7 +98,7 @@ func signedBy(secrets [][]byte, algorithm func() hash.Hash, encoding *base64.Enc
 	return signed == 1
 }
 
-// algorithm finds the hash of that name.
+// algorithm returns the hash of that name, or standard where the name is empty.
 func algorithm(name, standard string) (func() hash.Hash, error) {
 	if name == "" {
 		name = standard
@@ -109,7 +109,7 @@ func algorithm(name, standard string) (func() hash.Hash, error) {
 	return nil, errors.New("algorithm: want sha1, sha256, sha384 or sha512")
 }
 
-// algorithms are those that cookies can be signed with.
+// algorithms are the hashes that cookies may be signed with.
 var algorithms = map[string]func() hash.Hash{
 	"sha1": sha1.New, "sha256": sha256.New, "sha384": sha512.New384, "sha512": sha512.New,
 }

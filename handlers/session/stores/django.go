@@ -9,10 +9,10 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Django reads sessions of the backend cache, over django-redis or Django's own
-// Redis cache: a pickle, JSON or msgpack, plain or compressed by zlib, and the
-// cookie sessionid, which holds the id alone. Who is logged in has a
-// _auth_user_id.
+// Django reads sessions of Django's cache backend, over django-redis or
+// Django's own Redis cache: a pickle, JSON or msgpack, plain or compressed by
+// zlib. The cookie is sessionid, which holds the id alone. A session of a user
+// who is logged in has the field _auth_user_id.
 type Django struct {
 	Settings
 }
@@ -22,8 +22,8 @@ func (Django) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: Namespace + ".django", New: func() caddy.Module { return new(Django) }}
 }
 
-// Provision resolves placeholders and defaults. The key is that of the first
-// version of a cache without a KEY_PREFIX.
+// Provision resolves placeholders and defaults. The default key is that of a
+// cache of VERSION 1 without a KEY_PREFIX.
 func (s *Django) Provision(caddy.Context) error {
 	return s.Settings.Provision(Defaults{Cookie: "sessionid", Key: ":1:django.contrib.sessions.cache{id}"})
 }
@@ -31,7 +31,7 @@ func (s *Django) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (s *Django) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return s.Unmarshal(d, nil) }
 
-// UserFields is what django.contrib.auth sets.
+// UserFields is the field that django.contrib.auth sets.
 func (*Django) UserFields() []string {
 	return []string{"_auth_user_id"}
 }
@@ -41,7 +41,7 @@ func (s *Django) Identities(r *http.Request) []string {
 	ids := only(s.Cookies(r), "")
 	kept := ids[:0]
 	for _, id := range ids {
-		const shortest = 8 // as Django has it
+		const shortest = 8 // the minimum of Django
 		if len(id) >= shortest {
 			kept = append(kept, id)
 		}

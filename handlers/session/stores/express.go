@@ -33,7 +33,7 @@ func (e *Express) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (e *Express) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return e.Unmarshal(d, nil) }
 
-// UserFields is what Passport sets.
+// UserFields is the field that Passport sets.
 func (*Express) UserFields() []string {
 	return passportFields
 }
@@ -57,10 +57,10 @@ func appendSigned(ids []string, signed string, secrets [][]byte) []string {
 	return append(ids, signed[:dot])
 }
 
-// Decode reads a session, whose end is that of its key. cookie.expires is from
-// when the session last changed: requests that only use it extend the key and
-// leave the text as it is. It counts where the key says nothing, because it
-// never ends or has longer than the session may live.
+// Decode reads a session. Its end is the expiry of its key: requests that only
+// use a session extend the key and leave cookie.expires unchanged.
+// cookie.expires counts where the key never expires or expires later than a
+// session may live.
 func (e *Express) Decode(raw cache.Raw) (Session, error) {
 	session, err := readJSONUntil(raw, "cookie.expires")
 	if err != nil {
@@ -72,11 +72,11 @@ func (e *Express) Decode(raw cache.Raw) (Session, error) {
 	return session, nil
 }
 
-// extended reports whether the key was extended since its text was written: it
-// lives beyond the end in the text, but no longer than a session may.
+// extended reports whether the key was extended since its value was written: it
+// expires after the end in the value, but within the longest life of a session.
 func extended(session Session, keyExpires int64) bool {
 	const (
-		rounding = 2 * time.Second // connect-redis counts in seconds
+		rounding = 2 * time.Second // connect-redis writes whole seconds
 		longest  = 1 << 42
 	)
 	maxAge := gjson.Get(session.JSON, "cookie.originalMaxAge").Num

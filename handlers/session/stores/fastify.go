@@ -14,12 +14,13 @@ import (
 )
 
 // Fastify reads sessions of @fastify/session that connect-redis keeps: JSON
-// under sess:<id>, and the cookie sessionId, <id>.<signature>, with s: in front
-// where the application sets that prefix.
+// under sess:<id>. The cookie is sessionId, <id>.<signature>, after s: where
+// the application sets that prefix.
 type Fastify struct {
 	Settings
 
-	// What the signature is made with: sha256 (the default), sha1, sha384 or sha512.
+	// The algorithm of the signature: sha256, sha1, sha384 or sha512. Default:
+	// sha256.
 	Algorithm string `json:"algorithm,omitempty"`
 
 	algorithm func() hash.Hash
@@ -38,7 +39,7 @@ func (f *Fastify) Provision(caddy.Context) (err error) {
 	return f.Settings.Provision(Defaults{Cookie: "sessionId", Key: "sess:{id}", Signed: Signed})
 }
 
-// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It may also have
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It also takes
 //
 //	algorithm sha256|sha1|sha384|sha512
 func (f *Fastify) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -56,7 +57,7 @@ func readAlgorithm(d *caddyfile.Dispenser, into *string) func(string) (bool, err
 	}
 }
 
-// UserFields is what @fastify/passport sets.
+// UserFields is the field that @fastify/passport sets.
 func (*Fastify) UserFields() []string {
 	return passportFields
 }

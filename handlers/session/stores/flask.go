@@ -14,12 +14,12 @@ import (
 )
 
 // Flask reads sessions that Flask-Session keeps: msgpack, JSON or a pickle
-// under session:<id>, and the cookie session. With secrets, cookies must be
-// signed, as SESSION_USE_SIGNER has them; without, they hold the id alone.
+// under session:<id>. The cookie is session. With secrets, cookies must be
+// signed, as SESSION_USE_SIGNER does; without, they hold the id alone.
 type Flask struct {
 	Settings
 
-	keys [][]byte // that itsdangerous derives of the secrets
+	keys [][]byte // derived from the secrets as itsdangerous does
 }
 
 // CaddyModule returns the Caddy module information.
@@ -44,7 +44,7 @@ func (f *Flask) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (f *Flask) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return f.Unmarshal(d, nil) }
 
-// UserFields is what Flask-Login sets.
+// UserFields is the field that Flask-Login sets.
 func (*Flask) UserFields() []string {
 	return []string{"_user_id"}
 }

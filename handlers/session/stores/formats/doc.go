@@ -1,21 +1,21 @@
-// Package formats makes JSON of what web frameworks store: msgpack, Python's
-// pickle, PHP's serialize and Ruby's Marshal.
+// Package formats converts the formats of web frameworks to JSON: msgpack,
+// Python's pickle, PHP's serialize and Ruby's Marshal.
 //
-// Nothing is executed and no object is built: what these formats can call by
-// name is refused, or shown as the data it holds. A value has at most [MaxDepth]
-// levels and [MaxValues] values, and its JSON is at most eight times as long as
-// it, so that a hostile value costs little more memory than a harmless one.
+// Nothing is executed and no object is built: calls by name are refused, or
+// shown as their data. A value has at most [MaxDepth] levels and [MaxValues]
+// values, and its JSON is at most eight times as long as the value, so that a
+// hostile value costs little more memory than a harmless one.
 //
-// Strings that are not UTF-8, and other binary data, become null: they have no
-// form in JSON, and a field that is null meets no requirement. So do numbers
-// that JSON does not have (NaN, infinity).
+// Strings that are not UTF-8, and other binary data, become null: JSON cannot
+// express them, and a null field meets no requirement. So do numbers that JSON
+// does not have (NaN, infinity).
 //
-// Errors say what was found where, and never repeat what is stored.
+// Errors name what was found at which byte, and never repeat stored data.
 package formats
 
 const (
-	// MaxDepth is how many levels of arrays and objects a value may have.
+	// MaxDepth bounds the levels of arrays and objects in a value.
 	MaxDepth = 64
-	// MaxValues is how many values there may be in all.
+	// MaxValues bounds the number of values.
 	MaxValues = 100_000
 )

@@ -1,4 +1,4 @@
-// The JSON text of what the formats have in common.
+// The JSON text that all formats share.
 
 package formats
 
@@ -14,7 +14,7 @@ import (
 )
 
 // list is an array; object has its members in their order. Both are pointers,
-// for formats in which a value can stand in several places.
+// because some formats refer to one value from several places.
 type (
 	list   struct{ items []any }
 	object struct{ members []member }
@@ -45,8 +45,8 @@ func newWriter(size int) *writer {
 	return &writer{text: make([]byte, 0, size+64), limit: 8*size + 1024}
 }
 
-// toJSON is the text of a session, which must be an object. What has no member
-// is one in formats where an empty map and an empty list look alike.
+// toJSON is the text of a session, which must be an object. An empty list
+// counts as an empty object, because some formats write both alike.
 func toJSON(v any, size int) (string, error) {
 	switch session := v.(type) {
 	case *object:
@@ -98,7 +98,7 @@ func (w *writer) value(v any, depth int) error {
 		w.text = v.Append(w.text, 10)
 	case float64:
 		w.float(v)
-	default: // nil, and what has no form in JSON
+	default: // nil, and what JSON cannot express
 		w.text = append(w.text, "null"...)
 	}
 	return nil
@@ -119,8 +119,8 @@ func (w *writer) object(o *object, depth int) error {
 	return nil
 }
 
-// name writes the name of a member. In one that is not UTF-8, what is not is
-// replaced: it cannot be looked up, but its neighbors stay readable.
+// name writes the name of a member. Bytes that are not UTF-8 are replaced: that
+// member cannot be looked up, but its neighbors stay readable.
 func (w *writer) name(name string) {
 	w.string(strings.ToValidUTF8(name, "\uFFFD"))
 	w.text = append(w.text, ':')
@@ -146,7 +146,7 @@ func (w *writer) float(f float64) {
 	w.text = strconv.AppendFloat(w.text, f, 'g', -1, 64)
 }
 
-// counter bounds how many values there are.
+// counter bounds the number of values.
 type counter struct{ values int }
 
 func (c *counter) count() error {

@@ -12,9 +12,9 @@ import (
 
 var errMarshal = errors.New("value is not what Ruby's Marshal writes")
 
-// Marshal makes JSON of a hash that Ruby's Marshal wrote. Symbols become
-// strings, and so do the names of classes; objects and structs become their
-// variables. What a class wrote by itself, such as a Time, becomes null.
+// Marshal converts a hash that Ruby's Marshal wrote to JSON. Symbols and the
+// names of classes become strings; objects and structs become their variables.
+// What a class serialized in a format of its own, such as a Time, becomes null.
 func Marshal(data string) (string, error) {
 	if len(data) < 2 || data[0] != 4 || data[1] > 8 {
 		return "", fmt.Errorf("%w: it is not of version 4.8", errMarshal)
@@ -35,7 +35,7 @@ type marshalReader struct {
 	data    string
 	at      int
 	symbols []string
-	objects []any // that links can name, in their order
+	objects []any // the objects that links refer to, by number
 }
 
 func (r *marshalReader) fail(reason string) error {
@@ -50,7 +50,7 @@ func (r *marshalReader) byte() (byte, error) {
 	return r.data[r.at-1], nil
 }
 
-// int reads a number as Marshal packs it, in one to five bytes.
+// int reads a number of one to five bytes, as Marshal packs it.
 func (r *marshalReader) int() (int, error) {
 	c, err := r.byte()
 	if err != nil {
@@ -79,7 +79,8 @@ func (r *marshalReader) int() (int, error) {
 	}
 }
 
-// length reads how much follows, which cannot be more than there is.
+// length reads the length of what follows, which is at most the rest of the
+// data.
 func (r *marshalReader) length() (int, error) {
 	n, err := r.int()
 	if err == nil && (n < 0 || n > len(r.data)-r.at) {
@@ -138,7 +139,7 @@ func (r *marshalReader) value(depth int) (any, error) {
 	case 'U':
 		return r.userMarshaled(depth)
 	case 'C', 'e':
-		// a string, array or hash of a class of its own, or with a module
+		// a string, array or hash of a subclass, or extended by a module
 		if _, err := r.symbol(); err != nil {
 			return nil, err
 		}
@@ -173,7 +174,7 @@ func (r *marshalReader) instance(depth int) (any, error) {
 	return o, nil
 }
 
-// userDefined skips what a class wrote as a string.
+// userDefined skips what a class serialized as a string.
 func (r *marshalReader) userDefined(withVariables bool, depth int) (any, error) {
 	if _, err := r.symbol(); err != nil {
 		return nil, err
@@ -189,7 +190,8 @@ func (r *marshalReader) userDefined(withVariables bool, depth int) (any, error) 
 	return r.object(nil), nil
 }
 
-// userMarshaled reads what a class wrote as another value: its class, and that.
+// userMarshaled reads what a class serialized as another value: its class, then
+// that value.
 func (r *marshalReader) userMarshaled(depth int) (any, error) {
 	if _, err := r.symbol(); err != nil {
 		return nil, err
@@ -204,7 +206,7 @@ func (r *marshalReader) userMarshaled(depth int) (any, error) {
 	return v, nil
 }
 
-// object notes an object that links can name.
+// object records an object that links can refer to.
 func (r *marshalReader) object(v any) any {
 	r.objects = append(r.objects, v)
 	return v
@@ -221,13 +223,13 @@ func (r *marshalReader) link() (any, error) {
 	return r.objects[n], nil
 }
 
-// symbol reads a symbol, or the number of one that was read before.
+// symbol reads a symbol, or a reference to an earlier one.
 func (r *marshalReader) symbol() (string, error) {
 	kind, err := r.byte()
 	if err != nil {
 		return "", err
 	}
-	encoded := kind == 'I' // with its encoding after it
+	encoded := kind == 'I' // its encoding follows
 	if encoded {
 		if kind, err = r.byte(); err != nil {
 			return "", err
@@ -257,7 +259,7 @@ func (r *marshalReader) symbol() (string, error) {
 	return "", r.fail("want a symbol")
 }
 
-// withVariables reads a value and skips its instance variables, which say no
+// withVariables reads a value and skips its instance variables, which hold no
 // more than the encoding of a string.
 func (r *marshalReader) withVariables(depth int) (any, error) {
 	if r.at < len(r.data) && r.data[r.at] == ':' {
@@ -323,7 +325,7 @@ func (r *marshalReader) bignum() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// longer ones would take long to write as decimal numbers
+	// longer numbers would take long to convert to decimal
 	if words > 64 || 2*words > len(r.data)-r.at {
 		return nil, r.fail("there is a number that is too long")
 	}

@@ -15,12 +15,12 @@ import (
 
 var errMsgpack = errors.New("value is not valid msgpack")
 
-// Msgpack makes JSON of a map in msgpack. Timestamps become RFC 3339, other
+// Msgpack converts a map in msgpack to JSON. Timestamps become RFC 3339, other
 // extensions null.
 //
-// It walks the value itself and lets the library read the single items: the
-// library's own decoding of whole values does not bound their depth, and makes
-// room for what a length promises before it is there.
+// It walks the value itself and lets the library read single items: the
+// library's decoding of whole values does not bound their depth, and allocates
+// by a length before the data is there.
 func Msgpack(data string) (string, error) {
 	r := &msgpackReader{source: bytes.NewReader([]byte(data))}
 	r.decoder = msgpack.NewDecoder(r.source)
@@ -36,7 +36,7 @@ func Msgpack(data string) (string, error) {
 
 type msgpackReader struct {
 	counter
-	source  *bytes.Reader // the decoder reads it without a buffer of its own
+	source  *bytes.Reader // the decoder reads it without another buffer
 	decoder *msgpack.Decoder
 }
 
@@ -79,8 +79,8 @@ func (r *msgpackReader) value(depth int) (any, error) {
 	return nil, errMsgpack
 }
 
-// wrap says that an item is broken, without the library's words, which may
-// repeat it.
+// wrap reports a broken item without the library's text, which may repeat the
+// data.
 func (r *msgpackReader) wrap(err error) error {
 	if err != nil {
 		return errMsgpack
@@ -97,7 +97,7 @@ func (r *msgpackReader) string() (any, error) {
 	return string(text), err
 }
 
-// bytes reads n bytes, if there are so many.
+// bytes reads n bytes, or fails where fewer are left.
 func (r *msgpackReader) bytes(n int) ([]byte, error) {
 	if n < 0 || n > r.source.Len() {
 		return nil, errMsgpack
@@ -146,7 +146,8 @@ func (r *msgpackReader) object(depth int) (any, error) {
 	return o, nil
 }
 
-// nameOf is a key as the name of a member, as Python's and JavaScript's JSON have it.
+// nameOf is a key as the name of a member, written as JSON of Python and
+// JavaScript write it.
 func nameOf(key any) (name string, ok bool) {
 	switch key := key.(type) {
 	case string:
@@ -165,7 +166,7 @@ func nameOf(key any) (name string, ok bool) {
 	return "", false
 }
 
-// timestamp is the extension of msgpack for points in time.
+// timestamp is msgpack's extension type for points in time.
 const timestamp = -1
 
 func (r *msgpackReader) extension() (any, error) {
@@ -193,7 +194,7 @@ func (r *msgpackReader) extension() (any, error) {
 	return rfc3339(seconds, int64(nanos)), nil
 }
 
-// rfc3339 is a point in time as text; nil beyond the years that have one.
+// rfc3339 is a point in time as text, or nil outside of the years 1 to 9999.
 func rfc3339(seconds, nanos int64) any {
 	const first, last = -62135596800, 253402300799 // years 1 and 9999
 	if seconds < first || seconds > last || nanos < 0 || nanos > math.MaxUint32 {

@@ -1,6 +1,6 @@
-// PHP's serialize. It is read here and not by a library: the one that is alive
-// (elliotchance/phpserialize) changes strings that hold a backslash, knows no
-// references, and panics where a length is wrong.
+// PHP's serialize. The maintained library for it (elliotchance/phpserialize)
+// changes strings with a backslash, knows no references, and panics on a wrong
+// length, so the format is read here.
 
 package formats
 
@@ -15,9 +15,9 @@ import (
 
 var errPHP = errors.New("value is not what PHP's serialize writes")
 
-// PHP makes JSON of an array that PHP's serialize wrote, as session.serialize_handler
-// php_serialize does. Objects become their properties; what objects wrote by
-// themselves becomes null.
+// PHP converts an array that PHP's serialize wrote to JSON, as
+// session.serialize_handler php_serialize does. Objects become their
+// properties; what classes serialized in a format of their own becomes null.
 func PHP(data string) (string, error) {
 	r := &phpReader{data: data}
 	v, err := r.value(0)
