@@ -4,9 +4,11 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -46,7 +48,7 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	err := store.Ping(ctx)
 	ping := wire.HealthCheck{Value: milliseconds(time.Since(started)), Unit: "ms", Status: wire.HealthPass}
 	if err != nil {
-		ping.Status, ping.Output = wire.HealthFail, "the store does not answer"
+		ping.Status, ping.Output = wire.HealthFail, "the store does not answer: "+reason(err)
 	}
 	h.add(store.Name()+":ping", ping)
 	h.checkPending(c)
@@ -64,6 +66,17 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 		h.checkServer(ctx, c, alert)
 	}
 	return h.Health
+}
+
+// reason is what an error of the store says beyond that it is unavailable.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer within " + Timeout.String()
+	}
+	if _, text, ok := strings.Cut(err.Error(), cache.ErrUnavailable.Error()+": "); ok {
+		return text
+	}
+	return err.Error()
 }
 
 // checkPending warns of invalidations that the store has not carried out.

@@ -69,7 +69,7 @@ var descs = []*prometheus.Desc{
 	lookups, lookupDuration, sourceRequests, sourceErrors, sourceCoalesced, sourceDuration, storeErrors, storeFailing,
 	nearEntries, nearBytes, nearMaxBytes, nearHits, nearEvictions, nearInvalidations, nearCoherent,
 	poolMax, poolConnections, poolIdle, poolHits, poolMisses, poolTimeouts, poolWait, redisUp, redisDuration, breakerState,
-	pending, uploadsActive, uploadsEnded, uploadListeners, persistSuccess, persistFailing, buildInfo,
+	serverMemory, serverClients, pending, uploadsActive, uploadsEnded, uploadListeners, persistSuccess, persistFailing, buildInfo,
 }
 
 // Register registers a collector with the registry of a configuration, which is
@@ -110,6 +110,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	s.near(c.cache)
 	s.redis(c.cache)
+	s.server(c.cache.Store())
 	s.gauge(pending, float64(c.cache.Pending().Total()))
 	s.uploads(stats.Uploads.Counts())
 	s.persist(c.cache.Store())
