@@ -136,7 +136,7 @@ func TestAbsentFailsClosed(t *testing.T) {
 		`{"absent":false}`:                  cache.Found,
 		`{"absent":null}`:                   cache.Found,
 		`{"absent":true,"absent":false}`:    cache.Absent,
-		`{"Absent":true}`:                   cache.Found,
+		`{"Absent":true}`:                   cache.Absent, // in any case
 		`{"days":{"absent":true}}`:          cache.Found,
 		`{"absent":true,"denied":403}`:      cache.Denied,
 		`{"denied":false,"absent":true}`:    cache.Absent,

@@ -42,11 +42,18 @@ func statsCommand() *cobra.Command {
 func (c *call) watchStats(every time.Duration, asJSON bool) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	var before *taken
 	for {
 		if !asJSON && isTerminal(c.out) {
 			fmt.Fprint(c.out, "\x1b[H\x1b[2J") // from the top of an empty screen
 		}
-		if err := c.showStats(asJSON); err != nil {
+		var err error
+		if asJSON {
+			err = c.showStats(true)
+		} else {
+			before, err = c.showRates(before)
+		}
+		if err != nil {
 			if c.ctx.Err() != nil {
 				return nil
 			}
@@ -73,6 +80,57 @@ func (c *call) showStats(asJSON bool) error {
 		return fmt.Errorf("reading the statistics: %w", err)
 	}
 	return writeStats(c.out, &stats)
+}
+
+// taken are statistics and when they were read.
+type taken struct {
+	wire.Stats
+	at time.Time
+}
+
+// showRates shows the statistics under a line with the time and what happened
+// in each second since those before.
+func (c *call) showRates(before *taken) (*taken, error) {
+	answer, err := c.ask(c.ctx, http.MethodGet, "stats", nil)
+	if err != nil {
+		return nil, err
+	}
+	now := &taken{at: time.Now()}
+	if err := json.Unmarshal(answer, &now.Stats); err != nil {
+		return nil, fmt.Errorf("reading the statistics: %w", err)
+	}
+	line := now.at.Format(time.TimeOnly)
+	if before != nil {
+		line += "  " + ratesSince(before, now)
+	}
+	fmt.Fprintln(c.out, line)
+	return now, writeStats(c.out, &now.Stats)
+}
+
+// ratesSince are lookups, hits, errors and requests to sources in a second. A
+// counter that went back began anew.
+func ratesSince(before, now *taken) string {
+	seconds := now.at.Sub(before.at).Seconds()
+	rate := func(before, now uint64) string {
+		if now < before {
+			before = 0
+		}
+		return fmt.Sprintf("%.1f", float64(now-before)/seconds)
+	}
+	sum := func(s *taken) (errors, requests uint64) {
+		for _, family := range s.Families {
+			errors += family.Errors
+		}
+		for _, source := range s.Sources {
+			requests += source.Requests
+		}
+		return errors, requests
+	}
+	errorsBefore, requestsBefore := sum(before)
+	errorsNow, requestsNow := sum(now)
+	return fmt.Sprintf("a second: %s lookups, %s hits, %s errors, %s requests to sources",
+		rate(before.TotalRequests, now.TotalRequests), rate(before.Hits, now.Hits),
+		rate(errorsBefore, errorsNow), rate(requestsBefore, requestsNow))
 }
 
 func writeStats(w io.Writer, s *wire.Stats) error {
