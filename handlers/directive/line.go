@@ -28,12 +28,13 @@ func CheckLine(d *caddyfile.Dispenser) error {
 // checkWritten checks the line as it is written in the file. name is its first
 // word; words is how many it has now, 0 where that is not known.
 func checkWritten(d *caddyfile.Dispenser, name string, words int) error {
-	written := withoutComment(lineOf(d.Token()))
-	if first := strings.Fields(written); len(first) == 0 || first[0] != name {
+	text := readRegular(d.Token().File)
+	written := withoutComment(lineOf(text, d.Token().Line))
+	if first := strings.Fields(written); len(first) == 0 || first[0] != name || !standsIn(d, text) {
 		return nil // the configuration does not come from this file
 	}
 	if variable := emptyVariable(written); variable != "" {
-		return d.Errf("%s: the environment variable %s is empty or not set: set it, or write what it is without, like {$%[2]s:value}", name, variable)
+		return d.Errf("%s: the environment variable %s is empty or not set: set it to a value, or where it is not set write what it is without, like {$%[2]s:value}", name, variable)
 	}
 	if importArguments.MatchString(written) && words > 0 && countWords(written) > words {
 		return d.Errf("%s: an argument of the import is not there: give it behind the name of the snippet", name)
@@ -41,13 +42,56 @@ func checkWritten(d *caddyfile.Dispenser, name string, words int) error {
 	return nil
 }
 
-var variables = regexp.MustCompile(`\{\$([^{}:]+)(:[^{}]*)?\}`)
+// standsIn reports whether all the words that the dispenser has stand in the
+// text, on the lines where they are said to be. Caddy names a configuration
+// "Caddyfile" also where it was posted to /load: a file of that name in the
+// working directory may have nothing to do with it.
+func standsIn(d *caddyfile.Dispenser, text string) bool {
+	tokens, err := caddyfile.Tokenize([]byte(variables.ReplaceAllStringFunc(text, valueOf)), "")
+	if err != nil {
+		return false
+	}
+	lines := make(map[int][]string)
+	for _, token := range tokens {
+		lines[token.Line] = append(lines[token.Line], token.Text)
+	}
+	here := d.Token()
+	words := 0 // of this line
+	all := *d
+	for all.Reset(); all.Next(); {
+		token := all.Token()
+		if token.File == here.File && !slices.ContainsFunc(lines[token.Line], func(word string) bool {
+			return word == token.Text || hasPlaceholder(word)
+		}) {
+			return false
+		}
+		if token.File == here.File && token.Line == here.Line && token.Text != "{" {
+			words++
+		}
+	}
+	line := slices.DeleteFunc(lines[here.Line], func(word string) bool { return word == "{" })
+	if len(line) == words+1 && isMatcher(line[1]) {
+		return true // Caddy has taken it out
+	}
+	return len(line) == words || slices.ContainsFunc(line, importArguments.MatchString)
+}
+
+func isMatcher(word string) bool {
+	return word == "*" || strings.HasPrefix(word, "/") || strings.HasPrefix(word, "@")
+}
+
+// hasPlaceholder reports whether Caddy may have replaced a part of a word: a
+// shorthand, or an argument of an import.
+func hasPlaceholder(word string) bool { return word != "{" && strings.Contains(word, "{") }
+
+// variables are found as Caddy finds them: up to the first closing brace.
+var variables = regexp.MustCompile(`\{\$([^}:]+)(:[^}]*)?\}`)
 
 // emptyVariable is the name of the first environment variable of a line that
-// has no value and no default, or "".
+// is replaced by nothing, or "". {$NAME:} says that nothing is meant.
 func emptyVariable(line string) string {
 	for _, found := range variables.FindAllStringSubmatch(line, -1) {
-		if found[2] == "" && os.Getenv(found[1]) == "" {
+		if found[2] != ":" && valueOf(found[0]) == "" {
 			return found[1]
 		}
 	}
@@ -79,17 +123,27 @@ func countWords(line string) int {
 	return len(words)
 }
 
-// lineOf is the line of a token as it is written in its file, or "". Lines that
-// end in a backslash go on in the next one.
-func lineOf(token caddyfile.Token) string {
-	text, err := os.ReadFile(token.File)
-	if err != nil {
-		return "" // the configuration did not come from a file
+// readRegular is the text of a regular file, or "": reading a pipe again would
+// wait for another writer.
+func readRegular(name string) string {
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+		return ""
 	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// lineOf is a line as it is written in a text, or "". number is that of the
+// line once the variables are replaced. Lines that end in a backslash go on in
+// the next one.
+func lineOf(text string, number int) string {
 	line := 1
-	lines := strings.Split(string(text), "\n")
+	lines := strings.Split(text, "\n")
 	for i, written := range lines {
-		if line >= token.Line {
+		if line >= number {
 			for i++; strings.HasSuffix(written, `\`) && i < len(lines); i++ {
 				written = strings.TrimSuffix(written, `\`) + " " + lines[i]
 			}

@@ -1,6 +1,7 @@
 package directive
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,6 +28,8 @@ func TestWhatVanishesFromALineIsMissed(t *testing.T) {
 		"redis \"a b\" {args[1:]} # more":            "argument of the import",
 		"redis {$TEST_NOT_SET:localhost}":            "",
 		"redis {$TEST_NOT_SET:}":                     "",
+		"redis {$TEST_EMPTY:localhost}":              "environment variable TEST_EMPTY",
+		"redis {$TEST_NOT_SET:{}}":                   "",
 		"redis {$TEST_ADDRESS}":                      "",
 		"redis":                                      "",
 		"redis {\n\tpassword {$TEST_NOT_SET}x\n}":    "",
@@ -44,6 +47,36 @@ func TestWhatVanishesFromALineIsMissed(t *testing.T) {
 			require.NoError(t, err, text)
 		}
 	}
+}
+
+// A configuration that is posted to /load bears the name Caddyfile, and so may
+// another file in the working directory.
+func TestAnotherFileOfTheNameIsNoWitness(t *testing.T) {
+	for posted, file := range map[string]string{
+		"redis a":                          "redis {$TEST_NOT_SET}",
+		"redis":                            "redis a {$TEST_NOT_SET}",
+		"redis {\n\tdb 1\n}":               "redis {$TEST_NOT_SET} {\n\tdb 2\n}",
+		"redis {\n\tdb 1\n\tusername u\n}": "redis {$TEST_NOT_SET} {\n\tdb 1\n}",
+		"other\nredis":                     "redis\nredis {$TEST_NOT_SET}",
+	} {
+		name := filepath.Join(t.TempDir(), "Caddyfile")
+		require.NoError(t, os.WriteFile(name, []byte(file), 0o600))
+		d := newDispenser(t, name, posted)
+		for d.Next() && d.Val() != "redis" {
+		}
+		require.NoError(t, CheckLine(d), posted)
+		require.NoError(t, checkWritten(d, "redis", 0), posted)
+	}
+}
+
+func TestAPipeIsReadOnce(t *testing.T) {
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	defer read.Close()
+	defer write.Close() // a second reader would wait for it
+	d := newDispenser(t, fmt.Sprintf("/dev/fd/%d", read.Fd()), "redis")
+	require.True(t, d.Next())
+	require.NoError(t, CheckLine(d))
 }
 
 // newDispenser has the tokens of a text, as Caddy reads them after it has

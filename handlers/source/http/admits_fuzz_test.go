@@ -29,6 +29,7 @@ func FuzzNoUnreadableAnswerAdmits(f *testing.F) {
 		"// no\n{\"a\":1}", "/* */{\"a\":1}", ")]}',\n{\"a\":1}", "while(1);{}", `"yes"`, `true`, `0`, `-1`, `1.5`, `nul`, `NaN`, `-Infinity`, `undefined`,
 		strings.Repeat(`{"a":`, 2000) + `1` + strings.Repeat(`}`, 2000), strings.Repeat(`[`, 11000), `{"_source":"0123456789abcdef"}`, `{"_a":1,"b":2}`,
 		`<html>`, `OK`, `nope {"denied":true}`, "\n\n{\"denied\":true}\n", "\v{\"a\":1}", "\x1e{\"a\":1}", "+ADw-", `data: {"denied":true}`,
+		"/ *",
 	}
 	types := []string{"", "application/json", "text/plain", "application/problem+json; charset=utf-8", "text/html", "TEXT/JSON", "application/x-ndjson", "x; json"}
 	for i, body := range bodies {
@@ -133,18 +134,13 @@ func declaresJSON(header http.Header) bool {
 
 // looksLikeJSON reports whether a lenient reader could take a body for JSON.
 func looksLikeJSON(body []byte) bool {
-	var first []rune
-	for _, c := range string(body) {
-		if c > ' ' && c != 0x7f && c != 0xfeff && c != 0x200b && c != 0xa0 && c != utf8.RuneError {
-			if first = append(first, c); len(first) == 2 {
-				break
-			}
-		}
-	}
-	if len(first) == 0 {
+	text := strings.TrimLeftFunc(string(body), func(c rune) bool {
+		return c <= ' ' || c == 0x7f || c == 0xfeff || c == 0x200b || c == 0xa0 || c == utf8.RuneError
+	})
+	if text == "" {
 		return false
 	}
 	var scalar any
-	return first[0] == '{' || first[0] == '[' || first[0] == '"' || string(first) == "//" || string(first) == "/*" ||
+	return strings.ContainsAny(text[:1], `{["`) || strings.HasPrefix(text, "//") || strings.HasPrefix(text, "/*") ||
 		json.Unmarshal(body, &scalar) == nil
 }
