@@ -128,10 +128,6 @@ func TestOptionsResolve(t *testing.T) {
 				require.Equal(t, &two, o.DB)
 			},
 		},
-		"a URL without a host": {
-			options: Options{URL: "redis://:6380"},
-			check:   func(t *testing.T, o Options) { require.Equal(t, []string{"localhost:6380"}, o.Addresses) },
-		},
 		"several addresses are a cluster": {
 			options: Options{Addresses: []string{"a", "b:7000", "[::1]:1"}},
 			check: func(t *testing.T, o Options) {
@@ -222,12 +218,13 @@ func TestOptionsThatDoNotGoTogetherSayWhatWould(t *testing.T) {
 		"or the URL as url":                {options: Options{Addresses: []string{"redis://:hunter2@a"}}},
 		"REDIS_PORT is":                    {env: map[string]string{"REDIS_PORT": "x"}},
 		"REDIS_DB is":                      {env: map[string]string{"REDIS_DB": "x"}},
-		"REDIS_URL: it has another scheme": {env: map[string]string{"REDIS_URL": "http://:hunter2@a"}},
-		"REDIS_URL cannot be read":         {env: map[string]string{"REDIS_URL": "redis://:hunter2/1@a"}},
-		"url cannot be read":               {options: Options{URL: "redis://:hunter2%zz@a"}},
-		"url: the database is not":         {options: Options{URL: "redis://:hunter2@a/x"}},
-		"url: a unix socket needs":         {options: Options{URL: "unix://run/redis.sock"}},
-		"url: it has a parameter":          {options: Options{URL: "redis://a?password=hunter2"}},
+		"url: it has no host: want redis://[user:password@]host": {options: Options{URL: "redis://:6380"}},
+		"REDIS_URL: it has another scheme":                       {env: map[string]string{"REDIS_URL": "http://:hunter2@a"}},
+		"REDIS_URL cannot be read":                               {env: map[string]string{"REDIS_URL": "redis://:hunter2/1@a"}},
+		"url cannot be read":                                     {options: Options{URL: "redis://:hunter2%zz@a"}},
+		"url: the database is not":                               {options: Options{URL: "redis://:hunter2@a/x"}},
+		"url: a unix socket needs":                               {options: Options{URL: "unix://run/redis.sock"}},
+		"url: it has a parameter":                                {options: Options{URL: "redis://a?password=hunter2"}},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
