@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -26,23 +25,11 @@ func (s *Store) Info(ctx context.Context) (cache.ServerInfo, error) {
 		Mode:              "memory",
 		UptimeSeconds:     int64(time.Since(s.started).Seconds()),
 		UsedMemory:        used,
-		UsedMemoryHuman:   human(used),
+		UsedMemoryHuman:   cache.FormatBytes(used),
 		MaxMemory:         most,
 		MemoryUsedPercent: 100 * float64(used) / float64(most),
 		Keys:              int64(s.records.EstimatedSize()),
 		ExpiredKeys:       s.expired.Load(),
 		EvictedKeys:       s.evicted.Load(),
 	}, nil
-}
-
-// human writes a size as Redis does: 512B, 1.00M.
-func human(bytes int64) string {
-	if bytes < 1<<10 {
-		return fmt.Sprintf("%dB", bytes)
-	}
-	size, unit := float64(bytes)/(1<<10), 0
-	for ; size >= 1<<10 && unit < 3; unit++ {
-		size /= 1 << 10
-	}
-	return fmt.Sprintf("%.2f%c", size, "KMGT"[unit])
 }

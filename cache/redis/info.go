@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -43,7 +42,7 @@ func (s *Store) Info(ctx context.Context) (cache.ServerInfo, error) {
 			limit += fields.number("total_system_memory")
 		}
 	}
-	sum.UsedMemoryHuman = human(sum.UsedMemory)
+	sum.UsedMemoryHuman = cache.FormatBytes(sum.UsedMemory)
 	if limit > 0 {
 		sum.MemoryUsedPercent = 100 * float64(sum.UsedMemory) / float64(limit)
 	}
@@ -109,16 +108,4 @@ func (f infoFields) keys(db int) int64 {
 	count, _, _ := strings.Cut(strings.TrimPrefix(f["db"+strconv.Itoa(db)], "keys="), ",")
 	n, _ := strconv.ParseInt(count, 10, 64)
 	return n
-}
-
-// human writes a size as Redis does: 512B, 1.00M.
-func human(bytes int64) string {
-	if bytes < 1<<10 {
-		return fmt.Sprintf("%dB", bytes)
-	}
-	size, unit := float64(bytes)/(1<<10), 0
-	for ; size >= 1<<10 && unit < 3; unit++ {
-		size /= 1 << 10
-	}
-	return fmt.Sprintf("%.2f%c", size, "KMGT"[unit])
 }

@@ -1,5 +1,5 @@
-// The files that are handed out: they say what is remembered of them, and
-// read from a file only when they are read.
+// Open files of the cache: Stat returns what is remembered; the file itself is
+// read only by Read.
 
 package filesystem
 
@@ -18,17 +18,17 @@ var (
 	errReadDir = errors.New("not a directory that can be read")
 )
 
-// keptFile reads from a file that others read too, at a position of its own.
+// keptFile reads from a shared file at a position of its own.
 type keptFile struct {
 	fsys    *LookupCache
 	name    string
 	entry   *entry
 	offset  int64
-	checked bool // that the file still is what was said of it
+	checked bool // the file is still in the remembered state
 	closed  atomic.Bool
 }
 
-// Stat says what is remembered.
+// Stat returns the remembered info.
 func (f *keptFile) Stat() (fs.FileInfo, error) {
 	if f.closed.Load() {
 		return nil, f.failed("stat", fs.ErrClosed)
@@ -73,8 +73,8 @@ func (f *keptFile) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// size is that of what will be read. Of a live file it is the size at this
-// moment, as for any open file.
+// size is the size of what will be read. For a live file it is the current
+// size, as for any open file.
 func (f *keptFile) size() (int64, error) {
 	if f.entry.live {
 		// no reader uses the position of the shared file
@@ -83,9 +83,8 @@ func (f *keptFile) size() (int64, error) {
 	return f.entry.info.Size(), nil
 }
 
-// check makes sure, before a size or content is returned, that
-// it is the content of the file that was told of. A live file was asked when
-// this one was opened.
+// check verifies, before a size or content is returned, that the file is still
+// in the remembered state. A live file was verified when this one was opened.
 func (f *keptFile) check(op string) error {
 	switch {
 	case f.closed.Load():
@@ -113,17 +112,17 @@ func (f *keptFile) failed(op string, err error) error {
 	return &fs.PathError{Op: op, Path: f.name, Err: err}
 }
 
-// lazyFile is a directory, or a file that cannot be shared: it is opened when
-// it is read.
+// lazyFile is a directory or a file that cannot be shared. It is opened by the
+// first read.
 type lazyFile struct {
 	fsys   *LookupCache
 	name   string
 	entry  *entry
-	file   fs.File // nil until it is read
+	file   fs.File // nil until the first read
 	closed bool
 }
 
-// Stat says what is remembered.
+// Stat returns the remembered info.
 func (f *lazyFile) Stat() (fs.FileInfo, error) {
 	if f.closed {
 		return nil, f.failed("stat", fs.ErrClosed)
@@ -161,7 +160,7 @@ func (f *lazyFile) ReadDir(n int) ([]fs.DirEntry, error) {
 	return nil, f.failed("readdir", errReadDir)
 }
 
-// open opens the file, and makes sure that it is the one that was told of.
+// open opens the file and verifies that it is in the remembered state.
 func (f *lazyFile) open(op string) error {
 	if f.closed {
 		return f.failed(op, fs.ErrClosed)
@@ -199,7 +198,7 @@ func (f *lazyFile) failed(op string, err error) error {
 	return &fs.PathError{Op: op, Path: f.name, Err: err}
 }
 
-// drop forgets what is remembered of a name, unless that is something newer.
+// drop removes the entry of a name, unless it was replaced meanwhile.
 func (c *LookupCache) drop(name string, e *entry) {
 	c.entries.ComputeIfPresent(name, func(now *entry) (*entry, otter.ComputeOp) {
 		if now == e {

@@ -5,20 +5,21 @@ import (
 	"sync/atomic"
 )
 
-// handle is an open file that many read at once. It closes with its last user.
+// handle is an open file that several readers share. It closes with its last
+// user.
 type handle struct {
 	file  fs.File // an io.ReaderAt
 	users atomic.Int64
 }
 
-// newHandle returns a handle with one user, who remembers it.
+// newHandle returns a handle whose one user is the cache.
 func newHandle(file fs.File) *handle {
 	h := &handle{file: file}
 	h.users.Store(1)
 	return h
 }
 
-// acquire makes the caller a user, unless the file is closed already.
+// acquire adds a user, unless the file is closed already.
 func (h *handle) acquire() bool {
 	for {
 		users := h.users.Load()
@@ -31,7 +32,7 @@ func (h *handle) acquire() bool {
 	}
 }
 
-// release ends what newHandle or acquire began.
+// release removes a user.
 func (h *handle) release() {
 	if h.users.Add(-1) == 0 {
 		h.file.Close()

@@ -1,4 +1,4 @@
-// Opening a name: from the cache, or from the file system under it, once for
+// Opening a name: from the cache, or from the underlying file system, once for
 // all concurrent callers.
 
 package filesystem
@@ -16,8 +16,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// maxNameLength is that of names anything is remembered of, in bytes. No file
-// that can be opened has a longer one on the systems Caddy runs on.
+// maxNameLength is the longest name that is cached, in bytes. Systems that
+// Caddy runs on cannot open longer names.
 const maxNameLength = 4096
 
 // glanceTTL is how long a file on the server's disk is believed after the
@@ -25,20 +25,20 @@ const maxNameLength = 4096
 // or more times that a request opens a file.
 const glanceTTL = time.Millisecond
 
-// entry is what the file system said of a name.
+// entry is what the underlying file system returned for a name.
 type entry struct {
-	began time.Time // the fetch
-	err   error     // there is no such file
+	began time.Time // start of the fetch
+	err   error     // the file does not exist
 	info  fs.FileInfo
-	kept  *handle // the file, where it can be shared by all who read it
-	// live: the kept file says at little cost whether it has changed, and was
-	// asked this long after the fetch began
+	kept  *handle // the open file, if it can be shared
+	// live: the open file can be checked for changes at little cost, and was
+	// last checked this long after the fetch began
 	live  bool
 	asked atomic.Int64
 }
 
-// Open opens a name. It says of it what the file system under this one does,
-// or did less than the TTL ago.
+// Open opens a name. The result is that of the underlying file system, now or
+// less than the TTL ago.
 func (c *LookupCache) Open(name string) (fs.File, error) {
 	if len(name) > maxNameLength || c.closed.Load() {
 		return c.under.Open(name)
@@ -63,13 +63,12 @@ func (c *LookupCache) Open(name string) (fs.File, error) {
 	return file, err
 }
 
-// isMissing reports whether an error says that there is no such file.
+// isMissing reports whether an error means that the file does not exist.
 func isMissing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// open opens a name that something is remembered of. It is not ok where that
-// holds no more.
+// open opens a cached name. ok is false if the entry is no longer valid.
 func (c *LookupCache) open(name string, e *entry) (file fs.File, ok bool) {
 	switch {
 	case e.err != nil:
@@ -86,7 +85,7 @@ func (c *LookupCache) open(name string, e *entry) (file fs.File, ok bool) {
 	return &keptFile{fsys: c, name: name, entry: e}, true
 }
 
-// glance reports whether a live file still is what was said of it.
+// glance reports whether a live file is unchanged.
 func (e *entry) glance() bool {
 	age := int64(time.Since(e.began))
 	if age-e.asked.Load() < int64(glanceTTL) {
@@ -99,13 +98,13 @@ func (e *entry) glance() bool {
 	return true
 }
 
-// fetch opens a name in the file system under this one, once for all concurrent
+// fetch opens a name in the underlying file system, once for all concurrent
 // callers. old is the entry that is no longer valid.
 func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
 	var mine fs.File // a file that is not cached goes to the caller that opened it
 	v, err, _ := c.flights.Do(name, func() (any, error) {
 		if e, ok := c.entries.GetIfPresent(name); ok && e != old {
-			return e, nil // from a fetch that ended just now
+			return e, nil // another fetch has just ended
 		}
 		e, file, err := c.ask(name)
 		if e == nil {
@@ -115,7 +114,7 @@ func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
 		c.counters.Remember(1, e.openFiles(), int64(weigh(name, e)))
 		c.entries.Set(name, e)
 		if c.closed.Load() {
-			c.entries.Invalidate(name) // Cleanup may have come before it
+			c.entries.Invalidate(name) // Cleanup may have run before it
 		}
 		return e, nil
 	})
@@ -133,8 +132,8 @@ func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
 	return c.under.Open(name)
 }
 
-// ask opens a file. Where there is nothing to remember it returns the file
-// or error instead of an entry.
+// ask opens a file. If the result cannot be cached, it returns the file or
+// error instead of an entry.
 func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	began := time.Now()
 	file, err := c.under.Open(name)
@@ -151,13 +150,13 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	e := &entry{began: began, info: info}
 	_, onDisk := file.(*os.File)
 	_, shareable := file.(io.ReaderAt)
-	shareable = shareable && runtime.GOOS != "windows" // which does not replace open files
+	shareable = shareable && runtime.GOOS != "windows" // Windows cannot replace open files
 	e.live = onDisk && shareable
 	switch {
 	case info.IsDir():
 	case !info.Mode().IsRegular(), !e.live && began.Sub(info.ModTime()) < time.Duration(c.TTL):
-		// what was changed a moment ago may be changed again, and reading it
-		// would fail if it was
+		// a file that has just changed may change again, and reading it would
+		// then fail
 		return nil, file, nil
 	case shareable:
 		e.kept = newHandle(file)
@@ -167,7 +166,7 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	return e, nil, nil
 }
 
-// holds reports whether a file still is what was said of it.
+// holds reports whether a file is still in the remembered state.
 func (e *entry) holds(file fs.File) bool {
 	info, err := file.Stat()
 	if err != nil || info.IsDir() != e.info.IsDir() {
@@ -176,7 +175,7 @@ func (e *entry) holds(file fs.File) bool {
 	return info.IsDir() || info.Size() == e.info.Size() && info.ModTime().Equal(e.info.ModTime())
 }
 
-// openFiles is how many files are kept open for an entry.
+// openFiles is the number of open files of an entry.
 func (e *entry) openFiles() int64 {
 	if e.kept != nil {
 		return 1
@@ -184,7 +183,7 @@ func (e *entry) openFiles() int64 {
 	return 0
 }
 
-// forget lets go of the file, for the entry is no more remembered.
+// forget releases the file of an entry that was removed.
 func (e *entry) forget() {
 	if e.kept != nil {
 		e.kept.release()

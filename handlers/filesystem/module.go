@@ -1,6 +1,6 @@
-// Package filesystem has the file system module that remembers what another
-// file system said of its names, for file_server, try_files, file matchers
-// and whatever else reads files through Caddy.
+// Package filesystem is the file system module lookup_cache, which caches what
+// another file system returned for names. file_server, try_files, file matchers
+// and all else that reads files through Caddy can use it.
 package filesystem
 
 import (
@@ -25,40 +25,40 @@ const (
 	defaultTTL     = 2 * time.Second
 	defaultMaxSize = 16 << 20
 
-	// nameSize is what a name takes in memory beside its bytes: what was
-	// said of it, and otter's node and table slot.
+	// nameSize is the memory of a cached name in addition to its length, in
+	// bytes.
 	nameSize = 512
-	// openFileSize is what a file that is kept open counts. It takes less,
-	// but of descriptors there are fewer than of bytes: 1024 of them fill the
-	// default size.
+	// openFileSize is what an open file counts toward max_size, in bytes. It
+	// takes less memory, but file descriptors are scarcer: 1024 open files fill
+	// the default size.
 	openFileSize = 16 << 10
 )
 
-// LookupCache is a file system over another one. It remembers for the TTL
-// what the other one said of a name: that there is no such file, that it is a
-// directory, or that it is a file, which it keeps open, so that a request for
-// it looks up no name and opens nothing.
+// LookupCache is a file system over another one. It caches for the TTL what the
+// other one returned for a name: that the file does not exist, that it is a
+// directory, or that it is a file, which it keeps open. A request for a cached
+// file looks up no name and opens nothing.
 //
-// What it says is never older than the TTL. A file on the server's disk that
-// is changed in place is seen changed at once, because the open file is asked
-// each time. One that was replaced or deleted is, until the TTL is over,
-// served as it was, whole. Where another file system's file turns out to have
-// been changed, reading it fails and it is looked at again by the next
-// request, so that no response mixes content with the size or date of another file.
+// Results are never older than the TTL. A change in place of a file on the
+// server's disk is seen at once, because the open file is checked for each
+// request. A file that was replaced or deleted is served in its old state, as a
+// whole, until the TTL is over. If a file of another file system turns out to
+// have changed, reading it fails and the next request opens it again, so that
+// no response mixes the content of one state with the size or date of another.
 //
-// Only what file_server can make use of is remembered: that a file does not
-// exist, directories, and regular files. Other errors and files come from the
-// other file system each time.
+// Only what file_server can use is cached: that a file does not exist,
+// directories, and regular files. Other errors and files come from the other
+// file system each time.
 type LookupCache struct {
-	// The file system to remember things of. Default: the server's disk.
+	// The underlying file system. Default: the server's disk.
 	FileSystemRaw json.RawMessage `json:"file_system,omitempty" caddy:"namespace=caddy.fs inline_key=backend"`
 
-	// How long what was said of a name is believed. Default 2s.
+	// How long a result is used, as a duration. Default: 2s.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// What is remembered at most, in bytes. A name takes its length and 512
-	// bytes, and 16KiB more with an open file. What is used least goes first.
-	// Default 16MiB, which is up to 1024 open files.
+	// The most memory for cached names, in bytes. A name counts its length plus
+	// 512 bytes, and 16KiB more with an open file. The least used names are
+	// removed first. Default: 16MiB, which is up to 1024 open files.
 	MaxSize int64 `json:"max_size,omitempty"`
 
 	under   fs.FS
@@ -78,7 +78,7 @@ func (*LookupCache) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision loads the other file system.
+// Provision loads the underlying file system.
 func (c *LookupCache) Provision(ctx caddy.Context) error {
 	c.process = lifetime.Join()
 	c.counters = &c.process.Stats().FileSystem
@@ -129,8 +129,8 @@ func weigh(name string, e *entry) uint32 {
 	return uint32(size)
 }
 
-// Cleanup closes the files that are not being read. Requests that are under way go
-// on, without anything being remembered for them.
+// Cleanup closes the files that are not being read. Running requests continue
+// without the cache.
 func (c *LookupCache) Cleanup() error {
 	if c.process != nil {
 		defer c.process.Leave()
@@ -143,8 +143,8 @@ func (c *LookupCache) Cleanup() error {
 	return nil
 }
 
-// disk is Caddy's own default file system, which the file_server of a site
-// without another one uses: names are paths of the server.
+// disk is Caddy's default file system, which file_server uses without fs: names
+// are paths of the server.
 type disk struct{}
 
 func (disk) Open(name string) (fs.File, error) { return os.Open(name) }

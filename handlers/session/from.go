@@ -89,8 +89,8 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 	return nil
 }
 
-// userFields are the fields that say whose session it is: those of the store
-// come first.
+// userFields are the fields with the user of a session: those of the store
+// first.
 func (s *Handler) userFields() []string {
 	if s.from != nil {
 		if login, ok := s.from.store.(stores.Login); ok {
@@ -100,17 +100,17 @@ func (s *Handler) userFields() []string {
 	return userFields
 }
 
-// ID says how values are decoded.
+// ID identifies how values are decoded.
 func (f *from) ID() string { return f.id }
 
-// Decode makes a record of a session.
+// Decode decodes a session into a record.
 func (f *from) Decode(raw cache.Raw) (string, time.Time, error) {
 	session, err := f.store.Decode(raw)
 	return session.JSON, session.Expires, err
 }
 
-// findFrom looks the sessions up that a request may mean, until there is one.
-// It is "" and no result where the request means none.
+// findFrom looks up the sessions that a request may mean, in order, until one
+// exists. Without any, id is empty and the result is zero.
 func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) (id string, result cache.Result, err error) {
 	for _, id = range ids {
 		req, err := s.Request(r, repl, lookup.Identified{ID: id})
@@ -130,7 +130,7 @@ func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) 
 	return id, result, nil
 }
 
-// identities are those that a request may mean and that can be looked up.
+// identities are the ids of the request that can be looked up.
 func (f *from) identities(r *http.Request) []string {
 	ids := f.store.Identities(r)
 	kept := ids[:0]

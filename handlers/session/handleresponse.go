@@ -1,4 +1,4 @@
-// Routes in place of an answer of the source: handle_response.
+// Routes for an answer of the source: handle_response.
 
 package session
 
@@ -20,7 +20,7 @@ const (
 	proxyHeader     = "http.reverse_proxy.header."
 )
 
-// validateHandleResponse refuses what only reverse_proxy can do.
+// validateHandleResponse refuses handlers that only reverse_proxy supports.
 func (s *Handler) validateHandleResponse() error {
 	if len(s.HandleResponse) > 0 && s.Source() == nil {
 		return errors.New("handle_response needs a source whose answer to handle: want source http <url>")
@@ -33,9 +33,9 @@ func (s *Handler) validateHandleResponse() error {
 	return nil
 }
 
-// handleResponse runs the routes for what the source answered, where there
-// are some. handled is false where there are none, or where the source did not
-// answer. An answer that is remembered is known by its status alone.
+// handleResponse runs the routes for the source's answer. handled is false if
+// no routes match or the source did not answer. Of a cached answer, only the
+// status is known.
 func (a *answer) handleResponse(handlers []caddyhttp.ResponseHandler) (handled bool, err error) {
 	if len(handlers) == 0 {
 		return false, nil

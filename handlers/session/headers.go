@@ -1,5 +1,5 @@
-// How fields of a session get into request headers, and how those of the
-// client are kept out of them.
+// How session fields are copied into request headers, and how the client's own
+// headers of these names are removed.
 
 package session
 
@@ -17,22 +17,22 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// HeaderCopy is a request header that is filled from a field of the record.
-// Strings, numbers and booleans are written as they are, arrays of them with
-// commas between, and anything else as JSON. What cannot be told faithfully is
-// left out, as is what is null or empty: text with a line break, an array with
-// a comma in one of its values.
+// HeaderCopy is a request header that is set from a field of the record.
+// Strings, numbers and booleans are written as they are, arrays of them joined
+// by commas, and all else as JSON. The header is left out where the field is
+// null or empty, or cannot be written without ambiguity: a text with a line
+// break, an array with a comma in a value.
 type HeaderCopy struct {
-	// The path of the field, such as user_id or headers.Remote-User.
+	// The path of the field, such as user_id or headers.Remote-User. Required.
 	Field string `json:"field,omitempty"`
 
-	// The name of the header. Default: the last part of the path, with hyphens
-	// for underscores: User-Id, Remote-User.
+	// The name of the header. Default: the last part of the path with hyphens
+	// for underscores, such as User-Id or Remote-User.
 	Header string `json:"header,omitempty"`
 }
 
-// resolveCopies returns the copies with all names of headers, or says which
-// of them cannot be.
+// resolveCopies returns the copies with the names of all headers filled in, or
+// an error that names the wrong one.
 func resolveCopies(copies []HeaderCopy) ([]HeaderCopy, error) {
 	resolved := slices.Clone(copies)
 	for i := range resolved {
@@ -62,14 +62,14 @@ func resolveCopies(copies []HeaderCopy) ([]HeaderCopy, error) {
 	return resolved, nil
 }
 
-// deleteCopies deletes the headers from a request, also as X_User_Id or
-// x.user.id for X-User-Id: CGI, WSGI and their like make one name of all these.
-// Trailers of these names, which come after the body, are deleted as well.
+// deleteCopies deletes the headers from a request, and their spellings
+// X_User_Id and x.user.id of X-User-Id, which are one name for CGI and WSGI. It
+// also deletes trailers of these names, which come after the body.
 func deleteCopies(r *http.Request, copies []HeaderCopy) {
 	deleteNames(r.Header, copies)
-	keepFromConnection(r.Header, copies)
+	removeFromConnection(r.Header, copies)
 	if r.ContentLength >= 0 && r.Trailer == nil {
-		return // a body of known length has no trailers in HTTP/1, and in HTTP/2 they are announced
+		return // HTTP/1 bodies of known length have no trailers; HTTP/2 announces them
 	}
 	deleteNames(r.Trailer, copies)
 	if r.Body != nil && r.Body != http.NoBody {
@@ -85,8 +85,8 @@ func deleteNames(h http.Header, copies []HeaderCopy) {
 	}
 }
 
-// trailerFilter is the body of a request whose trailers must not reach the
-// handlers that follow. The server adds them when the body ends.
+// trailerFilter is a request body that deletes trailers before the handlers
+// that follow can read them. The server adds trailers when the body ends.
 type trailerFilter struct {
 	io.ReadCloser
 	request *http.Request
@@ -101,17 +101,17 @@ func (f *trailerFilter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close may read what is left of the body, and the trailers with it.
+// Close may read the rest of the body, and its trailers.
 func (f *trailerFilter) Close() error {
 	err := f.ReadCloser.Close()
 	deleteNames(f.request.Trailer, f.copies)
 	return err
 }
 
-// keepFromConnection takes the headers out of the client's Connection field. A
-// proxy deletes what is named there before it sends the request on, so that
-// the application would take the request for one without a session.
-func keepFromConnection(h http.Header, copies []HeaderCopy) {
+// removeFromConnection removes the headers from the client's Connection field. A
+// proxy deletes the headers named there before it forwards the request, so the
+// application would take the request for one without a session.
+func removeFromConnection(h http.Header, copies []HeaderCopy) {
 	values, ok := h["Connection"]
 	if !ok {
 		return
@@ -138,8 +138,8 @@ func isCopy(name string, copies []HeaderCopy) bool {
 	return false
 }
 
-// sameHeader reports whether two names are one for an application that takes no notice
-// of case, and takes whatever is neither letter nor digit for an underscore.
+// sameHeader reports whether an application may take two names for one, by
+// ignoring case and mapping all but letters and digits to an underscore.
 func sameHeader(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -162,7 +162,8 @@ func folded(c byte) byte {
 	return '_'
 }
 
-// headerValue is a field as the value of a header, empty where it cannot be one.
+// headerValue is a field as the value of a header, or empty if it cannot be
+// one.
 func headerValue(record *cache.Record, path string) string {
 	v, ok := fieldOf(record, path)
 	if !ok || v.IsNull() {
@@ -180,8 +181,8 @@ func headerValue(record *cache.Record, path string) string {
 	return text
 }
 
-// fieldOf is the field at a path. Below headers, which are those of the source's
-// answer, upper and lower case do not differ.
+// fieldOf is the field at a path. Names below headers, which are response
+// headers of the source, are compared without case.
 func fieldOf(record *cache.Record, path string) (cache.Value, bool) {
 	v, ok := record.Field(path)
 	name, below := strings.CutPrefix(path, "headers.")
@@ -201,8 +202,8 @@ func fieldOf(record *cache.Record, path string) (cache.Value, bool) {
 	return v, false
 }
 
-// structured is an array or an object in one line. ok is false for an array in
-// which a value would look like two.
+// structured is an array or an object on one line. ok is false if a value of an
+// array would look like two.
 func structured(text string) (line string, ok bool) {
 	if words, ok := scalars(text); ok {
 		for _, word := range words {
@@ -219,8 +220,7 @@ func structured(text string) (line string, ok bool) {
 	return b.String(), true
 }
 
-// scalars lists the values of an array that has nothing but strings, numbers
-// and booleans.
+// scalars lists the values of an array of strings, numbers and booleans.
 func scalars(text string) (words []string, ok bool) {
 	var items []any
 	d := json.NewDecoder(strings.NewReader(text))

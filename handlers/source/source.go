@@ -2,8 +2,8 @@ package source
 
 import "github.com/caddyserver/caddy/v2"
 
-// AskerCtxKey is the context key under which a lookup passes an [Asker] to the
-// source that it provisions.
+// AskerCtxKey is the context key under which a lookup passes an [Asker] to its
+// source when it provisions the source.
 const AskerCtxKey caddy.CtxKey = "filewallball.asker"
 
 // Asker describes a lookup to its source.
@@ -12,6 +12,6 @@ type Asker struct {
 	Identity []string
 	// Session reports whether records are sessions: an empty object is then absent.
 	Session bool
-	// Pass reports whether clients may get the answer of the source.
+	// Pass reports whether clients may get the source's answer.
 	Pass bool
 }

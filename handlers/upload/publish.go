@@ -16,9 +16,9 @@ import (
 const (
 	// lastWrite is how long the final record of an upload may take to be written.
 	lastWrite = 5 * time.Second
-	// mostKeepAlive is the longest between two writes of an upload that is
-	// idle, but for longer intervals.
-	mostKeepAlive = 10 * time.Second
+	// maxIdleInterval is the longest time between two writes of an idle upload,
+	// unless the interval is longer.
+	maxIdleInterval = 10 * time.Second
 	// maxFinishing is how many publishers of a handler may try again to write
 	// the final record: while the store is down, each keeps a goroutine.
 	maxFinishing = 1000
@@ -95,12 +95,12 @@ func (p *publisher) progress(now time.Time) published {
 func (p *publisher) due(r uploadRecord, now time.Time) bool {
 	// half an interval early, rather than half of one late
 	return p.toldAt.IsZero() || r.Received != p.told.Received || r.Status != p.told.Status ||
-		now.Sub(p.toldAt) >= p.keepAlive()-p.interval/2
+		now.Sub(p.toldAt) >= p.idleInterval()-p.interval/2
 }
 
-// keepAlive is the time between two writes of an upload that is idle.
-func (p *publisher) keepAlive() time.Duration {
-	return max(p.interval, min(p.ttl/3, mostKeepAlive))
+// idleInterval is the time between two writes of an upload that is idle.
+func (p *publisher) idleInterval() time.Duration {
+	return max(p.interval, min(p.ttl/3, maxIdleInterval))
 }
 
 // finish writes the final record, which is worth other tries, as long as not

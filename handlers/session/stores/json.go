@@ -1,4 +1,4 @@
-// Sessions that are JSON already.
+// Sessions that are stored as JSON.
 
 package stores
 
@@ -19,8 +19,8 @@ var (
 	errNoObject = errors.New("value is not a JSON object")
 )
 
-// passportFields are what Passport and its likes set: the user's id, or what the
-// application serializes of a user.
+// passportFields are the fields that Passport and its relatives set: the user's
+// id, or the serialized user.
 var passportFields = []string{"passport.user", "passport.user.id"}
 
 // readJSON reads a session that is a JSON object.
@@ -36,9 +36,9 @@ func readJSON(raw cache.Raw) (Session, error) {
 
 func isObject(text string) bool { return strings.HasPrefix(text, "{") }
 
-// readExpiry sets the end of a session from a field: a date as JavaScript
-// writes it, or milliseconds of Unix time. One that cannot be read is an
-// error, for it would be taken for no limit.
+// readExpiry sets the end of a session from a field with a date of JavaScript
+// or milliseconds of Unix time. A field that cannot be read is an error,
+// because the session would otherwise never end.
 func (s *Session) readExpiry(path string) error {
 	switch v := gjson.Get(s.JSON, path); {
 	case !v.Exists(), v.Type == gjson.Null:
@@ -55,7 +55,7 @@ func (s *Session) readExpiry(path string) error {
 	return fmt.Errorf("%s is neither a date nor a number of milliseconds", path)
 }
 
-// readJSONUntil reads a session that is a JSON object and has its end in a field.
+// readJSONUntil reads a session that is a JSON object with its end in a field.
 func readJSONUntil(raw cache.Raw, path string) (Session, error) {
 	session, err := readJSON(raw)
 	if err != nil {

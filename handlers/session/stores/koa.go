@@ -12,19 +12,21 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Koa reads sessions of koa-session that koa-redis keeps: JSON under the very
-// id that is in the cookie koa.sess, and its signature in koa.sess.sig.
+// Koa reads sessions of koa-session that koa-redis keeps: JSON under the id
+// that is in the cookie koa.sess, with the signature in the cookie
+// koa.sess.sig.
 //
 // Where the application sets a prefix, the id in the cookie begins with it, and
 // so does the key: key koa:sess:{id} for the prefix koa:sess:.
 type Koa struct {
 	Settings
 
-	// What the signature is made with: sha1 (the default), sha256, sha384 or sha512.
+	// The algorithm of the signature: sha1, sha256, sha384 or sha512. Default:
+	// sha1.
 	Algorithm string `json:"algorithm,omitempty"`
 
 	algorithm func() hash.Hash
-	prefix    string // of ids in cookies, from the key
+	prefix    string // of ids in cookies, taken from the key
 }
 
 // CaddyModule returns the Caddy module information.
@@ -44,19 +46,19 @@ func (k *Koa) Provision(caddy.Context) (err error) {
 	return nil
 }
 
-// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It may also have
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It also takes
 //
 //	algorithm sha1|sha256|sha384|sha512
 func (k *Koa) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return k.Unmarshal(d, readAlgorithm(d, &k.Algorithm), "algorithm")
 }
 
-// UserFields is what koa-passport sets.
+// UserFields is the field that koa-passport sets.
 func (*Koa) UserFields() []string {
 	return passportFields
 }
 
-// Identities finds the ids in cookies whose signature is among those sent.
+// Identities finds the ids in cookies that have their signature beside them.
 func (k *Koa) Identities(r *http.Request) (ids []string) {
 	signatures := cookies(r, k.cookie+".sig")
 	for _, value := range k.Cookies(r) {

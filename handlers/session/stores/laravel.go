@@ -12,10 +12,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/session/stores/formats"
 )
 
-// Laravel reads sessions of Laravel's driver redis: what PHP serialized, twice,
-// or JSON in it, encrypted or not, and the encrypted cookie laravel_session.
-// The secrets are APP_KEY and the keys in APP_PREVIOUS_KEYS. Who is logged in
-// has a login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d.
+// Laravel reads sessions of Laravel's Redis driver: a string that PHP
+// serialized, holding serialized or JSON data, encrypted or not. The cookie
+// laravel_session is encrypted. The secrets are APP_KEY and the keys in
+// APP_PREVIOUS_KEYS. A session of a user who is logged in has the field
+// login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d.
 type Laravel struct {
 	Settings
 
@@ -27,8 +28,8 @@ func (Laravel) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: Namespace + ".laravel", New: func() caddy.Module { return new(Laravel) }}
 }
 
-// Provision resolves placeholders and defaults. Cookie and key are those of
-// Laravel 11 for an application of the name Laravel.
+// Provision resolves placeholders and defaults. Cookie and key default to those
+// of Laravel 11 for an application named Laravel.
 func (l *Laravel) Provision(caddy.Context) error {
 	err := l.Settings.Provision(Defaults{
 		Cookie: "laravel_session", Key: "laravel_database_laravel_cache_{id}", Signed: Signed,
@@ -50,7 +51,8 @@ func (l *Laravel) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (l *Laravel) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return l.Unmarshal(d, nil) }
 
-// UserFields is what the guard web sets: its name, and the SHA-1 of its class.
+// UserFields is the field of the guard web: its name and the SHA-1 of its
+// class.
 func (*Laravel) UserFields() []string {
 	return []string{"login_web_59ba36addc2b2f9401580f014c7f58ea4e30989d"}
 }
@@ -72,7 +74,7 @@ func (l *Laravel) identity(payload string) (id string, ok bool) {
 		if !ok {
 			continue
 		}
-		// old versions serialize what they encrypt
+		// old versions of Laravel serialize what they encrypt
 		if serialized, err := formats.PHPString(text); err == nil {
 			text = serialized
 		}

@@ -1,4 +1,4 @@
-// What Laravel's Encrypter and CookieValuePrefix do.
+// Laravel's Encrypter and CookieValuePrefix.
 
 package stores
 
@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// laravelKey is an APP_KEY. AES-128 or AES-256 follows from its length, and
-// CBC or GCM from what was encrypted.
+// laravelKey is an APP_KEY. Its length selects AES-128 or AES-256; the payload
+// selects CBC or GCM.
 type laravelKey struct {
 	key    []byte
 	block  cipher.Block
@@ -50,8 +50,8 @@ func newLaravelKey(secret, cookie string) (laravelKey, error) {
 	return k, nil
 }
 
-// cutPrefix takes off what says for which cookie a text was encrypted, so that
-// no other cookie of the application can be sent as the session's.
+// cutPrefix removes the prefix that names the cookie a text was encrypted for,
+// so that no other cookie of the application can be sent as the session's.
 func (k *laravelKey) cutPrefix(text string) (string, bool) {
 	if len(text) < len(k.prefix) ||
 		subtle.ConstantTimeCompare([]byte(text[:len(k.prefix)]), []byte(k.prefix)) != 1 {
@@ -60,7 +60,7 @@ func (k *laravelKey) cutPrefix(text string) (string, bool) {
 	return text[len(k.prefix):], true
 }
 
-// decrypt opens a payload: base64 of JSON with the parts in base64.
+// decrypt opens a payload: base64 of JSON whose parts are base64.
 func (k *laravelKey) decrypt(payload string) (string, bool) {
 	text, err := base64.StdEncoding.DecodeString(payload)
 	if err != nil {
@@ -95,7 +95,7 @@ func (k *laravelKey) openGCM(iv, value, tag []byte) (string, bool) {
 	return string(text), err == nil
 }
 
-// openCBC decrypts what was found to be genuine before.
+// openCBC decrypts a value whose MAC was verified.
 func (k *laravelKey) openCBC(iv, value []byte) (string, bool) {
 	size := k.block.BlockSize()
 	if len(iv) != size || len(value) == 0 || len(value)%size != 0 {

@@ -14,15 +14,15 @@ import (
 )
 
 // PHP reads sessions of PHP itself that the extension redis (phpredis) keeps
-// under PHPREDIS_SESSION:<id>, and the cookie PHPSESSID, which holds the id
+// under PHPREDIS_SESSION:<id>. The cookie is PHPSESSID, which holds the id
 // alone.
 type PHP struct {
 	Settings
 
-	// The session.serialize_handler: php or php_serialize. Default: php_serialize
-	// for what is one array as that writes it, and php for all else. An
-	// application that lets visitors choose the names of session variables
-	// should say which.
+	// The session.serialize_handler: php or php_serialize. Default:
+	// php_serialize for a value that is one serialized array, php for all
+	// others. Set it for an application that lets visitors choose the names of
+	// session variables.
 	Format string `json:"format,omitempty"`
 }
 
@@ -39,7 +39,7 @@ func (p *PHP) Provision(caddy.Context) error {
 	return p.Settings.Provision(Defaults{Cookie: "PHPSESSID", Key: "PHPREDIS_SESSION:{id}"})
 }
 
-// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It may also have
+// UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It also takes
 //
 //	format php|php_serialize
 func (p *PHP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -63,7 +63,7 @@ func (p *PHP) Decode(raw cache.Raw) (Session, error) {
 	switch {
 	case raw.Fields != nil:
 		return Session{}, errNoString
-	case raw.Text == "": // there is nothing in the session
+	case raw.Text == "": // an empty session
 		return Session{JSON: "{}"}, nil
 	}
 	var json string

@@ -1,4 +1,4 @@
-// The formats that Python applications choose from.
+// The formats that Python applications may use.
 
 package stores
 
@@ -15,7 +15,7 @@ import (
 
 var errPython = errors.New("value is none of JSON, msgpack and a pickle, plain or compressed by zlib")
 
-// readPython reads a session in whichever format it begins like.
+// readPython reads a session in the format that its first bytes show.
 func readPython(raw cache.Raw) (Session, error) {
 	if raw.Fields != nil {
 		return Session{}, errNoString
@@ -45,8 +45,8 @@ func readPython(raw cache.Raw) (Session, error) {
 	return Session{JSON: json}, err
 }
 
-// isPickle tells a pickle from msgpack, in which 0x80 is an empty map: it says
-// its protocol, or is one of the old ones, which begin with a dict.
+// isPickle reports whether a text is a pickle and not msgpack, in which 0x80 is
+// an empty map: it begins with a protocol or, in old protocols, with a dict.
 func isPickle(text string) bool {
 	switch {
 	case text[0] == 0x80:
@@ -57,14 +57,14 @@ func isPickle(text string) bool {
 	return false
 }
 
-// isZlib tells zlib by its header, which is a multiple of 31.
+// isZlib reports whether a text has a zlib header, which is a multiple of 31.
 func isZlib(text string) bool {
 	return len(text) > 2 && text[0] == 0x78 && (int(text[0])<<8|int(text[1]))%31 == 0
 }
 
 var errInflate = errors.New("value is not what zlib writes, or much larger than it is stored")
 
-// inflate decompresses a value, to 32 times its size at most.
+// inflate decompresses a value to at most 32 times its size.
 func inflate(text string) (string, error) {
 	most := min(cache.DefaultMaxValueSize, 32*len(text)+4096)
 	r, err := zlib.NewReader(strings.NewReader(text))

@@ -14,8 +14,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/session/stores/formats"
 )
 
-// Rack reads sessions of Ruby applications that redis-rack keeps: JSON or what
-// Marshal wrote under rack:session:2::<SHA-256 of the id>, and the cookie
+// Rack reads sessions of Ruby applications that redis-rack keeps: JSON or
+// Marshal under rack:session:2::<SHA-256 of the id>. The cookie is
 // rack.session, which holds the id alone.
 type Rack struct {
 	Settings
@@ -34,13 +34,14 @@ func (s *Rack) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (s *Rack) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return s.Unmarshal(d, nil) }
 
-// UserFields is what Warden sets, also for Devise: the key of the scope user.
+// UserFields is the field that Warden and Devise set: the key of the scope
+// user.
 func (*Rack) UserFields() []string {
 	return []string{`warden\.user\.user\.key.0.0`}
 }
 
-// Identities finds the private ids of those in cookies: what Rack calls them
-// where they are stored.
+// Identities finds the ids in cookies and returns their private form, under
+// which Rack stores sessions.
 func (s *Rack) Identities(r *http.Request) []string {
 	ids := only(s.Cookies(r), "-_")
 	for i, id := range ids {

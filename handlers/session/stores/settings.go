@@ -1,4 +1,4 @@
-// The options that all stores have, and how their blocks are read.
+// The options that all stores share, and how their blocks are read.
 
 package stores
 
@@ -14,20 +14,20 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
 
-// Settings are the options that all stores have.
+// Settings are the options that all stores share.
 type Settings struct {
-	// The name of the session cookie. Default: what the application uses where
-	// nobody has changed it.
+	// The name of the session cookie. Default: the application's own default.
 	Cookie string `json:"cookie,omitempty"`
 
-	// The secrets that cookies are signed or encrypted with. Any of them will
-	// do, so that they can be changed while sessions live. Placeholders such as
-	// {env.SESSION_SECRET} and {file./run/secrets/session} are replaced at load
-	// time.
+	// The secrets with which cookies are signed or encrypted. A cookie is valid
+	// with any of them, so that secrets can be rotated. Placeholders such as
+	// {env.SESSION_SECRET} and {file./run/secrets/session} are replaced when
+	// the configuration is loaded. Default: none, which is an error for stores
+	// whose cookies are always signed.
 	Secrets []string `json:"secrets,omitempty"`
 
-	// The template of the keys in Redis, with {id} where the id of the session
-	// goes. Default: what the application uses by default.
+	// The template of the keys in Redis, in which {id} stands for the id of the
+	// session. Default: the application's own default.
 	Key string `json:"key,omitempty"`
 
 	cookie, key string
@@ -38,7 +38,7 @@ type Settings struct {
 type Defaults struct {
 	Cookie string
 	Key    string
-	// Signed says whether the store has secrets.
+	// Signed says whether the store takes secrets.
 	Signed Signing
 }
 
@@ -46,15 +46,15 @@ type Defaults struct {
 type Signing int
 
 const (
-	// Unsigned cookies hold the id alone: a secret is an error.
+	// Unsigned cookies hold the id alone; secrets are refused.
 	Unsigned Signing = iota
-	// MaybeSigned cookies are signed where there is a secret.
+	// MaybeSigned cookies are signed if there are secrets.
 	MaybeSigned
 	// Signed cookies need a secret.
 	Signed
 )
 
-// Provision resolves placeholders and takes defaults for what is not set.
+// Provision resolves placeholders and sets defaults.
 func (s *Settings) Provision(defaults Defaults) error {
 	s.cookie, s.key = s.Cookie, s.Key
 	if s.cookie == "" {
@@ -73,7 +73,7 @@ func (s *Settings) Provision(defaults Defaults) error {
 	}
 	s.secrets = nil
 	for i, secret := range s.Secrets {
-		// an error of the replacer names placeholders, which are no secrets
+		// the replacer's error names placeholders only, which are not secret
 		secret, err := repl.ReplaceOrErr(secret, true, true)
 		if err != nil {
 			return fmt.Errorf("secret: %w", err)
@@ -109,8 +109,8 @@ func (s *Settings) CookieName() string { return s.cookie }
 //		key <template>
 //	}
 //
-// own reads the options that only this store has, which want names, and
-// reports whether it knows one.
+// own reads the options that only this store has, whose names are want, and
+// reports whether it knows the name.
 func (s *Settings) Unmarshal(d *caddyfile.Dispenser, own func(name string) (known bool, err error), want ...string) error {
 	d.Next() // the name of the store
 	store := d.Val()

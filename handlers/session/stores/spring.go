@@ -19,8 +19,8 @@ import (
 )
 
 // Spring reads sessions of Spring Session for Redis: a hash under
-// spring:session:sessions:<id>, whose values a JSON serializer wrote, and the
-// cookie SESSION, the id in base64. The record has the session's attributes by
+// spring:session:sessions:<id> whose values a JSON serializer wrote. The cookie
+// is SESSION, the id in base64. The record has the session's attributes by
 // their names, and creationTime, lastAccessedTime and maxInactiveInterval.
 type Spring struct {
 	Settings
@@ -39,8 +39,8 @@ func (s *Spring) Provision(caddy.Context) error {
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal].
 func (s *Spring) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return s.Unmarshal(d, nil) }
 
-// UserFields is what Spring Security sets. The principal is a name or an object, as the
-// JSON serializer writes it.
+// UserFields are the fields that Spring Security sets. The principal is a name,
+// or an object as the JSON serializer writes it.
 func (*Spring) UserFields() []string {
 	return []string{
 		"SPRING_SECURITY_CONTEXT.authentication.name",
@@ -74,8 +74,8 @@ var (
 		"have the application use GenericJackson2JsonRedisSerializer as springSessionDefaultRedisSerializer")
 )
 
-// Decode reads a session and its end: when it was last used, and how long it
-// may be idle. Its key lives five minutes longer.
+// Decode reads a session. Its end is its last use plus its maximum idle time;
+// its key lives five minutes longer.
 func (s *Spring) Decode(raw cache.Raw) (Session, error) {
 	if raw.Fields == nil {
 		return Session{}, errSpring
@@ -86,13 +86,13 @@ func (s *Spring) Decode(raw cache.Raw) (Session, error) {
 		name, isAttribute := strings.CutPrefix(field, springAttribute)
 		isOwn := name == springCreated || name == springAccessed || name == springInterval
 		if isAttribute == isOwn {
-			continue // an attribute of such a name would hide what it is called like
+			continue // an attribute of this name would hide the field of the same name
 		}
 		value := raw.Fields[field]
 		switch {
 		case strings.HasPrefix(value, "\xac\xed"):
 			return Session{}, errJava
-		case value == "": // an attribute that was removed
+		case value == "": // a removed attribute
 			value = "null"
 		case !json.Valid([]byte(value)):
 			return Session{}, errors.New("a field of the hash is not JSON")
@@ -119,7 +119,7 @@ func springExpiry(fields map[string]string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	interval, err := springNumber(fields, springInterval)
-	if err != nil || interval < 0 { // it never ends
+	if err != nil || interval < 0 { // negative: the session never ends
 		return time.Time{}, err
 	}
 	const longest = 1 << 40

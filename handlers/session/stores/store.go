@@ -1,6 +1,6 @@
-// Package stores knows how applications keep their sessions: which cookie
-// leads to a session, how it is signed or encrypted, under which key of Redis
-// the session is, and in which format. There is a file for each of them.
+// Package stores knows the session stores of applications: the cookie that
+// leads to a session, how it is signed or encrypted, the session's key in
+// Redis, and its format. Each application has a file.
 //
 // They are Caddy modules in the namespace filewallball.session_stores, named in
 // the Caddyfile after from:
@@ -12,8 +12,8 @@
 //		require user_id
 //	}
 //
-// Another module adds one by implementing [Store]; see the example. A [Settings]
-// in it brings the options that all of them have.
+// Other modules add a store by implementing [Store]; see the example. They
+// embed [Settings] for the options that all stores share.
 package stores
 
 import (
@@ -25,48 +25,47 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Namespace is that of the modules: a store is from's argument.
+// Namespace is that of the modules: the argument of from is a module's name.
 const Namespace = "filewallball.session_stores"
 
-// Store is how an application keeps its sessions. Its methods may be called at
-// once from any goroutine.
+// Store is a way in which an application keeps its sessions. Its methods are
+// called concurrently.
 type Store interface {
 	// Identities lists the ids of the sessions that a request may mean, in the
-	// order of its cookies: of those alone whose cookie is signed or encrypted
-	// as it should be. Signatures must be compared in constant time.
+	// order of its cookies. It leaves out cookies whose signature or encryption
+	// is not valid. Signatures must be compared in constant time.
 	Identities(r *http.Request) []string
 
-	// KeyTemplate is what the keys of sessions look like, such as sess:{id}.
-	// It is asked after the module is provisioned.
+	// KeyTemplate is the template of the keys of sessions, such as sess:{id}.
+	// It is called after the module is provisioned.
 	KeyTemplate() string
 
-	// Decode makes JSON of a session as the application wrote it. It must
-	// neither execute anything nor take more memory than a small multiple of
-	// what it reads, and its errors must not repeat it.
+	// Decode converts a session to JSON. It must not execute anything nor take
+	// more memory than a small multiple of its input, and its errors must not
+	// repeat the input.
 	Decode(raw cache.Raw) (Session, error)
 }
 
 // Session is a decoded session.
 type Session struct {
-	// JSON is the text of an object, in which require, copy_headers and
-	// placeholders find their fields.
+	// JSON is the text of an object. require, copy_headers and placeholders use
+	// its fields.
 	JSON string
-	// Expires is when the session ends; the zero time is when its key in Redis
-	// expires.
+	// Expires is when the session ends. Default: the zero time, which stands
+	// for the expiry of its key in Redis.
 	Expires time.Time
 }
 
-// Login is implemented by a [Store] that knows where its sessions say who is
-// logged in.
+// Login is implemented by a [Store] that knows which fields hold the user.
 type Login interface {
-	// UserFields are the paths of such fields, as require takes them; the first
-	// that is a text or a number is the user, in {http.auth.user.id} and access
-	// logs. Where there is none of them, user_id, sub and id count.
+	// UserFields are the paths of such fields, in the syntax of require. The
+	// first that is a text or a number is the user in {http.auth.user.id} and
+	// in access logs. Default: user_id, sub and id.
 	UserFields() []string
 }
 
-// Variant is implemented by a [Store] with options that change what Decode
-// makes of a value. Two lookups with one key must have one variant.
+// Variant is implemented by a [Store] with options that change the result of
+// Decode. Two lookups with one key must have equal variants.
 type Variant interface {
 	// Variant is equal for stores that decode alike.
 	Variant() string

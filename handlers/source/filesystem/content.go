@@ -1,5 +1,5 @@
-// The content of small files, kept in memory for as long as each file
-// stays in the state in which it was read.
+// The content of small files, kept in memory while each file stays in the state
+// in which it was read.
 
 package filesource
 
@@ -15,19 +15,20 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// contents are the files that are kept, by the keys of their records.
+// contents are the kept files, by the keys of their records.
 type contents struct {
 	maxFile int64
 	files   *otter.Cache[string, *content]
 }
 
-// content is what is in a file in one state.
+// content is the content of a file in one state.
 type content struct {
 	state fileState
 	data  []byte
 }
 
-// contentOverhead is what a kept file takes beside its key and its bytes.
+// contentOverhead is the memory of a kept file in addition to its key and
+// content, in bytes.
 const contentOverhead = 200
 
 // KeepContent makes Content keep files of at most maxFile bytes, in at most
@@ -43,11 +44,11 @@ func (s *Source) KeepContent(maxFile, maxSize int64) error {
 	return err
 }
 
-// Content is what is in the file that a record of this source is about: what
-// it had when it was last looked at, which is at most revalidate ago. It is
-// read into memory at its first use. ok is false where the next handler had
-// better read the file: it is too large, it has been changed since, or nothing
-// would tell of a change. The data must not be written to.
+// Content is the content of the file that a record of this source describes, as
+// of the last check, at most revalidate ago. It is read into memory at its
+// first use. ok is false if the next handler must read the file: it is too
+// large, has changed since, or a change of it would not be noticed. The caller
+// must not modify data.
 func (s *Source) Content(ctx context.Context, req cache.Request, record *cache.Record) (data []byte, ok bool) {
 	known := s.inUse(req, record)
 	if known == nil || known.size > s.contents.maxFile || !known.changeShows() || s.hashes(known) && known.sum == "" {
@@ -59,7 +60,7 @@ func (s *Source) Content(ctx context.Context, req cache.Request, record *cache.R
 		ok = false
 	}
 	if !ok {
-		// one reads, the others wait for it
+		// one request reads, the others wait for it
 		var err error
 		c, err = s.contents.files.Get(ctx, req.Key, otter.LoaderFunc[string, *content](
 			func(context.Context, string) (*content, error) { return s.read(req, known.fileState) }))
@@ -70,11 +71,11 @@ func (s *Source) Content(ctx context.Context, req cache.Request, record *cache.R
 	return c.data, true
 }
 
-// errJustWritten says that a file is too new for its date to show the next
-// change.
+// errJustWritten means that a file is so new that its date would not show
+// another change.
 var errJustWritten = errors.New("file was written to just now")
 
-// read reads a file that is in the same state before and after.
+// read reads a file and checks that its state is the same before and after.
 func (s *Source) read(req cache.Request, state fileState) (*content, error) {
 	if state.unchangedFor(time.Now()) < clockTick {
 		return nil, errJustWritten

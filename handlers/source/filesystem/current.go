@@ -1,5 +1,5 @@
-// Which record is true of a file on this node, found out so that a hit costs no
-// I/O nearly always.
+// Whether a cached record is true of the file on this node. Nearly every hit
+// decides it without I/O.
 
 package filesource
 
@@ -13,7 +13,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// lastCheck is what this node knows of one file.
+// lastCheck is the state of one file as this node last saw it.
 type lastCheck struct {
 	// began is when the last check began, in nanoseconds of Unix time.
 	began atomic.Int64
@@ -21,7 +21,7 @@ type lastCheck struct {
 	pace  hashPace // guarded by the hasher's mutex
 }
 
-// knownFile is what the last check found. It is immutable.
+// knownFile is the result of a check. It is immutable.
 type knownFile struct {
 	fileState
 	codings string // of the precompressed files beside it, space-separated
@@ -30,29 +30,30 @@ type knownFile struct {
 	// unhashable reports that reading the content failed.
 	unhashable bool
 
-	// replaced reports that this node has put its own record into the cache
-	// since it saw the file in this state. Once is enough: nodes whose files
-	// differ would replace each other's records for ever.
+	// replaced reports that this node has replaced the cached record since it
+	// saw the file in this state. It does so once per state: nodes whose files
+	// differ would otherwise replace each other's records forever.
 	replaced bool
-	// own is the record that this node makes of the file, nil before it is needed.
+	// own is the record that this node makes of the file, nil until it is
+	// needed.
 	own *cache.Record
-	// cached is the text of the record that was compared last, and use the
-	// record to use where a cache has that one. nil: ask the source.
+	// cached is the text of the cached record that was compared last, and use
+	// the record to use in its place. nil: load from the source.
 	cached string
 	use    *cache.Record
 }
 
 // Current implements [cache.Revalidator]. It checks a file at most once per
-// revalidate; a request that comes during a check gets what was known before.
+// revalidate; a request during a check gets the result of the previous one.
 func (s *Source) Current(_ context.Context, req cache.Request, record *cache.Record, now time.Time) (*cache.Record, bool) {
 	if record.State() == cache.Denied {
-		return record, true // a decision of the application, which no file contradicts
+		return record, true // a refusal does not depend on the file
 	}
 	last := s.lastCheck(req.Key)
 	began := last.began.Load()
 	known := last.known.Load()
 	if s.due(began, now) {
-		// another request may have checked since now
+		// another request may have checked the file meanwhile
 		if now := time.Now(); s.due(began, now) && last.began.CompareAndSwap(began, now.UnixNano()) {
 			known = s.check(req, last)
 		}
@@ -77,15 +78,15 @@ func (s *Source) lastCheck(key string) *lastCheck {
 	return last
 }
 
-// due reports whether it is time for another check, also where the clock has
-// been set back.
+// due reports whether the file must be checked again. A clock that was set back
+// makes it due.
 func (s *Source) due(began int64, now time.Time) bool {
 	age := now.UnixNano() - began
 	return age < 0 || age >= int64(s.Revalidate)
 }
 
-// check finds out the state of a file and keeps of the last check what is still
-// true.
+// check reads the state of a file. It keeps what the last check found if the
+// state is the same.
 func (s *Source) check(req cache.Request, last *lastCheck) *knownFile {
 	state, codings, err := s.state(req.Scope, req.ID)
 	before := last.known.Load()
@@ -102,7 +103,7 @@ func (s *Source) check(req cache.Request, last *lastCheck) *knownFile {
 	return next
 }
 
-// compare finds out which record to use where a cache has this one.
+// compare decides which record to use in place of a cached one.
 func (s *Source) compare(known *knownFile, req cache.Request, record *cache.Record) {
 	known.cached, known.use = record.Text(), nil
 	switch {
@@ -117,39 +118,39 @@ func (s *Source) compare(known *knownFile, req cache.Request, record *cache.Reco
 	}
 }
 
-// agrees reports whether a record is true of a file.
+// agrees reports whether a record describes a file.
 func (s *Source) agrees(known *knownFile, record *cache.Record) bool {
 	fields := readFields(record)
 	switch {
 	case record.State() == cache.Absent:
 		return known.kind == missing
-	case fields.other:
+	case fields.notRegular:
 		return known.kind == other
 	case known.kind != regular, fields.size != known.size, !within(strings.Fields(known.codings), fields.encodings):
 		return false
 	case s.hashes(known):
-		// other dates on another node do not matter where the content is the same
+		// the content decides, because dates may differ between nodes
 		return fields.sum == known.sum && (known.sum != "" || fields.modified == known.stamp())
 	}
 	return fields.sum == "" && fields.modified == known.stamp()
 }
 
-// note remembers the state that a record was made of.
+// note stores the state that a record was made from.
 func (s *Source) note(key string, began time.Time, known *knownFile) {
 	last := s.lastCheck(key)
 	last.known.Store(known)
 	last.began.Store(began.UnixNano())
 }
 
-// Describes reports whether a record that this source gave is about the file
-// with this info: the one that was checked, in the state it had then.
+// Describes reports whether a record of this source describes the file with
+// this info: the checked file, in the state that it had then.
 func (s *Source) Describes(req cache.Request, record *cache.Record, info fs.FileInfo) bool {
 	known := s.inUse(req, record)
 	return known != nil && info.Mode().IsRegular() && stateOf(info) == known.fileState
 }
 
-// Modified is the date of the file that a record of this source is about, as
-// it is on this node; zero where there is none.
+// Modified is the date on this node of the file that a record of this source
+// describes, or zero.
 func (s *Source) Modified(req cache.Request, record *cache.Record) time.Time {
 	known := s.inUse(req, record)
 	if known == nil || known.date != dated {
@@ -158,8 +159,8 @@ func (s *Source) Modified(req cache.Request, record *cache.Record) time.Time {
 	return time.Unix(0, known.modified)
 }
 
-// StillDescribes reports whether a record is about the file as it is now,
-// whenever it was checked last.
+// StillDescribes reports whether a record describes the file in its state now.
+// It reads that state, whenever the last check was.
 func (s *Source) StillDescribes(req cache.Request, record *cache.Record) bool {
 	known := s.inUse(req, record)
 	if known == nil {
@@ -169,7 +170,7 @@ func (s *Source) StillDescribes(req cache.Request, record *cache.Record) bool {
 	return err == nil && state == known.fileState
 }
 
-// inUse is what the last check found, if it found that the record is to be used.
+// inUse is the result of the last check, if the record is the one to use.
 func (s *Source) inUse(req cache.Request, record *cache.Record) *knownFile {
 	last, ok := s.checks.GetIfPresent(req.Key)
 	if !ok {
@@ -188,12 +189,12 @@ func (s *Source) inUse(req cache.Request, record *cache.Record) *knownFile {
 	return known
 }
 
-// fields are those of a record of this source.
+// fields are the fields of a record of this source.
 type fields struct {
 	size          int64
 	modified, sum string
 	encodings     []string
-	other         bool
+	notRegular    bool
 }
 
 func readFields(record *cache.Record) fields {
@@ -213,7 +214,7 @@ func readFields(record *cache.Record) fields {
 		f.encodings = v.Strings()
 	}
 	if v, ok := record.Field("regular"); ok {
-		f.other = v.JSON() == "false"
+		f.notRegular = v.JSON() == "false"
 	}
 	return f
 }

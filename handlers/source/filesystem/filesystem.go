@@ -19,64 +19,63 @@ import (
 
 const (
 	hashSHA256 = "sha256"
-	// defaultRevalidate is how long a file is believed to be unchanged.
+	// defaultRevalidate is the default of revalidate.
 	defaultRevalidate = 2 * time.Second
-	// maxChecks bounds of how many files something is remembered, about 400
-	// bytes each.
+	// maxChecks bounds the number of files whose last check is remembered, at
+	// about 400 bytes each.
 	maxChecks = 64 << 10
-	// maxPlaces bounds what is remembered of request paths, in bytes.
+	// maxPlaces bounds the memory for request paths, in bytes.
 	maxPlaces     = 16 << 20
 	placeOverhead = 250
 )
 
-// Source takes the metadata of files from a file system. The identity is a
-// request path, and the key holds the full name of the file that file_server
-// would serve for it, which is an index file where the path is that of a
-// directory: with the same root, the same file system and the same hide
-// patterns it never says more about a path than file_server would. What
-// file_server would not simply serve (hidden files, directories without index
-// files, files that cannot be read) is left to the next handler.
+// Source reads the metadata of files. The identity is a request path. The key
+// contains the full name of the file that file_server would serve for it, which
+// is an index file if the path is that of a directory. With the same root, file
+// system and hide patterns, it never reveals more about a path than file_server
+// would. Whatever file_server would not serve as a file (hidden files,
+// directories without index files, unreadable files) is left to the next
+// handler.
 //
-// The record of a file has its name, size, modified (RFC 3339) and etag, which
-// is the one file_server would send, and in encodings the content codings of
-// the precompressed files that lie beside it, which have records of their own.
-// With hash it has the sha256 of the content once that is known, and the etag
-// is made of that; before, it has none.
+// The record of a file has the fields name, size (bytes), modified (RFC 3339)
+// and etag, which is the one that file_server would send. encodings lists the
+// content codings of precompressed files beside it, which have records of their
+// own. With hash, the record has the sha256 of the content, and an etag made
+// from it, once the hash is known; before that it has no etag.
 type Source struct {
-	// The directory of the files: give what file_server has. Default: the
-	// site's, {http.vars.root}. A request for which it is not known goes on,
-	// and no file of the working directory is looked at.
+	// The directory of the files; set it to file_server's root. Default: the
+	// site's root, {http.vars.root}. A request without a root continues without
+	// metadata: the working directory is not searched.
 	Root string `json:"root,omitempty"`
 
-	// The name of the file system. Default: {http.vars.fs}, else the
-	// server's disk.
+	// The name of the file system; set it to file_server's fs. Default:
+	// {http.vars.fs}, or the server's disk.
 	FS string `json:"fs,omitempty"`
 
-	// The files to say nothing about: give what file_server has. Caddyfiles
-	// are hidden by themselves where this comes from one.
+	// Patterns of files that have no metadata; set them to file_server's hide.
+	// A Caddyfile hides itself and its imports. Default: none.
 	Hide []string `json:"hide,omitempty"`
 
-	// The names of index files of directories, in the order they are tried.
-	// Default: those of the file_server behind the lookup, else index.html and
-	// index.txt.
+	// The names of index files, in the order in which they are tried. Default:
+	// those of the file_server behind the lookup, or index.html and index.txt.
 	Index []string `json:"index,omitempty"`
 
-	// With "sha256", each content has one strong entity tag on every node,
-	// whatever the dates of its copies. Each change of a file is hashed once
-	// for all nodes that have the same file, in the background. A change is
-	// seen by size, date, inode and the time of the last change of the inode;
-	// on systems and in file systems without inodes by size and date alone.
+	// "sha256" gives each content one strong entity tag on all nodes, whatever
+	// the dates of its copies. Each change of a file is hashed in the
+	// background, once for all nodes with the same file. A change is detected
+	// by size, date, inode and the inode's change time; on systems and file
+	// systems without inodes by size and date alone. Default: no hash.
 	Hash string `json:"hash,omitempty"`
 
-	// The largest file that is hashed, in bytes. Default: any.
+	// The largest file that is hashed, in bytes. Default: no limit.
 	MaxHashSize int64 `json:"max_hash_size,omitempty"`
 
-	// How long a file is taken for unchanged after a check: each node checks
-	// it at most once in that time. Default 2s.
+	// How long a file counts as unchanged after a check, as a duration: each
+	// node checks it at most once in this time. Default: 2s.
 	Revalidate caddy.Duration `json:"revalidate,omitempty"`
 
 	logger     *zap.Logger
-	rootAbsent *sync.Once // says so in the log
+	rootAbsent *sync.Once // for a single log line
 
 	fsmap    caddy.FileSystems
 	onDisk   func() bool // the default file system is the server's disk
@@ -90,7 +89,7 @@ type Source struct {
 	contents *contents                        // nil where none are kept
 }
 
-// fleet is what a source needs of the app to share what it has found out.
+// fleet is the part of the app that the source uses to share hashes.
 type fleet interface {
 	Cache() *cache.Cache
 	KeyPrefix() string
@@ -148,7 +147,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Cleanup ends the hashing.
+// Cleanup stops the hashing.
 func (s *Source) Cleanup() error {
 	if s.hasher != nil {
 		s.hasher.close()
@@ -156,9 +155,9 @@ func (s *Source) Cleanup() error {
 	return nil
 }
 
-// Fingerprint is a text of all settings that change what the source answers
-// for a key. The key has the full name of the file, so root, fs, hide and index,
-// which decide which file a path leads to, are not among them.
+// Fingerprint contains all settings that change what the source answers for a
+// key. root, fs, hide and index are not among them: they decide which file a
+// path leads to, and the key contains the full name of the file.
 func (s *Source) Fingerprint() string {
 	return fmt.Sprintf("file_system hash=%s max_hash_size=%d", s.Hash, s.MaxHashSize)
 }

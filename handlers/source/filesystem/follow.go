@@ -1,14 +1,14 @@
-// What the source takes over from the file_servers behind its lookup.
+// Settings that the source takes over from the file_servers behind its lookup.
 
 package filesource
 
 import "slices"
 
-// defaultIndex are file_server's own index files.
+// defaultIndex are the default index files of file_server.
 var defaultIndex = []string{"index.html", "index.txt"}
 
-// HideAlso hides what a file_server behind the lookup hides. It must be called
-// before the first request.
+// HideAlso also hides the patterns of a file_server behind the lookup. It must
+// be called before the first request.
 func (s *Source) HideAlso(patterns []string) {
 	for _, pattern := range patterns {
 		if !slices.Contains(s.Hide, pattern) {
@@ -18,10 +18,10 @@ func (s *Source) HideAlso(patterns []string) {
 	s.hidden = newHideList(s.Hide)
 }
 
-// SetIndex sets the index files to those of the file_servers behind the lookup,
-// each list nil for the default. Where they differ from each other or from the
-// source's own, directories are left to the next handler. It must be called
-// before the first request.
+// SetIndex sets the index files to those of the file_servers behind the lookup;
+// a nil list stands for the default. If the lists differ from each other or
+// from the source's own, directories are left to the next handler. It must be
+// called before the first request.
 func (s *Source) SetIndex(lists ...[]string) {
 	want := s.Index
 	for _, list := range lists {

@@ -1,5 +1,4 @@
-// Hashing files in the background: once per change for the whole fleet, and
-// never while a request waits for it.
+// Hashing files in the background, once per change for the whole fleet.
 
 package filesource
 
@@ -21,33 +20,33 @@ import (
 )
 
 const (
-	// maxHashers is how many files are hashed at a time.
+	// maxHashers is the number of files that are hashed at a time.
 	maxHashers = 2
-	// clockTick is longer than the steps in which kernels count file dates.
+	// clockTick is longer than the granularity of file dates.
 	clockTick = 20 * time.Millisecond
-	// hashSpeed is how fast hashing is at least expected to be, in bytes per
-	// second. A file is hashed once it has not changed for as long as its
-	// hashing takes, so that a growing file costs no more than half a core.
+	// hashSpeed is the lowest expected speed of hashing, in bytes per second. A
+	// file is hashed once it has been unchanged for as long as hashing it
+	// takes, so that a growing file costs at most half a core.
 	hashSpeed = 500 << 20
-	// smallFile is up to which size the first load of a file waits for its
-	// hash, and smallFileWait for how long.
+	// smallFile is the largest file, in bytes, whose first load waits for its
+	// hash, and smallFileWait is the longest wait.
 	smallFile     = 1 << 20
 	smallFileWait = 4 * clockTick
-	// maxHashPause is how long after one hash of a file the next may begin at the
-	// latest; see [hashPace].
+	// maxHashPause is the longest pause between two hashes of a file; see
+	// [hashPace].
 	maxHashPause = time.Second
-	// minSumTTL and maxSumTTL are how long a hash is kept for the fleet: longer
-	// than records, which are cheap to make again once the hash is known. In
-	// between, it is sumTTLPerAge times as long as the file has not changed, so
-	// that a file which always changes leaves few hashes behind.
+	// minSumTTL and maxSumTTL bound how long the fleet keeps a hash: longer
+	// than records, which are cheap to make once the hash is known. Between
+	// them, the TTL is sumTTLPerAge times the age of the file's last change, so
+	// that a file that changes often leaves few hashes behind.
 	minSumTTL    = 2 * time.Hour
 	maxSumTTL    = 7 * 24 * time.Hour
 	sumTTLPerAge = 10
-	// sumTimeout bounds each call of the shared cache.
+	// sumTimeout bounds each call to the shared cache.
 	sumTimeout = cache.DefaultLookupTimeout
 )
 
-// hasher hashes files one after the other.
+// hasher hashes files, one at a time per worker.
 type hasher struct {
 	source *Source
 	ctx    context.Context // ends with the configuration
@@ -74,7 +73,7 @@ func newHasher(ctx context.Context, source *Source) *hasher {
 	return h
 }
 
-// close ends all hashing and waits until it has ended.
+// close cancels all hashing and waits until it has ended.
 func (h *hasher) close() {
 	h.mu.Lock()
 	h.closed = true
@@ -83,15 +82,15 @@ func (h *hasher) close() {
 	h.done.Wait()
 }
 
-// hashPace is how often one file is hashed. Each hash that soon follows another
-// doubles the pause until the next, so that a file may be replaced some times in
-// a row, and one that grows is not read at each change.
+// hashPace limits how often one file is hashed. Each hash soon after another
+// doubles the next pause. So a file may be replaced a few times in a row, and a
+// growing file is not read at each change.
 type hashPace struct {
 	began time.Time
 	pause time.Duration
 }
 
-// next reports whether the file may be hashed now, and counts that.
+// next reports whether the file may be hashed now, and counts the hash.
 func (p *hashPace) next(now time.Time) bool {
 	since := now.Sub(p.began)
 	switch {
@@ -106,8 +105,9 @@ func (p *hashPace) next(now time.Time) bool {
 	return true
 }
 
-// start has a file hashed, unless that is under way. ended is closed when it is
-// not any more, and nil where the last hash of the file was too short ago.
+// start queues a file for hashing unless it is queued already. ended is closed
+// when the hashing has ended; it is nil if the last hash of the file was too
+// recent.
 func (h *hasher) start(req cache.Request, state fileState) (ended <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -132,7 +132,7 @@ func (h *hasher) start(req cache.Request, state fileState) (ended <-chan struct{
 	return job.ended
 }
 
-// run works off the queue.
+// run hashes the queued files.
 func (h *hasher) run() {
 	defer h.done.Done()
 	for {
@@ -153,18 +153,18 @@ func (h *hasher) run() {
 	}
 }
 
-// hashes reports whether a file in this state gets a hash.
+// hashes reports whether a file in this state is hashed.
 func (s *Source) hashes(known *knownFile) bool {
 	return s.hasher != nil && known.kind == regular && (s.MaxHashSize == 0 || known.size <= s.MaxHashSize)
 }
 
-// pending reports whether the hash of a file is not known yet, but will be.
+// pending reports whether the hash of a file is still being made.
 func (s *Source) pending(known *knownFile) bool {
 	return !known.failed && s.hashes(known) && known.sum == "" && !known.unhashable
 }
 
-// hashLater has a file hashed in the background, if it has not been. It returns
-// a channel that is closed when it is not being hashed any more.
+// hashLater queues a file for hashing if its hash is unknown. The channel is
+// closed when the hashing has ended.
 func (s *Source) hashLater(req cache.Request, known *knownFile) (ended <-chan struct{}) {
 	if !s.pending(known) || known.unchangedFor(time.Now()) < hashTime(known.size) && known.size > smallFile {
 		return nil
@@ -172,17 +172,17 @@ func (s *Source) hashLater(req cache.Request, known *knownFile) (ended <-chan st
 	return s.hasher.start(req, known.fileState)
 }
 
-// hashTime is how long hashing is expected to take.
+// hashTime is the expected duration of hashing.
 func hashTime(size int64) time.Duration {
 	return time.Duration(float64(size) / hashSpeed * float64(time.Second))
 }
 
-// hash finds the hash of a file, in the shared cache or by reading it, and
-// remembers it, or that it cannot be read.
+// hash takes the hash of a file from the shared cache or by reading the file,
+// and stores it, or that the file cannot be read.
 func (s *Source) hash(ctx context.Context, req cache.Request, state fileState) {
 	sum, err := s.sumOf(ctx, req, state)
 	if errors.Is(err, errChanged) || ctx.Err() != nil {
-		return // the next check of the file starts anew
+		return // the next check of the file starts again
 	}
 	if err != nil {
 		s.logger.Warn("hashing a file failed, it is served without a strong entity tag until it changes",
@@ -201,7 +201,7 @@ func (s *Source) hash(ctx context.Context, req cache.Request, state fileState) {
 	}
 }
 
-// errChanged says that a file was written to while it was read.
+// errChanged means that a file changed while it was read.
 var errChanged = errors.New("file changed while it was read")
 
 func (s *Source) sumOf(ctx context.Context, req cache.Request, state fileState) (string, error) {
@@ -244,8 +244,8 @@ func (s *Source) sumOf(ctx context.Context, req cache.Request, state fileState) 
 	return sum, nil
 }
 
-// waitForClockTick waits until the next write to a file will show in its date:
-// two in one step of the clock do not.
+// waitForClockTick waits until another write to the file would change its date.
+// Two writes in one step of the clock do not.
 func waitForClockTick(ctx context.Context, state fileState) error {
 	age := state.unchangedFor(time.Now())
 	if age >= clockTick {
@@ -259,7 +259,8 @@ func waitForClockTick(ctx context.Context, state fileState) error {
 	}
 }
 
-// hashOf reads a file of a known size to its end, or until the context ends.
+// hashOf reads a file of a known size to its end, unless the context ends
+// first.
 func hashOf(ctx context.Context, file fs.File, size int64) (string, error) {
 	sum := sha256.New()
 	buf := make([]byte, 128<<10)
@@ -281,8 +282,9 @@ func hashOf(ctx context.Context, file fs.File, size int64) (string, error) {
 	}
 }
 
-// sumKey is the key of the hash of a file in one state. Without a key, the hash
-// is this process's: nothing would show that another content came since.
+// sumKey is the key of the hash of a file in one state. ok is false if the hash
+// must stay in this process, because nothing would show that the content has
+// changed.
 func (s *Source) sumKey(req cache.Request, state fileState) (key string, ok bool) {
 	if !state.changeShows() {
 		return "", false
@@ -292,8 +294,8 @@ func (s *Source) sumKey(req cache.Request, state fileState) (key string, ok bool
 		cache.KeyIdentity(fullName(req.Scope, req.ID), false), true
 }
 
-// sharedSum asks the shared cache for a file's hash. Without an answer, the
-// file has to be read.
+// sharedSum reads a file's hash from the shared cache. If it fails, the file
+// has to be read.
 func (s *Source) sharedSum(ctx context.Context, req cache.Request, state fileState) (sum string, ok bool) {
 	key, ok := s.sumKey(req, state)
 	if !ok {
@@ -309,7 +311,8 @@ func (s *Source) sharedSum(ctx context.Context, req cache.Request, state fileSta
 	return sum, len(sum) == hex.EncodedLen(sha256.Size)
 }
 
-// shareSum keeps a hash for the fleet. Where it fails, others read the file too.
+// shareSum stores a hash for the fleet. If it fails, other nodes read the file
+// as well.
 func (s *Source) shareSum(ctx context.Context, req cache.Request, state fileState, sum string) {
 	key, ok := s.sumKey(req, state)
 	if !ok {
@@ -328,15 +331,17 @@ func (s *Source) shareSum(ctx context.Context, req cache.Request, state fileStat
 	_ = s.fleet.Cache().Set(ctx, key, record, ttl)
 }
 
-// leaseSum takes the right to hash a file, or waits until the node that has it
-// is done: mine is false then. A store that does not answer grants it.
+// leaseSum takes the lease to hash a file, or waits until the node that holds
+// it is done; mine is false then. If the store does not answer, it grants the
+// lease.
 func (s *Source) leaseSum(ctx context.Context, req cache.Request, state fileState) (release func(), mine bool, err error) {
 	key, ok := s.sumKey(req, state)
 	if !ok {
 		return func() {}, true, nil
 	}
 	store := s.fleet.Cache().Store()
-	// ten times as long as expected: a node that dies delays the others no more
+	// ten times the expected duration: a node that dies does not delay the
+	// others for long
 	ttl := 10*time.Second + 10*hashTime(state.size)
 	for end := time.Now().Add(ttl); time.Now().Before(end); {
 		call, cancel := context.WithTimeout(ctx, sumTimeout)
@@ -351,7 +356,7 @@ func (s *Source) leaseSum(ctx context.Context, req cache.Request, state fileStat
 			return func() {
 				call, cancel := context.WithTimeout(context.WithoutCancel(ctx), sumTimeout)
 				defer cancel()
-				_ = store.Release(call, key, token) // it ends by itself otherwise
+				_ = store.Release(call, key, token) // otherwise it expires
 			}, true, nil
 		}
 		select {

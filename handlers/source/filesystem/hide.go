@@ -1,5 +1,4 @@
-// Which files a file server pretends not to have: the rules of Caddy's
-// file_server, so that metadata never says more than it does.
+// Which files file_server hides, so that metadata never reveals them.
 
 package filesource
 
@@ -12,11 +11,12 @@ import (
 
 const separator = string(filepath.Separator)
 
-// hideList has patterns of hidden files. One without a separator hides every
-// file and directory of a name; others are paths, with all that is under them.
+// hideList has the patterns of hidden files. A pattern without a separator
+// hides all files and directories of that name; others are paths, which hide
+// everything below them as well.
 type hideList struct {
 	patterns []string
-	varies   bool // there are placeholders
+	varies   bool // patterns have placeholders
 }
 
 func newHideList(patterns []string) hideList {
@@ -29,7 +29,8 @@ func newHideList(patterns []string) hideList {
 		}
 		l.patterns = append(l.patterns, pattern)
 	}
-	// a data directory under the working directory holds private keys
+	// Caddy's data directory may lie under the working directory and holds
+	// private keys
 	if dir := caddy.AppDataDir(); !filepath.IsAbs(dir) {
 		if abs, err := caddy.FastAbs(dir); err == nil {
 			l.patterns = append(l.patterns, abs)
@@ -38,7 +39,7 @@ func newHideList(patterns []string) hideList {
 	return l
 }
 
-// absolute resolves a pattern that is a path from the working directory.
+// absolute resolves a path relative to the working directory.
 func absolute(pattern string) string {
 	if !strings.Contains(pattern, separator) {
 		return pattern
@@ -50,7 +51,7 @@ func absolute(pattern string) string {
 	return abs
 }
 
-// hides reports whether a file is hidden. The name is a path in the file system.
+// hides reports whether a file is hidden. name is a path in the file system.
 func (l hideList) hides(repl *caddy.Replacer, name string) bool {
 	if abs, err := caddy.FastAbs(name); err == nil {
 		name = abs

@@ -1,4 +1,4 @@
-// Going through all files that a site may serve.
+// Listing all files that a site serves.
 
 package filesource
 
@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// dirEntries is how many names of a directory are read at a time.
+	// dirEntries is how many entries of a directory are read at a time.
 	dirEntries = 256
-	// maxDepth is how deep directories are followed, links among them.
+	// maxDepth bounds the depth of directories, including those behind links.
 	maxDepth = 64
 )
 
@@ -49,9 +49,9 @@ func (s *Source) known(scope string) bool {
 	return ok
 }
 
-// List lists the request paths of all files under the root, but for those that
-// are hidden. It follows links, and no loops of them. It reads a directory a
-// part at a time, so it takes memory by depth, not by size.
+// List lists the request paths of all files under the root that are not hidden.
+// It follows links, but not in loops. It reads directories in parts, so its
+// memory grows with the depth, not with the number of files.
 func (s *Source) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		scope := s.scope(nil, repl)
@@ -73,7 +73,7 @@ func (s *Source) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[strin
 	}
 }
 
-// walk goes through a file system.
+// walk traverses a file system.
 type walk struct {
 	ctx    context.Context
 	repl   *caddy.Replacer
@@ -84,8 +84,8 @@ type walk struct {
 	yield  func(string, error) bool
 }
 
-// dir goes through a directory, unless it is one of those above it. It returns
-// false where the listing has ended.
+// dir lists a directory, unless it is also one of those above it. It returns
+// false if the listing has ended.
 func (w *walk) dir(path string, above []fs.FileInfo) bool {
 	name := caddyhttp.SanitizedPathJoin(w.root, path)
 	info, err := w.stat(name)
@@ -126,7 +126,7 @@ func (w *walk) dir(path string, above []fs.FileInfo) bool {
 	}
 }
 
-// entry is a file, a directory, or what is not served.
+// entry lists a file or a directory, and ignores what is not served.
 func (w *walk) entry(path string, mode fs.FileMode, above []fs.FileInfo) bool {
 	name := caddyhttp.SanitizedPathJoin(w.root, path)
 	if w.hidden.hides(w.repl, name) || cache.CheckIdentity(path) != nil {
@@ -135,7 +135,7 @@ func (w *walk) entry(path string, mode fs.FileMode, above []fs.FileInfo) bool {
 	if mode&fs.ModeSymlink != 0 {
 		info, err := w.stat(name)
 		if err != nil {
-			return true // it leads nowhere
+			return true // a dangling link
 		}
 		mode = info.Mode()
 	}
@@ -148,7 +148,7 @@ func (w *walk) entry(path string, mode fs.FileMode, above []fs.FileInfo) bool {
 	return true
 }
 
-// failed tells of a directory that cannot be read, without naming it.
+// failed reports a directory that cannot be read, without its name.
 func (w *walk) failed(err error) bool {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		err = fmt.Errorf("%s: %w", pe.Op, pe.Err)

@@ -1,4 +1,4 @@
-// Making records of files.
+// Records of files.
 
 package filesource
 
@@ -19,17 +19,18 @@ type fileRecord struct {
 	Modified string `json:"modified,omitempty"`
 	ETag     string `json:"etag,omitempty"`
 	SHA256   string `json:"sha256,omitempty"`
-	// Encodings are content codings for which there are precompressed files.
+	// Encodings are the content codings of the precompressed files.
 	Encodings []string `json:"encodings,omitempty"`
-	// Regular is false for what is left to the next handler.
+	// Regular is false for a path that is left to the next handler.
 	Regular *bool `json:"regular,omitempty"`
 }
 
-// maxRecord bounds a record in bytes; none comes near it.
+// maxRecord is the largest record, in bytes. Records stay far below it.
 const maxRecord = 64 << 10
 
-// Load implements [cache.Source]. It waits for no hash but that of a small file,
-// and not for long: a record without a hash is replaced once there is one.
+// Load implements [cache.Source]. It waits for a hash only if the file is
+// small, and only shortly: a record without a hash is replaced once the hash is
+// known.
 func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
 	began := time.Now()
 	state, codings, err := s.state(req.Scope, req.ID)
@@ -39,7 +40,7 @@ func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record)
 	known := s.knownAs(req.Key, state)
 	known.codings = codings
 	if s.pending(known) {
-		s.note(req.Key, began, known) // where the hash will be remembered
+		s.note(req.Key, began, known) // the hash will be stored here
 		if ended := s.hashLater(req, known); ended != nil && state.size <= smallFile {
 			select {
 			case <-ended:
@@ -60,7 +61,7 @@ func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record)
 	return cache.Loaded{Record: record}, nil
 }
 
-// knownAs is what is known of a file in this state, as a new value.
+// knownAs returns a copy of what is known of a file in this state.
 func (s *Source) knownAs(key string, state fileState) *knownFile {
 	known := &knownFile{fileState: state}
 	if last := s.lastCheck(key).known.Load(); last != nil && last.fileState == state {
@@ -69,7 +70,7 @@ func (s *Source) knownAs(key string, state fileState) *knownFile {
 	return known
 }
 
-// record says what is known of a file.
+// record makes the record of what is known of a file.
 func (s *Source) record(req cache.Request, known *knownFile, old *cache.Record) (*cache.Record, error) {
 	switch known.kind {
 	case missing:
@@ -88,14 +89,15 @@ func (s *Source) record(req cache.Request, known *knownFile, old *cache.Record) 
 		r.ETag = known.fileServerTag()
 	}
 	if old != nil && old.State() == cache.Found {
-		r.keep(readFields(old))
+		r.carryOver(readFields(old))
 	}
 	return cache.Encode(r, maxRecord)
 }
 
-// keep takes over from the record before this one what nodes whose copies of
-// the file differ would otherwise change back and forth.
-func (r *fileRecord) keep(old fields) {
+// carryOver takes values over from the previous record in which the copies of
+// the file on several nodes may differ, so that the nodes do not keep replacing
+// each other's records.
+func (r *fileRecord) carryOver(old fields) {
 	switch {
 	case r.SHA256 != "" && r.SHA256 == old.sum:
 		r.Modified = old.modified

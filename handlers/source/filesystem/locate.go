@@ -1,4 +1,4 @@
-// Which file a request path leads to, as file_server finds it.
+// The file that a request path leads to in file_server.
 
 package filesource
 
@@ -17,7 +17,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
-// place is where a path leads in a root and a file system.
+// place is the result of a request path in a root and a file system.
 type place struct {
 	root, scope string
 	name, keyID string
@@ -27,17 +27,17 @@ type place struct {
 	checked int64
 }
 
-// Locate finds the file that file_server would look for at a path. ok is
-// false where it would not look for one, or hides it.
+// Locate finds the file that file_server would serve for a path. ok is false if
+// file_server would serve none, or hides it.
 func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool) {
-	// file_server redirects where a rewrite has only added or cut off the
-	// slash at the end
+	// file_server redirects if a rewrite has only added or removed the slash at
+	// the end
 	if original := template.OriginalPath(r, repl); original != "" && path.Base(original) == path.Base(id) &&
 		strings.HasSuffix(original, "/") != strings.HasSuffix(id, "/") {
 		return "", req, false
 	}
 	if runtime.GOOS == "windows" && (strings.Contains(id, ":") || caddyhttp.HasWindowsShortName(id)) {
-		return "", req, false // other names of files, which hide does not know
+		return "", req, false // alternative names of files, which hide does not cover
 	}
 	root, ok := s.resolveRoot(r, repl)
 	if !ok {
@@ -54,7 +54,8 @@ func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID
 	return at.keyID, cache.Request{ID: at.name, Scope: fsName}, at.ok
 }
 
-// locate finds a path's place, which takes as long as the rest of a hit does.
+// locate finds the place of a path. It takes about half of the time of a hit,
+// so places are remembered.
 func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
 	at := &place{root: root, scope: fsName, name: caddyhttp.SanitizedPathJoin(root, id)}
 	if strings.HasSuffix(id, "/") {
@@ -67,13 +68,13 @@ func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
 		return at
 	}
 	at.keyID = fullName(fsName, at.name)
-	// the root and the file system may be client input too
+	// the root and the file system may contain client input as well
 	at.ok = cache.CheckIdentity(at.keyID) == nil
 	return at
 }
 
-// indexFile is the file that file_server serves for a directory. ok is false
-// where there is none, or no such directory.
+// indexFile is the file that file_server serves for a directory. ok is false if
+// there is none, or no such directory.
 func (s *Source) indexFile(repl *caddy.Replacer, scope, dir string) (name string, ok bool) {
 	fsys, known := s.fsmap.Get(scope)
 	if !known || len(s.Index) == 0 {
@@ -95,12 +96,12 @@ func (s *Source) indexFile(repl *caddy.Replacer, scope, dir string) (name string
 	return "", false
 }
 
-// noValue stands for placeholders of the root that have no value.
+// noValue replaces placeholders of the root that have no value.
 const noValue = "\x00"
 
-// resolveRoot is the directory of the files for a request. ok is false where
-// it is not known: file_server would serve the working directory then, which
-// is not configured.
+// resolveRoot is the directory of the files for a request. ok is false if it is
+// unknown. file_server would then serve the working directory, which is not
+// configured.
 func (s *Source) resolveRoot(r *http.Request, repl *caddy.Replacer) (root string, ok bool) {
 	root = s.root.Expand(r, repl, noValue)
 	if strings.Contains(root, noValue) {
@@ -122,7 +123,7 @@ func (s *Source) scope(r *http.Request, repl *caddy.Replacer) string {
 	return name
 }
 
-// fullName is the name of a file that no other file of this node has.
+// fullName is the unique name of a file on this node.
 func fullName(scope, name string) string {
 	if scope != "" {
 		return scope + ":" + name

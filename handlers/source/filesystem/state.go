@@ -1,5 +1,5 @@
-// What the state of a file is, found out without ever saying more about it than
-// that it can be served.
+// The state of a file. It reveals no more about a file than that it can be
+// served.
 
 package filesource
 
@@ -19,16 +19,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 )
 
-// fileState identifies a state of a file, to notice changes.
+// fileState identifies a state of a file, to detect changes.
 type fileState struct {
 	kind kind
 	size int64
 	// modified is the date of the content in nanoseconds of Unix time, as
-	// file_server takes it for its entity tag.
+	// file_server uses it for its entity tag.
 	modified int64
 	date     dateKind
-	// version tells states with the same size and date apart, where the system
-	// has it.
+	// version distinguishes states of equal size and date, if the system
+	// provides one.
 	version fileVersion
 }
 
@@ -36,11 +36,11 @@ type kind uint8
 
 const (
 	missing kind = iota
-	regular      // a file that can be read
-	other        // what only file_server knows what to do with
+	regular      // a readable file
+	other        // left to file_server: directories, devices, unreadable files
 )
 
-// dateKind says what the date of a file is worth.
+// dateKind says how the date of a file can be used.
 type dateKind uint8
 
 const (
@@ -49,7 +49,7 @@ const (
 	noDate          // the zero time, as of embedded files: file_server sends a tag and no date
 )
 
-// The dates that nanoseconds of Unix time can express.
+// The range of dates in nanoseconds of Unix time.
 var (
 	firstDate = time.Unix(0, math.MinInt64)
 	lastDate  = time.Unix(0, math.MaxInt64)
@@ -69,7 +69,7 @@ func stateOf(info fs.FileInfo) fileState {
 	return state
 }
 
-// stamp is the date as it stands in a record, the same on every node.
+// stamp is the date in a record, equal on all nodes.
 func (f fileState) stamp() string {
 	if f.kind != regular || f.date != dated {
 		return ""
@@ -77,7 +77,7 @@ func (f fileState) stamp() string {
 	return time.Unix(0, f.modified).UTC().Format(time.RFC3339Nano)
 }
 
-// fileServerTag is the entity tag that file_server gives a file.
+// fileServerTag is the entity tag that file_server sends for a file.
 func (f fileState) fileServerTag() string {
 	if f.date == epoch {
 		return ""
@@ -85,13 +85,13 @@ func (f fileState) fileServerTag() string {
 	return `"` + strconv.FormatInt(f.modified, 36) + "-" + strconv.FormatInt(f.size, 36) + `"`
 }
 
-// changeShows reports whether a change that keeps the size is seen: by the
-// date or, where the system has it, by the version.
+// changeShows reports whether a change that keeps the size is detected, by the
+// date or by the version.
 func (f fileState) changeShows() bool {
 	return f.version != fileVersion{} || f.date == dated
 }
 
-// unchangedFor is how long ago the file was changed last, as far as is known.
+// unchangedFor is the time since the last known change of the file.
 func (f fileState) unchangedFor(now time.Time) time.Duration {
 	var changed time.Time
 	switch {
@@ -121,8 +121,8 @@ func knownSidecars() []sidecar {
 	return known
 }
 
-// SidecarSuffix is what the name of a file's precompressed form ends with, ""
-// for a coding that Caddy does not know.
+// SidecarSuffix is the suffix of the precompressed files of a coding, or "" for
+// a coding that Caddy does not know.
 func (s *Source) SidecarSuffix(coding string) string {
 	for _, sidecar := range s.sidecars {
 		if sidecar.coding == coding {
@@ -132,8 +132,8 @@ func (s *Source) SidecarSuffix(coding string) string {
 	return ""
 }
 
-// defaultIsDisk reports whether names in the default file system are those of
-// the operating system.
+// defaultIsDisk reports whether the default file system is that of the
+// operating system.
 func (s *Source) defaultIsDisk() bool {
 	f, err := s.fsmap.Default().Open(".")
 	if err != nil {
@@ -144,8 +144,7 @@ func (s *Source) defaultIsDisk() bool {
 	return ok && file.Name() == "."
 }
 
-// open opens a file and finds out its state. The file is nil unless it is
-// regular.
+// open opens a file and reads its state. The file is nil unless it is regular.
 func (s *Source) open(scope, name string) (fs.File, fileState, error) {
 	fsys, ok := s.fsmap.Get(scope)
 	if !ok {
@@ -176,8 +175,8 @@ func (s *Source) open(scope, name string) (fs.File, fileState, error) {
 	return nil, fileState{kind: other}, nil
 }
 
-// failedOpen says what file_server makes of an error. What is an answer for
-// the client there is not an error here.
+// failedOpen maps an error as file_server does. Errors that file_server answers
+// with a client error are a state, not an error.
 func failedOpen(err error) (fs.File, fileState, error) {
 	for _, absent := range []error{fs.ErrNotExist, syscall.ENOTDIR} {
 		if errors.Is(err, absent) {
@@ -192,7 +191,7 @@ func failedOpen(err error) (fs.File, fileState, error) {
 	return nil, fileState{}, fmt.Errorf("reading the state of a file: %w", withoutName(err))
 }
 
-// withoutName takes the name of the file out of an error.
+// withoutName removes the name of the file from an error.
 func withoutName(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Errorf("%s: %w", pe.Op, pe.Err)
@@ -200,9 +199,9 @@ func withoutName(err error) error {
 	return err
 }
 
-// state finds out the state of a file, and for which codings there are
-// precompressed files beside it. It opens the file: one that cannot be read is
-// left to file_server.
+// state reads the state of a file, and the codings of the precompressed files
+// beside it. It opens the file, because unreadable files are left to
+// file_server.
 func (s *Source) state(scope, name string) (state fileState, codings string, err error) {
 	file, state, err := s.open(scope, name)
 	if file != nil {
@@ -227,8 +226,8 @@ func (s *Source) codings(scope, name string) string {
 	return strings.Join(found, " ")
 }
 
-// statter reads the metadata of files without opening them, where that can be
-// done.
+// statter returns a function that reads the metadata of files, without opening
+// them where possible.
 func (s *Source) statter(fsys fs.FS, scope string) func(string) (fs.FileInfo, error) {
 	if scope == "" && s.onDisk() {
 		return os.Stat
@@ -236,7 +235,7 @@ func (s *Source) statter(fsys fs.FS, scope string) func(string) (fs.FileInfo, er
 	return func(name string) (fs.FileInfo, error) { return fs.Stat(fsys, name) }
 }
 
-// within reports whether every word of some is among those of all.
+// within reports whether all contains every word of some.
 func within(some, all []string) bool {
 	for _, word := range some {
 		if !slices.Contains(all, word) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// fileVersion is not known here.
+// fileVersion is not available on this system.
 type fileVersion struct{}
 
 func versionOf(fs.FileInfo) fileVersion { return fileVersion{} }

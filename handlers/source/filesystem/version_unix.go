@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// fileVersion is which file it is, and when anything about it was changed last.
-// Who may write to a file can set its date, but not this.
+// fileVersion identifies the file and its last change. Unlike the date, a user
+// who may write to the file cannot set it.
 type fileVersion struct {
 	device, file      uint64
 	seconds, fraction int64
@@ -25,11 +25,11 @@ func versionOf(info fs.FileInfo) fileVersion {
 	return fileVersion{uint64(stat.Dev), uint64(stat.Ino), seconds, fraction}
 }
 
-// changed is when anything about the file was changed last.
+// changed is the time of the last change of the file's content or metadata.
 func (v fileVersion) changed() time.Time { return time.Unix(v.seconds, v.fraction) }
 
-// inKey is what tells the version from others on all nodes that have the same
-// file: not the device, whose number each gives by itself.
+// inKey identifies the version on all nodes with the same file. It omits the
+// device, whose number differs between nodes.
 func (v fileVersion) inKey() string {
 	if v == (fileVersion{}) {
 		return ""

@@ -16,8 +16,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// read makes a record of an answer, and what the client of the request is
-// answered.
+// read converts an answer to a record, and to the response for the client whose
+// request caused the load.
 func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 	status := resp.StatusCode
 	switch {
@@ -43,14 +43,14 @@ func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 	return loaded, nil
 }
 
-// isPrivate reports whether an answer is for the client of the request that
-// asked, and not for those that waited with it: it has a cookie, or it leads back
-// to a URI, say, that the key does not hold.
+// isPrivate reports whether an answer is for that client alone, and not for
+// other requests that waited for the same load: it sets a cookie, or redirects
+// to a URI that is not part of the key.
 func (h *Source) isPrivate(resp *http.Response) bool {
 	return len(resp.Header.Values("Set-Cookie")) > 0 || len(h.IgnoreInKey) > 0 && resp.StatusCode < 500
 }
 
-// refusal is the record of a status that is no success and no redirect.
+// refusal is the record of a status that is neither success nor redirect.
 func refusal(status int) (*cache.Record, error) {
 	switch status {
 	case http.StatusUnauthorized, http.StatusNotFound, http.StatusGone:
@@ -62,8 +62,8 @@ func refusal(status int) (*cache.Record, error) {
 }
 
 // record returns the record of a 2xx answer. An answer that is JSON, or looks
-// like it, must be an object or null: one that cannot be read must not grant
-// access.
+// like it, must be an object or null; any other is an error, so that it cannot
+// grant access.
 func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 	if h.Method == http.MethodHead {
 		return h.statusRecord(resp)
@@ -96,8 +96,8 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 }
 
 // isJSON reports whether an answer has a JSON Content-Type, begins like JSON,
-// or could be JSON that this reader does not understand. In doubt it returns
-// true.
+// or could be JSON in a form that this reader does not understand. In doubt it
+// returns true.
 func isJSON(header http.Header, text []byte) bool {
 	if len(text) == 0 {
 		// an answer without a body says no more than its status, unless it
@@ -110,11 +110,11 @@ func isJSON(header http.Header, text []byte) bool {
 	start := bytes.TrimLeftFunc(text, isInvisible)
 	switch strings.ToLower(string(bytes.Trim(start[:min(len(start), 16)], "-+;. \t\r\n"))) {
 	case "true", "false", "null", "none", "nil", "nan", "undefined", "infinity":
-		return true // JSON, or what a language writes in its place
+		return true // JSON, or a literal of a programming language
 	}
 	for _, part := range []string{`"denied"`, `"absent"`} {
 		if bytes.Contains(text, []byte(part)) {
-			return true // in a wrapper that is no JSON, such as a callback
+			return true // wrapped, such as in a callback
 		}
 	}
 	for _, prefix := range []string{"{", "[", `"`, ")]}", "/*", "//", "while(", "for(", "\xef\xbb\xbf", "\xfe\xff", "\xff\xfe", "\x1f\x8b"} {
@@ -125,7 +125,7 @@ func isJSON(header http.Header, text []byte) bool {
 	return json.Valid(start)
 }
 
-// saysJSON reports whether the Content-Type is one of JSON's.
+// saysJSON reports whether the Content-Type is a JSON type.
 func saysJSON(header http.Header) bool {
 	for _, value := range header.Values("Content-Type") {
 		if strings.Contains(strings.ToLower(value), "json") {
@@ -136,7 +136,7 @@ func saysJSON(header http.Header) bool {
 }
 
 // isEncoded reports whether the body is compressed in a way that the transport
-// has not undone.
+// does not decode.
 func isEncoded(header http.Header) bool {
 	for _, value := range header.Values("Content-Encoding") {
 		if value = strings.TrimSpace(value); value != "" && !strings.EqualFold(value, "identity") {
@@ -146,7 +146,8 @@ func isEncoded(header http.Header) bool {
 	return false
 }
 
-// isInvisible reports whether a character may stand before a text unseen.
+// isInvisible reports whether a character may precede a text without being
+// seen.
 func isInvisible(c rune) bool {
 	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == utf8.RuneError
 }
@@ -160,8 +161,8 @@ func (h *Source) statusRecord(resp *http.Response) (*cache.Record, error) {
 	return cache.Encode(map[string]any{"status": resp.StatusCode, "headers": headers}, int(h.MaxBody))
 }
 
-// withHeaders puts the copied headers into a record. Its own "headers" give
-// way: readers count on what stands there being headers.
+// withHeaders adds the copied headers to a record. They replace its own field
+// "headers", because readers rely on it holding headers.
 func (h *Source) withHeaders(record *cache.Record, header http.Header) (*cache.Record, error) {
 	headers, err := h.copied(header)
 	if err != nil {
@@ -178,7 +179,7 @@ func (h *Source) withHeaders(record *cache.Record, header http.Header) (*cache.R
 	return cache.Encode(fields, int(h.MaxBody))
 }
 
-// copied are the response headers that the record keeps, those there are.
+// copied are the response headers of copy_headers that the answer has.
 func (h *Source) copied(header http.Header) (map[string]string, error) {
 	headers := make(map[string]string, len(h.CopyHeaders))
 	for _, name := range h.CopyHeaders {

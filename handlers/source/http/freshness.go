@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// cacheLimits reads how long an answer may be kept: at most maxTTL, where that
-// is not 0, or not at all.
+// cacheLimits reads how long an answer may be kept: at most maxTTL, or without
+// limit if that is 0, or not at all with noStore.
 func cacheLimits(h http.Header) (maxTTL time.Duration, noStore bool) {
 	maxAge, sharedMaxAge := noAge, noAge
 	for _, line := range h.Values("Cache-Control") {
@@ -42,13 +42,13 @@ func cacheLimits(h http.Header) (maxTTL time.Duration, noStore bool) {
 }
 
 const (
-	// longestAge is what longer ages count as (section 1.2.2).
+	// longestAge is the value that longer ages are replaced by (section 1.2.2).
 	longestAge = (1 << 31) * time.Second
 	noAge      = longestAge + time.Second
 )
 
-// ageOf reads a number of seconds. One that cannot be read is 0, so that the
-// answer is stale (section 4.2.1).
+// ageOf reads a number of seconds. An invalid number is 0, so that the answer
+// is stale (section 4.2.1).
 func ageOf(value string) time.Duration {
 	value = strings.Trim(value, " \t\"")
 	seconds, err := strconv.ParseUint(value, 10, 31)

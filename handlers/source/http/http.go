@@ -26,65 +26,69 @@ const (
 	defaultHTTPMaxBody = 1 << 20
 )
 
-// Source asks an application for records over HTTP. See the package's
-// documentation for what it sends and how it reads the answers.
+// Source loads records from an application over HTTP. The package documentation
+// describes what it sends and how it reads the answers.
 type Source struct {
-	// The URL to ask, http or https. Its path and query may have {id} where the
-	// identity goes, {id.1} and so on for its parts, and any other placeholder
-	// of the request: what these give becomes part of the record's key, so that
-	// an answer is used only for requests that would have asked the same.
-	// {env.*} and {file.*} are resolved once, at load time.
+	// The URL to request, http or https. {id} in its path or query stands for
+	// the identity, {id.1} and so on for its parts. Values of other
+	// placeholders of the request become part of the record's key, so that an
+	// answer is used only for requests that would ask the same. {env.*} and
+	// {file.*} are resolved when the configuration is loaded. Required.
 	URL string `json:"url,omitempty"`
 
-	// GET (default), HEAD or POST. No request has a body.
+	// The method: GET, HEAD or POST. Requests have no body. Default: GET.
 	Method string `json:"method,omitempty"`
 
-	// Headers to send, with the same placeholders. Parts of the identity that
-	// are exactly {cookie.NAME} or {header.NAME} are sent as they came beside
-	// these, unless the same header is set here.
+	// Request headers, with the same placeholders. Parts of the identity that
+	// are exactly {cookie.NAME} or {header.NAME} are sent unchanged in
+	// addition, unless the same header is set here. Default: none.
 	Headers http.Header `json:"headers,omitempty"`
 
-	// Send the Host of the request instead of the URL's, as reverse_proxy does.
-	// It is part of the key, unless IgnoreInKey has Host. The connection goes to
-	// the URL's host all the same. Only for applications that may be asked under
-	// any name by which a client can reach this route.
+	// Whether to send the Host of the client's request instead of the URL's, as
+	// reverse_proxy does. It becomes part of the key, unless ignore_in_key has
+	// Host. The connection still goes to the URL's host. Use it only for
+	// applications that may be requested under any name by which clients reach
+	// this route. Default: false.
 	PreserveHost bool `json:"preserve_host,omitempty"`
 
-	// Names of headers above that are sent but are no part of the key: one
-	// answer serves all their values. Only for what cannot change the answer.
+	// Names of headers above that are sent but not part of the key: one answer
+	// serves all their values. Use it only for headers that cannot change the
+	// answer. Default: none.
 	IgnoreInKey []string `json:"ignore_in_key,omitempty"`
 
-	// The longest an answer may take, from dialing to the last byte of its
-	// body. Default 5s.
+	// The longest an answer may take, as a duration, from dialing to the last
+	// byte of its body. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Response headers to keep in the record, under headers.<name>.
+	// Response headers to keep in the record, under headers.<name>. Default:
+	// none.
 	CopyHeaders []string `json:"copy_headers,omitempty"`
 
-	// The most requests to the application at a time, from one process. More
-	// loads wait, no longer than the timeout; where very many wait (16 for each
-	// that may be under way, and 1024 at least), the next one is an error at
-	// once. Default 64.
+	// The most concurrent requests to the application, per process. More loads
+	// wait, for at most the timeout; once max(1024, 16 × this number) are
+	// waiting, the next load fails at once. Default: 64.
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
 
-	// The largest JSON body in bytes, and the largest record that is made of
-	// it. Default 1MiB.
+	// The largest JSON body, in bytes, and the largest record that is made of
+	// it. Default: 1MiB.
 	MaxBody int64 `json:"max_body,omitempty"`
 
-	// respect (default): Cache-Control of an answer caps how long it is kept.
-	// ignore: the lookup's ttl counts whatever the application says.
+	// respect: Cache-Control of an answer limits how long it is kept. ignore:
+	// the lookup's ttl applies whatever the answer says. Default: respect.
 	CacheControl string `json:"cache_control,omitempty"`
 
-	// PEM files with the authorities to trust instead of the system's.
+	// PEM files with the certificate authorities to trust instead of the
+	// system's. Default: those of the system.
 	TLSCA []string `json:"tls_ca,omitempty"`
 
-	// How to connect, with the options of reverse_proxy's transport http, in place
-	// of the source's own connections and of tls_ca. tls_server_name takes no
-	// placeholders, and proxy_protocol is not possible.
+	// The transport http of reverse_proxy, which replaces the source's own
+	// connections and tls_ca. tls_server_name takes no placeholders, and
+	// proxy_protocol is not supported. Default: the source's own connections.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	// The network address to connect to in place of the URL's host, such as
-	// unix//run/auth.sock. Not beside transport.
+	// The network address to connect to instead of the URL's host, such as
+	// unix//run/auth.sock. It cannot be combined with transport. Default: the
+	// URL's host.
 	Dial string `json:"dial,omitempty"`
 
 	asker     source.Asker
@@ -100,8 +104,8 @@ func (Source) CaddyModule() caddy.ModuleInfo {
 // Name is the kind of source in statistics.
 func (*Source) Name() string { return "http" }
 
-// Provision resolves placeholders, reads certificates and prepares the pool
-// of connections. It does not connect.
+// Provision resolves placeholders, reads certificates and prepares the
+// connection pool. It does not connect.
 func (h *Source) Provision(ctx caddy.Context) error {
 	if h.Method == "" {
 		h.Method = http.MethodGet
@@ -167,22 +171,22 @@ func knownMethod(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
 }
 
-// Cleanup closes the connections; requests under way keep theirs to the end.
+// Cleanup closes idle connections; running requests keep theirs.
 func (h *Source) Cleanup() error {
-	if t, ok := h.transport.(*http.Transport); ok { // that of a module is its own
+	if t, ok := h.transport.(*http.Transport); ok { // a module's transport has its own cleanup
 		t.CloseIdleConnections()
 	}
 	return nil
 }
 
-// LoadTimeout is how long a load may take.
+// LoadTimeout is the longest duration of a load.
 func (h *Source) LoadTimeout() time.Duration { return time.Duration(h.Timeout) }
 
-// MaxLoads is how many loads may be under way at a time.
+// MaxLoads is the most concurrent loads.
 func (h *Source) MaxLoads() int { return h.MaxConcurrent }
 
-// Load asks the application about an identity that has passed
-// [cache.CheckIdentity]. Errors never hold the identity or the URL.
+// Load requests the record of an identity that has passed
+// [cache.CheckIdentity]. Errors never contain the identity or the URL.
 func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.Timeout))
 	defer cancel()
@@ -195,7 +199,7 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	}
 	ctx, end := startSpan(ctx, r)
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
-	// a transport, other than a client, never follows a redirect
+	// a transport, unlike a client, never follows redirects
 	resp, err := h.transport.RoundTrip(r)
 	end(resp, err)
 	if err != nil {
@@ -205,12 +209,11 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	return h.read(resp)
 }
 
-// RequestTemplates are the templates of what it asks about a request beside the
-// identity.
+// RequestTemplates are the templates of the values, other than the identity,
+// that its requests contain.
 func (h *Source) RequestTemplates() []string { return h.question.values }
 
-// IgnoredInKey reports whether one answer serves all values of a request
-// template.
+// IgnoredInKey reports whether one answer serves all values of a template.
 func (h *Source) IgnoredInKey(i int) bool {
 	if slices.ContainsFunc(h.question.url.text.slots, func(s slot) bool { return s.part < 0 && s.value == i }) {
 		return false
@@ -224,12 +227,12 @@ func (h *Source) IgnoredInKey(i int) bool {
 	return true
 }
 
-// AllCookies reports whether a cookie of the identity is wanted as often as a
-// client sent it: they all go out as they came.
+// AllCookies reports whether all cookies of an identity's name are sent, as the
+// client sent them, and not the first alone.
 func (h *Source) AllCookies() bool { return !h.question.namesIdentity() }
 
-// Fingerprint describes all that can change what the application answers. It
-// may have secrets.
+// Fingerprint describes all settings that can change the application's answer.
+// It may contain secrets.
 func (h *Source) Fingerprint() string {
 	q := &h.question
 	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
@@ -237,8 +240,8 @@ func (h *Source) Fingerprint() string {
 		string(h.TransportRaw)+h.Dial)
 }
 
-// discard closes a body after reading what is left of it, unless that is
-// much, so that the connection can serve the next request.
+// discard reads the rest of a body, if it is short, and closes it, so that the
+// connection can be reused.
 func discard(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()

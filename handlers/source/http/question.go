@@ -1,5 +1,5 @@
-// What of a request, which is client input, gets into the request to the
-// application: unchanged, or not at all.
+// What parts of a request, which is client input, reach the application:
+// unchanged or not at all.
 
 package httpsource
 
@@ -17,17 +17,17 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// question is the request to the application, but for what each request fills
-// in.
+// question is the request to the application, with slots for the values of each
+// client request.
 type question struct {
 	method  string
 	secure  bool // https
 	host    string
 	url     urlTemplate
 	headers []headerTemplate
-	cookies []cookieTemplate // parts of the identity, sent as they came
-	// values are the templates of what it asks about a request beside the
-	// identity.
+	cookies []cookieTemplate // parts of the identity, sent unchanged
+	// values are the templates of the values, other than the identity, that the
+	// request contains.
 	values []string
 }
 
@@ -41,9 +41,9 @@ type cookieTemplate struct {
 	value slot
 }
 
-// newQuestion makes the question that a configuration describes. identity has
-// the templates of the identity's parts. Errors name placeholders and headers,
-// but never hold what placeholders stand for.
+// newQuestion makes the question of a configuration. identity has the templates
+// of the identity's parts. Errors name placeholders and headers, but never
+// contain the values of placeholders.
 func newQuestion(method, rawURL string, headers http.Header, identity []string) (question, error) {
 	q := question{method: method}
 	p := templateParser{parts: max(1, len(identity))}
@@ -54,8 +54,8 @@ func newQuestion(method, rawURL string, headers http.Header, identity []string) 
 	if q.url, q.secure, err = newURLTemplate(text); err != nil {
 		return q, fmt.Errorf("url: %w", err)
 	}
-	// the order of a map is random, and those of the values and of a fingerprint
-	// must not be: keys hold them, and other processes share the keys
+	// sorted: keys contain the values in this order, and other processes share
+	// the keys
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		for _, value := range headers[name] {
 			if err := q.addHeader(&p, name, value); err != nil {
@@ -79,7 +79,7 @@ func (q *question) addHeader(p *templateParser, name, text string) error {
 	if err != nil {
 		return err
 	}
-	// spaces around a value are no part of it
+	// surrounding spaces are not part of a value
 	value.texts[0] = strings.TrimLeft(value.texts[0], " \t")
 	last := len(value.texts) - 1
 	value.texts[last] = strings.TrimRight(value.texts[last], " \t")
@@ -101,8 +101,8 @@ func (q *question) addHeader(p *templateParser, name, text string) error {
 	return nil
 }
 
-// preserveHost sends the Host of the request instead of the URL's. It becomes
-// one of the values that the question depends on.
+// preserveHost sends the Host of the client's request instead of the URL's. It
+// becomes one of the values that the answer depends on.
 func (q *question) preserveHost() {
 	p := templateParser{parts: 1, values: q.values}
 	index := p.valueOf("http.request.hostport")
@@ -112,8 +112,8 @@ func (q *question) preserveHost() {
 	}})
 }
 
-// ofConnection reports whether a header is about the connection or the
-// framing of the message, which are the transport's.
+// ofConnection reports whether a header belongs to the connection or the
+// framing of a message, which the transport sets.
 func ofConnection(name string) bool {
 	switch name {
 	case "Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
@@ -122,9 +122,10 @@ func ofConnection(name string) bool {
 	return false
 }
 
-// forwardParts sends the parts of an identity that are exactly {cookie.NAME} or
-// {header.NAME}, which Caddyfiles turn into {http.request.cookie.NAME} and
-// {http.request.header.NAME}, as they came. A header of the configuration wins.
+// forwardParts sends identity parts that are exactly {cookie.NAME} or
+// {header.NAME}, which Caddyfiles expand to {http.request.cookie.NAME} and
+// {http.request.header.NAME}, unchanged. A header of the configuration takes
+// precedence.
 func (q *question) forwardParts(identity []string) {
 	set := make(map[string]bool)
 	for _, h := range q.headers {
@@ -158,15 +159,15 @@ func (q *question) tellsIdentity() bool {
 		slices.ContainsFunc(q.headers, func(h headerTemplate) bool { return h.value.hasIdentity() })
 }
 
-// namesIdentity reports whether the identity is in the URL or inside a header,
-// and not only sent as it came.
+// namesIdentity reports whether the URL or a header contains the identity,
+// other than the cookies and headers that are sent unchanged.
 func (q *question) namesIdentity() bool {
 	return q.url.text.hasIdentity() ||
 		slices.ContainsFunc(q.headers, func(h headerTemplate) bool { return h.value.hasIdentity() && !h.value.isSlot() })
 }
 
-// about is the request that asks about an identity. ok is false where the
-// application would not receive the identity as it is.
+// about is the request for an identity. ok is false if the application would
+// not receive the identity unchanged.
 func (q *question) about(ctx context.Context, lookedUp *cache.Request) (req *http.Request, ok bool) {
 	req, err := http.NewRequestWithContext(ctx, q.method, q.url.about(lookedUp), nil)
 	if err != nil || hasDotSegment(req.URL.Path) {
@@ -194,8 +195,8 @@ func (q *question) about(ctx context.Context, lookedUp *cache.Request) (req *htt
 	return req, q.addCookies(req, lookedUp)
 }
 
-// addCookies sends the cookies of the identity. A cookie that came several
-// times has several values, with semicolons between, and goes out as often.
+// addCookies sends the cookies of the identity. A cookie that the client sent
+// several times has its values joined by semicolons, and is sent as often.
 func (q *question) addCookies(req *http.Request, lookedUp *cache.Request) bool {
 	var pairs []string
 	for _, c := range q.cookies {
@@ -216,7 +217,8 @@ func (q *question) addCookies(req *http.Request, lookedUp *cache.Request) bool {
 	return true
 }
 
-// carries reports whether what fills the header arrives as it is.
+// carries reports whether a value reaches the application unchanged in this
+// header.
 func (h headerTemplate) carries(value string, lookedUp *cache.Request) bool {
 	if h.name == "Host" && !httpguts.ValidHostHeader(value) {
 		return false
@@ -224,14 +226,14 @@ func (h headerTemplate) carries(value string, lookedUp *cache.Request) bool {
 	if !httpguts.ValidHeaderFieldValue(value) || strings.Trim(value, " \t") != value {
 		return false
 	}
-	// a whole Cookie header is what its client sent, and says what it says
+	// a whole Cookie header is forwarded as the client sent it
 	if h.name != "Cookie" || h.value.isSlot() {
 		return true
 	}
 	return !slices.ContainsFunc(h.value.slots, func(s slot) bool { return !isCookieValue(s.of(lookedUp)) })
 }
 
-// isCookieValue reports whether all readers of cookies take the value as it is
+// isCookieValue reports whether all parsers of cookies read the value unchanged
 // (RFC 6265, section 4.1.1, without the quotes).
 func isCookieValue(s string) bool {
 	for i := range len(s) {

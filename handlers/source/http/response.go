@@ -1,4 +1,5 @@
-// What an application's answer is to the client of the request that asked.
+// The application's answer as a response to the client whose request caused the
+// load.
 
 package httpsource
 
@@ -12,16 +13,18 @@ import (
 // Response is an answer of the application for one client.
 type Response struct {
 	Status int
-	// Header has the end-to-end headers, or for a redirect those that make it.
+	// Header has the end-to-end headers; for a redirect, the headers that make
+	// it one.
 	Header http.Header
-	// Body is as much of the body as max_body allows, where answers are passed.
+	// Body is the beginning of the body, up to max_body, where answers are
+	// passed.
 	Body []byte
-	// redirect keeps the answer out of every cache on the way.
+	// redirect: the response must not be stored by any cache.
 	redirect bool
 }
 
-// redirectOf is a 3xx answer: it goes to the client, whatever else is configured;
-// whole where answers are passed.
+// redirectOf is the response for a 3xx answer. The client gets it whatever the
+// configuration says, with its body where answers are passed.
 func (h *Source) redirectOf(resp *http.Response) *Response {
 	if h.asker.Pass {
 		r := h.responseOf(resp)
@@ -37,18 +40,19 @@ func (h *Source) redirectOf(resp *http.Response) *Response {
 	return r
 }
 
-// responseOf is any other answer. Its body is read only where it may be passed.
+// responseOf is the response for any other answer. The body is read only where
+// answers are passed.
 func (h *Source) responseOf(resp *http.Response) *Response {
 	r := &Response{Status: resp.StatusCode, Header: endToEnd(resp.Header)}
 	if h.asker.Pass && h.Method != http.MethodHead {
-		// of a body that ends early, the client gets what there is
+		// where a body ends early, the client gets the part that arrived
 		r.Body, _ = io.ReadAll(io.LimitReader(resp.Body, h.MaxBody))
 	}
 	return r
 }
 
-// endToEnd leaves out the headers of the connection (RFC 9110, section 7.6.1)
-// and of the framing.
+// endToEnd removes the headers of the connection (RFC 9110, section 7.6.1) and
+// of the framing.
 func endToEnd(header http.Header) http.Header {
 	kept := header.Clone()
 	for _, value := range header.Values("Connection") {
@@ -64,10 +68,10 @@ func endToEnd(header http.Header) http.Header {
 	return kept
 }
 
-// Answer is what the application answered, but for its body.
+// Answer is the status and the headers of the answer.
 func (r *Response) Answer() (status int, header http.Header) { return r.Status, r.Header }
 
-// Serve answers a request with all of it.
+// Serve writes the whole answer as the response to a request.
 func (r *Response) Serve(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range r.Header {
@@ -78,7 +82,7 @@ func (r *Response) Serve(w http.ResponseWriter) {
 		h[name] = append([]string(nil), values...)
 	}
 	if r.redirect {
-		// the answer holds only until the client has done what it says
+		// the redirect holds only until the client has followed it
 		h.Set("Cache-Control", "no-store")
 	} else {
 		h.Set("Content-Length", strconv.Itoa(len(r.Body)))
@@ -87,9 +91,8 @@ func (r *Response) Serve(w http.ResponseWriter) {
 	_, _ = w.Write(r.Body)
 }
 
-// Forward adds to another answer what the client must have of this one:
-// challenges and when to try again (RFC 9110, sections 11.6.1 and 10.2.3), and
-// cookies.
+// Forward adds headers of this answer to another response: challenges,
+// Retry-After (RFC 9110, sections 11.6.1 and 10.2.3) and cookies.
 func (r *Response) Forward(h http.Header) {
 	names := []string{"Set-Cookie"}
 	switch r.Status {

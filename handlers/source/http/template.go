@@ -1,4 +1,4 @@
-// Texts of the configuration with places that each request fills.
+// Texts of the configuration with slots for values of each request.
 
 package httpsource
 
@@ -16,15 +16,15 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
-// slot is what a request fills into a text.
+// slot stands for a value of the request.
 type slot struct {
-	// part is the part of the identity, from 1 on; 0 is the whole identity, and
-	// -1 another value of the request.
+	// part is the number of a part of the identity, from 1; 0 is the whole
+	// identity, -1 another value of the request.
 	part  int
 	value int // the index of that value
 }
 
-// of is what a request has for the slot.
+// of is the value of a request for the slot.
 func (s slot) of(req *cache.Request) string {
 	switch {
 	case s.part < 0:
@@ -69,19 +69,19 @@ func (t textTemplate) filledWith(text string) string {
 	return t.with(func(int, slot) string { return text })
 }
 
-// templateParser reads texts. It collects the placeholders of a request that
-// they have: values, each once.
+// templateParser reads texts and collects the placeholders of a request in
+// them: values, each once.
 type templateParser struct {
 	parts  int // of the identity
 	values []string
 }
 
-// parse reads a text. It resolves the placeholders that do not change from
-// request to request.
+// parse reads a text and resolves the placeholders that are the same for every
+// request.
 func (p *templateParser) parse(text string) (textTemplate, error) {
 	var t textTemplate
 	var failed error
-	const mark = "\x00" // which no configuration can have
+	const mark = "\x00" // no configuration can contain it
 	if strings.Contains(text, mark) {
 		return t, errors.New("it has a zero byte")
 	}
@@ -123,7 +123,7 @@ func (p *templateParser) identitySlot(name string) (slot, error) {
 	return slot{part: n}, nil
 }
 
-// valueOf is the index of the value of a placeholder.
+// valueOf is the index of a placeholder's value.
 func (p *templateParser) valueOf(name string) int {
 	text := "{" + name + "}"
 	if i := slices.Index(p.values, text); i >= 0 {
@@ -133,18 +133,18 @@ func (p *templateParser) valueOf(name string) int {
 	return len(p.values) - 1
 }
 
-// urlTemplate has the escape for the place of each slot.
+// urlTemplate is a URL with slots, each escaped for its place.
 type urlTemplate struct {
 	text    textTemplate
 	escapes []func(string) string
 }
 
-// newURLTemplate checks that slots can stand where they do.
+// newURLTemplate checks that slots are allowed where they stand.
 func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 	if scheme, rest, ok := strings.Cut(text.texts[0], "://"); len(text.slots) > 0 && ok && scheme != "" && !strings.ContainsAny(rest, "/?") && !strings.Contains(strings.Join(text.texts, ""), "@") {
 		return t, false, errors.New("a placeholder of the request is in the host of the URL: a client must not choose the server that is asked")
 	}
-	// as if each slot were a slash, the worst that it can be
+	// each slot replaced by a slash, its worst possible value
 	worst := text.filledWith("%2F")
 	u, err := url.Parse(worst)
 	if err == nil {
@@ -152,7 +152,8 @@ func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 	}
 	switch {
 	case err != nil:
-		// the reason would repeat parts of the URL, and there may be secrets in it
+		// url.Parse's error would repeat parts of the URL, which may hold
+		// secrets
 		return t, false, errors.New("it is not a URL: want one like https://app.internal/verify?id={id}")
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return t, false, errors.New("it is not complete: want http:// or https:// and a host in front")
@@ -170,7 +171,7 @@ func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 			t.escapes = append(t.escapes, url.QueryEscape)
 			continue
 		}
-		// Go would decode such a path and encode it anew, slashes excepted
+		// Go would decode such a path and encode it again, except for slashes
 		if u.EscapedPath() != u.RawPath {
 			return t, false, errors.New("its path has a character that cannot stand in a URL: write it percent-encoded")
 		}
@@ -180,7 +181,7 @@ func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 	return t, u.Scheme == "https", nil
 }
 
-// staticPath is the decoded path with harmless slots.
+// staticPath is the decoded path with harmless values in its slots.
 func staticPath(u *url.URL) string {
 	path, _ := url.PathUnescape(strings.ReplaceAll(u.EscapedPath(), "%2F", "id"))
 	return path
@@ -191,9 +192,8 @@ func (t urlTemplate) about(req *cache.Request) string {
 	return t.text.with(func(i int, s slot) string { return t.escapes[i](s.of(req)) })
 }
 
-// hasDotSegment reports whether a path, once decoded, has a segment that leads
-// somewhere else, also for servers that take a backslash for a slash or strip
-// what follows a semicolon.
+// hasDotSegment reports whether a decoded path has a dot segment, also for
+// servers that treat a backslash as a slash or strip what follows a semicolon.
 func hasDotSegment(path string) bool {
 	isSlash := func(r rune) bool { return r == '/' || r == '\\' }
 	for segment := range strings.FieldsFuncSeq(path, isSlash) {

@@ -18,8 +18,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
-// loadTransport readies the transport of reverse_proxy. What it can do only in
-// a request that is being proxied is refused.
+// loadTransport provisions the transport of reverse_proxy. It refuses options
+// that only work for a proxied request.
 func (h *Source) loadTransport(ctx caddy.Context) error {
 	module, err := ctx.LoadModule(h, "TransportRaw")
 	if err != nil {
@@ -38,8 +38,7 @@ func (h *Source) loadTransport(ctx caddy.Context) error {
 	return nil
 }
 
-// dialer connects to the URL's host, or to the address that is to be dialled
-// in its place.
+// dialer connects to the URL's host, or to the address of dial.
 func (h *Source) dialer() (func(ctx context.Context, network, address string) (net.Conn, error), error) {
 	dialer := &net.Dialer{Timeout: time.Duration(h.Timeout)}
 	if h.Dial == "" {
@@ -75,19 +74,20 @@ func (h *Source) provisionTransport() error {
 		DialContext:         dial,
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: timeout,
-		// what is still being dialled for a load that was ended counts as well
+		// connections that are still dialed for an ended load count as well
 		MaxConnsPerHost:        max(0, h.MaxConcurrent),
 		MaxIdleConnsPerHost:    64,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
-		// one HTTP/2 connection carries everything: a dead one must be noticed
+		// one HTTP/2 connection carries all requests, so a dead one must be
+		// detected
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	return nil
 }
 
-// roots are the authorities in the tls_ca files; nil are those of the system.
+// roots are the authorities in the tls_ca files; nil means those of the system.
 func (h *Source) roots() (*x509.CertPool, error) {
 	if len(h.TLSCA) == 0 {
 		return nil, nil

@@ -44,8 +44,8 @@ func PHPString(data string) (string, error) {
 	return text, nil
 }
 
-// PHPSession makes JSON of variables as session.serialize_handler php writes
-// them: name|value, one after the other.
+// PHPSession converts the variables that session.serialize_handler php wrote to
+// JSON: name|value, one after the other.
 func PHPSession(data string) (string, error) {
 	r := &phpReader{data: data}
 	o := &object{}
@@ -73,7 +73,7 @@ type phpReader struct {
 	counter
 	data string
 	at   int
-	// slots are the values that references can name, in their order.
+	// slots are the values that references can refer to, by number.
 	slots []any
 }
 
@@ -81,7 +81,7 @@ func (r *phpReader) fail(reason string) error {
 	return fmt.Errorf("%w: at byte %d, %s", errPHP, r.at, reason)
 }
 
-// value reads a value and gives it a slot.
+// value reads a value and gives it a slot, so that references can refer to it.
 func (r *phpReader) value(depth int) (any, error) {
 	if depth > MaxDepth {
 		return nil, errDepth
@@ -123,7 +123,7 @@ func (r *phpReader) value(depth int) (any, error) {
 	return nil, r.fail("there is no such type")
 }
 
-// slot notes a value that references can name.
+// slot records a value that references can refer to.
 func (r *phpReader) slot(v any) any {
 	r.slots = append(r.slots, v)
 	return v
@@ -137,7 +137,8 @@ func (r *phpReader) expect(text string) error {
 	return nil
 }
 
-// until reads up to a byte that follows soon.
+// until reads up to a byte, which must follow within the length of the longest
+// number.
 func (r *phpReader) until(end byte) (string, error) {
 	const most = 400 // the longest number
 	rest := r.data[r.at:]
@@ -191,7 +192,8 @@ func (r *phpReader) length() (int, error) {
 	return int(n), nil
 }
 
-// text reads a string with its length, in which escaped has hexadecimal bytes.
+// text reads a string with its length. escaped reports that it contains
+// hexadecimal escapes.
 func (r *phpReader) text(escaped bool, end string) (string, error) {
 	n, err := r.length()
 	if err != nil {
@@ -245,7 +247,7 @@ func (r *phpReader) array(depth int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// a reference to what is being read finds it, though as an object
+	// a reference to the array that is being read finds it, as an object
 	o := &object{}
 	slot := len(r.slots)
 	r.slot(o)
@@ -281,8 +283,8 @@ func (r *phpReader) object(depth int) (any, error) {
 	return o, err
 }
 
-// members reads n keys and values into an object, and reports whether they are
-// those of a list.
+// members reads n keys and values into an object, and reports whether they form
+// a list.
 func (r *phpReader) members(o *object, n, depth int) (isList bool, err error) {
 	if err := r.expect("{"); err != nil {
 		return false, err
@@ -303,7 +305,8 @@ func (r *phpReader) members(o *object, n, depth int) (isList bool, err error) {
 	return isList, r.expect("}")
 }
 
-// key reads the key of a member; index is -1 where it is not a number of a list.
+// key reads the key of a member; index is -1 unless it is a number that a list
+// may have.
 func (r *phpReader) key() (name string, index int, err error) {
 	switch {
 	case strings.HasPrefix(r.data[r.at:], "i:"):
@@ -329,7 +332,8 @@ func (r *phpReader) key() (name string, index int, err error) {
 	return "", 0, r.fail("want a key")
 }
 
-// custom skips what a class wrote by itself: only PHP with that class can read it.
+// custom skips what a class serialized in a format of its own, which only PHP
+// with that class can read.
 func (r *phpReader) custom() (any, error) {
 	if _, err := r.text(false, ":"); err != nil { // its class
 		return nil, err
@@ -348,7 +352,8 @@ func (r *phpReader) custom() (any, error) {
 	return r.slot(nil), r.expect("}")
 }
 
-// reference reads the number of a slot; one to an object has a slot of its own.
+// reference reads a reference to a slot. A reference to an object gets a slot
+// of its own.
 func (r *phpReader) reference(own bool) (any, error) {
 	text, err := r.until(';')
 	if err != nil {

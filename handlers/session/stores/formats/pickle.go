@@ -14,18 +14,18 @@ import (
 
 var errPickle = errors.New("value is not a pickle that can be read safely")
 
-// Pickle makes JSON of a dict that Python's pickle wrote, in any protocol.
+// Pickle converts a dict that Python's pickle wrote, in any protocol, to JSON.
 // Tuples and sets become arrays, dates and times ISO 8601, a timedelta its
-// seconds, a Decimal a string. Objects of any other class are refused: they
-// are calls of what the pickle names, and nothing is called here.
+// seconds, a Decimal a string. Objects of any other class are refused: they are
+// calls, and nothing is called here.
 func Pickle(data string) (text string, err error) {
 	checked, err := scanPickle(data)
 	if err != nil {
 		return "", err
 	}
 	defer func() {
-		// the scan keeps from the library what it cannot read; this is for
-		// what nobody has thought of
+		// the scan refuses what makes the library panic; recover covers what it
+		// misses
 		if recover() != nil {
 			text, err = "", errPickle
 		}
@@ -33,7 +33,7 @@ func Pickle(data string) (text string, err error) {
 	decoder := ogorek.NewDecoderWithConfig(strings.NewReader(checked), &ogorek.DecoderConfig{})
 	v, err := decoder.Decode()
 	if err != nil {
-		return "", errPickle // the library's words may repeat the value
+		return "", errPickle // the library's text may repeat the value
 	}
 	c := &pythonConverter{most: 4*len(data) + 16}
 	converted, err := c.value(v, 0)
@@ -43,8 +43,9 @@ func Pickle(data string) (text string, err error) {
 	return toJSON(converted, len(data))
 }
 
-// pythonConverter makes values of this package from og-rek's. Every place in
-// which a value stands counts, so that shared values cannot become many.
+// pythonConverter converts values of og-rek to values of this package. It
+// counts a value each time that it occurs, so that shared values cannot
+// multiply.
 type pythonConverter struct {
 	counter
 	most int
@@ -93,8 +94,8 @@ func (c *pythonConverter) list(items []any, depth int) (any, error) {
 	return l, nil
 }
 
-// dict reads a dict, in the order of its names, for og-rek does not keep any.
-// Of two keys with one name, the string is meant.
+// dict reads a dict in the order of its names, because og-rek keeps no order.
+// Where two keys have one name, the string wins.
 func (c *pythonConverter) dict(m map[any]any, depth int) (any, error) {
 	o := &object{members: make([]member, 0, len(m))}
 	for key, item := range m {
@@ -125,7 +126,7 @@ func (c *pythonConverter) dict(m map[any]any, depth int) (any, error) {
 	return o, nil
 }
 
-// call reads an object of a harmless class: what it would be called with.
+// call reads an object of a harmless class from the arguments of its call.
 func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 	arg := func(i int) any {
 		if i < len(v.Args) {
@@ -157,12 +158,12 @@ func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 	return nil, fmt.Errorf("%w: %s has arguments that it does not take", errPickle, v.Callable.Name)
 }
 
-// packed are the bytes in which Python packs dates and times.
+// packed returns the bytes in which Python packs dates and times.
 func packed(v any) string {
 	switch v := v.(type) {
 	case ogorek.Bytes:
 		return string(v)
-	case string: // by Python 2
+	case string: // written by Python 2
 		return v
 	}
 	return ""
@@ -221,7 +222,7 @@ func zoneOffset(zone any) (int, bool) {
 	return int(s), true
 }
 
-// seconds is how long timedelta(days, seconds, microseconds) is.
+// seconds is the length of timedelta(days, seconds, microseconds).
 func seconds(call ogorek.Call) (float64, bool) {
 	if len(call.Args) != 3 {
 		return 0, false

@@ -1,12 +1,12 @@
-// What is done to a pickle before og-rek reads it.
+// Checks a pickle before og-rek reads it.
 //
-// og-rek runs a pickle as Python does, as a program for a machine with a stack
-// and a memo, and does not bound it. It also misreads some of what Python
-// writes: a list that is named twice (it remembers the list as it was when it
-// was still empty), the sets of protocol 4, and long numbers. So a pickle is
-// run here first, with nothing but the kinds of values on the stack: what is
-// no plain data is refused, what would be misread is rewritten, and what is
-// left costs og-rek no more than its length says.
+// A pickle is a program for a machine with a stack and a memo. og-rek runs it
+// without bounds, and misreads some of what Python writes: a list that is
+// referred to twice (it remembers the list while it was still empty), the sets
+// of protocol 4, and long numbers. So the pickle is first run here, with only
+// the kinds of values on the stack. What is not plain data is refused, what
+// og-rek would misread is rewritten, and the rest costs og-rek no more than its
+// length.
 
 package formats
 
@@ -28,7 +28,7 @@ var harmless = map[string]bool{
 	"_codecs.encode": true,
 }
 
-// kind of a value on the stack, as far as it matters.
+// kind of a value on the stack, as far as the scan needs it.
 type kind uint8
 
 const (
@@ -47,8 +47,8 @@ type slot struct {
 	at, end int
 }
 
-// maxInstructions is how many instructions a pickle may have: a value takes one
-// to three.
+// maxInstructions bounds the instructions of a pickle: a value takes one to
+// three.
 const maxInstructions = 4 * MaxValues
 
 type pickleScan struct {
@@ -57,12 +57,12 @@ type pickleScan struct {
 	out   []byte
 	stack []slot
 	memo  map[int]slot
-	// read are the lists that were taken out of the memo. They are complete:
-	// only a list that holds itself would grow after that.
+	// read are the lists that were read from the memo. They are complete: only
+	// a list that contains itself would grow later.
 	read map[int]bool
 }
 
-// scanPickle returns a pickle that means the same and is safe to read.
+// scanPickle returns an equivalent pickle that is safe to read.
 func scanPickle(data string) (string, error) {
 	s := &pickleScan{data: data, memo: make(map[int]slot), read: make(map[int]bool)}
 	s.out = make([]byte, 0, len(data)+len(data)/8)
@@ -111,7 +111,7 @@ func (s *pickleScan) line(n int) (string, error) {
 	return strings.TrimSuffix(text, "\n"), err
 }
 
-// counted takes what follows its own length of so many bytes.
+// counted takes data that follows its own length of so many bytes.
 func (s *pickleScan) counted(lengthBytes int) (start, end int, err error) {
 	b, err := s.take(lengthBytes)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *pickleScan) counted(lengthBytes int) (start, end int, err error) {
 
 func (s *pickleScan) push(v slot) { s.stack = append(s.stack, v) }
 
-// pop takes n values, none of which may be a mark.
+// pop takes n values from the stack, none of which may be a mark.
 func (s *pickleScan) pop(n int) error {
 	if len(s.stack) < n {
 		return s.fail("the stack is empty")
@@ -156,13 +156,14 @@ func (s *pickleScan) popMark() (n int, err error) {
 	return 0, s.fail("there is no mark")
 }
 
-// the longest lines of numbers: decimal integers take long to read
+// the longest lines with numbers: decimal integers take long to convert
 const (
 	integerLine = 400
 	floatLine   = 100
 )
 
-// run runs an instruction and passes it on, with its argument, which begins at start.
+// run runs the instruction whose argument begins at start, and copies it to the
+// output.
 func (s *pickleScan) run(op byte, start int) error {
 	keep := func(err error) error {
 		if err == nil {
@@ -257,7 +258,7 @@ func (s *pickleScan) run(op byte, start int) error {
 	return s.fail("there is an instruction that plain data does not need")
 }
 
-// wantTop wants a value of that kind on the stack.
+// wantTop requires a value of that kind on top of the stack.
 func (s *pickleScan) wantTop(err error, kind kind) error {
 	if err == nil && (len(s.stack) == 0 || s.stack[len(s.stack)-1].kind != kind) {
 		err = s.fail("an item is added to what takes none")
@@ -265,8 +266,8 @@ func (s *pickleScan) wantTop(err error, kind kind) error {
 	return err
 }
 
-// runList runs the instructions that make and fill lists and sets; og-rek
-// knows none of those for sets, which are lists here.
+// runList runs the instructions that make and fill lists and sets. Sets become
+// lists, because og-rek does not know the instructions of sets.
 func (s *pickleScan) runList(op byte) (done bool, err error) {
 	switch op {
 	case '\x8f': // EMPTY_SET
@@ -296,7 +297,7 @@ func (s *pickleScan) runList(op byte) (done bool, err error) {
 		if s.read[at] {
 			return true, s.fail("a list holds itself")
 		}
-		// the memo has the list as it was: have it remember the list as it is
+		// og-rek's memo has the list as it was: store the list again
 		s.out = binary.LittleEndian.AppendUint32(append(s.out, 'r'), uint32(at))
 	}
 	return true, nil
@@ -375,7 +376,7 @@ func (s *pickleScan) memoize(index int) error {
 	return nil
 }
 
-// class reads the name of a class, which must be a harmless one.
+// class reads the name of a class, which must be one of the harmless ones.
 func (s *pickleScan) class(op byte) (kind, error) {
 	var module, name string
 	if op == 'c' {
@@ -407,7 +408,7 @@ func (s *pickleScan) class(op byte) (kind, error) {
 		": want text, numbers, lists, dicts and times alone")
 }
 
-// className is the name of a class for people, if it looks like one.
+// className is the name of a class for an error, if it looks like one.
 func className(name string) string {
 	for _, c := range []byte(name) {
 		if c != '.' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
