@@ -75,6 +75,7 @@ type routeCounters struct {
 	family *familyCounters
 	// fast were answered from the memory of this process.
 	fast, slow [lookupResults]atomic.Uint64
+	source     sourceState
 }
 
 // familyCounters counts for the lookups of one family.
@@ -133,6 +134,11 @@ const (
 	SourceOther                           // it answered an error
 	sourceFailures   = iota
 )
+
+// String is a word for it, in metrics and the log.
+func (f SourceFailure) String() string {
+	return [...]string{"timeout", "connection", "invalid", "other"}[f]
+}
 
 // sourceCounters counts for the sources of one kind.
 type sourceCounters struct {

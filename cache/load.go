@@ -176,10 +176,12 @@ func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, err
 	switch {
 	case err == nil:
 		l.asked.answered(loaded.Record)
+		l.counters.source.worked(l.options.Logger, l.options.Name, l.options.Source.Name())
 	case errors.Is(ctx.Err(), context.Canceled):
 		l.asked.outcomes[SourceLeft].Add(1)
 	default:
 		l.asked.failed(err)
+		l.counters.source.failed(l.options.Logger, l.options.Name, l.options.Source.Name(), err)
 	}
 	if err != nil {
 		return Loaded{Response: loaded.Response, Private: loaded.Private}, &SourceError{err}

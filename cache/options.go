@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -83,6 +84,9 @@ type LookupOptions struct {
 	// over its round trips. The time for which it waits for another load is not
 	// counted. Default 500ms.
 	LookupTimeout time.Duration
+	// Logger learns when the source begins to fail, at most once a minute that it
+	// still does, and when it answers again. Nil: nothing is logged.
+	Logger *slog.Logger
 }
 
 func (o *LookupOptions) setDefaults() {
@@ -93,6 +97,9 @@ func (o *LookupOptions) setDefaults() {
 	}
 	if o.MaxValueSize == 0 {
 		o.MaxValueSize = DefaultMaxValueSize
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 }
 

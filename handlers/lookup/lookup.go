@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -167,7 +168,7 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 			*r.reaction = &r.standard
 		}
 	}
-	options, err := l.options(family)
+	options, err := l.options(family, ctx.Slogger())
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 }
 
 // options are the lookup's options in the cache.
-func (l *Lookup) options(family cache.Family) (cache.LookupOptions, error) {
+func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.LookupOptions, error) {
 	options := cache.LookupOptions{
 		Name:          l.app.NameRoute(l.Name, l.kind.Directive),
 		Family:        family.Name,
@@ -195,6 +196,7 @@ func (l *Lookup) options(family cache.Family) (cache.LookupOptions, error) {
 		Decoder:       l.kind.Decoder,
 		LookupTimeout: l.policy.LookupTimeout,
 		MaxValueSize:  l.policy.MaxValueSize,
+		Logger:        logger,
 	}
 	if l.TTL != 0 {
 		options.TTL = time.Duration(l.TTL)

@@ -185,18 +185,14 @@ var sourceOutcomes = map[cache.SourceOutcome]string{
 	cache.SourceResponse: "response", cache.SourceFailed: "error", cache.SourceLeft: "canceled",
 }
 
-var sourceReasons = map[cache.SourceFailure]string{
-	cache.SourceTimedOut: "timeout", cache.SourceNoNetwork: "connection", cache.SourceUnreadable: "invalid", cache.SourceOther: "other",
-}
-
 func (s sink) sources(snap *cache.Snapshot) {
 	for name, n := range snap.Sources {
 		name = label(name)
 		for outcome, text := range sourceOutcomes {
 			s.counter(sourceRequests, float64(n.Outcomes[outcome]), name, text)
 		}
-		for reason, text := range sourceReasons {
-			s.counter(sourceErrors, float64(n.Failures[reason]), name, text)
+		for reason, failed := range n.Failures {
+			s.counter(sourceErrors, float64(failed), name, cache.SourceFailure(reason).String())
 		}
 		s.counter(sourceCoalesced, float64(n.Coalesced), name)
 	}
