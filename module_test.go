@@ -170,7 +170,7 @@ func TestInvalidatedKeysAreGoneBeforeTheClientHasItsAnswer(t *testing.T) {
 	}
 }
 
-func TestStaleMetadataServesWhileNobodyCanTell(t *testing.T) {
+func TestStaleMetadataServesWhileItCannotBeVerified(t *testing.T) {
 	server := redistest.Start(t)
 	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\nlookup_timeout 200ms\n}", `
 		session_lookup /private {header.X-Token}

@@ -128,7 +128,7 @@ func TestTrafficIsComparedWithWhatItMustBe(t *testing.T) {
 	require.ErrorAs(t, v.check("", l, s, traffic{never, perRequest}), new(violation))
 	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perSession}), new(violation))
 	l.connections = 1
-	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "nobody to share with")
+	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "a single lookup shares nothing")
 	s.redis.roundTrips = 500
 	l.connections = 8
 	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "more than one each")

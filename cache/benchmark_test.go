@@ -65,7 +65,7 @@ func BenchmarkHit(b *testing.B) {
 	}
 }
 
-// watchedStore is a store that nobody else writes to, so that copies of what
+// watchedStore is a store without other writers, so that copies of what
 // it has are true.
 type watchedStore struct{ cache.Store }
 
@@ -97,7 +97,7 @@ func BenchmarkOtter(b *testing.B) {
 	})
 }
 
-// A lookup that finds nothing and has nobody to ask.
+// A lookup that finds no record and has no source.
 func BenchmarkAbsent(b *testing.B) {
 	lookup := newLookup(b, newCache(b, newStore(b)), cache.LookupOptions{})
 	b.ReportAllocs()

@@ -413,7 +413,7 @@ func TestAStoredValueThatIsNoRecordIsAnError(t *testing.T) {
 	r := newLookup(t, c, cache.LookupOptions{Source: src}).Find(t.Context(), reqA)
 	require.Equal(t, cache.OutcomeError, r.Outcome)
 	require.ErrorIs(t, r.Err, cache.ErrInvalidRecord)
-	require.Zero(t, src.loads.Load(), "what somebody wrote is not papered over")
+	require.Zero(t, src.loads.Load(), "a record that cannot be read must not be replaced by the source's")
 }
 
 // A store that does not answer costs a request its lookup timeout, once, on

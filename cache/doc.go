@@ -72,12 +72,12 @@
 //   - Lookups of one key that wait at the same time, on any nodes, share one
 //     load, however long it takes and however far the nodes are from the store
 //     (TestMissesBehindASlowSourceAreOneLoad), and share its failure
-//     (TestThoseWhoWaitShareAFailure). Where the answer may not be stored, each
+//     (TestWaitersShareAFailure). Where the answer may not be stored, each
 //     node then asks once, all at the same time
-//     (TestThoseWhoWaitForWhatIsNotStoredAskAtOnce).
+//     (TestWaitersForAnAnswerThatIsNotStoredLoadAtOnce).
 //   - Waiting takes few round trips (TestWaitingForALoadIsNotPolling). Waiting
 //     lookups are woken when the load ends or when an invalidation overtakes it
-//     (TestAnInvalidationWakesThoseWhoWaitForTheLoad).
+//     (TestAnInvalidationWakesTheWaitersForTheLoad).
 //   - Filling and releasing have their own timeout, whatever the lookup has
 //     spent (TestAFarNodeFillsAndReleases). A lease that the store may have
 //     granted, although its answer did not reach this process, is given back

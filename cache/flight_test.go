@@ -158,7 +158,7 @@ func (f *flights) waiters(key string) int {
 	return 0
 }
 
-func TestAnEarlyAnswerIsForThoseWhoBeganTheLoad(t *testing.T) {
+func TestAnEarlyAnswerIsForTheRequestsThatBeganTheLoad(t *testing.T) {
 	t.Parallel()
 	var f flights
 	t.Cleanup(f.close)
@@ -189,7 +189,7 @@ func TestAnEarlyAnswerIsForThoseWhoBeganTheLoad(t *testing.T) {
 	require.Equal(t, Result{Outcome: OutcomeMiss, Stored: true}, <-joined)
 }
 
-func TestAFlightThatNobodyWaitsForEndsByItself(t *testing.T) {
+func TestAFlightWithoutWaitersEnds(t *testing.T) {
 	t.Parallel()
 	var f flights
 	began, end := make(chan context.Context), make(chan struct{})

@@ -66,7 +66,7 @@ func TestAFullQueueSaysSoAtOnce(t *testing.T) {
 	require.Equal(t, 1, q.limiter.free)
 }
 
-func TestWhoLeavesAQueueGivesNoTurnAway(t *testing.T) {
+func TestLeavingAQueueDoesNotPassATurnOn(t *testing.T) {
 	t.Parallel()
 	q := &queue{limiter: newLimiter(1)}
 	require.NoError(t, q.enter(t.Context()))

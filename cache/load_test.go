@@ -61,7 +61,7 @@ func TestManyLookupsOnManyNodesAreOneLoad(t *testing.T) {
 	require.EqualValues(t, 1, src.loads.Load())
 }
 
-func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
+func TestALoadOfADeadNodeDelaysOthersBriefly(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		const loadTimeout = 50 * time.Millisecond
 		_, _, err := c.Store().Acquire(t.Context(), reqA.Key, nil, time.Hour, false)
@@ -71,13 +71,13 @@ func TestALoadThatDiesElsewhereDelaysNobodyForLong(t *testing.T) {
 		r := lookup.Find(t.Context(), reqA)
 		require.GreaterOrEqual(t, time.Since(started), loadTimeout)
 		require.Equal(t, cache.OutcomeMiss, r.Outcome)
-		require.False(t, r.Stored, "the right to fill is somebody else's")
+		require.False(t, r.Stored, "another node holds the lease")
 		require.Zero(t, r.TTL)
 		require.Nil(t, get(t, c, reqA.Key).Record)
 	})
 }
 
-func TestThoseWhoWaitGetWhatAnotherNodeFills(t *testing.T) {
+func TestWaitersGetWhatAnotherNodeFills(t *testing.T) {
 	t.Parallel()
 	store := &wrapped{Store: newStore(t)}
 	c := newCache(t, store)

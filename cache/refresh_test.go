@@ -94,7 +94,7 @@ func TestARecordThatWasRefreshedElsewhereIsNotRefreshedAgain(t *testing.T) {
 	var fleet []*cache.Lookup
 	var caches []*cache.Cache
 	for range 2 {
-		c := newCache(t, &flaky{Store: store}) // which tells nobody of writes
+		c := newCache(t, &flaky{Store: store}) // which does not report writes
 		c.EnableNear(near.Options{})
 		caches = append(caches, c)
 		fleet = append(fleet, newLookup(t, c, cache.LookupOptions{Source: src}))

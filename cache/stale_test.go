@@ -92,8 +92,8 @@ func TestTheSourceIsAskedBeforeAStaleRecordIsUsed(t *testing.T) {
 	}
 }
 
-// Whoever was refused by this node is not let in by it afterwards with an
-// older record, whoever had said no.
+// A request that this node refused is not admitted by it afterwards with an
+// older record, whichever store or source refused it.
 func TestARefusalCorrectsWhatIsKeptForStaleUse(t *testing.T) {
 	t.Parallel()
 	source := func(loaded cache.Loaded) func(*testing.T, *staleFixture) {
@@ -105,7 +105,7 @@ func TestARefusalCorrectsWhatIsKeptForStaleUse(t *testing.T) {
 	}
 	store := func(record *cache.Record) func(*testing.T, *staleFixture) {
 		return func(t *testing.T, f *staleFixture) {
-			f.store.gone.Store(false) // it answers, but nobody tells of writes
+			f.store.gone.Store(false) // it answers, but writes are not reported
 			if record == nil {
 				_, err := f.store.Store.Delete(t.Context(), reqA.Key)
 				require.NoError(t, err)

@@ -10,7 +10,7 @@ import (
 // waits wakes the loads of this process that wait until a key is filled or its
 // lease ends.
 type waits struct {
-	count atomic.Int64 // of listeners, for the many writes that nobody waits for
+	count atomic.Int64 // of listeners; most writes have none
 	mu    sync.Mutex
 	byKey map[string]map[chan struct{}]struct{}
 }

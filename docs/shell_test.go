@@ -89,7 +89,7 @@ var (
 )
 
 // run executes one command. The status of a curl is what its comment says, 2xx
-// without one. What follows a write by somebody else may take some
+// without one. What follows a write by another client may take some
 // milliseconds to be seen, so a curl is repeated until its status is right.
 func (p place) run(t *testing.T, b block, command string, environment []string) {
 	t.Helper()

@@ -37,7 +37,7 @@ func leaseTests() map[string]func(*testing.T, *fixture) {
 	}
 }
 
-// requireHeld checks that somebody holds the lease of a key without a record.
+// requireHeld checks that the lease of a key without a record is held.
 func (f *fixture) requireHeld(t *testing.T, key string, old *cache.Record) {
 	t.Helper()
 	token, now, err := f.Acquire(f.ctx, key, old, ttl, false)
@@ -181,10 +181,10 @@ func testAcquireNewer(t *testing.T, f *fixture) {
 		require.Equal(t, newer.Text(), now.Record.Text(), name)
 		require.Greater(t, now.TTL(time.Now()), ttl-time.Minute, name)
 	}
-	f.lease(t, f.key("a"), newer) // nobody took it
+	f.lease(t, f.key("a"), newer) // its lease was not taken
 	_, now, err := f.Acquire(f.ctx, f.key("a"), nil, ttl, false)
 	require.NoError(t, err)
-	require.NotNil(t, now.Record, "what is newer is told whoever holds the lease")
+	require.NotNil(t, now.Record, "the newer record is returned while the lease is held")
 }
 
 func testAcquireOldGone(t *testing.T, f *fixture) {

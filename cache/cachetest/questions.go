@@ -18,7 +18,7 @@ import (
 func RunQuestions(t *testing.T, open func(t *testing.T) []*cache.Cache) {
 	fleet := open(t)
 	questions := []question{
-		{name: "nobody"}, // has no source: the application writes the records
+		{name: "no source"}, // the application writes the records
 		{name: "found", id: "00000000000000a1", answer: `{"question":"found"}`},
 		{name: "other", id: "00000000000000a2", answer: `{"question":"other"}`},
 		{name: "absent", id: "00000000000000a3", answer: `null`},
@@ -51,7 +51,7 @@ func RunQuestions(t *testing.T, open func(t *testing.T) []*cache.Cache) {
 			}
 		}
 	})
-	t.Run("a fingerprint that cannot be read is nobody's", func(t *testing.T) {
+	t.Run("a malformed fingerprint is that of no source", func(t *testing.T) {
 		t.Parallel()
 		for _, fingerprint := range []string{`"00000000000000b1"`, `"x"`, `""`, `null`, `["00000000000000a1"]`} {
 			key := "questions:" + rand.Text()
@@ -120,7 +120,7 @@ func (q question) requireOwn(t *testing.T, r cache.Result) {
 	t.Helper()
 	require.NoError(t, r.Err)
 	switch q.name {
-	case "nobody", "absent":
+	case "no source", "absent":
 		require.Equal(t, cache.OutcomeAbsent, r.Outcome)
 	case "denied":
 		require.Equal(t, cache.OutcomeDenied, r.Outcome)

@@ -122,7 +122,7 @@ func testTagNegative(t *testing.T, f *fixture) {
 }
 
 func testTagFence(t *testing.T, f *fixture) {
-	// a tag that nobody has heard of, and one that has a version
+	// an unknown tag, and one that has a version
 	f.load(t, f.key("other"), `{}`, f.key("known"))
 	for _, tag := range []string{f.key("new"), f.key("known")} {
 		token, _ := f.leaseTagged(t, f.key("a"), nil)
@@ -286,7 +286,7 @@ func testTagAdopted(t *testing.T, f *fixture) {
 	f.requireGone(t, f.key("1"))
 	f.requireGone(t, f.key("2"))
 	f.requireGone(t, f.key("3"))
-	require.Equal(t, []bool{false, false}, adopt(one, two), "nobody brings back what was dropped")
+	require.Equal(t, []bool{false, false}, adopt(one, two), "a dropped tag came back")
 	f.drop(t, f.key("new"))
 	require.Equal(t, []bool{false}, adopt(saved(1, "v1", "new")), "nor what was dropped before it was heard of")
 	require.Equal(t, []bool{false, false}, adopt(`{"_tags":1}`, `{"_tags":{"x":""}}`))
@@ -297,7 +297,7 @@ func testTagRace(t *testing.T, f *fixture) {
 	testLoads(t, f, []string{f.key("tag")}, func(string) error { return f.DropTag(f.ctx, f.key("tag")) })
 }
 
-// What is filled under tags while these are dropped is gone with the next drop.
+// Records that are filled while their tags are dropped are gone after the next drop.
 func testTagStorm(t *testing.T, f *fixture) {
 	var fillers sync.WaitGroup
 	keys := make([]string, workers)

@@ -253,7 +253,7 @@ func TestSaveEndsWithItsContext(t *testing.T) {
 	s.journal.detach()
 }
 
-// What a store reads is a file that anybody may have had hands on.
+// A store reads a file that may have been changed by others.
 func FuzzReadRecords(f *testing.F) {
 	f.Add(saved(f, some(3)...), true)
 	f.Add(saved(f), true)

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLeasesNobodyEndsDoNotPileUp(t *testing.T) {
+func TestAbandonedLeasesDoNotPileUp(t *testing.T) {
 	t.Parallel()
 	var l leases
 	for i := range 10_000 {

@@ -197,7 +197,7 @@ func TestLeasesEndWithTheProcess(t *testing.T) {
 	require.NotEmpty(t, again)
 }
 
-func TestRecordsExpireWhileNobodyRuns(t *testing.T) {
+func TestRecordsExpireWhileTheProcessIsDown(t *testing.T) {
 	t.Parallel()
 	options := memory.Options{File: filepath.Join(t.TempDir(), "records")}
 	s := open(t, options)
@@ -476,13 +476,13 @@ func TestAdjustedStoreKeepsItsRecords(t *testing.T) {
 	was, err := os.ReadFile(one)
 	require.NoError(t, err)
 
-	require.NoError(t, os.WriteFile(two, []byte("somebody's letters"), 0o600))
+	require.NoError(t, os.WriteFile(two, []byte("a user's letters"), 0o600))
 	options.File, options.MaxValueSize = two, 100
 	require.NoError(t, s.Adjust(options))
 	require.Eventually(t, func() bool { return len(beside(t, two)) == 1 && saved(two)() }, 10*time.Second, time.Millisecond)
 	letters, err := os.ReadFile(filepath.Join(dir, beside(t, two)[0]))
 	require.NoError(t, err)
-	require.Equal(t, "somebody's letters", string(letters))
+	require.Equal(t, "a user's letters", string(letters))
 	require.Equal(t, 1, l.count("a file was in the place of the file of records"))
 	require.Equal(t, `{"n":1}`, text(t, s, "a"))
 	require.Empty(t, text(t, s, "large"), "larger than records may be now")

@@ -13,11 +13,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/memory"
 )
 
-// somebody is a user that this process does not run as.
-const somebody = 54321
+// stranger is a user that this process does not run as.
+const stranger = 54321
 
-// A file that somebody else may have written is neither read, nor replaced, nor
-// moved; and so is one on a way that somebody else may change.
+// A file that another user may have written is neither read, nor replaced, nor
+// moved; nor is one in a directory that another user may change.
 func TestFilesThatOthersMayWriteToAreNotUsed(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -32,12 +32,12 @@ func TestFilesThatOthersMayWriteToAreNotUsed(t *testing.T) {
 		"a sticky directory":       {change: func(_, dir, _ string) error { return os.Chmod(dir, 0o777|os.ModeSticky) }, want: "only its owner may write to"},
 		"an ancestor of its group": {change: func(top, _, _ string) error { return os.Chmod(top, 0o770) }, want: "want chmod go-w"},
 		"an ancestor of everybody": {change: func(top, _, _ string) error { return os.Chmod(top, 0o777) }, want: "want chmod go-w"},
-		"somebody's file": {
-			change: func(_, _, file string) error { return os.Chown(file, somebody, -1) }, want: "belongs to the user 54321", root: true},
-		"somebody's directory": {
-			change: func(_, dir, _ string) error { return os.Chown(dir, somebody, -1) }, want: "belongs to the user 54321", root: true},
-		"somebody's ancestor": {
-			change: func(top, _, _ string) error { return os.Chown(top, somebody, -1) }, want: "belongs to the user 54321", root: true},
+		"another user's file": {
+			change: func(_, _, file string) error { return os.Chown(file, stranger, -1) }, want: "belongs to the user 54321", root: true},
+		"another user's directory": {
+			change: func(_, dir, _ string) error { return os.Chown(dir, stranger, -1) }, want: "belongs to the user 54321", root: true},
+		"another user's ancestor": {
+			change: func(top, _, _ string) error { return os.Chown(top, stranger, -1) }, want: "belongs to the user 54321", root: true},
 		"a link to the file": {change: func(top, _, file string) error {
 			return linkInstead(file, filepath.Join(top, "elsewhere"))
 		}, want: "is a symbolic link"},
@@ -48,11 +48,11 @@ func TestFilesThatOthersMayWriteToAreNotUsed(t *testing.T) {
 			}
 			return os.Chmod(elsewhere, 0o777)
 		}, want: "want chmod go-w"},
-		"somebody's link to the directory": {change: func(top, dir, _ string) error {
+		"another user's link to the directory": {change: func(top, dir, _ string) error {
 			if err := linkInstead(dir, filepath.Join(top, "elsewhere")); err != nil {
 				return err
 			}
-			return os.Lchown(dir, somebody, -1)
+			return os.Lchown(dir, stranger, -1)
 		}, want: "belongs to the user 54321", root: true},
 		"links without end": {change: func(top, dir, _ string) error {
 			if err := os.Rename(dir, filepath.Join(top, "elsewhere")); err != nil {

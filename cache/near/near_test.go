@@ -147,7 +147,7 @@ func TestNothingIsServedWithoutTrust(t *testing.T) {
 	require.False(t, n.Stats().Coherent)
 }
 
-func TestBriefTrustIsForThoseWhoDoNotMind(t *testing.T) {
+func TestCopiesAreUsedBrieflyAfterALossOfTrustWhereThatIsAllowed(t *testing.T) {
 	t.Parallel()
 	n := trusted(t, Options{}, Brief)
 	n.Begin("file", false).Keep(Copy[*record]{Record: rec("v")}, start)
@@ -155,7 +155,7 @@ func TestBriefTrustIsForThoseWhoDoNotMind(t *testing.T) {
 	_, ok := n.Peek("file", false, start)
 	require.True(t, ok)
 	_, ok = n.Peek("file", true, start)
-	require.False(t, ok, "a copy nobody vouches for was served to who is strict")
+	require.False(t, ok, "an unverified copy was served to a strict lookup")
 	_, ok = n.Peek("session", false, start)
 	require.False(t, ok)
 	_, ok = n.Peek("file", false, start.Add(BriefTTL))
@@ -240,7 +240,7 @@ func TestFlushLeavesNothingStale(t *testing.T) {
 	require.False(t, ok)
 }
 
-// Versions of one key go up; whoever reads through the near cache must never
+// Versions of one key go up; a reader through the near cache must never
 // see one older than the last that had been invalidated before the read.
 func TestConcurrentReadersNeverGoBack(t *testing.T) {
 	t.Parallel()

@@ -51,7 +51,7 @@ func startLoad(in *instance, readers int, key string) *load {
 
 func (l *load) share() float64 { return float64(l.failed.Load()) / float64(l.total.Load()) }
 
-// A server that takes nobody in is asked about once a second by each process,
+// A server that accepts no connection is tried about once a second by each process,
 // however many requests there are.
 func TestServerThatRefusesConnectionsIsAskedCalmly(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -169,7 +169,7 @@ func TestBurstOnAHealthyServerDoesNotOpenTheBreaker(t *testing.T) {
 	require.Positive(t, s.Pool().Waits)
 }
 
-func TestCallerWhoWaitsForAConnectionInVainIsToldSo(t *testing.T) {
+func TestWaitingInVainForAConnectionIsAnErrorThatSaysSo(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, Options{Addresses: []string{server.Addr()}, PoolSize: 1, BreakerFailures: 1, PoolTimeout: time.Hour})

@@ -57,7 +57,7 @@ func requireUnavailable(t *testing.T, s *Store) {
 	require.Less(t, time.Since(started), slack)
 }
 
-// closedAddr is an address that nobody listens on.
+// closedAddr is an address without a listener.
 func closedAddr(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -182,7 +182,7 @@ func TestTLSTrustsWhomItIsTold(t *testing.T) {
 	}{
 		"authority and certificate": {func(*TLS) {}, true},
 		"name in the certificate":   {func(c *TLS) { c.ServerName = redistest.ServerName }, true},
-		"nobody checked":            {func(c *TLS) { c.CA, c.InsecureSkipVerify = nil, true }, true},
+		"unchecked":                 {func(c *TLS) { c.CA, c.InsecureSkipVerify = nil, true }, true},
 		"another name":              {func(c *TLS) { c.ServerName = "other.test" }, false},
 		"the system's authorities":  {func(c *TLS) { c.CA = nil }, false},
 		"no certificate":            {func(c *TLS) { c.Cert, c.Key = "", "" }, false},
@@ -228,7 +228,7 @@ func TestSentinelsLeadToTheNewMaster(t *testing.T) {
 	}
 }
 
-// What was there before a failover that somebody asked for is there all the
+// What was there before a failover by an administrator is there all the
 // while: an answer may fail, but it never says that there is nothing.
 func TestGracefulFailoverReportsNoAbsence(t *testing.T) {
 	t.Parallel()
@@ -299,7 +299,7 @@ func TestAClusterOutlivesTheLossOfAMaster(t *testing.T) {
 	}
 }
 
-func TestClosingWaitsForNobody(t *testing.T) {
+func TestClosingDoesNotWaitForCalls(t *testing.T) {
 	t.Parallel()
 	for kind, options := range map[string]Options{
 		"simple":                {},

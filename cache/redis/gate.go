@@ -147,7 +147,7 @@ func (v *visit) run(command func() error, reset func()) error {
 	return v.leave(err)
 }
 
-// leave returns the outcome of the command, for whoever waits for it.
+// leave returns the outcome of the command, for the caller that waits for it.
 func (v *visit) leave(err error) error {
 	took := time.Since(v.started)
 	outcome := err

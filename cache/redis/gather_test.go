@@ -128,7 +128,7 @@ func TestAFailedRoundTripIsOneForAllInIt(t *testing.T) {
 	end(first[1:]...)
 }
 
-func TestWhoLeavesDoesNotEndTheReadsOfOthers(t *testing.T) {
+func TestACanceledReadDoesNotCancelOthersInItsBatch(t *testing.T) {
 	t.Parallel()
 	s := newSlowReads(t)
 	first := s.fill()

@@ -156,7 +156,7 @@ func TestAFarNodeFillsAndReleases(t *testing.T) {
 	})
 }
 
-// requireLeaseEnds checks that nobody holds the lease of a key for longer.
+// requireLeaseEnds checks that the lease of a key ends within that time.
 func requireLeaseEnds(t *testing.T, in *instance, key string, longest time.Duration) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -165,7 +165,7 @@ func requireLeaseEnds(t *testing.T, in *instance, key string, longest time.Durat
 	}, longest, time.Millisecond)
 }
 
-// What timed out here may be carried out later: a lease that nobody knows of.
+// A command that timed out here may be carried out later: a lease without a holder.
 func TestALeaseThatCameTooLateIsGivenBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -189,7 +189,7 @@ func (in *instance) lookOK(key string) bool {
 	return r.OK()
 }
 
-func TestThoseWhoWaitShareAFailure(t *testing.T) {
+func TestWaitersShareAFailure(t *testing.T) {
 	t.Parallel()
 	s := slowly(500*time.Millisecond, cache.Loaded{}, errors.New("status 500"))
 	fleet := newFleet(t, 3, at(redistest.Start(t)), cache.LookupOptions{Source: s})
@@ -206,9 +206,9 @@ func TestThoseWhoWaitShareAFailure(t *testing.T) {
 	}
 }
 
-// What may not be stored is asked for by every node, but not by one after the
+// What may not be stored is loaded by every node, but not by one after the
 // other.
-func TestThoseWhoWaitForWhatIsNotStoredAskAtOnce(t *testing.T) {
+func TestWaitersForAnAnswerThatIsNotStoredLoadAtOnce(t *testing.T) {
 	t.Parallel()
 	const takes = 300 * time.Millisecond
 	s := slowly(takes, cache.Loaded{Record: versioned(1), NoStore: true}, nil)
@@ -265,9 +265,9 @@ func TestNoLookupTakesLongerThanSourceAndStoreMay(t *testing.T) {
 }
 
 // Two versions of a configuration in one fleet ask different questions for one
-// key. Who asks one waits for the lease that a load of the other has, but no
+// key. A lookup of one waits for the lease of a load of the other, but no
 // longer than for its own source and Redis.
-func TestALoadOfAnotherQuestionDelaysNobodyLonger(t *testing.T) {
+func TestALoadOfAnotherQuestionDelaysALookupWithinItsBounds(t *testing.T) {
 	t.Parallel()
 	const key = "session:user:k"
 	const lookup, load, noise = 400 * time.Millisecond, 800 * time.Millisecond, 500 * time.Millisecond
@@ -405,7 +405,7 @@ func TestStaleRecordsGiveWayToWhatRedisAndTheSourceSaid(t *testing.T) {
 
 // Who waits for a load that an invalidation has overtaken is woken by that, on
 // every node, and not by looking again after a while.
-func TestAnInvalidationWakesThoseWhoWaitForTheLoad(t *testing.T) {
+func TestAnInvalidationWakesTheWaitersForTheLoad(t *testing.T) {
 	for name, invalidate := range map[string]func(in *instance, key string) error{
 		"a deletion": func(in *instance, key string) error {
 			_, err := in.Delete(context.Background(), key)

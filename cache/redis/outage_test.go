@@ -16,7 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-func TestOutageDelaysNobodyAndLetsNobodyIn(t *testing.T) {
+func TestAnOutageNeitherDelaysNorAdmitsRequests(t *testing.T) {
 	server := redistest.Start(t)
 	const timeout = 250 * time.Millisecond
 	in := newFleet(t, 1, Options{Addresses: []string{server.Addr()}}, cache.LookupOptions{Strict: true, LookupTimeout: timeout})[0]

@@ -187,7 +187,7 @@ func TestProbeWhoseCallerLeavesMakesRoomForTheNext(t *testing.T) {
 	require.Equal(t, "closed", s.Pool().Breaker)
 }
 
-// Nobody looks anything up: the state is found out all the same, so that the
+// Without lookups, the state is probed all the same, so that the
 // first who come afterwards are not refused because one of them has to try.
 func TestBreakerFindsOutWithoutTraffic(t *testing.T) {
 	t.Parallel()

@@ -136,7 +136,7 @@ func TestHotRecordIsRefreshedBeforeItExpires(t *testing.T) {
 			result := in.look("session:user:hot")
 			require.True(t, result.OK())
 			if result.Outcome == cache.OutcomeMiss {
-				require.EqualValues(t, 1, n.Load(), "somebody waited for a record that is used all the time")
+				require.EqualValues(t, 1, n.Load(), "a request waited for a record that is used all the time")
 			}
 		}
 	}

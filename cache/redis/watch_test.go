@@ -250,7 +250,7 @@ func TestTrustFollowsAFailover(t *testing.T) {
 	m.hears(t, "session:user:x")
 }
 
-// A failover that somebody asked for takes the trust away for a moment: the
+// A failover by an administrator suspends the trust for a moment: the
 // canary may still go to the old master while the new one is promoted already,
 // which says nothing about what the new one reports.
 func TestTrustIsBackSoonAfterAGracefulFailover(t *testing.T) {

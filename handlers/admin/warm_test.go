@@ -93,7 +93,7 @@ func TestWarmLoadsByIdentityWithoutCountingLookups(t *testing.T) {
 	require.EqualValues(t, 6, asked.Load())
 	require.Contains(t, c.get(t, "keys/file:meta:a").Body, `"owner": "u1"`)
 	snap := app.Cache().Stats().Snapshot()
-	require.Zero(t, snap.All.TotalRequests, "nobody has looked anything up")
+	require.Zero(t, snap.All.TotalRequests, "a warm-up was counted as a lookup")
 	require.EqualValues(t, 6, snap.Sources["http"].Requests, "but the source was asked")
 
 	require.Equal(t, wire.WarmProgress{Done: 1, Total: 1, Present: 1, Finished: true}, c.warm(t, `{"route": "downloads", "ids": ["b"]}`))
@@ -141,16 +141,16 @@ func TestWarmRefusesWhatIsNotRight(t *testing.T) {
 		"{\"route\": \"web\", \"ids\": [\"\xff\"]}": {400, "body is not a JSON object"},
 		`null`:           {400, "route is missing"},
 		`{"ids": ["a"]}`: {400, "route is missing"},
-		`{"route": "web", "ids": [], "concurrency": 65}`:    {400, "concurrency is not right: want 1 to 64"},
-		`{"route": "web", "ids": [], "rate": -1}`:           {400, "rate is not right"},
-		`{"route": "s3cret"}`:                               {404, "want one of fixed, host, none, site, varies, web"},
-		`{"route": "web"}`:                                  {400, "source http cannot list what it has: say which ids"},
-		`{"route": "none", "ids": []}`:                      {400, "the route has no source"},
-		`{"route": "varies", "ids": ["a"]}`:                 {400, "the route's key has placeholders of a request"},
-		`{"route": "site"}`:                                 {400, "the root is that of the site, which only a request tells: say root"},
-		`{"route": "site", "ids": ["/a"]}`:                  {400, "the root is that of the site"},
-		`{"route": "host"}`:                                 {400, "'/srv/{http.request.host}' has placeholders of one"},
-		`{"route": "site", "root": "/srv", "fs": "nobody"}`: {400, "there is no such file system"},
+		`{"route": "web", "ids": [], "concurrency": 65}`:     {400, "concurrency is not right: want 1 to 64"},
+		`{"route": "web", "ids": [], "rate": -1}`:            {400, "rate is not right"},
+		`{"route": "s3cret"}`:                                {404, "want one of fixed, host, none, site, varies, web"},
+		`{"route": "web"}`:                                   {400, "source http cannot list what it has: say which ids"},
+		`{"route": "none", "ids": []}`:                       {400, "the route has no source"},
+		`{"route": "varies", "ids": ["a"]}`:                  {400, "the route's key has placeholders of a request"},
+		`{"route": "site"}`:                                  {400, "the root is that of the site, which only a request tells: say root"},
+		`{"route": "site", "ids": ["/a"]}`:                   {400, "the root is that of the site"},
+		`{"route": "host"}`:                                  {400, "'/srv/{http.request.host}' has placeholders of one"},
+		`{"route": "site", "root": "/srv", "fs": "unknown"}`: {400, "there is no such file system"},
 	} {
 		a := c.do(t, http.MethodPost, "warm", body)
 		require.Equal(t, want.status, a.Status, body)
@@ -328,7 +328,7 @@ func (deadStore) Get(context.Context, string) (cache.Entry, error) {
 	return cache.Entry{}, fmt.Errorf("reading: %w", cache.ErrUnavailable)
 }
 
-func TestWarmAsksNobodyWithoutTheStore(t *testing.T) {
+func TestWarmAsksNoSourceWithoutTheStore(t *testing.T) {
 	url, asked := answering(t)
 	ctx, app := lookuptest.NewApp(t, `{}`)
 	store, err := memory.New(memory.Options{})

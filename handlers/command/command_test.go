@@ -203,7 +203,7 @@ func TestCommandPurges(t *testing.T) {
 }
 
 func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
-	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}} // nobody is asked
+	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}} // no request is sent
 	for line, want := range map[string]string{
 		"stat":                              `there is no command "stat": did you mean stats or set?`,
 		"stats now":                         "want no arguments",

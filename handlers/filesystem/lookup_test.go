@@ -51,7 +51,7 @@ func TestMissesAndDirectoriesAreLookedUpOnce(t *testing.T) {
 		require.True(t, info.IsDir())
 	}
 	require.EqualValues(t, 3, under.opened.Load())
-	require.Zero(t, under.open(2), "a directory that nobody reads is open")
+	require.Zero(t, under.open(2), "a directory without readers is open")
 
 	for want := range 3 {
 		entries, err := fs.ReadDir(c, dir)
@@ -80,7 +80,7 @@ func TestOtherErrorsAreNotRemembered(t *testing.T) {
 	}
 }
 
-func TestNobodyWaitsForAnotherNameAndAllWaitForOneLookOfTheSame(t *testing.T) {
+func TestConcurrentOpensOfOneNameShareAFetchAndOtherNamesDoNotWait(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "slow"), "hello", time.Hour)
@@ -186,7 +186,7 @@ func TestAReplacedOrDeletedFileIsServedAsItWasUntilTheTTLIsOver(t *testing.T) {
 	}
 }
 
-// A file system of which nobody knows what it costs to ask: a change comes to
+// A file system that may be slow to ask: a change comes to
 // light when the file is read.
 func TestAChangedFileOfAnotherFileSystemIsNeverReadAsWhatItWas(t *testing.T) {
 	t.Parallel()
@@ -276,7 +276,7 @@ func TestRandomNamesStayBoundedAndLeaveHotFilesAlone(t *testing.T) {
 	c.entries.CleanUp()
 	require.LessOrEqual(t, c.entries.WeightedSize(), uint64(maxSize))
 	looks := under.opened.Load() - rounds
-	require.Less(t, looks, int64(rounds/20), "hot files were forgotten for names that nobody asked for twice")
+	require.Less(t, looks, int64(rounds/20), "hot files were dropped for names that were opened once")
 	require.Eventually(t, func() bool { return under.open(rounds) <= hot }, 5*time.Second, time.Millisecond)
 }
 

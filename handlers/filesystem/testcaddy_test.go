@@ -155,7 +155,7 @@ func (s *slowFS) Open(name string) (fs.File, error) {
 	return remoteFile{f}, nil
 }
 
-// remoteFile is not an *os.File, so that nobody can tell that it is one.
+// remoteFile is not an *os.File, so that it is not taken for a file on disk.
 type remoteFile struct{ *os.File }
 
 // countingFS counts what is done to the disk, and can be made to wait or fail.

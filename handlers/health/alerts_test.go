@@ -79,7 +79,7 @@ func (*failing) Load(context.Context, cache.Request, *cache.Record) (cache.Loade
 	return cache.Loaded{}, errors.New("status 500")
 }
 
-func TestTheClockSeesWhatNobodyAsksFor(t *testing.T) {
+func TestTheClockFindsChangesWithoutHealthRequests(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	stats := cache.NewStats()

@@ -12,7 +12,7 @@ import (
 // Interval is the time between two looks of a [Monitor].
 const Interval = 5 * time.Second
 
-// Monitor makes the checks on a clock, whether or not anybody asks for health.
+// Monitor makes the checks on a clock, independently of requests for health.
 type Monitor struct {
 	Cache  *cache.Cache
 	Alert  lookup.Alert

@@ -117,7 +117,7 @@ func TestAReplacedStoreClosesWithItsLastUser(t *testing.T) {
 		require.True(t, one.open(), "a request uses it")
 		second()
 		synctest.Wait()
-		require.False(t, one.open(), "nobody uses it")
+		require.False(t, one.open(), "it is unused")
 		c.end(t)
 		nothingIsLeft(t, one, two)
 	})

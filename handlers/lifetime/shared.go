@@ -112,7 +112,7 @@ type retirement struct {
 	// woken is sent to where the cache may be unused now.
 	woken chan struct{}
 	// over is closed when the waiting is over: the cache is revived, or closed
-	// by somebody else.
+	// by another goroutine.
 	over chan struct{}
 	// closed is closed when the cache is.
 	closed chan struct{}

@@ -79,7 +79,7 @@ func TestFilesGoOutInOnePieceBehindLookups(t *testing.T) {
 	}
 }
 
-// A pipe is a file, too, of which nobody knows when the rest will come.
+// A pipe is a file as well, whose rest may come at any time.
 func TestWhatIsInAPipeGoesOutAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx, app := lookuptest.NewApp(t, `{}`)

@@ -442,7 +442,7 @@ func scripted(t *testing.T, m *Handler, source cache.Source) {
 	require.NoError(t, m.Validate())
 }
 
-func TestMetadataThatNobodyKnowsBreaksNothing(t *testing.T) {
+func TestUnknownMetadataBreaksNothing(t *testing.T) {
 	t.Parallel()
 	var m Handler
 	scripted(t, &m, &brokenSource{err: errors.New("broken")})

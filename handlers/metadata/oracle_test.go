@@ -138,7 +138,7 @@ func newOracleSite(t *testing.T) *oracleSite {
 		{"page.html", "/page.html", "<!doctype html>" + text},
 		{"data.bin", "/data.bin", text},
 		{"noext", "/noext", "no extension\n"},
-		{"weird.ext-nobody-knows", "/weird.ext-nobody-knows", "?"},
+		{"weird.ext-unknown", "/weird.ext-unknown", "?"},
 		{"with space.txt", "/with%20space.txt", "space"},
 		{"per%cent.txt", "/per%25cent.txt", "percent"},
 		{"ünï.txt", "/%C3%BCn%C3%AF.txt", "unicode"},

@@ -78,7 +78,7 @@ func TestRecordsHaveContentTypes(t *testing.T) {
 		`{"name": "a.html"}`:                                   "text/html; charset=utf-8",
 		`{"path": "x/a.css"}`:                                  "text/css; charset=utf-8",
 		`{"name": "a", "path": "x/a.css"}`:                     "",
-		`{"name": "a.nobody-knows"}`:                           "",
+		`{"name": "a.unknown-extension"}`:                      "",
 		`{"content_type": "text/x\r\nA: b"}`:                   "",
 		`{}`:                                                   "",
 	} {

@@ -428,7 +428,7 @@ func TestSessionInCaddy(t *testing.T) {
 	status, _, _ = fetch("/source/", "S3CRET-broken")
 	require.Equal(t, 503, status)
 	upstream.server.Close()
-	status, _, _ = fetch("/source/", "S3CRET-nobody-answers")
+	status, _, _ = fetch("/source/", "S3CRET-not-answered")
 	require.Equal(t, 503, status)
 
 	var users []string

@@ -64,7 +64,7 @@ func TestSessionsOutliveARestartWhereAskedTo(t *testing.T) {
 	require.NoError(t, caddy.Stop())
 
 	s.Load(t, "filewallball", gate)
-	require.False(t, admits(t, s, "ada"), "nobody asked to keep it")
+	require.False(t, admits(t, s, "ada"), "persist was not configured")
 }
 
 func TestTaggedSessionsAreDroppedTogetherAfterARestart(t *testing.T) {

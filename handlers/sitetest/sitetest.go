@@ -146,7 +146,7 @@ func Request(t *testing.T, method, url, body string, headers ...string) Answer {
 			req.Header.Set(headers[i], headers[i+1])
 		}
 		// a connection to a listener that a reload closes is ended before
-		// anybody has read from it
+		// a request on it was read
 		resp, err = client.Do(req)
 		if ended := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF); !ended || try == 5 {
 			require.NoError(t, err)

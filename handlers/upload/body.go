@@ -19,7 +19,7 @@ type tally struct {
 	received atomic.Int64
 	// eof reports whether the body was read to its end.
 	eof atomic.Bool
-	// closed tells that whoever read the body wants no more of it: what Read
+	// closed tells that its reader wants no more of the body: what Read
 	// says after that is not about the client.
 	closed atomic.Bool
 	// failure is the HTTP status of the first error of a Read, or 0.

@@ -57,7 +57,7 @@ func TestBodyErrorsPassAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestBodyIsClosedByWhoeverReadsItAlone(t *testing.T) {
+func TestBodyIsClosedByItsOnlyReader(t *testing.T) {
 	t.Parallel()
 	inner := &errBody{err: errors.New("used of closed connection")}
 	u := &upload{size: -1}

@@ -24,7 +24,7 @@ type uploadStore struct {
 	cache.Store
 	mu    sync.Mutex
 	err   error // of all, or
-	busy  bool  // somebody else is writing
+	busy  bool  // another process is writing
 	tried int
 	wrote []uploadRecord
 }
@@ -157,9 +157,9 @@ func TestFinalRecordIsTriedAgainLessAndLessOftenWhileTheStoreIsOutOfReach(t *tes
 		least int
 		most  int
 	}{
-		"out of reach":             {&uploadStore{err: cache.ErrUnavailable}, 10, 15},
-		"somebody else is writing": {&uploadStore{busy: true}, 40, 60},
-		"any other error":          {&uploadStore{err: errors.New("no")}, 40, 60},
+		"out of reach":               {&uploadStore{err: cache.ErrUnavailable}, 10, 15},
+		"another process is writing": {&uploadStore{busy: true}, 40, 60},
+		"any other error":            {&uploadStore{err: errors.New("no")}, 40, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +172,7 @@ func TestFinalRecordIsTriedAgainLessAndLessOftenWhileTheStoreIsOutOfReach(t *tes
 				require.GreaterOrEqual(t, c.store.tries(), c.least)
 				require.LessOrEqual(t, c.store.tries(), c.most)
 				require.Empty(t, c.store.written())
-				require.Empty(t, p.finishing, "somebody else may wait now")
+				require.Empty(t, p.finishing, "another upload may wait now")
 			})
 		})
 	}

@@ -45,7 +45,7 @@ func TestReportTellsWhatAnyClientWroteButTheOwner(t *testing.T) {
 	require.False(t, post.Next)
 }
 
-func TestEventsAreSentToWhoAsksForThem(t *testing.T) {
+func TestEventsAreSentToClientsThatAcceptThem(t *testing.T) {
 	t.Parallel()
 	for accept, want := range map[string]bool{
 		"":                                    false,
@@ -128,7 +128,7 @@ func awaitNews(t *testing.T, w *uploadWatch, is func(uploadNews) bool) uploadNew
 	}
 }
 
-func TestHubReadsWhileSomebodyListens(t *testing.T) {
+func TestHubReadsWhileThereAreListeners(t *testing.T) {
 	t.Parallel()
 	hub, set, reads := newTestHub()
 	set(`{"status": "uploading"}`)

@@ -142,7 +142,7 @@ func TestUploadReplacesOnlyWhatItMay(t *testing.T) {
 		"another application's":            {`{"a": 1}`, false, true},
 		"an older one that runs":           {`{"status": "uploading", "started": 1763999999, "owner": "ada"}`, false, true},
 		"an older one of another owner":    {`{"status": "uploading", "started": 1763999999, "owner": "eve"}`, false, false},
-		"an older one of nobody":           {`{"status": "processing", "started": 1763999999}`, false, false},
+		"an older one without an owner":    {`{"status": "processing", "started": 1763999999}`, false, false},
 		"what another owner has ended":     {`{"status": "error", "started": 1763999999, "owner": "eve"}`, false, true},
 		"our own, unnoticed":               {`{"status": "uploading", "started": 1764000000.123456, "owner": "ada"}`, false, true},
 		"a later one that runs":            {`{"status": "uploading", "started": 1764000000.5, "owner": "ada"}`, false, false},

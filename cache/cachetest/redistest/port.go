@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// freePort finds a port that nobody listens on now.
+// freePort finds a port without a listener.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Options of a server. The zero value listens on TCP and lets anybody in.
+// Options of a server. The zero value listens on TCP and has no access control.
 type Options struct {
 	// Password is that of the default user.
 	Password string
@@ -92,7 +92,7 @@ func start(t testing.TB, options Options, choosePort func() (int, error)) *Serve
 		if err = s.run(); err == nil {
 			return s
 		}
-		// the port may have been taken by somebody else meanwhile
+		// another process may have taken the port meanwhile
 		if attempt == 10 || !strings.Contains(err.Error(), "in use") {
 			t.Fatalf("starting redis-server: %v", err)
 		}

@@ -109,7 +109,7 @@ func (b *browser) screenshot(name string) int {
 	return len(picture)
 }
 
-// dark makes the browser one of somebody who prefers dark pages.
+// dark makes the browser prefer dark pages.
 func dark(on bool) chromedp.Action[chromedp.Void] {
 	scheme := "light"
 	if on {

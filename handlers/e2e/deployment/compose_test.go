@@ -47,7 +47,7 @@ func TestComposeFilesAreValidAndSayWhatTheyNeed(t *testing.T) {
 			require.Equal(t, []string{"ALL"}, service.CapDrop, name)
 			require.Equal(t, []string{"no-new-privileges:true"}, service.SecurityOpt, name)
 		}
-		require.Empty(t, project.Services["redis"].Ports, "Redis is open to nobody")
+		require.Empty(t, project.Services["redis"].Ports, "Redis publishes no port")
 		require.True(t, project.Networks["backend"].Internal)
 		require.NotContains(t, project.Services["redis"].Networks, "edge")
 		require.Equal(t, len(files) == 2, project.Services["redis"].Environment["REDIS_TLS"] != nil)

@@ -117,7 +117,7 @@ func (f *fleet) baseline(goroutines int, connections int64) {
 
 // Clients take all file descriptors of a node, stay for a while and leave.
 // Meanwhile the node may lose its connections to Redis, and cannot make others.
-// It lets nobody in who should not be, other nodes are not affected, and when
+// It admits no unauthorized request, other nodes are not affected, and when
 // the clients have left, everything is as before.
 func exhaustedFiles(losesRedis bool) func(t *testing.T) {
 	return func(t *testing.T) {

@@ -260,7 +260,7 @@ func logoutInAFullRedis(t *testing.T) {
 
 // While a node cannot reach Redis, it says that a logout is not done, refuses
 // the sessions itself from that moment on, and carries the logout out when
-// Redis is back, whoever deleted nothing meanwhile.
+// Redis is back, even if no delete follows.
 func logoutDuringAnOutage(t *testing.T) {
 	for name, logout := range logouts {
 		t.Run(name, func(t *testing.T) {

@@ -64,7 +64,7 @@ func clientsThatLeave(t *testing.T) {
 	noise := f.oracle.machineNoise()
 	require.Eventually(t, func() bool { return f.app.inFlight.Load() == 0 }, 15*time.Second, time.Millisecond)
 	if ended := time.Since(left); ended > time.Second+noise {
-		t.Errorf("loads without anybody who waits for them went on for %v", ended)
+		t.Errorf("loads without waiting requests went on for %v", ended)
 	}
 	stop()
 	n, first := f.oracle.failedOutside(began.Add(time.Hour), began.Add(time.Hour))

@@ -64,7 +64,7 @@ func (o *output) end() string {
 // given are the addresses that freeAddr has returned.
 var given sync.Map
 
-// freeAddr is an address that nobody listens on, each time another one.
+// freeAddr is an address without a listener, a new one each time.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for {
@@ -187,7 +187,7 @@ func (n *node) send(method, path, session, body string) (answer, error) {
 }
 
 // sendWritten calls written once the request is on its way, or has failed. It
-// tries again where a reload closes the listener before anybody has read from
+// tries again if a reload closes the listener before the server has read from
 // the connection: that is Caddy's own doing.
 func (n *node) sendWritten(method, path, session, body string, written func()) (got answer, err error) {
 	defer written()

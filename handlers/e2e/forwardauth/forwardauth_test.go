@@ -90,7 +90,7 @@ func TestOAuth2Proxy(t *testing.T) {
 			s.compare("app", http.MethodGet, "/page", "", "Cookie", cookies, "Accept", "text/html")
 			require.Len(t, s.cached.asked(), 1, "a purge makes it ask again")
 
-			p.signIn(person{}) // nobody
+			p.signIn(person{}) // signed out
 			signedOut := s.send("app", http.MethodGet, "/oauth2/sign_out", "", "Cookie", cookies, "Accept", "text/html")
 			require.Equal(t, http.StatusFound, signedOut.Status)
 			want := http.StatusOK // a session that is in its cookie ends where the cookie does

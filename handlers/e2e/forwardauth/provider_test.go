@@ -25,7 +25,7 @@ const (
 	clientSecret = "the secret of the client"
 )
 
-// person is somebody who can sign in.
+// person is a user who can sign in.
 type person struct {
 	name   string
 	groups []string

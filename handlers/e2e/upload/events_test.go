@@ -163,7 +163,7 @@ func TestListenersDoNotHoldUpAShutdown(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestEventIsNotRepeatedToWhoHasSeenIt(t *testing.T) {
+func TestEventIsNotRepeatedAfterAReconnect(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, redisOption(server), uploadRoutes)
 	set := func(timestamp int, status string) {

@@ -20,7 +20,7 @@ func clients(t *testing.T, server *redistest.Server) int {
 }
 
 // A configuration with another Redis does not know the uploads and the listeners of
-// the one before. They keep the store that they began with, and nobody else does.
+// the one before. They alone keep the store that they began with.
 func TestUploadsAndListenersKeepTheirStoreOverAReload(t *testing.T) {
 	first, second := redistest.Start(t), redistest.Start(t)
 	idle := clients(t, first)

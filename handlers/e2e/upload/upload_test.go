@@ -323,7 +323,7 @@ func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
 		before := last
 		last, _ = s.report(t, "a")
 		return last == before
-	}, 10*time.Second, 100*time.Millisecond, "nobody writes any more")
+	}, 10*time.Second, 100*time.Millisecond, "writes went on")
 	require.Equal(t, "uploading", last.Status)
 	ttl := server.Client().PTTL(t.Context(), "temp:upload:progress:a").Val()
 	require.Positive(t, ttl)
@@ -428,7 +428,7 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond)
 	_, ok := s.report(t, "a", ada...)
 	require.False(t, ok)
-	// an upload without an owner is nobody's
+	// an upload without an owner belongs to no user
 	require.Equal(t, http.StatusOK, s.put(t, "b", "1"))
 	require.Eventually(t, func() bool {
 		return redis.Exists(t.Context(), "temp:upload:progress:b").Val() == 1
@@ -474,7 +474,7 @@ func TestIdentityWithItsOwnerIsNotOccupiedByOthers(t *testing.T) {
 func TestRedisThatHangsDoesNotSlowUploads(t *testing.T) {
 	server := redistest.Start(t)
 	app := newUploadApp(t)
-	// whoever waited for Redis would wait as long as this test may take
+	// a request that waited for Redis would wait as long as this test may take
 	s := serve(t, "filewallball {\nlookup_timeout 1h\nredis "+server.Addr()+" {\nread_timeout 1h\nwrite_timeout 1h\n}\n}", uploadRoutes+app.route())
 	require.Equal(t, http.StatusOK, s.put(t, "before", "abc"))
 	s.await(t, "before", hasStatus("done"))

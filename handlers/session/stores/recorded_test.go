@@ -122,7 +122,7 @@ func TestACookieThatIsSignedWithAnotherSecretIsNoIdentity(t *testing.T) {
 	}
 }
 
-func TestRecordedLoginsSayWhoIsLoggedIn(t *testing.T) {
+func TestRecordedLoginsNameTheUser(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{"better_auth": "TBEuA8Mopef5FM1rkq6ItLDS9BajIn25", "django": "1", "laravel": "7", "rack": "7"}
 	for _, r := range recordings(t) {

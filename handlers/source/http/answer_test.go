@@ -201,7 +201,7 @@ func TestRedirectGoesToTheClient(t *testing.T) {
 	loaded, err := load(h, "a")
 	require.NoError(t, err)
 	require.Nil(t, loaded.Record)
-	require.Zero(t, followed.Load(), "the Authorization header must reach nobody else")
+	require.Zero(t, followed.Load(), "the Authorization header must not reach another server")
 
 	response := loaded.Response.(*Response)
 	for range 2 { // for two clients that asked at once
@@ -219,7 +219,7 @@ func TestRedirectGoesToTheClient(t *testing.T) {
 }
 
 // A redirect or refusal that may name what is ignored in the key, like the URI to
-// return to, goes to nobody who only waited with the one who asked.
+// return to, does not go to requests that only waited for the same load.
 func TestAnswersAboutIgnoredValuesAreForOneClient(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
