@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,6 +15,7 @@ import (
 func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 	t.Parallel()
 	none, app := question{parts: 1}, question{sourceID: "app", parts: 1}
+	upload := question{parts: 1, family: cache.UploadProgress}
 	for name, c := range map[string]struct {
 		keyA, keyB string
 		a, b       question
@@ -25,6 +27,11 @@ func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 		"only one hashes":                      {"s:{id}", "s:{id}", none, question{parts: 1, hash: true}, "only one of them hashes"},
 		"another format":                       {"s:{id}", "s:{id}", none, question{parts: 1, decoding: "php"}, "different formats"},
 		"other parts":                          {"s:{id}", "s:{id}", none, question{parts: 2}, "different numbers of parts"},
+		"another family":                       {"s:{id}", "s:{id}", none, question{parts: 1, family: "file_meta"}, "records of different kinds"},
+		"an upload beside a session":           {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session"}, "records of different kinds"},
+		"an upload beside signed identities":   {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "express"}, ""},
+		"sources that one hashes for":          {"s:{id}", "s:{id}", app, question{sourceID: "hashed app", parts: 1, hash: true}, "only one of them hashes"},
+		"sources for other parts":              {"s:{id}", "s:{id}", app, question{sourceID: "app of parts", parts: 2}, "different numbers of parts"},
 		"keys of their own":                    {"s:{id}", "t:{id}", none, app, ""},
 		"one key begins like the other":        {"s:{id}", "s:x:{id}", none, app, "only one"},
 		"an end keeps them apart":              {"s:{id}:a", "s:{id}:b", none, app, ""},
@@ -52,6 +59,29 @@ func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever a question holds is compared: a field that is left out would let
+// one lookup use the records of another.
+func TestEachFieldOfAQuestionIsCompared(t *testing.T) {
+	t.Parallel()
+	base := question{sourceID: "app", family: "session", parts: 1, decoding: "php"}
+	changes := map[string]func(*question){
+		"sourceID": func(q *question) { q.sourceID = "another" },
+		"family":   func(q *question) { q.family = "another" },
+		"hash":     func(q *question) { q.hash = true },
+		"parts":    func(q *question) { q.parts = 2 },
+		"decoding": func(q *question) { q.decoding = "another" },
+	}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[question]()) {
+		change := changes[field.Name]
+		require.NotNil(t, change, "a new field: %s", field.Name)
+		other := base
+		change(&other)
+		require.NotEmpty(t, base.differsFrom(other), field.Name)
+		require.Equal(t, base.differsFrom(other), other.differsFrom(base), field.Name)
+	}
+	require.Empty(t, base.differsFrom(base))
 }
 
 // No two lists of parts make one identity, and none is taken apart differently.
