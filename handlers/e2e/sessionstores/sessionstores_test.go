@@ -3,6 +3,7 @@ package sessionstores
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,9 +177,7 @@ func TestSessionsOfApplications(t *testing.T) {
 			} else {
 				require.Equal(t, a.id, got)
 			}
-			require.Eventually(t, func() bool {
-				return strings.Contains(s.Get(t, "/", "Cookie", anna.cookies()).Header.Get("Cache-Status"), "detail=near")
-			}, 10*time.Second, time.Millisecond, "what was decoded is not copied")
+			s.isCopied(anna)
 			anna.get("/change?user=bob")
 			is("bob")
 
@@ -188,17 +187,7 @@ func TestSessionsOfApplications(t *testing.T) {
 					"a forged cookie before the right one")
 			}
 
-			var within10ms int
-			for range 5 {
-				cookies := anna.cookies()
-				anna.get("/logout")
-				if s.refused(cookies) <= 10*time.Millisecond {
-					within10ms++
-				}
-				anna.get("/login?user=anna")
-				is("anna")
-			}
-			require.GreaterOrEqual(t, within10ms, 3, "of 5 logouts: the median")
+			s.logoutsCount(anna, is)
 
 			keys, err := s.redis.Client().Keys(t.Context(), "*").Result()
 			require.NoError(t, err)
@@ -209,6 +198,36 @@ func TestSessionsOfApplications(t *testing.T) {
 			require.Empty(t, anna.get("/"), "the application has not noticed")
 		})
 	}
+}
+
+// isCopied waits until a near copy answers for a visitor.
+func (s site) isCopied(anna *visitor) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		return strings.Contains(s.Get(s.t, "/", "Cookie", anna.cookies()).Header.Get("Cache-Status"), "detail=near")
+	}, 10*time.Second, time.Millisecond, "what was decoded is not copied")
+}
+
+// logoutsCount logs a visitor out and in, several times: a logout counts within
+// 10 ms, beyond what a request takes that is refused anyway.
+func (s site) logoutsCount(anna *visitor, isIn func(string)) {
+	s.t.Helper()
+	const logouts, quantile = 20, 17 // nine logouts in ten
+	var latencies, controls []time.Duration
+	for range logouts {
+		s.isCopied(anna)
+		cookies := anna.cookies()
+		controls = append(controls, s.refused("none=none"))
+		anna.get("/logout")
+		latencies = append(latencies, s.refused(cookies))
+		anna.get("/login?user=anna")
+		isIn("anna")
+	}
+	slices.Sort(latencies)
+	slices.Sort(controls)
+	s.t.Logf("until refused: median %v, 90%% %v, longest %v; a request that is refused anyway: median %v, 90%% %v",
+		latencies[logouts/2], latencies[quantile], latencies[logouts-1], controls[logouts/2], controls[quantile])
+	require.LessOrEqual(s.t, latencies[quantile], 10*time.Millisecond+controls[quantile], "of nine logouts in ten")
 }
 
 // forged are cookies in which the value of one is changed.
