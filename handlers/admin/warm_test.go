@@ -147,9 +147,9 @@ func TestWarmRefusesWhatIsNotRight(t *testing.T) {
 		`{"route": "web"}`:                                   {400, "source http cannot list what it has: say which ids"},
 		`{"route": "none", "ids": []}`:                       {400, "the route has no source"},
 		`{"route": "varies", "ids": ["a"]}`:                  {400, "the route's key has placeholders of a request"},
-		`{"route": "site"}`:                                  {400, "the root is that of the site, which only a request tells: say root"},
+		`{"route": "site"}`:                                  {400, "the root is that of the site, which is not known without a request: give it as root (--root)"},
 		`{"route": "site", "ids": ["/a"]}`:                   {400, "the root is that of the site"},
-		`{"route": "host"}`:                                  {400, "'/srv/{http.request.host}' has placeholders of one"},
+		`{"route": "host"}`:                                  {400, "'/srv/{http.request.host}' has placeholders of a request"},
 		`{"route": "site", "root": "/srv", "fs": "unknown"}`: {400, "there is no such file system"},
 	} {
 		a := c.do(t, http.MethodPost, "warm", body)

@@ -53,7 +53,7 @@ func addTo(group *cobra.Command) {
 	_ = group.RegisterFlagCompletionFunc("address", cobra.NoFileCompletions)
 
 	group.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return report(cmd, usageError{err})
+		return report(cmd, usageError{flagError(err)})
 	})
 	group.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -67,6 +67,22 @@ func addTo(group *cobra.Command) {
 		keysCommand(), getCommand(), setCommand(), deleteCommand(), purgeCommand(),
 		warmCommand(), backupCommand(), restoreCommand(), benchCommand(),
 	)
+}
+
+// flagError says what an option takes, where the library says how it was parsed.
+func flagError(err error) error {
+	what, parsing, found := strings.Cut(err.Error(), "strconv.Parse")
+	if !found {
+		return err
+	}
+	want := "a whole number"
+	switch {
+	case strings.HasPrefix(parsing, "Float"):
+		want = "a number"
+	case strings.HasPrefix(parsing, "Bool"):
+		want = "true or false"
+	}
+	return errors.New(what + "want " + want)
 }
 
 func unknownCommand(group *cobra.Command, name string) error {

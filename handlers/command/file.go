@@ -16,11 +16,11 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	case err == nil && !info.Mode().IsRegular():
 		return usageError{fmt.Errorf("%s is no regular file: want -o - and a redirection", name)}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("writing a file: %w", err)
+		return writeError(name, err)
 	}
 	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // 0600
 	if err != nil {
-		return fmt.Errorf("writing a file: %w", err)
+		return writeError(name, err)
 	}
 	defer func() {
 		if err != nil {
@@ -32,10 +32,19 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
+		return writeError(name, err)
 	}
 	if err := os.Rename(file.Name(), name); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
+		return writeError(name, err)
 	}
 	return nil
+}
+
+// writeError names the file that was to be written, and not the temporary one.
+func writeError(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("writing %s: %w", name, err)
 }

@@ -49,7 +49,7 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 		}
 		from = file
 	} else if !yes {
-		return usageError{errors.New("standard input is the backup, so there is no question whether to go on: pass --yes")}
+		return usageError{errors.New("standard input is the backup, so it cannot be asked whether to go on: pass --yes")}
 	}
 	question := fmt.Sprintf("This writes the records of %s into the cache of the Caddy at %s", printable(name), printable(c.address))
 	if overwrite {

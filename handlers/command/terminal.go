@@ -81,7 +81,7 @@ func (c *call) confirm(yes bool, what string) error {
 	case yes:
 		return nil
 	case !isTerminal(c.in):
-		return usageError{errors.New("standard input is not a terminal, so there is no question whether to go on: pass --yes")}
+		return usageError{errors.New("standard input is not a terminal, so it cannot be asked whether to go on: pass --yes")}
 	}
 	fmt.Fprintf(c.err, "%s Go on? [y/N] ", what)
 	answer, err := await(c.ctx, func() (string, error) { return bufio.NewReader(c.in).ReadString('\n') })

@@ -294,6 +294,15 @@ func (l *Lookup) ValidateReactions() error {
 	return nil
 }
 
+// NameError names the route in an error of its provisioning, where Caddy's own
+// says no more than the module. The name of a route in a Caddyfile has its line.
+func (l *Lookup) NameError(err error) error {
+	if err == nil || l.Name == "" {
+		return err
+	}
+	return fmt.Errorf("'%s': %w", l.Name, err)
+}
+
 // asked describes the lookup to others of its configuration.
 func (l *Lookup) asked(name string) *asked {
 	return &asked{

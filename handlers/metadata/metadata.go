@@ -100,8 +100,13 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves placeholders and defaults, and readies the lookup.
+// Provision resolves placeholders and defaults, and readies the lookup. Its
+// errors name the route.
 func (m *Handler) Provision(ctx caddy.Context) error {
+	return m.NameError(m.provision(ctx))
+}
+
+func (m *Handler) provision(ctx caddy.Context) error {
 	m.answers = m.Answer == nil || *m.Answer
 	if m.Rewrite != "" {
 		m.rewrite = parseURITemplate(m.Rewrite, lookup.MetadataPrefix)

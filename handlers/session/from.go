@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
@@ -38,6 +40,9 @@ func (s *Handler) unmarshalFrom(d *caddyfile.Dispenser) error {
 		return d.Err("from takes a store, like: from express { … }")
 	}
 	name := d.Val()
+	if _, err := caddy.GetModule(stores.Namespace + "." + name); err != nil {
+		return d.Errf("from: there is no store '%s': want one of %s", name, strings.Join(knownStores(), ", "))
+	}
 	module, err := caddyfile.UnmarshalModule(d, stores.Namespace+"."+name)
 	if err != nil {
 		return err
@@ -47,6 +52,15 @@ func (s *Handler) unmarshalFrom(d *caddyfile.Dispenser) error {
 	}
 	s.FromRaw = caddyconfig.JSONModuleObject(module, "store", name, nil)
 	return nil
+}
+
+// knownStores are the names that from takes.
+func knownStores() (names []string) {
+	for _, module := range caddy.GetModules(stores.Namespace) {
+		names = append(names, module.ID.Name())
+	}
+	slices.Sort(names)
+	return names
 }
 
 // provisionFrom provisions the store, if there is one, and refuses the options
@@ -85,6 +99,10 @@ func (s *Handler) provisionFrom(ctx caddy.Context) error {
 	s.from = &from{store: store, id: string(module.(caddy.Module).CaddyModule().ID), log: newUndecodableLog(ctx.Logger())}
 	if v, ok := store.(stores.Variant); ok {
 		s.from.id += " " + v.Variant()
+	}
+	if len(s.Require) == 0 && (s.OnMissing == nil || !s.OnMissing.Continue) {
+		ctx.Logger().Warn("most applications keep sessions of visitors who are not logged in as well, and without a require they are let in: "+
+			"name the field that is set at login, like: require "+s.userFields()[0], zap.String("name", s.Name))
 	}
 	return nil
 }

@@ -90,8 +90,13 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves placeholders and defaults, and sets up the lookup.
+// Provision resolves placeholders and defaults, and sets up the lookup. Its
+// errors name the route.
 func (s *Handler) Provision(ctx caddy.Context) error {
+	return s.NameError(s.provision(ctx))
+}
+
+func (s *Handler) provision(ctx caddy.Context) error {
 	for i := range s.Require {
 		if err := s.Require[i].provision(); err != nil {
 			return err

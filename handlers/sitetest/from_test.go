@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,23 +80,27 @@ func TestASessionOfAnApplicationIsFoundByItsCookie(t *testing.T) {
 func TestALogoutInTheApplicationIsHeededWithin10ms(t *testing.T) {
 	s, server := fromSite(t, "from express {\nsecret secret\n}")
 	redis, cookie := server.Client(), expressCookie("secret", "1")
-	late := 0
+	var latencies, controls []time.Duration
+	refused := func(cookie string) time.Duration {
+		since := time.Now()
+		for s.Get(t, "/", "Cookie", cookie).Status != http.StatusUnauthorized {
+			require.Less(t, time.Since(since), 10*time.Second)
+		}
+		return time.Since(since)
+	}
 	for range 50 {
 		require.NoError(t, redis.Set(t.Context(), "sess:1", expressSession("anna"), time.Hour).Err())
 		require.Eventually(t, func() bool {
 			a := s.Get(t, "/", "Cookie", cookie)
 			return a.Status == http.StatusOK && strings.Contains(a.Header.Get("Cache-Status"), "detail=near")
 		}, 10*time.Second, time.Millisecond, "a decoded session is not copied")
+		controls = append(controls, refused("none=none"))
 		require.NoError(t, redis.Del(t.Context(), "sess:1").Err())
-		since := time.Now()
-		for s.Get(t, "/", "Cookie", cookie).Status != http.StatusUnauthorized {
-			require.Less(t, time.Since(since), 10*time.Second)
-		}
-		if time.Since(since) > 10*time.Millisecond {
-			late++
-		}
+		latencies = append(latencies, refused(cookie))
 	}
-	require.LessOrEqual(t, late, 25, "of 50: the median")
+	slices.Sort(latencies)
+	slices.Sort(controls)
+	require.LessOrEqual(t, latencies[45], 10*time.Millisecond+controls[45], "of nine logouts in ten")
 }
 
 func TestASlidingSessionOfAnApplicationIsExtended(t *testing.T) {
@@ -172,6 +177,33 @@ func TestASessionThatCannotBeDecodedIsAnErrorThatIsLoggedOnce(t *testing.T) {
 	require.Equal(t, 2, logged("session cannot be decoded"))
 }
 
+// Frameworks keep sessions of strangers, so what lets all sessions in is warned of.
+func TestFromWithoutRequireIsWarnedOf(t *testing.T) {
+	for lines, warned := range map[string]string{
+		"from django":                        "require _auth_user_id",
+		"from php":                           "require user_id",
+		"from django\nrequire _auth_user_id": "",
+		"from django\non_missing continue":   "",
+	} {
+		t.Run(lines, func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "log")
+			sitetest.Serve(t, "filewallball {\nredis 127.0.0.1:1\n}\nlog sessions {\noutput file "+log+" {\nroll_disabled\n}\ninclude http.handlers.session_lookup\n}",
+				"session_lookup {\nname members\n"+lines+"\n}\nrespond hi")
+			text, err := os.ReadFile(log)
+			if err != nil {
+				require.ErrorIs(t, err, os.ErrNotExist)
+			}
+			if warned == "" {
+				require.NotContains(t, string(text), "without a require")
+				return
+			}
+			require.Contains(t, string(text), `"level":"warn"`)
+			require.Contains(t, string(text), warned)
+			require.Contains(t, string(text), `"name":"members"`)
+		})
+	}
+}
+
 // loadError is why these options and directives are refused.
 func loadError(t *testing.T, options, directives string) error {
 	t.Helper()
@@ -198,6 +230,9 @@ func TestFromErrorsSayWhatWouldBeRight(t *testing.T) {
 		"a short key of Laravel":   {redis, "session_lookup {\nfrom laravel {\nsecret abc\n}\n}", "want the whole of APP_KEY"},
 		"a broken key of Laravel":  {redis, "session_lookup {\nfrom laravel {\nsecret base64:###\n}\n}", "what follows base64: is not base64"},
 		"no name of a cookie":      {redis, "session_lookup {\nfrom django {\ncookie \"a b\"\n}\n}", "not the name of a cookie"},
+		"an unknown store":         {redis, "session_lookup {\nfrom symfony\n}", "there is no store 'symfony': want one of better_auth, django, express, fastify, flask, koa, laravel, php, rack, spring"},
+		"a variable that is unset": {redis, "session_lookup {\nfrom express {\nsecret \"{$FILEWALLBALL_UNSET}\"\n}\n}", "argument that is empty"},
+		"an error's line":          {redis, "session_lookup {\nfrom express\n}", "'session_lookup@localhost:7': from: "},
 		"a key of both directives": {redis, "session_lookup {\nkey a:{id}\nfrom django {\nkey b:{id}\n}\n}", "key is given twice"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,7 +5,6 @@ package stores
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -120,6 +119,9 @@ func (s *Settings) Unmarshal(d *caddyfile.Dispenser, own func(name string) (know
 	once := make(directive.Once)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
+		if err := directive.CheckLine(d); err != nil {
+			return err
+		}
 		if name != "secret" {
 			if err := once.Check(d); err != nil {
 				return err
@@ -147,8 +149,8 @@ func (s *Settings) unmarshalLine(d *caddyfile.Dispenser, name string) (known boo
 		s.Key, err = notEmpty(d)
 	case "secret":
 		secrets := d.RemainingArgs()
-		if len(secrets) == 0 || slices.Contains(secrets, "") {
-			return true, d.Err("secret takes one secret or more, and none that is empty")
+		if len(secrets) == 0 {
+			return true, d.Err("secret takes one secret or more")
 		}
 		s.Secrets = append(s.Secrets, secrets...)
 	default:

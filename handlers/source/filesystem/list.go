@@ -34,9 +34,9 @@ func (s *Source) CanList(repl *caddy.Replacer) error {
 			continue
 		}
 		if setting == "{http.vars.root}" {
-			return errors.New("the root is that of the site, which only a request tells: say root, or give the source one")
+			return errors.New("the root is that of the site, which is not known without a request: give it as root (--root), or give the source one")
 		}
-		return fmt.Errorf("only a request tells where the files are or which are hidden: '%s' has placeholders of one", setting)
+		return fmt.Errorf("'%s' has placeholders of a request, and without one it is not known where the files are or which are hidden: write it without", setting)
 	}
 	if fsName := s.scope(nil, repl); !s.known(fsName) {
 		return errors.New("there is no such file system: say fs as the site does")
