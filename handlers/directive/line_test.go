@@ -38,7 +38,10 @@ func TestWhatVanishesFromALineIsMissed(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "Caddyfile")
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 		d := newDispenser(t, file, text)
-		for d.Next() && d.Val() != "redis" {
+		for d.Next() {
+			if d.Val() == "redis" {
+				break
+			}
 		}
 		require.Equal(t, "redis", d.Val(), text)
 		if err := CheckLine(d); wrong != "" {
@@ -62,7 +65,10 @@ func TestAnotherFileOfTheNameIsNoWitness(t *testing.T) {
 		name := filepath.Join(t.TempDir(), "Caddyfile")
 		require.NoError(t, os.WriteFile(name, []byte(file), 0o600))
 		d := newDispenser(t, name, posted)
-		for d.Next() && d.Val() != "redis" {
+		for d.Next() {
+			if d.Val() == "redis" {
+				break
+			}
 		}
 		require.NoError(t, CheckLine(d), posted)
 		require.NoError(t, checkWritten(d, "redis", 0), posted)

@@ -63,7 +63,7 @@ func site(application string) string {
 }
 
 func TestDashboardInABrowser(t *testing.T) {
-	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	application := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"user_id": 7}`))
 	}))

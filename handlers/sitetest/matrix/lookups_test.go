@@ -69,12 +69,12 @@ type slot struct {
 
 // slots are pairs: a share of those that differ in one axis alone, and of all others.
 func slots(random *rand.Rand, near, far int) (chosen []slot) {
-	var close, others [][2]point
+	var neighbours, others [][2]point
 	all := points()
 	for i, a := range all {
 		for _, b := range all[i+1:] {
 			if distance(a, b) == 1 {
-				close = append(close, [2]point{a, b})
+				neighbours = append(neighbours, [2]point{a, b})
 			} else {
 				others = append(others, [2]point{a, b})
 			}
@@ -83,7 +83,7 @@ func slots(random *rand.Rand, near, far int) (chosen []slot) {
 	for _, take := range []struct {
 		from [][2]point
 		n    int
-	}{{close, near}, {others, far}} {
+	}{{neighbours, near}, {others, far}} {
 		random.Shuffle(len(take.from), func(i, j int) { take.from[i], take.from[j] = take.from[j], take.from[i] })
 		for _, pair := range take.from[:min(take.n, len(take.from))] {
 			if random.IntN(2) == 0 {
