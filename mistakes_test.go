@@ -82,6 +82,11 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSite("lookup_invalidate a {\ntag {$NOT_SET}\n}"), "environment variable NOT_SET is empty or not set"},
 		{inSite("lookup_invalidate session:user:{env.NOT_SET}"), "{env.NOT_SET} is empty"},
 		{inSite("upload_progress {path.1} {\nowner {env.NOT_SET}\n}"), "owner '{env.NOT_SET}'"},
+		{inSite("file_metadata {path} {\nrewrite /{env.NOT_SET}{http.file_metadata.path}\n}\nfile_server"), "{env.NOT_SET} is empty"},
+		{inSite("file_metadata {path} {\nrewrite /{http.request.cokie.s}\n}\nfile_server"), "does not exist"},
+		{inSite("file_metadata {\nsource file_system {\nhide {env.NOT_SET}\n}\n}\nfile_server"), "hide '{env.NOT_SET}'"},
+		{inSite("file_metadata {\nsource file_system {\nroot {env.NOT_SET}\n}\n}\nfile_server"), "root '{env.NOT_SET}'"},
+		{inSite("file_metadata {\nsource file_system {\nfs {env.NOT_SET}\n}\n}\nfile_server"), "fs '{env.NOT_SET}'"},
 
 		// identities
 		{inSite("session_lookup {env.FILLED}"), "the same for every client"},
@@ -133,6 +138,10 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inAuth("headers Authorization X-Forwarded-Host"), "X-Forwarded-Host is sent without being named"},
 		{inAuth("headers Remote-User\ncopy_headers Remote-User"), "one of copy_headers"},
 		{inAuth("headers Remote_User\ncopy_headers X>Remote-User"), "one of copy_headers"},
+		{inAuth("header_up X-A {header.Remote-User}\ncopy_headers Remote-User"), "one of copy_headers"},
+		{inAuth("header_up X-A \"a {header.remote_user}\"\ncopy_headers X>Remote-User"), "one of copy_headers"},
+		{inSite("cached_forward_auth localhost:9 {\nuri /verify?u={header.Remote-User}\ncopy_headers Remote-User\n}"), "one of copy_headers"},
+		{inSession("copy_headers user_id>X-User\nsource http http://localhost/{id} {\nheader X-A {header.X-User}\n}"), "one of copy_headers"},
 		{inAuth("headers *"), "is not a name"},
 		{inAuth("headers X-*"), "is not a name"},
 		{inAuth("cookies _oauth2_proxy*"), "is not a name"},
@@ -192,6 +201,50 @@ func TestConfigurationsBesideTheseMistakesLoad(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			require.NoError(t, loadError(t, text), text)
+		})
+	}
+}
+
+// The same mistakes in JSON, which no Caddyfile has checked.
+func TestJSONThatCannotBeRightIsRefused(t *testing.T) {
+	session := func(fields string) string { return `{"handler": "session_lookup"` + fields + `}` }
+	byCookie := func(fields string) string { return session(`, "id": "{http.request.cookie.s}"` + fields) }
+	asking := func(fields string) string {
+		return byCookie(`, "source": {"source": "http", "url": "http://localhost/{id}"` + fields + `}`)
+	}
+	for _, c := range []struct{ app, handlers, want string }{
+		{app: `"key_prefix": "{env.NOT_SET}"`, want: "{env.NOT_SET} is empty"},
+		{app: `"key_prefix": "fwb:"`, want: "for the plugin's own keys"},
+		{app: `"redis": {"addresses": ["localhost:9"], "password": "{env.NOT_SET}"}`, want: "{env.NOT_SET} is empty"},
+		{app: `"redis": {"url": "{env.NOT_SET}"}`, want: "{env.NOT_SET} is empty"},
+		{app: `"redis": {"addresses": [""]}`, want: "address"},
+		{app: `"alert": {"hit_rate_below": 0.8}`, want: "want a percentage from 1 to 100"},
+		{handlers: session(""), want: "there is no identity"},
+		{handlers: session(`, "id": "session"`), want: "has no placeholder"},
+		{handlers: session(`, "id": "{cookie.connect.sid}"`), want: "write {http.request.cookie.connect.sid}"},
+		{handlers: session(`, "id": "{http.request.cokie.s}"`), want: "does not exist"},
+		{handlers: byCookie(`, "require": [{"field": "role=admin"}]`), want: "not the path of a field"},
+		{handlers: byCookie(`, "require": [{"field": "role", "values": [""]}]`), want: "empty"},
+		{handlers: byCookie(`, "require": [{"field": "level", "values": [">=", "3"]}]`), want: "compares nothing"},
+		{handlers: byCookie(`, "copy_headers": [{"field": "a", "header": "X-*"}]`), want: "not the name of a header"},
+		{handlers: byCookie(`, "copy_headers": [{"field": "_source", "header": "X-A"}]`), want: "reserved"},
+		{handlers: byCookie(`, "key": "{id}"`), want: "no text before the identity"},
+		{handlers: byCookie(`, "key": "fwb:{id}"`), want: "for the plugin's own keys"},
+		{handlers: byCookie(`, "on_missing": {"redirect": "{env.NOT_SET}"}`), want: "{env.NOT_SET} is empty"},
+		{handlers: asking(`, "headers": {"Authorization": ["Bearer {env.NOT_SET}"]}`), want: "{env.NOT_SET} is empty"},
+		{handlers: asking("") + "," + byCookie(""), want: "only one of them has a source"},
+		{handlers: byCookie(`, "copy_headers": [{"field": "u", "header": "X-U"}], "source": {"source": "http", ` +
+			`"url": "http://localhost/{id}", "headers": {"X-A": ["{http.request.header.X-U}"]}}`), want: "one of copy_headers"},
+		{handlers: `{"handler": "file_metadata", "id": "{http.request.uri.path}", "rewrite": "/{env.NOT_SET}"}`, want: "{env.NOT_SET} is empty"},
+		{handlers: `{"handler": "file_metadata", "source": {"source": "file_system", "hide": ["{env.NOT_SET}"]}}`, want: "{env.NOT_SET} is empty"},
+		{handlers: `{"handler": "lookup_invalidate", "keys": ["{http.request.uri.path.1}"]}`, want: "no text before the placeholder"},
+		{handlers: `{"handler": "upload_progress", "id": "{http.request.uri.path.1}", "owner": "user_id"}`, want: "the same for every client"},
+	} {
+		t.Run(c.app+c.handlers, func(t *testing.T) {
+			var config caddy.Config
+			require.NoError(t, json.Unmarshal(fmt.Appendf(nil, `{"admin": {"disabled": true, "config": {"persist": false}}, "apps": {"filewallball": {%s},
+				"http": {"servers": {"a": {"listen": ["localhost:9"], "routes": [{"handle": [%s]}]}}}}}`, c.app, c.handlers), &config))
+			require.ErrorContains(t, caddy.Validate(&config), c.want)
 		})
 	}
 }

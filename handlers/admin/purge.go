@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -89,6 +90,9 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 	if !utf8.Valid(body) || json.Unmarshal(body, &fields) != nil {
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
 	}
+	if fieldsOnce(body) != nil {
+		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "a field is given twice: "+purgeWants)
+	}
 	for name := range fields {
 		if name != "keys" && name != "prefix" && name != "tag" {
 			return wire.PurgeRequest{}, unknownField(name)
@@ -98,7 +102,7 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, purgeWants)
 	}
 	if raw, ok := fields["keys"]; ok {
-		if json.Unmarshal(raw, &what.Keys) != nil || what.Keys == nil {
+		if json.Unmarshal(raw, &what.Keys) != nil || what.Keys == nil || isReplaced(raw, strings.Join(what.Keys, "")) {
 			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
 		}
 		for _, key := range what.Keys {
@@ -109,12 +113,12 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 		return what, nil
 	}
 	if raw, ok := fields["tag"]; ok {
-		if json.Unmarshal(raw, &what.Tag) != nil || what.Tag == "" {
+		if json.Unmarshal(raw, &what.Tag) != nil || what.Tag == "" || isReplaced(raw, what.Tag) {
 			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
 		}
 		return what, badRequest(checkText("tag", what.Tag))
 	}
-	if json.Unmarshal(fields["prefix"], &what.Prefix) != nil || what.Prefix == "" {
+	if json.Unmarshal(fields["prefix"], &what.Prefix) != nil || what.Prefix == "" || isReplaced(fields["prefix"], what.Prefix) {
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
 	}
 	return what, badRequest(CheckScope("prefix", what.Prefix, policy))

@@ -76,7 +76,7 @@ func recordInBody(w http.ResponseWriter, r *http.Request, maxValueSize int, want
 		return what, err
 	}
 	// the decoder would replace invalid UTF-8, and so name other keys
-	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil {
+	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil || isReplaced(body, what.Key+what.ID) {
 		return what, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+wants)
 	}
 	return what, nil

@@ -168,7 +168,18 @@ func TestRecordsInBodiesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		require.Contains(t, a.message(t), message, body)
 		require.NotContains(t, a.Body, "s3cret")
 	}
-	a := c.do(t, http.MethodPost, "get", `{"key":"a","ttl":"1h"}`)
+	for _, body := range []string{
+		`{"key":"a","key":"b"}`, `{"key":"a","KEY":"b"}`, `{"key":"\ud800"}`, `{"key":"a\udc00b"}`,
+	} {
+		for _, endpoint := range []string{"get", "delete", "set"} {
+			a := c.do(t, http.MethodPost, endpoint, body)
+			require.Equal(t, http.StatusBadRequest, a.Status, body)
+			require.Contains(t, a.message(t), "right fields: want", body)
+		}
+	}
+	a := c.do(t, http.MethodPost, "get", `{"key":"\ufffd\ud83d\ude00"}`)
+	require.Equal(t, http.StatusNotFound, a.Status, "it is written so")
+	a = c.do(t, http.MethodPost, "get", `{"key":"a","ttl":"1h"}`)
 	require.Equal(t, http.StatusBadRequest, a.Status)
 	require.Contains(t, a.message(t), "only set takes")
 	for endpoint, body := range map[string]string{

@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,7 +176,7 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	if l.records, err = app.Cache().NewLookup(options); err != nil {
 		return err
 	}
-	return app.Lookups().add(options.Name, l)
+	return app.Lookups().add(ctx.Logger(), options.Name, l)
 }
 
 // options are the lookup's options in the cache.
@@ -308,6 +309,7 @@ func (l *Lookup) asked(name string) *asked {
 	return &asked{
 		place: l.kind.Directive + " '" + name + "'",
 		key:   l.key,
+		ttl:   cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
 		question: question{
 			sourceID: l.sourceID(), family: l.kind.Family, hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
 		},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -76,6 +77,7 @@ type asked struct {
 	place    string // names the lookup in an error
 	key      keyTemplate
 	question question
+	ttl      time.Duration // of what its source answers
 }
 
 // conflict is the error of two lookups that share keys but differ in what they
@@ -90,6 +92,12 @@ func (a *asked) conflict(b *asked) error {
 	}
 	return fmt.Errorf("%s and %s can look up the same key, but %s, so one would use the records of the other: "+
 		"give one of them keys of its own, like: key %s:{id}", b.place, a.place, why, suggestedKey(a))
+}
+
+// differsInTTL reports whether two lookups share what their source answers, but
+// keep it for different times: it lives as long as the one that asked says.
+func (a *asked) differsInTTL(b *asked) bool {
+	return a.question.sourceID != "" && a.question == b.question && a.ttl != b.ttl && a.key.overlaps(&b.key)
 }
 
 // isUploadBeside reports whether a is an upload and b a session in an

@@ -3,6 +3,7 @@ package lookup
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -117,4 +118,18 @@ func TestTagsOfHashedLookupsHoldNoIdentity(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{want}, tagger.tags(cache.Request{ID: "s3cret"}, nil))
 	}
+}
+
+func TestLookupsThatKeepSharedAnswersForDifferentTimesAreToldApart(t *testing.T) {
+	t.Parallel()
+	ask := func(key, source string, ttl time.Duration) *asked {
+		template, err := newKeyTemplate("", key, 1, true)
+		require.NoError(t, err)
+		return &asked{key: template, question: question{sourceID: source, family: "session", parts: 1}, ttl: ttl}
+	}
+	day := ask("session:user:{id}", "a", 24*time.Hour)
+	require.True(t, ask("session:user:{id}", "a", time.Minute).differsInTTL(day))
+	require.False(t, ask("session:user:{id}", "a", 24*time.Hour).differsInTTL(day), "the same time")
+	require.False(t, ask("session:brief:{id}", "a", time.Minute).differsInTTL(day), "keys of its own")
+	require.False(t, ask("session:user:{id}", "", time.Minute).differsInTTL(ask("session:user:{id}", "", time.Hour)), "the application keeps them")
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
@@ -20,13 +22,20 @@ type Lookups struct {
 
 // add makes a lookup known under a name. It is an error where another lookup
 // shares keys with it but asks something else.
-func (l *Lookups) add(name string, lookup *Lookup) error {
+func (l *Lookups) add(logger *zap.Logger, name string, lookup *Lookup) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.byName == nil {
 		l.byName = make(map[string][]*Lookup)
 	}
-	known, err := l.ask(lookup.asked(name))
+	mine := lookup.asked(name)
+	for _, other := range l.asked {
+		if mine.differsInTTL(other) {
+			logger.Warn("two lookups share answers of their source but have different ttl: an answer is kept as long as the one that asked says; give one of them a key of its own",
+				zap.String("lookup", mine.place), zap.Duration("ttl", mine.ttl), zap.String("other", other.place), zap.Duration("other_ttl", other.ttl))
+		}
+	}
+	known, err := l.ask(mine)
 	if err != nil {
 		return err
 	}

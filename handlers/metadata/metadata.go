@@ -16,6 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const (
@@ -109,6 +110,12 @@ func (m *Handler) Provision(ctx caddy.Context) error {
 func (m *Handler) provision(ctx caddy.Context) error {
 	m.answers = m.Answer == nil || *m.Answer
 	if m.Rewrite != "" {
+		if err := template.Check(ctx.Logger(), "rewrite", m.Rewrite); err != nil {
+			return err
+		}
+		if err := template.CheckFilled(m.Rewrite); err != nil {
+			return fmt.Errorf("rewrite '%s': %w", m.Rewrite, err)
+		}
 		m.rewrite = parseURITemplate(m.Rewrite, lookup.MetadataPrefix)
 	}
 	m.logger, m.otherRoot = ctx.Logger(), new(sync.Once)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -156,6 +157,9 @@ func (s *Handler) provision(ctx caddy.Context) error {
 	if err := s.ProvisionLookup(ctx, kind); err != nil {
 		return err
 	}
+	if err := s.checkAsked(); err != nil {
+		return err
+	}
 	if s.OnAnonymous == nil {
 		s.OnAnonymous = s.OnMissing
 	}
@@ -172,6 +176,27 @@ func (s *Handler) checkReserved() error {
 	for i := range s.CopyHeaders {
 		if err := checkReserved(s.CopyHeaders[i].Field); err != nil {
 			return fmt.Errorf("copy_headers: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkAsked refuses a source that is asked about a header of copy_headers: such
+// headers say who it is, and what a client says in them counts nowhere.
+func (s *Handler) checkAsked() error {
+	source, ok := s.Source().(lookup.Varying)
+	if !ok {
+		return nil
+	}
+	for _, text := range source.RequestTemplates() {
+		names, err := template.Placeholders(text)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if header, ok := strings.CutPrefix(name, "http.request.header."); ok && isCopy(header, s.CopyHeaders) {
+				return fmt.Errorf("the source is asked about {%s}, which is one of copy_headers: a client must not say who it is there", name)
+			}
 		}
 	}
 	return nil

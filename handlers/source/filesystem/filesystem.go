@@ -103,6 +103,23 @@ func (Source) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// checkFilled refuses what is empty because a variable is not set: another
+// directory would be looked into, and nothing would be hidden.
+func (s *Source) checkFilled() error {
+	options := map[string][]string{"root": {s.Root}, "fs": {s.FS}, "hide": s.Hide}
+	for _, name := range []string{"root", "fs", "hide"} {
+		for _, text := range options[name] {
+			if _, err := template.Placeholders(text); err != nil {
+				continue // a brace is a brace in a name
+			}
+			if err := template.CheckFilled(text); err != nil {
+				return fmt.Errorf("%s '%s': %w", name, text, err)
+			}
+		}
+	}
+	return nil
+}
+
 // Provision resolves defaults.
 func (s *Source) Provision(ctx caddy.Context) error {
 	if s.Root == "" {
@@ -113,6 +130,9 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	}
 	if s.Revalidate == 0 {
 		s.Revalidate = caddy.Duration(defaultRevalidate)
+	}
+	if err := s.checkFilled(); err != nil {
+		return err
 	}
 	s.logger, s.rootAbsent = ctx.Logger(), new(sync.Once)
 	s.fsmap = ctx.FileSystems()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 	"github.com/filewallball/caddy-filewallball/handlers/version"
 )
 
@@ -120,6 +121,11 @@ func (h *Source) Provision(ctx caddy.Context) error {
 	var err error
 	if h.question, err = newQuestion(h.Method, h.URL, h.Headers, h.asker.Identity); err != nil {
 		return err
+	}
+	for _, text := range h.question.values {
+		if err := template.Check(ctx.Logger(), "source", text); err != nil {
+			return err
+		}
 	}
 	if h.PreserveHost {
 		h.question.preserveHost()
