@@ -2,7 +2,10 @@
 package docs_test
 
 import (
+	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -56,4 +59,40 @@ func TestEveryPageIsLinkedFromTheReadme(t *testing.T) {
 			require.Contains(t, string(index), "(0"+name)
 		}
 	}
+}
+
+func TestEveryPackageIsOnTheMap(t *testing.T) {
+	page, err := os.ReadFile("../CONTRIBUTING.md")
+	require.NoError(t, err)
+	_, text, found := strings.Cut(string(page), "## Where is what?")
+	require.True(t, found)
+	text, _, _ = strings.Cut(text, "\n## ")
+	for _, dir := range packages(t) {
+		parent, name := path.Split(dir)
+		onRow := slices.ContainsFunc(strings.Split(text, "\n"), func(row string) bool {
+			return strings.Contains(row, "`"+dir+"/") || strings.Contains(row, "`"+parent) && strings.Contains(row, "`"+name+"/")
+		})
+		require.True(t, onRow, "package %s is not in the table of CONTRIBUTING.md", dir)
+	}
+}
+
+// packages are the directories with Go files of this repository, but for its
+// root, parents without code, and programs under test.
+func packages(t *testing.T) (dirs []string) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
+		dir := filepath.ToSlash(strings.TrimPrefix(filepath.Dir(name), ".."+string(filepath.Separator)))
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "node_modules" || len(d.Name()) > 2 && d.Name()[0] == '.'):
+			return filepath.SkipDir
+		case filepath.Ext(name) == ".go" && dir != ".." && dir != "handlers" && path.Base(dir) != "caddy":
+			dirs = append(dirs, dir)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }
