@@ -73,7 +73,8 @@ func TestPageOfTheRecipeShowsHowFarAnUploadIs(t *testing.T) {
 	require.NoError(t, server.Client().Set(t.Context(), "session:user:s3cret", `{"user_id": 42}`, time.Hour).Err())
 	s := serve(t, redisOption(server), `
 	root `+dir+`
-	session_lookup s3cret{query.none}
+	vars session s3cret
+	session_lookup {vars.session}
 	upload_progress /upload/* {http.session.user_id}:{path.1} {
 		owner {http.session.user_id}
 	}
