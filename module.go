@@ -84,32 +84,33 @@ func init() {
 // App owns the cache that all lookups share. Without configuration it is this
 // process's memory.
 type App struct {
-	// The shared store. Without it, records are in this process's memory.
+	// The shared store. Default: none, records are in this process's memory.
 	Redis *stores.Redis `json:"redis,omitempty"`
 
-	// The embedded store, used where there is no redis.
+	// The embedded store, which is used without redis. Default: 256MiB.
 	Memory *stores.Memory `json:"memory,omitempty"`
 
-	// The copies of shared records in this process.
+	// The near cache: copies of shared records in this process. Default: 64MiB
+	// for 30s.
 	NearCache *stores.NearCache `json:"near_cache,omitempty"`
 
-	// What goes in front of every key.
+	// The prefix of every key. Default: none.
 	Prefix string `json:"key_prefix,omitempty"`
 
-	// The longest a request waits for the store. Default 500ms.
+	// How long a request waits for the store, as a duration. Default: 500ms.
 	LookupTimeout caddy.Duration `json:"lookup_timeout,omitempty"`
 
-	// The largest record, in bytes of JSON. Default 1MiB.
+	// The largest record, in bytes of JSON. Default: 1MiB.
 	MaxValueSize int64 `json:"max_value_size,omitempty"`
 
-	// How long records live, by family: file_meta (1h), session (24h),
-	// upload_progress (10m).
+	// How long records live, as a duration by family. Default: file_meta 1h,
+	// session 24h, upload_progress 10m.
 	TTL map[string]caddy.Duration `json:"ttl,omitempty"`
 
-	// When health is a warning.
+	// The thresholds at which health warns. Default: those of each field.
 	Alert *Alert `json:"alert,omitempty"`
 
-	// Whether responses get a Cache-Status field (RFC 9211). Default true.
+	// Whether responses get a Cache-Status field (RFC 9211). Default: true.
 	CacheStatus *bool `json:"cache_status,omitempty"`
 
 	ctx     context.Context // ends with the configuration
@@ -124,15 +125,16 @@ type App struct {
 	lookups *lookup.Lookups
 }
 
-// Alert has the thresholds of health. Zero means the default.
+// Alert has the thresholds at which health warns. Zero means the default.
 type Alert struct {
-	// Percent of lookups that a cache answered. Default 80.
+	// The lowest hit rate of lookups, in percent. Default: 80.
 	HitRateBelow float64 `json:"hit_rate_below,omitempty"`
-	// 95th percentile of a round trip to Redis. Default 10ms.
+	// The highest 95th percentile of round trips to Redis, as a duration.
+	// Default: 10ms.
 	LatencyAbove caddy.Duration `json:"latency_above,omitempty"`
-	// Percent of Redis' maxmemory that is used. Default 80.
+	// The highest use of Redis' maxmemory, in percent. Default: 80.
 	MemoryAbove float64 `json:"memory_above,omitempty"`
-	// Clients connected to Redis. Default 1000.
+	// The most clients connected to Redis. Default: 1000.
 	ClientsAbove int64 `json:"clients_above,omitempty"`
 }
 
@@ -141,8 +143,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: lookup.AppID, New: func() caddy.Module { return new(App) }}
 }
 
-// Provision makes the cache, or finds the one that the configuration before
-// this one has warmed.
+// Provision opens the cache, or takes over that of the previous configuration.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.names, a.lookups = new(lookup.RouteNames), new(lookup.Lookups)
@@ -292,7 +293,7 @@ func (a *App) ApplyShared(stats *cache.Stats) {
 	}
 }
 
-// patience is how long a start waits for the embedded store's file.
+// patience is how long Start waits for the embedded store to read its file.
 const patience = 10 * time.Second
 
 // Stop ends the checks of health. Requests in flight still use the cache; see

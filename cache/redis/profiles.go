@@ -30,9 +30,8 @@ func profiles() map[string]profile {
 
 func profileNames() []string { return slices.Sorted(maps.Keys(profiles())) }
 
-// chooseProfile uses the profile that is set, or that of the environment.
-// ENVIRONMENT is often set for other reasons, so a value that is not a profile
-// is ignored.
+// chooseProfile uses the profile that is set, else that of the environment
+// variable ENVIRONMENT, whose value must be a profile.
 func (o *Options) chooseProfile(getenv func(string) string) error {
 	if o.Profile != "" {
 		return nil

@@ -14,25 +14,28 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/memory"
 )
 
-// Memory limits the embedded store, and keeps it over a restart.
+// Memory is the embedded store: the memory of this process, and the file that
+// keeps its records across a restart.
 type Memory struct {
-	// Bytes of records and keys. Default 256MiB.
+	// The size of all records and keys, in bytes. Default: 256MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
-	// The file that keeps the records over a restart; a relative name is one in
-	// the working directory. Default: they end with the process.
+	// The file that keeps the records across a restart; a relative name is one
+	// in the working directory. Default: none, records end with the process.
 	Persist string `json:"persist,omitempty"`
-	// How often changes are saved, beside the save at the end. Default 1m.
+	// How often changes are saved, as a duration, in addition to the save at
+	// the end. Default: 1m.
 	PersistInterval caddy.Duration `json:"persist_interval,omitempty"`
 	// Whether each revocation is written to a journal beside the file before it
-	// is answered, so that a crash brings nothing back that was revoked.
-	// Default true.
+	// is answered, so that a revoked record does not return after a crash.
+	// Default: true.
 	PersistJournal *bool `json:"persist_journal,omitempty"`
 }
 
-// MinPersistInterval is the least time between saves: each writes everything.
+// MinPersistInterval is the shortest persist_interval: each save writes all
+// records.
 const MinPersistInterval = time.Second
 
-// Options puts environment and the like into what is configured.
+// Options resolves the placeholders of the configuration.
 func (m *Memory) Options(maxValueSize int, logger *slog.Logger) (o memory.Options, err error) {
 	o = memory.Options{MaxValueSize: maxValueSize, Logger: logger}
 	if m == nil {
@@ -53,19 +56,19 @@ func (m *Memory) Options(maxValueSize int, logger *slog.Logger) (o memory.Option
 	return o, err
 }
 
-// NearCache limits the copies of shared records in this process, which answer
-// without Redis and which Redis keeps true.
+// NearCache limits the near cache: copies of Redis' records in this process,
+// which Redis invalidates.
 type NearCache struct {
-	// Keep none.
+	// Whether there is no near cache. Default: false.
 	Off bool `json:"off,omitempty"`
-	// Bytes of records and keys. Default 64MiB.
+	// The size of all copies and their keys, in bytes. Default: 64MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
-	// The longest a copy lives. Default 30s.
+	// How long a copy is used, as a duration. Default: 30s.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 }
 
-// Replaced puts environment, files and the like into a configured value. The
-// error names the setting and not the value, which may be a secret.
+// Replaced resolves the placeholders of a configured value. The error names the
+// setting and not the value, which may be a secret.
 func Replaced(setting, value string) (string, error) {
 	value, err := caddy.NewReplacer().ReplaceOrErr(value, false, true)
 	if err != nil {

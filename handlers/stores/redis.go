@@ -10,74 +10,110 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 )
 
-// Redis says where the shared store is and how it is talked to. What is not
-// set comes from the environment (REDIS_URL, or REDIS_HOST, REDIS_PORT,
-// REDIS_USERNAME, REDIS_PASSWORD and REDIS_DB), then from the profile.
+// Redis is the shared store: a Redis server, a master with sentinels, or a
+// cluster. Values that are not set come from the environment (REDIS_URL, or
+// REDIS_HOST, REDIS_PORT, REDIS_USERNAME, REDIS_PASSWORD and REDIS_DB), then from
+// the profile. Texts take {env.*} and {file.*}.
 type Redis struct {
-	// development, kubernetes or production. Default: ENVIRONMENT of the
-	// environment where that is one of them, else development.
+	// The profile with defaults of address, pool and timeouts: development,
+	// kubernetes or production. Default: the environment variable ENVIRONMENT,
+	// or development.
 	Profile string `json:"profile,omitempty"`
-	// redis://, rediss:// or unix://
+	// A URL in place of the addresses: redis://, rediss:// (TLS) or unix://.
+	// Default: none.
 	URL string `json:"url,omitempty"`
-	// host:port, or the path of a unix socket. Several are those of a
-	// cluster or of sentinels.
+	// host:port, or the path of a unix socket. Several are nodes of a cluster
+	// or sentinels. Default: port 6379 of the host of the profile.
 	Addresses []string `json:"addresses,omitempty"`
 	// simple, failover or cluster. Default: failover with a master_name,
 	// cluster with several addresses, else simple.
 	ClientType string `json:"client_type,omitempty"`
-	// The master's name, as the sentinels know it.
-	MasterName       string `json:"master_name,omitempty"`
+	// The name of the master in the configuration of the sentinels. Default:
+	// none; failover needs one.
+	MasterName string `json:"master_name,omitempty"`
+	// The user for the sentinels. Default: none.
 	SentinelUsername string `json:"sentinel_username,omitempty"`
+	// The password for the sentinels. Default: none.
 	SentinelPassword string `json:"sentinel_password,omitempty"`
-	Username         string `json:"username,omitempty"`
-	Password         string `json:"password,omitempty"`
-	DB               *int   `json:"db,omitempty"`
-	TLS              *TLS   `json:"tls,omitempty"`
-	// primary (default), replicas or nearest.
+	// The user for Redis. Default: Redis' default user.
+	Username string `json:"username,omitempty"`
+	// The password for Redis. Default: none.
+	Password string `json:"password,omitempty"`
+	// The number of the database; a cluster has only 0. Default: 0.
+	DB *int `json:"db,omitempty"`
+	// How connections are encrypted, those to sentinels included. Default:
+	// plain text.
+	TLS *TLS `json:"tls,omitempty"`
+	// Where records are read: primary, replicas or nearest. Replicas lag, so a
+	// deleted session is accepted for as long as the lag. Default: primary.
 	ReadFrom string `json:"read_from,omitempty"`
-	// The most connections that are kept, of each node.
-	PoolSize       int `json:"pool_size,omitempty"`
-	MinIdleConns   int `json:"min_idle_conns,omitempty"`
+	// The number of connections per node. Default: 10, 30 or 50, by profile.
+	PoolSize int `json:"pool_size,omitempty"`
+	// How many idle connections are kept open. Default: 0.
+	MinIdleConns int `json:"min_idle_conns,omitempty"`
+	// The most connections at a time; a call that needs one more fails at once.
+	// Default: 0, which means that pool_size is the limit and calls wait.
 	MaxActiveConns int `json:"max_active_conns,omitempty"`
-	// How long to wait for a connection of a full pool.
-	PoolTimeout     caddy.Duration `json:"pool_timeout,omitempty"`
+	// How long a call waits for a connection of a full pool, as a duration.
+	// Default: read_timeout plus 1s.
+	PoolTimeout caddy.Duration `json:"pool_timeout,omitempty"`
+	// How long an idle connection is kept, as a duration. Default: 30m.
 	ConnMaxIdleTime caddy.Duration `json:"conn_max_idle_time,omitempty"`
+	// How long a connection is used, as a duration. Default: 0, no limit.
 	ConnMaxLifetime caddy.Duration `json:"conn_max_lifetime,omitempty"`
-	DialTimeout     caddy.Duration `json:"dial_timeout,omitempty"`
-	ReadTimeout     caddy.Duration `json:"read_timeout,omitempty"`
-	WriteTimeout    caddy.Duration `json:"write_timeout,omitempty"`
-	// Default 3; -1 turns retries off.
-	MaxRetries          int            `json:"max_retries,omitempty"`
-	RetryBackoffMin     caddy.Duration `json:"retry_backoff_min,omitempty"`
-	RetryBackoffMax     caddy.Duration `json:"retry_backoff_max,omitempty"`
+	// The longest time to connect, per attempt, as a duration. Default: 3s, 5s
+	// or 10s, by profile.
+	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"`
+	// The longest time to read an answer, per attempt, as a duration. Default:
+	// 3s, 5s or 10s, by profile.
+	ReadTimeout caddy.Duration `json:"read_timeout,omitempty"`
+	// The longest time to write a command, per attempt, as a duration. Default:
+	// 3s, 5s or 10s, by profile.
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+	// How often a failed attempt is repeated within lookup_timeout; -1 means
+	// never. Default: 3.
+	MaxRetries int `json:"max_retries,omitempty"`
+	// The shortest pause between two attempts, as a duration. Default: 10ms.
+	RetryBackoffMin caddy.Duration `json:"retry_backoff_min,omitempty"`
+	// The longest pause between two attempts, as a duration. Default: 100ms.
+	RetryBackoffMax caddy.Duration `json:"retry_backoff_max,omitempty"`
+	// How often Redis is checked, as a duration. A change of its state is logged
+	// once. Default: 30s.
 	HealthCheckInterval caddy.Duration `json:"health_check_interval,omitempty"`
-	Breaker             *Breaker       `json:"breaker,omitempty"`
+	// The circuit breaker of each node. Default: it opens for 1s after 5
+	// failures.
+	Breaker *Breaker `json:"breaker,omitempty"`
 }
 
-// Breaker leaves a node of Redis alone that has failed.
+// Breaker is the circuit breaker of a node of Redis: while it is open, calls fail
+// without asking the node.
 type Breaker struct {
-	// Never.
+	// Whether there is no circuit breaker. Default: false.
 	Off bool `json:"off,omitempty"`
-	// So many failures in a row open it. Default 5.
+	// How many failures in a row open it. Default: 5.
 	Failures int `json:"failures,omitempty"`
-	// How long it stays open before one request tries again. Default 1s.
+	// How long it stays open before one call tries again, as a duration.
+	// Default: 1s.
 	CoolDown caddy.Duration `json:"cool_down,omitempty"`
 }
 
 // TLS says how connections to Redis are encrypted. Files are PEM.
 type TLS struct {
-	// Whom to trust instead of the system's authorities.
+	// Files with the certificate authorities to trust. Default: those of the
+	// system.
 	CA []string `json:"ca,omitempty"`
-	// The client's certificate and key.
+	// The file with the client's certificate. Default: none.
 	Cert string `json:"cert,omitempty"`
-	Key  string `json:"key,omitempty"`
-	// The name in the server's certificate, where the address has another.
+	// The file with the key of the client's certificate. Default: none.
+	Key string `json:"key,omitempty"`
+	// The name that the server's certificate must have. Default: the host of
+	// the address.
 	ServerName string `json:"server_name,omitempty"`
-	// Accept any certificate. For tests only. Default: false.
+	// Whether any certificate is accepted; for tests only. Default: false.
 	InsecureSkipVerify bool `json:"insecure_skip_verify,omitempty"`
 }
 
-// Options puts environment and files into what is configured.
+// Options resolves the placeholders of the configuration.
 func (c *Redis) Options() (redis.Options, error) {
 	o := redis.Options{
 		Profile: c.Profile, ClientType: c.ClientType, DB: c.DB, ReadFrom: c.ReadFrom,
