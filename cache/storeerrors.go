@@ -59,9 +59,12 @@ type StoreErrorCounts struct {
 	// ByReason are the same by kind of failure.
 	ByReason map[StoreFailure]uint64
 	// Last is what the server said last, or why it did not answer, and LastAt
-	// is when. Both are zero where nothing failed.
-	Last   string
-	LastAt time.Time
+	// is when; LastFailure and LastAddress are what failed and at which server.
+	// They are zero where nothing failed.
+	Last        string
+	LastAt      time.Time
+	LastFailure StoreFailure
+	LastAddress string
 	// States are those of reads and writes.
 	States [storeOps]StoreErrorState
 }
@@ -102,7 +105,7 @@ func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused
 	state.Failing, state.At = true, now
 	if began || failure.Reason != StoreNotAsked {
 		state.Reason, state.Text, state.Address, state.Refused = failure.Reason, text, address, refused
-		e.counts.Last, e.counts.LastAt = text, now
+		e.counts.Last, e.counts.LastAt, e.counts.LastFailure, e.counts.LastAddress = text, now, failure, address
 	}
 	e.failing[failure.Op].Store(true)
 	return began

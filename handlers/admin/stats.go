@@ -48,7 +48,8 @@ func StatsOf(ctx context.Context, c *cache.Cache) wire.Stats {
 func storeErrors(counts cache.StoreErrorCounts) wire.StoreErrors {
 	e := wire.StoreErrors{Reads: counts.Reads, Writes: counts.Writes, Reasons: make(map[string]wire.StoreErrorReason), Last: counts.Last}
 	if !counts.LastAt.IsZero() {
-		e.LastAt = &counts.LastAt
+		e.LastAt, e.LastAddress = &counts.LastAt, counts.LastAddress
+		e.LastOp, e.LastReason = counts.LastFailure.Op.String(), counts.LastFailure.Reason
 	}
 	for failure, n := range counts.ByReason {
 		reason := e.Reasons[failure.Reason]
@@ -90,9 +91,13 @@ func redisStats(ctx context.Context, store cache.Store) *wire.RedisStats {
 func getInfo(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	ctx, cancel := bounded(r)
 	defer cancel()
-	info, err := app.Cache().Store().Info(ctx)
+	server, err := app.Cache().Store().Info(ctx)
 	if err != nil {
 		return storeError(err)
+	}
+	info := wire.Info{ServerInfo: server}
+	if errors := storeErrors(app.Cache().Stats().StoreErrors.Counts()); errors.LastAt != nil {
+		info.StoreErrors = &errors
 	}
 	return writeJSON(w, info)
 }

@@ -148,6 +148,10 @@ func TestStatsCountUploadsAndWhatTheServerRefuses(t *testing.T) {
 	require.Equal(t, map[string]wire.StoreErrorReason{"noperm": {Reads: 1}, "oom": {Writes: 1}}, stats.StoreErrors.Reasons)
 	require.Equal(t, "OOM full", stats.StoreErrors.Last)
 	require.WithinDuration(t, time.Now(), *stats.StoreErrors.LastAt, time.Minute)
+	require.Equal(t, "write oom a:1", stats.StoreErrors.LastOp+" "+stats.StoreErrors.LastReason+" "+stats.StoreErrors.LastAddress)
+	var info wire.Info
+	require.NoError(t, json.Unmarshal([]byte(c.get(t, "info").Body), &info))
+	require.Equal(t, stats.StoreErrors, *info.StoreErrors)
 }
 
 func TestInfoDescribesTheStore(t *testing.T) {
@@ -160,6 +164,7 @@ func TestInfoDescribesTheStore(t *testing.T) {
 		require.EqualValues(t, 1, info.Keys)
 		require.NotEmpty(t, info.Mode)
 		require.Positive(t, info.UsedMemory)
+		require.NotContains(t, a.Body, "store_errors", "nothing failed")
 		for _, name := range []string{"version", "mode", "uptime_seconds", "used_memory", "maxmemory", "connected_clients"} {
 			require.Contains(t, a.Body, `"`+name+`":`)
 		}

@@ -54,6 +54,15 @@ func TestCommandShowsStatsHealthAndInfo(t *testing.T) {
 	require.Contains(t, info, "mode standalone")
 	require.Equal(t, `"`+version+`"`, string(field(t, s.good(t, "info", "--json"), "version")))
 
+	require.NotContains(t, s.good(t, "stats")+s.good(t, "info"), "store errors")
+	require.NoError(t, server.Client().ConfigSet(t.Context(), "maxmemory", "1").Err())
+	require.Equal(t, 1, s.command(t, "set", "session:user:abc", "{}").status)
+	for _, name := range []string{"stats", "info"} {
+		require.Regexp(t, `(?m)^store errors +0 reads, \d+ writes?; the last at 20[-0-9]+T[0-9:]+Z: write at `+server.Addr()+
+			` \(oom\): OOM command not allowed when used memory > 'maxmemory'`, s.good(t, name))
+	}
+	require.NoError(t, server.Client().ConfigSet(t.Context(), "maxmemory", "0").Err())
+
 	health := s.command(t, "health")
 	require.Zero(t, health.status, "a warning is no failure")
 	require.Contains(t, lines(health.out), "pass lookups:hit_rate 0.0%")

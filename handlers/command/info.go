@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
 func infoCommand() *cobra.Command {
@@ -26,7 +27,7 @@ func infoCommand() *cobra.Command {
 		if *asJSON {
 			return c.writeJSON(answer)
 		}
-		var info cache.ServerInfo
+		var info wire.Info
 		if err := json.Unmarshal(answer, &info); err != nil {
 			return fmt.Errorf("reading the answer: %w", err)
 		}
@@ -35,12 +36,15 @@ func infoCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *call) writeInfo(i *cache.ServerInfo) error {
+func (c *call) writeInfo(i *wire.Info) error {
 	t := newTable(c.out)
 	t.row("mode", i.Mode)
 	t.row("keys", fmt.Sprintf("%s; %s expired, %s evicted", count(i.Keys), count(i.ExpiredKeys), count(i.EvictedKeys)))
 	t.row("memory", fmt.Sprintf("%s in use (%s)", size(i.UsedMemory), percent(i.MemoryUsedPercent)))
-	t.row("memory limit", memoryLimit(i))
+	t.row("memory limit", memoryLimit(&i.ServerInfo))
+	if i.StoreErrors != nil {
+		t.storeErrors(i.StoreErrors)
+	}
 	if i.Version == "" { // there is no server
 		return t.Flush()
 	}

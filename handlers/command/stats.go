@@ -143,6 +143,7 @@ func writeStats(w io.Writer, s *wire.Stats) error {
 		t.row("connections", fmt.Sprintf("%s of %s: %s in use, %s idle; %s waits, %s timeouts; breaker %s",
 			count(p.Total), count(p.Size), count(p.InUse), count(p.Idle), count(p.Waits), count(p.Timeouts), p.Breaker))
 	}
+	t.storeErrors(&s.StoreErrors)
 	t.gap()
 
 	t.row("LATENCY", "P50", "P95", "P99")
@@ -174,6 +175,15 @@ func writeStats(w io.Writer, s *wire.Stats) error {
 		t.row(name, count(source.Requests), count(source.Errors), count(source.Coalesced))
 	}
 	return t.Flush()
+}
+
+// storeErrors adds a row with what the store did not do, if there was something.
+func (t table) storeErrors(e *wire.StoreErrors) {
+	if e.LastAt == nil {
+		return
+	}
+	t.row("store errors", fmt.Sprintf("%s, %s; the last at %s: %s at %s (%s): %s", many(e.Reads, "read"), many(e.Writes, "write"),
+		e.LastAt.UTC().Format(time.RFC3339), e.LastOp, e.LastAddress, e.LastReason, e.Last))
 }
 
 func (t table) latency(of string, q wire.Quantiles) {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,6 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/version"
 )
 
 // monitors has the monitor of this process while a configuration has a
@@ -106,22 +106,7 @@ func (m *monitor) measure(ctx context.Context) {
 		m.before = &now
 	}
 	own := now.since(*m.before)
-	own.Node, own.Name, own.Version, own.Started = m.fleet.self, m.name, version(), m.started
+	own.Node, own.Name, own.Version, own.Started = m.fleet.self, m.name, version.String(), m.started
 	m.before = &now
 	m.history.add(now.at, m.fleet.exchange(ctx, app, own))
-}
-
-// version is that of this plugin, "" where the build does not say.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	const path = "github.com/filewallball/caddy-filewallball"
-	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == path {
-			return m.Version
-		}
-	}
-	return ""
 }

@@ -54,6 +54,18 @@ type StoreErrors struct {
 	Last string `json:"last"`
 	// LastAt is when that was, null where nothing failed.
 	LastAt *time.Time `json:"last_at"`
+	// LastOp is "read" or "write", LastReason one of the reasons, and LastAddress
+	// the server's; all are left out where nothing failed.
+	LastOp      string `json:"last_op,omitempty"`
+	LastReason  string `json:"last_reason,omitempty"`
+	LastAddress string `json:"last_address,omitempty"`
+}
+
+// Info is the answer of the info endpoint.
+type Info struct {
+	cache.ServerInfo
+	// StoreErrors are left out where nothing failed.
+	StoreErrors *StoreErrors `json:"store_errors,omitempty"`
 }
 
 // StoreErrorReason counts the round trips that failed for one reason.
