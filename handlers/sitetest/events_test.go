@@ -2,6 +2,7 @@ package sitetest_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -16,26 +17,35 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-func init() { caddy.RegisterModule(new(remember)) }
+func init() {
+	caddy.RegisterModule(new(remember))
+	caddy.RegisterModule(new(exec))
+}
 
-// remember is an event handler that remembers the names of events.
+// remember is an event handler that remembers events.
 type remember struct{}
 
 var remembered struct {
 	sync.Mutex
 	names []string
+	data  string // of all
 }
 
 func (*remember) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "events.handlers.remember", New: func() caddy.Module { return new(remember) }}
 }
 
-func (*remember) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { d.Next(); return nil }
+func (*remember) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	d.RemainingArgs()
+	return nil
+}
 
 func (*remember) Handle(_ context.Context, e caddy.Event) error {
 	remembered.Lock()
 	defer remembered.Unlock()
 	remembered.names = append(remembered.names, e.Name()+" of "+string(e.Origin().CaddyModule().ID))
+	remembered.data += fmt.Sprintln(e.Data)
 	return nil
 }
 
