@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// JoinErrors makes one error of those that are not nil, on one line, that says
-// each reason once: where the store is unavailable, all say the same. Several
-// [PendingError] become one that counts what all of them left undone. It is nil
-// where all are.
+// JoinErrors joins the errors that are not nil into one line that contains each
+// reason once: while the store is unavailable, all errors have the same one.
+// Several [PendingError] become one with the sum of what they left undone. It
+// returns nil if all errors are nil.
 func JoinErrors(errs ...error) error {
 	var joined joinedErrors
 	undone := 0
@@ -40,7 +40,7 @@ func JoinErrors(errs ...error) error {
 	return err
 }
 
-// reasonOf is what an error says but for what was being done.
+// reasonOf is the reason of an error, without the operation that failed.
 func reasonOf(err error) string {
 	text := err.Error()
 	if errors.Is(err, ErrUnavailable) {

@@ -19,11 +19,11 @@ type Stats struct {
 	StoreLatency Histogram
 	// SourceLatency has the loads from sources.
 	SourceLatency Histogram
-	// StoreErrors has what the server of a shared store refused.
+	// StoreErrors counts the errors that the server of a shared store returned.
 	StoreErrors StoreErrors
-	// Uploads has the uploads whose progress is published.
+	// Uploads counts the uploads whose progress is published.
 	Uploads UploadCounters
-	// FileSystem has the file systems that remember names.
+	// FileSystem counts for the file systems lookup_cache.
 	FileSystem FileSystemCounters
 }
 
@@ -42,8 +42,8 @@ func NewStats() *Stats {
 }
 
 // Counts are numbers of lookups by outcome. A hit is a lookup that a cache
-// answered, with a known absence or refusal too; a miss is one that no cache
-// could answer. A lookup that ended in an error is a miss and an error.
+// answered, also with an absence or a refusal; a miss is one that no cache
+// could answer. A failed lookup counts as a miss and as an error.
 type Counts struct {
 	TotalRequests uint64 `json:"total_requests"`
 	Hits          uint64 `json:"hits"`
@@ -65,7 +65,7 @@ type RouteCounts struct {
 }
 
 // SourceCounts are numbers of requests to the sources of one kind. Coalesced
-// counts the lookups that were answered by another lookup's request.
+// counts the lookups that another lookup's request answered.
 type SourceCounts struct {
 	Requests  uint64 `json:"requests"`
 	Errors    uint64 `json:"errors"`
@@ -73,10 +73,9 @@ type SourceCounts struct {
 	// Outcomes are the requests by outcome, and Failures the errors by reason.
 	Outcomes [sourceOutcomes]uint64 `json:"-"`
 	Failures [sourceFailures]uint64 `json:"-"`
-	// LastError is the latest error, "" where there was none. It has no
-	// identity and no key in it.
+	// LastError is the latest error, or "". It contains no identity and no key.
 	LastError string `json:"-"`
-	// LastErrorAt is when that was.
+	// LastErrorAt is the time of that error.
 	LastErrorAt time.Time `json:"-"`
 }
 
@@ -89,7 +88,7 @@ type Snapshot struct {
 	// Durations are those of lookups, by family.
 	Durations map[string]DurationCounts
 	// Window has the counts of the last [WindowAge], or since the counters were
-	// made if that is less.
+	// made if that is shorter.
 	Window Window
 }
 
@@ -136,9 +135,9 @@ func (s *Stats) totals() Snapshot {
 	return snap
 }
 
-// RetainRoutes drops the counters of lookups that are not among the names, so
-// that reloads with ever new names cannot grow the statistics without bound.
-// Their counts stay in those of their families.
+// RetainRoutes drops the counters of lookups whose names are not given, so that
+// reloads with new names do not grow the statistics without bound. Their counts
+// remain in those of their families.
 func (s *Stats) RetainRoutes(names map[string]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,5 @@
-// What this machine lacks, and not the server: file descriptors, ports or memory
-// for one more connection.
+// Failures of this machine and not of the server: no file descriptors, ports or
+// memory for another connection.
 
 package redis
 
@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// lacks are errors of making a connection that say nothing about the server.
+// lacks are errors of dialing that say nothing about the server.
 var lacks = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}
 
-// lackError says that a connection could not be made for want of something that
-// this machine has too little of. It hides the error of the network, which go-redis
-// would try again by itself.
+// lackError means that a connection could not be made because this machine is
+// out of a resource. It hides the network error, which go-redis would retry by
+// itself.
 type lackError struct{ text string }
 
 func (e *lackError) Error() string { return e.text }
 
-// isLack reports whether an error is a lackError, or will be one.
+// isLack reports whether an error is, or becomes, a lackError.
 func isLack(err error) bool {
 	var lack *lackError
 	if errors.As(err, &lack) {
@@ -35,7 +35,7 @@ func isLack(err error) bool {
 	return false
 }
 
-// asLack makes a lackError of an error that is one.
+// asLack converts an error of a missing resource to a lackError.
 func asLack(err error) error {
 	if isLack(err) {
 		return &lackError{err.Error()}
@@ -44,20 +44,20 @@ func asLack(err error) error {
 }
 
 const (
-	// lackPause is how long a turn is withdrawn for which no connection could be
-	// made, and how long a caller waits where there is not one connection.
+	// lackPause is how long a turn is withdrawn after its connection could not
+	// be made, and how long a caller waits if there is no connection at all.
 	lackPause = 250 * time.Millisecond
 	lackRetry = 20 * time.Millisecond
 )
 
-// withdrawn counts the turns that no connection can be made for. The others go
-// round among all callers, and find a connection that is there.
+// withdrawn counts the turns without a connection. The other turns go round
+// among all callers, with the connections that exist.
 type withdrawn struct {
 	mu sync.Mutex
 	n  int
 }
 
-// withdraw takes the turn of a caller away for a while, unless it is the last one.
+// withdraw takes the caller's turn away, unless it is the last one.
 func (t *turns) withdraw() bool {
 	w := &t.withdrawn
 	w.mu.Lock()
@@ -81,9 +81,9 @@ func (t *turns) restore() {
 	}
 }
 
-// another is for a caller whose turn was of no use. It waits for the turn of
-// another caller, who leaves a connection behind. Where it reports false, the
-// caller has no turn any more.
+// another gives a caller whose turn had no connection the turn of another
+// caller, which leaves a connection behind. If it returns false, the caller has
+// no turn.
 func (t *turns) another(ctx context.Context) bool {
 	if t.withdraw() {
 		_, err := t.take(ctx)

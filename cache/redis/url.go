@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// fromURL fills what is not set with what a URL says:
+// fromURL sets the options that are not set from a URL:
 //
 //	redis://[user:password@]host[:port][/db]
 //	rediss://…                                (with TLS)
 //	unix://[user:password@]/path[?db=n]
 //
-// The parameter addr has one more address and may be repeated, master_name
-// has what the sentinels call the master. No error repeats the URL, nor a part
-// of it that may belong to a password.
+// The parameter addr is one more address and may be repeated; master_name is
+// the name of the master. Errors never repeat the URL, nor a part of it that
+// may belong to a password.
 func (o *Options) fromURL(setting, text string) (hasCredentials bool, err error) {
 	const want = "want redis://[user:password@]host[:port][/db], rediss://… for TLS, or unix:///path"
 	u, err := url.Parse(text)

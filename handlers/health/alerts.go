@@ -28,7 +28,7 @@ type Event struct {
 	Data map[string]any
 }
 
-// Alerts knows which checks do not pass, so that each change is an event once.
+// Alerts tracks the checks that do not pass, so that each change is one event.
 // It outlives a configuration. The zero value is ready to use.
 type Alerts struct {
 	mu         sync.Mutex
@@ -36,8 +36,8 @@ type Alerts struct {
 	incoherent bool
 }
 
-// Changes compares a report and the state of near copies with those before, and
-// returns what has changed since, in the order of the names of checks.
+// Changes compares a report and the state of the near cache with the previous
+// ones, and returns the changes in the order of the names of checks.
 func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,7 +58,7 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 			continue
 		}
 		if _, checked := report.Checks[name]; !checked && report.Status == wire.HealthFail {
-			now[name] = a.raised[name] // the store does not answer, so this is not known
+			now[name] = a.raised[name] // the store does not answer, so the state is unknown
 			continue
 		}
 		if strings.HasSuffix(name, ":ping") {
@@ -80,7 +80,7 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 	return events
 }
 
-// raised are the events of a check that does not pass any more.
+// raised are the events of a check that no longer passes.
 func raised(name, store string, check wire.HealthCheck) []Event {
 	data := map[string]any{"check": name, "status": string(check.Status), "output": check.Output}
 	switch {

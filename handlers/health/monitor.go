@@ -9,19 +9,20 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// Interval is the time between two looks of a [Monitor].
+// Interval is the time between two checks of a [Monitor].
 const Interval = 5 * time.Second
 
-// Monitor makes the checks on a clock, independently of requests for health.
+// Monitor makes the checks at an interval, independently of requests for
+// health.
 type Monitor struct {
 	Cache  *cache.Cache
 	Alert  lookup.Alert
 	Alerts *Alerts
 	Logger *slog.Logger
-	// Newest reports whether the monitor is that of the newest configuration: one
-	// alone speaks.
+	// Newest reports whether the monitor belongs to the newest configuration.
+	// Only that monitor logs and emits events.
 	Newest func() bool
-	// Emit is called with each change. It may take a while.
+	// Emit is called with each change. It may block.
 	Emit func(Event)
 }
 
@@ -49,7 +50,7 @@ func (m *Monitor) Run(ctx context.Context, ticks <-chan time.Time) {
 	}
 }
 
-// log says what has changed, where no other line of the log does.
+// log logs a change that no other log message covers.
 func (m *Monitor) log(event Event) {
 	switch event.Name {
 	case AlertRaised:

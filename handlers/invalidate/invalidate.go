@@ -19,24 +19,24 @@ import (
 
 const logPending = "invalidation after a successful request is pending"
 
-// Handler drops records on every node when the next handler has succeeded:
-// answered 2xx or 3xx. The client gets the answer when that is done, so that
-// its next request to this node sees the change. Where it cannot be done within
-// lookup_timeout, the client gets on_error instead, this node uses none of those
-// records from then on, and the invalidation is tried again until it is done.
+// Handler drops records on every node after the next handler has succeeded with
+// 2xx or 3xx. The client gets the response when the drop is done, so that its
+// next request to this node sees the change. If the drop takes longer than
+// lookup_timeout, the client gets on_error instead, this node no longer uses
+// the records, and the drop is retried until it is done.
 type Handler struct {
-	// The keys of records to drop, with placeholders, without key_prefix. Where
+	// The keys of records to drop, with placeholders, without key_prefix. If
 	// lookups hash the identity in such a key, because of its length or of
-	// hash_id, the key that they use is dropped as well. The key {session} is
-	// that of the session which session_lookup has found for this request, or
-	// has looked for.
+	// hash_id, the hashed key is dropped as well. {session} is the key of the
+	// session that session_lookup looked up for this request. Default: none;
+	// keys or tags are required.
 	Keys []string `json:"keys,omitempty"`
 
-	// Drop every record that bears one of these tags, with placeholders.
+	// The tags whose records are dropped, with placeholders. Default: none.
 	Tags []string `json:"tags,omitempty"`
 
-	// What the client gets where the records could not be dropped: a status
-	// from 400 to 599, or continue for the answer as it is. Default: 503.
+	// The response if the records could not be dropped: a status from 400 to
+	// 599, or continue for the next handler's response. Default: 503.
 	OnError *lookup.Reaction `json:"on_error,omitempty"`
 
 	app    lookup.App
@@ -66,7 +66,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return h.provisionTemplates(ctx.Logger(), h.app.Policy())
 }
 
-// Validate refuses a handler without work.
+// Validate refuses a handler that drops nothing.
 func (h *Handler) Validate() error {
 	if len(h.Keys)+len(h.Tags) == 0 {
 		return errors.New("there is nothing to invalidate: want a key like {session} or session:user:{http.request.cookie.session}, or a tag")
@@ -95,7 +95,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	err := next.ServeHTTP(held, r)
 	if err == nil {
-		held.answered(http.StatusOK) // what a handler that wrote nothing answers
+		held.answered(http.StatusOK) // a handler that writes nothing answers 200
 	}
 	if held.failure != nil {
 		held.withdraw()
@@ -104,8 +104,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// invalidate drops what the request names, or did name before the next handler
-// had it. The error is for the client.
+// invalidate drops the keys that the request named before the next handler ran
+// or names now, and the tags. The error is for the client.
 func (h *Handler) invalidate(r *http.Request, before []string) error {
 	c := h.app.Cache()
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -137,7 +137,7 @@ func (h *Handler) invalidate(r *http.Request, before []string) error {
 }
 
 // checkTemplates refuses a request whose placeholders give a malformed key or
-// tag, before it gets to the next handler.
+// tag, before the next handler runs.
 func (h *Handler) checkTemplates(repl *caddy.Replacer) error {
 	for _, text := range append(slices.Clone(h.Keys), h.Tags...) {
 		if err := checkTemplate(repl, text); err != nil {
@@ -147,8 +147,8 @@ func (h *Handler) checkTemplates(repl *caddy.Replacer) error {
 	return nil
 }
 
-// checkTemplate checks what each placeholder gives: it may be as long as an
-// identity, whatever stands around it.
+// checkTemplate checks the value of each placeholder, which may be as long as
+// an identity.
 func checkTemplate(repl *caddy.Replacer, text string) error {
 	names, err := template.Placeholders(text)
 	if err != nil {
@@ -162,8 +162,8 @@ func checkTemplate(repl *caddy.Replacer, text string) error {
 	return nil
 }
 
-// keys are those that the request names. No record has a key that is empty,
-// malformed, or one of the plugin's own.
+// keys are the keys that the request names, without those that are empty,
+// malformed, or the plugin's own.
 func (h *Handler) keys(r *http.Request, repl *caddy.Replacer) []string {
 	policy := h.app.Policy()
 	var keys []string

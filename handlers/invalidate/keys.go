@@ -14,11 +14,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
-// sessionKey is the key that stands for that of the request's session.
+// sessionKey stands for the key of the request's session.
 const sessionKey = "{session}"
 
-// provisionTemplates checks keys and tags: one that can never be that of a
-// record would leave records in use that were to be dropped.
+// provisionTemplates refuses keys and tags that no record can have: the records
+// that they were meant for would stay in use.
 func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) error {
 	for _, text := range h.Keys {
 		if err := checkKey(logger, policy, text); err != nil {
@@ -33,8 +33,8 @@ func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) 
 	return nil
 }
 
-// checkKey refuses a key that no record has, and one with which a client could
-// name any.
+// checkKey refuses a key that no record has, and one that lets a client name
+// any key.
 func checkKey(logger *zap.Logger, policy *lookup.Policy, text string) error {
 	if text == sessionKey {
 		return nil

@@ -1,4 +1,4 @@
-// Holds the response back until the records are dropped.
+// Holding the response back until the records are dropped.
 
 package invalidate
 
@@ -10,18 +10,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// heldResponse calls succeeded once, before a final response of 2xx or 3xx gets
-// on its way. Where that fails, nothing of the response does.
+// heldResponse calls succeeded once, before a final 2xx or 3xx response is
+// sent. If it fails, nothing of the response is sent.
 type heldResponse struct {
 	caddyhttp.ResponseWriterWrapper
-	before    http.Header // what the header was before the next handler
+	before    http.Header // the header before the next handler ran
 	succeeded func() error
 	failure   error
 	done      bool
 }
 
-// answered is called with the status before anything of a response is sent. It
-// reports whether the response is to be sent.
+// answered is called with the status before the response is sent, and reports
+// whether to send it.
 func (w *heldResponse) answered(status int) bool {
 	if w.done || status < 200 && status != http.StatusSwitchingProtocols {
 		return w.failure == nil
@@ -34,7 +34,7 @@ func (w *heldResponse) answered(status int) bool {
 	return w.failure == nil
 }
 
-// withdraw takes back what the next handler has put into the header.
+// withdraw removes what the next handler added to the header.
 func (w *heldResponse) withdraw() {
 	header := w.Header()
 	clear(header)
@@ -62,7 +62,7 @@ func (w *heldResponse) ReadFrom(r io.Reader) (int64, error) {
 	return w.ResponseWriterWrapper.ReadFrom(r)
 }
 
-// FlushError sends what there is so far.
+// FlushError sends what was written so far.
 func (w *heldResponse) FlushError() error {
 	if !w.answered(http.StatusOK) {
 		return nil

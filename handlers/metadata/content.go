@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// sized stands for a file of which only the size is known. Nothing is read
-// from it, since the answer to HEAD has no content.
+// sized stands for a file of which only the size is known. It is never read,
+// because the answer to HEAD has no content.
 type sized int64
 
 func (s sized) Seek(offset int64, whence int) (int64, error) {
@@ -20,7 +20,7 @@ func (s sized) Seek(offset int64, whence int) (int64, error) {
 
 func (sized) Read([]byte) (int, error) { return 0, io.EOF }
 
-// inMemory is a file that is in memory.
+// inMemory is a file in memory.
 type inMemory struct {
 	bytes.Reader
 	data []byte
@@ -32,7 +32,7 @@ func newInMemory(data []byte) *inMemory {
 	return m
 }
 
-// next is what is left of the file, up to n bytes, without a copy of it.
+// next returns up to n bytes of the rest of the file, without a copy.
 func (m *inMemory) next(n int64) []byte {
 	rest := m.data[len(m.data)-m.Len():]
 	rest = rest[:min(n, int64(len(rest)))]

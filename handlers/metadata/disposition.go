@@ -6,8 +6,8 @@ import (
 )
 
 // dispositionParams are the parameters of Content-Disposition that propose a
-// file name (RFC 6266): empty where there is no usable one, and for a name
-// that is not plain ASCII twice, as older clients read it and in full.
+// file name (RFC 6266): none without a usable name; two for a name that is not
+// plain ASCII, one for older clients and the full one.
 func dispositionParams(name string) string {
 	name = baseName(name)
 	if name == "" {
@@ -21,12 +21,12 @@ func dispositionParams(name string) string {
 	return params
 }
 
-// maxNameLength is the longest name in bytes that any common file system takes.
+// maxNameLength is the longest name, in bytes, of common file systems.
 const maxNameLength = 255
 
-// baseName is what is safe to propose of a name: no directories, no control
-// characters, and none that change the direction of the text, which can make
-// "gpj.exe" look like "exe.jpg".
+// baseName is the safe part of a name: no directories, no control characters,
+// and no characters that change the direction of text, which can make "gpj.exe"
+// look like "exe.jpg".
 func baseName(name string) string {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	name = strings.Map(func(r rune) rune {
@@ -42,8 +42,8 @@ func baseName(name string) string {
 	return name
 }
 
-// asciiName replaces what clients disagree about how to read in a quoted
-// string: quotes, backslashes, percent signs, and all beyond ASCII.
+// asciiName replaces the characters that clients read differently in a quoted
+// string: quotes, backslashes, percent signs, and all that is not ASCII.
 func asciiName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r > '~' || r == '"' || r == '\\' || r == '%' {

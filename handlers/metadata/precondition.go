@@ -1,5 +1,5 @@
-// Conditional requests (RFC 9110, section 13), decided by what a record says
-// about a file instead of by the file.
+// Conditional requests (RFC 9110, section 13), decided by a record instead of
+// by the file.
 
 package metadata
 
@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// validators are what is known of the representation that a request is about.
+// validators are those of the representation that a request is about.
 type validators struct {
-	etag     string    // "" where it is not known
-	modified time.Time // zero where it is not known
+	etag     string    // "" if unknown
+	modified time.Time // zero if unknown
 	// lastModified is modified as it stands in a header, or "".
 	lastModified string
 }
 
-// decision is what the preconditions of a request come to.
+// decision is the result of the preconditions of a request.
 type decision uint8
 
 const (
-	// undecided: it takes a validator that is not known.
+	// undecided: the decision needs an unknown validator.
 	undecided decision = iota
-	// proceed: all hold, or there are none.
+	// proceed: all preconditions hold, or there are none.
 	proceed
-	// notModified: the client has the representation already.
+	// notModified: the client has the representation.
 	notModified
-	// failed: the client wants another representation than there is.
+	// failed: the client wants another representation.
 	failed
 )
 
 // check evaluates the preconditions of a GET or HEAD request in the order of
-// RFC 9110, section 13.2.2, as [http.ServeContent] does, but reads a list
-// that is split over several field lines as the one list it is.
+// RFC 9110, section 13.2.2, as [http.ServeContent] does. Unlike it, it reads a
+// list that is split over several field lines as one list.
 func (v *validators) check(h http.Header) decision {
 	if list := fieldValue(h, "If-Match"); list != "" {
 		switch v.in(list, strongMatch) {
@@ -69,17 +69,17 @@ func (v *validators) check(h http.Header) decision {
 	return proceed
 }
 
-// stripDecided takes out of a request the preconditions that
-// [validators.check] has decided, so that the next handler, which may know
-// another date of the same file, does not decide them anew.
+// stripDecided removes the preconditions that [validators.check] has decided.
+// The next handler, which may know another date of the file, must not decide
+// them again.
 func stripDecided(h http.Header) {
 	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since"} {
 		delete(h, name)
 	}
 }
 
-// stripRange takes out If-Range, together with the range that it makes void.
-// The validators must be those of what will be served: otherwise a client
+// stripRange removes an If-Range that does not match, together with Range. The
+// validators must be those of the file that will be served: otherwise a client
 // would join parts of two files.
 func (v *validators) stripRange(h http.Header) {
 	if first(h, "Range") == "" || first(h, "If-Range") == "" {
@@ -95,10 +95,10 @@ func (v *validators) stripRange(h http.Header) {
 }
 
 // conditionFields are the header fields that make the answer to a GET depend on
-// what the client has.
+// the client's copy.
 var conditionFields = []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since", "Range"}
 
-// conditional reports whether a request has one of them.
+// conditional reports whether a request has one of these fields.
 func conditional(h http.Header) bool {
 	for _, name := range conditionFields {
 		if h[name] != nil {
@@ -121,7 +121,7 @@ func (v *validators) named(h http.Header) bool {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Range"} {
 		list := fieldValue(h, name)
 		if list == v.etag {
-			return true // as most have it
+			return true // the usual form
 		}
 		for tag := range tags(list) {
 			if weakMatch(tag, v.etag) {
@@ -132,9 +132,10 @@ func (v *validators) named(h http.Header) bool {
 	return false
 }
 
-// decidedByDate reports whether a request gets no content, whatever the tag of
-// the representation is: all representations of a file have its date. A
-// client that knows a tag would have named it (RFC 9111, section 4.3.1).
+// decidedByDate reports whether the date decides that a request gets no
+// content, whatever the tag of the representation is: all representations of a
+// file have its date. A client that knows a tag would have sent it (RFC 9111,
+// section 4.3.1).
 func (v *validators) decidedByDate(h http.Header) bool {
 	untagged := *v
 	untagged.etag = ""
@@ -142,7 +143,7 @@ func (v *validators) decidedByDate(h http.Header) bool {
 	return d == notModified || d == failed
 }
 
-// ternary is an answer that may not be known.
+// ternary is yes, no, or unknown.
 type ternary uint8
 
 const (
@@ -158,10 +159,11 @@ func ternaryOf(b bool) ternary {
 	return no
 }
 
-// in reports whether a list of entity tags, or *, means the representation.
+// in reports whether a list of entity tags, or *, includes the
+// representation's.
 func (v *validators) in(list string, match func(a, b string) bool) ternary {
 	if list == v.etag && match(list, v.etag) {
-		return yes // without reading a list of one
+		return yes // a list of one
 	}
 	for tag := range tags(list) {
 		if tag == "*" || v.etag != "" && match(tag, v.etag) {
@@ -193,13 +195,12 @@ func (v *validators) ifRange(value string) ternary {
 	return ternaryOf(at.Unix() == v.modified.Unix())
 }
 
-// modifiedAfter compares to the second, which is as much as a date in a
-// header can say.
+// modifiedAfter compares in seconds, the precision of dates in headers.
 func (v *validators) modifiedAfter(at time.Time) bool {
 	return v.modified.Unix() > at.Unix()
 }
 
-// fieldValue is a list-based field as one value (RFC 9110, section 5.3).
+// fieldValue joins a list-based field into one value (RFC 9110, section 5.3).
 func fieldValue(h http.Header, name string) string {
 	values := h[name]
 	if len(values) == 1 {
@@ -208,7 +209,7 @@ func fieldValue(h http.Header, name string) string {
 	return strings.Join(values, ", ")
 }
 
-// first is the first value of a field, by its name as it stands in h.
+// first is the first value of a field. name is its canonical form.
 func first(h http.Header, name string) string {
 	if values := h[name]; len(values) > 0 {
 		return values[0]
@@ -216,8 +217,8 @@ func first(h http.Header, name string) string {
 	return ""
 }
 
-// date reads a date, which most clients give as they got it. ok is false where
-// there is none or it is invalid, in which case the field is to be ignored.
+// date reads a date; most clients repeat it as they received it. ok is false if
+// the field is missing or invalid, in which case it is ignored.
 func (v *validators) date(h http.Header, name string) (at time.Time, ok bool) {
 	value := first(h, name)
 	switch value {

@@ -14,7 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// tally is what is known of a body while others read it.
+// tally counts a body while other goroutines read it.
 type tally struct {
 	received atomic.Int64
 	// eof reports whether the body was read to its end.
@@ -22,12 +22,12 @@ type tally struct {
 	// closed tells that its reader wants no more of the body: what Read
 	// says after that is not about the client.
 	closed atomic.Bool
-	// failure is the HTTP status of the first error of a Read, or 0.
+	// failure is the HTTP status of the first failed Read, or 0.
 	failure atomic.Int32
 }
 
-// countBody wraps a body so that its bytes are counted: a Read costs one atomic
-// addition. Nothing else about the body changes; its errors pass as they are.
+// countBody wraps a body so that its bytes are counted, at one atomic addition
+// per Read. Errors are passed on unchanged.
 func countBody(body io.ReadCloser, u *upload) io.ReadCloser {
 	counted := &countedBody{body, &u.tally}
 	if to, ok := body.(io.WriterTo); ok {
@@ -57,7 +57,7 @@ func (b *countedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// countedBodyTo is the body of a handler that has made one which writes itself.
+// countedBodyTo is the counted form of a body that implements io.WriterTo.
 type countedBodyTo struct {
 	*countedBody
 	to io.WriterTo
@@ -83,7 +83,7 @@ func (w countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// note keeps what a Read's error says of the upload.
+// note records the error of a Read.
 func (t *tally) note(err error) {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -93,7 +93,8 @@ func (t *tally) note(err error) {
 	}
 }
 
-// readFailure is the HTTP status of an upload whose body cannot be read on.
+// readFailure is the HTTP status of an upload whose body cannot be read
+// further.
 func readFailure(err error) int {
 	var refused caddyhttp.HandlerError
 	var tooLarge *http.MaxBytesError

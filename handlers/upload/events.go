@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// heartbeat is how often a stream without news shows that it lives.
+	// heartbeat is how often an idle stream sends a comment.
 	heartbeat = 15 * time.Second
-	// eventTimeout is the longest that a client may take to accept an event.
+	// eventTimeout is how long a client may take to accept an event.
 	eventTimeout = 30 * time.Second
-	// reconnectAfter is how long a browser waits before it asks again.
+	// reconnectAfter is how long a browser waits before it reconnects.
 	reconnectAfter = time.Second
 )
 
-// stream sends an event for each change until the upload has ended or the client
-// has left. Where the configuration ends, the browser comes back to the next one,
-// unless that has another store, which does not know the upload.
+// stream sends an event for each change until the upload has ended or the
+// client has left. When the configuration ends, the browser reconnects to the
+// next one, unless that has another store, which does not know the upload.
 func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner string) error {
 	defer h.app.Hold()()
 	watch, err := h.hub.join(key)
@@ -64,7 +64,7 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	w.WriteHeader(http.StatusOK)
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
 	err = out.send("retry: %d\n\n", reconnectAfter.Milliseconds())
-	sent := "" // the text of the last record
+	sent := "" // the text of the last record that was sent
 	done := h.done
 	alive := time.NewTicker(heartbeat)
 	defer alive.Stop()
@@ -100,7 +100,7 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	return nil // the client has left
 }
 
-// eventWriter sends events at once, whatever wraps the response.
+// eventWriter writes events and flushes each, whatever wraps the response.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -117,8 +117,8 @@ func (o eventWriter) send(format string, args ...any) error {
 	return o.control.Flush()
 }
 
-// eventID tells which upload an event is about and when it was true, in
-// microseconds of Unix time; 0 is not known.
+// eventID identifies the upload of an event and its time, in microseconds of
+// Unix time; 0 is unknown.
 type eventID struct{ started, timestamp int64 }
 
 func eventIDOf(record *cache.Record) (id eventID) {
@@ -133,13 +133,14 @@ func eventIDOf(record *cache.Record) (id eventID) {
 
 func (id eventID) String() string { return fmt.Sprintf("%d-%d", id.started, id.timestamp) }
 
-// after reports whether an event is news to who has seen another: it is later,
-// or of another upload.
+// after reports whether an event is newer than the last one that the client
+// received: it is later, or about another upload.
 func (id eventID) after(seen eventID) bool {
 	return id.timestamp == 0 || id.started != seen.started || id.timestamp > seen.timestamp
 }
 
-// parseEventID reads what a browser sends back; what is none is no event.
+// parseEventID reads the Last-Event-ID of a browser. An invalid one is the zero
+// ID.
 func parseEventID(text string) (id eventID) {
 	started, timestamp, _ := strings.Cut(text, "-")
 	var errs [2]error
@@ -151,8 +152,8 @@ func parseEventID(text string) (id eventID) {
 	return id
 }
 
-// wantsEvents reports whether an Accept header asks for events by name, and for
-// nothing else more (RFC 9110, section 12.5.1). Wildcards get JSON.
+// wantsEvents reports whether an Accept header names text/event-stream, with a
+// weight not below that of JSON (RFC 9110, section 12.5.1). Wildcards get JSON.
 func wantsEvents(accept []string) bool {
 	var events float64
 	var plain [3]float64 // application/json, application/*, */*

@@ -1,4 +1,4 @@
-// One reader of the store for all clients that listen to an upload.
+// One reader of the store for all listeners of an upload.
 
 package upload
 
@@ -21,8 +21,8 @@ const (
 
 var errTooManyListeners = errors.New("too many listeners")
 
-// uploadHub reads each upload that has listeners once per interval,
-// however many listen.
+// uploadHub reads each upload that has listeners once per interval, whatever
+// their number.
 type uploadHub struct {
 	read     func(ctx context.Context, key string) (*cache.Record, error)
 	interval time.Duration
@@ -32,11 +32,11 @@ type uploadHub struct {
 	listeners int
 }
 
-// uploadWatch is an upload that has listeners.
+// uploadWatch is an upload with listeners.
 type uploadWatch struct {
 	hub       *uploadHub
 	key       string
-	listeners int                // under the hub's mutex
+	listeners int                // guarded by the hub's mutex
 	cancel    context.CancelFunc // of the goroutine that reads
 
 	mu      sync.Mutex
@@ -44,15 +44,15 @@ type uploadWatch struct {
 	changed chan struct{} // closed and replaced with each change
 }
 
-// uploadNews is the latest that is known of an upload.
+// uploadNews is the latest state of an upload.
 type uploadNews struct {
-	record *cache.Record // nil: there is none
+	record *cache.Record // nil: there is no record
 	err    error         // no read has succeeded yet
 	known  bool          // false until the first read
-	last   bool          // nothing will follow
+	last   bool          // no update will follow
 }
 
-// join listens to the upload with that key until leave.
+// join adds a listener to the upload with that key, until leave.
 func (h *uploadHub) join(key string) (*uploadWatch, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -74,7 +74,7 @@ func (h *uploadHub) join(key string) (*uploadWatch, error) {
 	return w, nil
 }
 
-// leave ends the reading with the last who leaves.
+// leave removes a listener. Reading ends with the last one.
 func (w *uploadWatch) leave() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
@@ -85,7 +85,7 @@ func (w *uploadWatch) leave() {
 	}
 }
 
-// retire lets those who come from now on begin anew.
+// retire makes later listeners begin a new watch.
 func (w *uploadWatch) retire() {
 	if w.hub.watches[w.key] == w {
 		delete(w.hub.watches, w.key)
@@ -109,7 +109,7 @@ func (w *uploadWatch) run(ctx context.Context) {
 	}
 }
 
-// tell passes on what was read, and whether that is the last.
+// tell publishes the result of a read, and reports whether it is the last.
 func (w *uploadWatch) tell(record *cache.Record, err error) (last bool) {
 	w.mu.Lock()
 	before := w.latest
@@ -117,7 +117,7 @@ func (w *uploadWatch) tell(record *cache.Record, err error) (last bool) {
 	news := uploadNews{record: record, err: err, known: true}
 	switch {
 	case err != nil && before.known:
-		news = before // the store comes back, or the listeners leave
+		news = before // the store recovers, or the listeners leave
 	case err != nil, record == nil, !isRunning(record):
 		news.last = true
 	}
@@ -138,7 +138,8 @@ func (w *uploadWatch) tell(record *cache.Record, err error) (last bool) {
 	return news.last
 }
 
-// news is the latest, and a channel that is closed when there is newer.
+// news returns the latest state, and a channel that is closed when there is a
+// newer one.
 func (w *uploadWatch) news() (uploadNews, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

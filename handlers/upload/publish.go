@@ -1,4 +1,4 @@
-// The goroutine that writes the record of an upload, for as long as it runs.
+// The goroutine that writes the record of an upload while it runs.
 
 package upload
 
@@ -19,20 +19,19 @@ const (
 	// maxIdleInterval is the longest time between two writes of an idle upload,
 	// unless the interval is longer.
 	maxIdleInterval = 10 * time.Second
-	// maxFinishing is how many publishers of a handler may try again to write
-	// the final record: while the store is down, each keeps a goroutine.
+	// maxFinishing is how many publishers of a handler may retry the final
+	// write: while the store is down, each keeps a goroutine.
 	maxFinishing = 1000
 )
 
-// publisher writes the record of one upload: at once, then every interval in
-// which something came, and when it has ended. Where nothing comes it writes now
-// and then, so that an idle upload is told from one whose node died. What the
-// store is too slow for is left out and not made up for: the next write says all
-// that is to be said.
+// publisher writes the record of one upload: first, then once per interval in
+// which bytes arrived, and at the end. An idle upload is written now and then,
+// so that it differs from one whose node died. Writes that a slow store has no
+// time for are skipped: the next record replaces them.
 //
-// Each write replaces only what the publisher knows to be there, so that of
-// several uploads under one identity, on whichever nodes, one is published: the
-// latest of its owner. The others give up.
+// Each write replaces only the record that the publisher knows. Of several
+// uploads with one identity, on any nodes, one is published: the latest of its
+// owner. The others give up.
 type publisher struct {
 	ctx      context.Context // that does not end with the request
 	upload   *upload
@@ -42,21 +41,22 @@ type publisher struct {
 	interval time.Duration
 	timeout  time.Duration // of one write
 	maxSize  int
-	// finishing has room for those of the handler that try the last write again.
+	// finishing has a slot for each publisher of the handler that retries its
+	// final write.
 	finishing chan struct{}
 
 	ended   chan struct{} // closed after failure is set
 	failure int
 	endedAt time.Time
 
-	last *cache.Record // what is in the store, as far as we know
-	own  bool          // we have written
+	last *cache.Record // the record in the store, as far as known
+	own  bool          // this publisher has written
 
-	told   uploadRecord // what we have written
+	told   uploadRecord // what was last written
 	toldAt time.Time    // zero before the first
 }
 
-// end is called with the status with which the upload ended; 0 is success.
+// end stores the status with which the upload ended; 0 is success.
 func (p *publisher) end(failure int) {
 	p.failure, p.endedAt = failure, time.Now()
 	p.cache.Stats().Uploads.End(failure == 0)
@@ -77,7 +77,7 @@ func (p *publisher) run() {
 	}
 }
 
-// progress writes how far the upload is, where that is due.
+// progress writes the current state, if a write is due.
 func (p *publisher) progress(now time.Time) published {
 	r := p.upload.record(now)
 	if !p.due(r, now) {
@@ -90,22 +90,22 @@ func (p *publisher) progress(now time.Time) published {
 	return result
 }
 
-// due reports whether a record says something new, or it is time to show that
-// its process still runs.
+// due reports whether a record has changed, or an idle upload must be written
+// again.
 func (p *publisher) due(r uploadRecord, now time.Time) bool {
 	// half an interval early, rather than half of one late
 	return p.toldAt.IsZero() || r.Received != p.told.Received || r.Status != p.told.Status ||
 		now.Sub(p.toldAt) >= p.idleInterval()-p.interval/2
 }
 
-// idleInterval is the time between two writes of an upload that is idle.
+// idleInterval is the time between two writes of an idle upload.
 func (p *publisher) idleInterval() time.Duration {
 	return max(p.interval, min(p.ttl/3, maxIdleInterval))
 }
 
-// finish writes the final record, which is worth other tries, as long as not
-// too many others are at that: less and less often where the store is out of
-// reach, soon where another process was writing.
+// finish writes the final record. It retries, unless too many publishers do:
+// with a growing pause while the store is unavailable, soon if another process
+// was writing.
 func (p *publisher) finish() {
 	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
 	defer cancel()
@@ -138,14 +138,14 @@ func (p *publisher) finish() {
 
 var errTooManyFinishing = errors.New("too many uploads wait for the store")
 
-// published is what came of a write.
+// published is the result of a write.
 type published int
 
 const (
 	publishDone        published = iota
-	publishSkipped               // another process was writing, or it was refused
-	publishUnavailable           // the store was out of reach or too slow
-	publishLost                  // another upload has the identity, or there is no store any more
+	publishSkipped               // another process was writing, or the write was refused
+	publishUnavailable           // the store was unreachable or too slow
+	publishLost                  // another upload has the identity, or the store is gone
 )
 
 // Messages of the log. None has the upload's identity, which is client input.
@@ -187,9 +187,9 @@ func (p *publisher) write(ctx context.Context, r uploadRecord) published {
 	return publishSkipped
 }
 
-// mayReplace reports whether this upload's record may take the place of one that
-// was found: not while that is of another owner's upload that runs, and not if
-// that upload began later, unless it was over before we wrote anything.
+// mayReplace reports whether this upload's record may replace the one that was
+// found. It may not replace a running upload of another owner, nor an upload
+// that began later, unless that one ended before this publisher wrote anything.
 func (p *publisher) mayReplace(found *cache.Record) bool {
 	running := isRunning(found)
 	owner, _ := found.Field("owner")
@@ -202,7 +202,7 @@ func (p *publisher) mayReplace(found *cache.Record) bool {
 	return !later || !running && !p.own
 }
 
-// isRunning reports whether an upload's record is of one that has not ended.
+// isRunning reports whether an upload's record is that of a running upload.
 func isRunning(r *cache.Record) bool {
 	status, _ := r.Field("status")
 	return status.Text() == uploading || status.Text() == uploadProcessing

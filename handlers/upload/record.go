@@ -1,4 +1,4 @@
-// What is published of an upload, and how it comes to an end.
+// The record of an upload, and the outcome of an upload.
 
 package upload
 
@@ -18,23 +18,23 @@ import (
 type upload struct {
 	tally
 	key, owner string
-	size       int64 // -1 where it is not known
+	size       int64 // -1: unknown
 	started    time.Time
-	meter      meter // of the publisher alone
+	meter      meter // used by the publisher alone
 }
 
 // The states of an upload.
 const (
 	uploading        = "uploading"
-	uploadProcessing = "processing" // read completely, and not answered yet
+	uploadProcessing = "processing" // the body is read completely, and no response was written yet
 	uploadDone       = "done"
 	uploadError      = "error"
 )
 
-// uploadRecord is the record of an upload, as the report and any other client
-// of the store read it. Times are Unix seconds.
+// uploadRecord is the record of an upload. Clients of the store may read it as
+// well. Times are Unix seconds.
 type uploadRecord struct {
-	// Progress in percent, rounded down; -1 is unknown.
+	// Progress is in percent, rounded down; -1 is unknown.
 	Progress   int     `json:"progress"`
 	Status     string  `json:"status"`
 	HTTPStatus int     `json:"http_status,omitempty"` // of an error
@@ -43,7 +43,7 @@ type uploadRecord struct {
 	Size       int64   `json:"size"`                  // bytes; -1 is unknown
 	Rate       int64   `json:"rate"`                  // bytes per second
 	Started    float64 `json:"started"`
-	Owner      string  `json:"owner,omitempty"` // never told by the report
+	Owner      string  `json:"owner,omitempty"` // not reported to clients
 }
 
 func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
@@ -53,7 +53,7 @@ func (u *upload) complete() bool {
 	return u.eof.Load() || u.size >= 0 && u.received.Load() >= u.size
 }
 
-// record is what there is to say of an upload that has not ended.
+// record returns the record of an upload that has not ended.
 func (u *upload) record(now time.Time) uploadRecord {
 	complete := u.eof.Load() // before received: what is read last is counted first
 	received := u.received.Load()
@@ -74,8 +74,8 @@ func (u *upload) record(now time.Time) uploadRecord {
 	return r
 }
 
-// finalRecord is what there is to say of an upload that has ended with an HTTP
-// status, which is 0 for one that succeeded.
+// finalRecord returns the record of an upload that ended with an HTTP status; 0
+// is success.
 func (u *upload) finalRecord(now time.Time, failure int) uploadRecord {
 	r := u.record(now)
 	r.Rate = meanRate(r.Received, now.Sub(u.started))
@@ -87,13 +87,13 @@ func (u *upload) finalRecord(now time.Time, failure int) uploadRecord {
 	return r
 }
 
-// verdict is how the upload ended, from what the next handler answered or
-// returned: 0 where it succeeded, else the HTTP status that says why not.
+// verdict is the outcome of an upload, from what the next handler answered or
+// returned: 0 for success, else an HTTP status.
 //
-// A body that could not be read decides before all others, because what the
-// handler made of it (a proxy: 502) does not say why. A handler that answers
-// 2xx has what it wants, even if it did not read all. A redirect that comes
-// before the body was read says that it was not taken here.
+// A body that could not be read decides first, because the answer of the
+// handler (such as 502 by a proxy) does not give the reason. A handler that
+// answers 2xx succeeded, even if it did not read the whole body. A redirect
+// before the body was read means that the upload was not accepted here.
 func (u *upload) verdict(ctx context.Context, status int, err error) int {
 	failure, complete := int(u.failure.Load()), u.complete()
 	var refused caddyhttp.HandlerError
@@ -112,8 +112,8 @@ func (u *upload) verdict(ctx context.Context, status int, err error) int {
 	return 0
 }
 
-// rateWindow is the time constant of the rate: what came so long ago counts
-// 1/e of what comes now.
+// rateWindow is the time constant of the rate: bytes of that age count 1/e of
+// those that arrive now.
 const rateWindow = 5 * time.Second
 
 // meter measures how fast bytes arrive, smoothed over about the last [rateWindow].
@@ -123,11 +123,11 @@ type meter struct {
 	bytes        float64   // weighted
 	seconds      float64   // weighted alike, so that there is no bias at first
 	whole        bool
-	wholeInBytes int64 // the mean rate of a body that is complete
+	wholeInBytes int64 // the mean rate of a complete body
 }
 
-// rate is the rate in bytes per second. Once the body is complete, it stays
-// the mean of the whole.
+// rate is the rate in bytes per second. Once the body is complete, it is the
+// mean of the whole.
 func (m *meter) rate(now, started time.Time, received int64, complete bool) int64 {
 	if m.whole {
 		return m.wholeInBytes

@@ -17,19 +17,19 @@ import (
 
 const reportDirective = "upload_progress_report"
 
-// Report answers with the progress of an upload, whichever node it
-// runs on: as JSON or, where the client asks for text/event-stream, as events
-// until the upload has ended.
+// Report answers with the progress of an upload, on whichever node it runs: as
+// JSON or, if the client accepts text/event-stream, as events until the upload
+// has ended.
 type Report struct {
 	// The identity of the upload, with placeholders: a text, or an array of
-	// texts for one of several parts.
+	// texts for an identity of several parts. Required.
 	ID lookup.Identity `json:"id,omitempty"`
 
-	// The owner that a request is for, with placeholders: uploads of other owners, or of none, are
-	// not found. Default: every client may read every upload.
+	// The owner of the request, with placeholders. Uploads of other owners, or
+	// of none, are not found. Default: every client may read every upload.
 	Owner string `json:"owner,omitempty"`
 
-	// The time between two events. Default 500ms.
+	// The time between two events, as a duration. Default: 500ms.
 	Interval caddy.Duration `json:"interval,omitempty"`
 
 	keys    uploadKeys
@@ -107,7 +107,7 @@ func (h *Report) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 	return err
 }
 
-// read asks the store itself: a copy in this process could be behind.
+// read reads the store itself, because a near copy could be out of date.
 func (h *Report) read(ctx context.Context, key string) (*cache.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
@@ -115,7 +115,7 @@ func (h *Report) read(ctx context.Context, key string) (*cache.Record, error) {
 	return entry.Record, err
 }
 
-// mayTell reports whether there is a record that this owner may know.
+// mayTell reports whether the record exists and this owner may read it.
 func (h *Report) mayTell(record *cache.Record, owner string) bool {
 	if record == nil || record.State() != cache.Found {
 		return false
@@ -127,10 +127,11 @@ func (h *Report) mayTell(record *cache.Record, owner string) bool {
 	return has.Text() == owner
 }
 
-// toldFields are the fields of a record that are told. The owner is none.
+// toldFields are the fields that a report contains. The owner is not among
+// them.
 var toldFields = [...]string{"progress", "status", "http_status", "timestamp", "received", "size", "rate", "started"}
 
-// tellable is what is told of a record, as JSON on one line.
+// tellable is the report of a record, as JSON on one line.
 func tellable(record *cache.Record) []byte {
 	told := []byte("{")
 	for _, name := range toldFields {
@@ -142,7 +143,7 @@ func tellable(record *cache.Record) []byte {
 			told = append(told, ", "...)
 		}
 		told = fmt.Appendf(told, "%q: ", name)
-		if value.IsString() { // another client may have written any
+		if value.IsString() { // another client may have written it
 			text, _ := json.Marshal(value.Text()) // strings always marshal
 			told = append(told, text...)
 		} else {

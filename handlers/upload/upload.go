@@ -19,30 +19,32 @@ import (
 
 const uploadDirective = "upload_progress"
 
-// Handler publishes how far each upload has come, so that any node can
-// tell. It neither slows nor fails an upload: bytes are counted as they pass,
-// and written to the store by a goroutine of their own, which leaves out what
-// the store is too slow for.
+// Handler publishes the progress of each upload, so that every node can report
+// it. It neither slows nor fails an upload: bytes are counted as they pass, and
+// a separate goroutine writes the counts to the store. It skips writes that a
+// slow store has no time for.
 type Handler struct {
 	// The identity of the upload, with placeholders: a text, or an array of
-	// texts for one of several parts. Without one, an upload passes unpublished;
-	// a malformed one is answered 400.
+	// texts for an identity of several parts. An upload without an identity is
+	// not published; a malformed identity is answered 400. Required.
 	ID lookup.Identity `json:"id,omitempty"`
 
-	// How long a record lives after it was last written. Default: that of the
-	// family, 10m.
+	// How long a record lives after its last write, as a duration. Default:
+	// that of the family, 10m.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 
-	// The time between two writes. Default 500ms. While nothing comes, it is a
-	// third of the TTL, at most 10s, where that is longer.
+	// The time between two writes, as a duration. An idle upload is written
+	// every third of the TTL, at most every 10s, if that is longer. Default:
+	// 500ms.
 	Interval caddy.Duration `json:"interval,omitempty"`
 
-	// Whose upload it is, with placeholders. While an upload runs, those of
-	// other owners under the same identity are not published.
+	// The owner of the upload, with placeholders. While an upload runs, uploads
+	// of other owners with the same identity are not published. Default: no
+	// owner.
 	Owner string `json:"owner,omitempty"`
 
-	// The name of this route in logs. Default: made of the directive's name
-	// and position.
+	// The name of this route in logs. Default: made of the directive's name and
+	// position.
 	Name string `json:"name,omitempty"`
 
 	keys      uploadKeys
@@ -50,7 +52,7 @@ type Handler struct {
 	cache     *cache.Cache
 	policy    *lookup.Policy
 	logger    *zap.Logger
-	finishing chan struct{} // has room for as many as may wait for the store
+	finishing chan struct{} // a slot for each publisher that may wait for the store
 }
 
 // CaddyModule returns the Caddy module information.
@@ -110,7 +112,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	h.cache.Stats().Uploads.Begin()
-	recorder := caddyhttp.NewResponseRecorder(w, nil, nil) // never buffers
+	recorder := caddyhttp.NewResponseRecorder(w, nil, nil) // it never buffers
 	p := h.publisher(r.Context(), u)
 	release := h.app.Hold() // an upload may outlive its configuration
 	go func() {
@@ -119,7 +121,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}()
 	panicked := true
 	defer func() {
-		if panicked { // a proxy that cannot finish its answer does
+		if panicked { // a proxy that cannot finish its response panics
 			p.end(u.verdict(r.Context(), recorder.Status(), http.ErrAbortHandler))
 		}
 	}()
@@ -129,8 +131,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// begin counts the body of a request from now on, if it is an upload with an
-// identity; else the upload is nil. A malformed identity is an error.
+// begin starts to count the body of a request, if it is an upload with an
+// identity; otherwise the upload is nil. A malformed identity is an error.
 func (h *Handler) begin(r *http.Request) (*upload, error) {
 	if !isUpload(r) {
 		return nil, nil
@@ -146,15 +148,15 @@ func (h *Handler) begin(r *http.Request) (*upload, error) {
 	}
 	u := &upload{key: key, owner: owner, size: r.ContentLength, started: time.Now()}
 	if r.Body == nil || r.Body == http.NoBody {
-		u.size = 0 // others look for NoBody, so it stays
+		u.size = 0 // others compare with NoBody, so it stays
 	} else {
 		r.Body = countBody(r.Body, u)
 	}
 	return u, nil
 }
 
-// isUpload reports whether a request has a body, or is one of those that may
-// have an empty one. The stream of a CONNECT is no upload.
+// isUpload reports whether a request has a body, or a method whose body may be
+// empty. CONNECT is not an upload.
 func isUpload(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
@@ -174,8 +176,8 @@ func (h *Handler) publisher(ctx context.Context, u *upload) *publisher {
 	}
 }
 
-// checkOwner refuses an owner that is the same for every request, or that no
-// request has: all clients would own each other's uploads.
+// checkOwner refuses an owner that is the same for every request, or empty for
+// all: all clients would own each other's uploads.
 func checkOwner(ctx caddy.Context, owner string) error {
 	if owner == "" {
 		return nil
@@ -216,8 +218,8 @@ func newUploadKeys(ctx caddy.Context, policy *lookup.Policy, id lookup.Identity)
 	return uploadKeys{key, lookup.NewIdentityReader(id, false)}, nil
 }
 
-// key is the key of the upload that a request is about, "" where it has no
-// identity. The error wraps [cache.ErrMalformedIdentity].
+// key is the key of a request's upload, or "" without an identity. The error
+// wraps [cache.ErrMalformedIdentity].
 func (k uploadKeys) key(r *http.Request, repl *caddy.Replacer) (string, error) {
 	id := k.identity.Of(r, repl)
 	if id.ID == "" {
