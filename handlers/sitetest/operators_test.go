@@ -3,6 +3,7 @@ package sitetest_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -135,13 +136,24 @@ func TestTheRecipeForProbesExposesHealthAlone(t *testing.T) {
 	probes := "http://" + sitetest.FreeAddr(t)
 	config := s.Config("filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond hi") + "\n" +
 		strings.NewReplacer(":8081 {", probes+" {", "localhost:2019", s.Admin).Replace(recipe(t, ":8081 {", "}"))
-	adapted, err := sitetest.Adapt(config)
-	require.NoError(t, err)
-	require.NoError(t, caddy.Load(adapted, true))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "Caddyfile")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	// in a process of its own, since Caddy's proxy keeps its connections to the admin API
+	process := sitetest.Caddy(t, "run", "--config", file)
+	process.Env = append(process.Env, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	require.NoError(t, process.Start())
 	t.Cleanup(func() {
-		require.NoError(t, caddy.Stop())
-		http.DefaultClient.CloseIdleConnections()
+		_ = process.Process.Kill()
+		_ = process.Wait()
 	})
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(probes, "http://"))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, 30*time.Second, 10*time.Millisecond)
 	for path, want := range map[string]int{
 		"/healthz": http.StatusOK, "/healthz/live": http.StatusOK,
 		"/filewallball/health": http.StatusOK, "/filewallball/health/live": http.StatusOK,
