@@ -15,28 +15,28 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// App is one configuration's.
+// App is the app of one configuration.
 type App interface {
 	lookup.App
-	// ApplyShared is called whenever the app is the newest: to set what all
-	// configurations share as this one wants it.
+	// ApplyShared is called when the app becomes the newest. It applies its
+	// configuration to what all configurations share.
 	ApplyShared(*cache.Stats)
 }
 
-// usage has what outlives a configuration: under processKey the process, and
-// a shared cache under each fingerprint of the options it was made with.
+// usage has what outlives a configuration: the process under processKey, and
+// each shared cache under the fingerprint of its options.
 var usage = caddy.NewUsagePool()
 
 const processKey = "process"
 
-// Process is what all configurations of this process have in common. It is in
-// the pool for as long as a configuration or a retired cache uses it.
+// Process is what all configurations of this process share. It stays in the
+// pool while a configuration or a retired cache uses it.
 type Process struct {
 	stats *cache.Stats
 	// alerts are the checks of health that do not pass.
 	alerts health.Alerts
 	mu     sync.Mutex
-	// members are the configurations that have joined and not left.
+	// members is the number of configurations that have joined and not left.
 	members int
 	apps    []App // that have started and not ended, the newest last
 	// retired are caches that no configuration uses any more and that are not
@@ -77,8 +77,8 @@ func (p *Process) Alerts() *health.Alerts { return &p.alerts }
 // Stats are the counters of the process.
 func (p *Process) Stats() *cache.Stats { return p.stats }
 
-// Leave ends what Join began. Without any configuration, retired caches close at
-// once, but for those that requests hold.
+// Leave undoes Join. When the last configuration leaves, retired caches close at
+// once, except for those that requests hold.
 func (p *Process) Leave() {
 	p.mu.Lock()
 	p.members--
@@ -110,8 +110,8 @@ func (p *Process) Started(a App) {
 	a.ApplyShared(p.stats)
 }
 
-// Ended is the end of an app that may have started. The newest one is then the
-// former again, where a new one has failed to start.
+// Ended removes an app that may have started. If a new app fails to start, the
+// previous one is the newest again.
 func (p *Process) Ended(a App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,8 +121,8 @@ func (p *Process) Ended(a App) {
 	}
 }
 
-// Running is the app that started last. The admin API is made before any
-// app is and outlives none, so it asks anew each time.
+// Running is the app that started last. The admin API exists before any app, so
+// it calls Running for each request.
 func Running() (lookup.App, bool) {
 	p, ok := running()
 	if !ok {

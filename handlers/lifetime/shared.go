@@ -63,8 +63,8 @@ func (p *Process) Acquire(o Opener) (*Shared, error) {
 	return v.(*Shared), nil
 }
 
-// Release ends what Acquire began. Without any configuration that uses it, the
-// cache closes as soon as no request may use it.
+// Release undoes Acquire. After the last configuration has released it, the
+// cache closes as soon as no request can use it.
 func (s *Shared) Release() error {
 	_, err := usage.Delete(s.key)
 	return err
@@ -73,8 +73,8 @@ func (s *Shared) Release() error {
 // Destruct is called by the pool when no configuration uses the cache any more.
 func (s *Shared) Destruct() error { return s.process.retire(s) }
 
-// Hold keeps the cache open until release is called, also where no configuration
-// uses it any more, but for the end of the process. Release is called once.
+// Hold keeps the cache open until release is called, even if no configuration
+// uses it, but not beyond the end of the process. Release is called once.
 func (s *Shared) Hold() (release func()) {
 	s.holders.Add(1)
 	return s.release
@@ -132,8 +132,8 @@ func (r *retirement) wake() {
 	}
 }
 
-// retire closes a cache: at once where no configuration is left and no request
-// holds it, else when it is unused.
+// retire closes a cache: at once if no configuration is left and no request
+// holds it, otherwise when it is unused.
 func (p *Process) retire(s *Shared) error {
 	p.mu.Lock()
 	alone := len(p.apps) == 0
@@ -227,9 +227,9 @@ func (p *Process) closeRetired(held bool) {
 	}
 }
 
-// revive gives a retired cache to a configuration that wants one like it,
-// if there is one. One that is closing is waited for: the embedded store saves
-// its records then, which are what the next one reads.
+// revive returns a retired cache with that key to a configuration, if there is
+// one. It waits for one that is closing: the embedded store then saves its
+// records, which the next store reads.
 func (p *Process) revive(key string) (*Shared, bool) {
 	p.mu.Lock()
 	r, ok := p.retired[key]

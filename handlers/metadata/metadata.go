@@ -58,15 +58,15 @@ type Handler struct {
 	// A record that lacks a field of it is an error of this lookup.
 	Rewrite string `json:"rewrite,omitempty"`
 
-	// Propose the record's name to the client in Content-Disposition
-	// (RFC 6266), as "attachment" or "inline". Default: no such header.
+	// How Content-Disposition (RFC 6266) proposes the record's name to the
+	// client: "attachment" or "inline". Default: no such header.
 	Disposition string `json:"disposition,omitempty"`
 
-	// Answer HEAD, 304, 412 and 404 straight from the record. Default true.
+	// Whether HEAD, 304, 412 and 404 are answered from the record. Default: true.
 	Answer *bool `json:"answer,omitempty"`
 
-	// Answer small files from memory. Needs source file_system, and that the
-	// next handler serves the files as they are: it is not asked.
+	// Small files that are answered from memory, without the next handler, which
+	// must serve the files unchanged. Needs source file_system. Default: none.
 	Memory *FileMemory `json:"memory,omitempty"`
 
 	rewrite  *uriTemplate
@@ -83,14 +83,14 @@ type Handler struct {
 
 // FileMemory limits which files are kept in memory, and how many.
 type FileMemory struct {
-	// The largest file that is kept, in bytes.
+	// The largest file that is kept, in bytes. Required.
 	MaxFileSize int64 `json:"max_file_size"`
 
-	// The bytes of all files that are kept. Default 64MiB.
+	// The size of all files that are kept, in bytes. Default: 64MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
 }
 
-// defaultFileMemory is how many bytes of files each route keeps.
+// defaultFileMemory is the default of max_size, in bytes.
 const defaultFileMemory = 64 << 20
 
 // CaddyModule returns the Caddy module information.
@@ -101,7 +101,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision resolves placeholders and defaults, and readies the lookup. Its
+// Provision resolves placeholders and defaults, and sets up the lookup. Its
 // errors name the route.
 func (m *Handler) Provision(ctx caddy.Context) error {
 	return m.NameError(m.provision(ctx))
@@ -330,7 +330,7 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 	return d.serve(r, next)
 }
 
-// safeMethod reports whether a request only wants to see a file.
+// safeMethod reports whether a request only reads a file.
 func safeMethod(r *http.Request) bool {
 	return r.Method == http.MethodGet || r.Method == http.MethodHead
 }
