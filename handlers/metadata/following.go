@@ -1,5 +1,5 @@
-// What stands behind file_metadata: it answers in place of the file_server that
-// would answer next, so it has to know whether there is one and what it hides.
+// The handlers behind file_metadata. It answers in place of the file_server that
+// would come next, so it must know whether there is one and what it hides.
 
 package metadata
 
@@ -27,7 +27,7 @@ type fileServer struct {
 	EtagFileExtensions []string             `json:"etag_file_extensions"`
 }
 
-// following is what a request may come to after file_metadata.
+// following are the handlers that a request may reach after file_metadata.
 type following struct {
 	// known is false where there is no server, as in tests of one handler.
 	known bool
@@ -53,7 +53,7 @@ var transparent = []string{
 	metadataDirective, "headers", "encode", "vars", "map", "tracing", "log_append", "request_body", "push", "templates", "intercept",
 }
 
-// step is a handler that a request may come to.
+// step is a handler that a request may reach.
 type step struct {
 	raw json.RawMessage
 	// sometimes reports that only some of the requests come to it.

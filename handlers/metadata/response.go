@@ -1,5 +1,4 @@
-// What file_metadata answers by itself, and what it adds to the answer of the
-// next handler.
+// The responses of file_metadata, and what it adds to the next handler's.
 
 package metadata
 
@@ -51,8 +50,8 @@ type describer struct {
 	// held is a status that is not sent before it is known which file is served.
 	held  int
 	wrote bool
-	// anew reports that another file was about to be served than is known, and
-	// plain that it is being served without what is known.
+	// anew reports that the next handler was about to serve another file than
+	// the record's, and plain that it now serves that file without the record.
 	anew, plain bool
 
 	preset [numFields]bool   // the fields that were set here
@@ -82,7 +81,7 @@ var fieldNames = [numFields]string{
 
 func (f field) in(h http.Header) string { return first(h, fieldNames[f]) }
 
-// answer answers what it can without opening the file, and reports whether it
+// answer responds without opening the file, if it can, and reports whether it
 // did.
 func (d *describer) answer(r *http.Request) bool {
 	decision := d.known.check(r.Header)
@@ -157,8 +156,8 @@ func (d *describer) answerWhole(r *http.Request) {
 	}
 }
 
-// setContentType leaves it explicitly empty where it is not known, so that
-// net/http does not guess.
+// setContentType leaves an unknown type explicitly empty, so that net/http does
+// not guess one.
 func (d *describer) setContentType() {
 	if h := d.Header(); contentType.in(h) == "" {
 		h["Content-Type"] = nil
@@ -210,8 +209,8 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 	return err
 }
 
-// serveAnew lets the next handler serve another file than is known as if there
-// were no record: what was decided by the record does not hold for it.
+// serveAnew lets the next handler serve another file than the record's as if there
+// were no record, because decisions made from the record do not hold for it.
 func (d *describer) serveAnew(r *http.Request, next caddyhttp.Handler, before http.Header) error {
 	d.anew, d.plain = false, true
 	h := d.Header()
@@ -226,7 +225,8 @@ func (d *describer) serveAnew(r *http.Request, next caddyhttp.Handler, before ht
 	return next.ServeHTTP(d, r)
 }
 
-// withdraw takes back what was set here, whatever has been made of its value.
+// withdraw removes the fields that were set here, even if their values were
+// changed since.
 func (d *describer) withdraw() {
 	d.giveWay()
 	h := d.Header()
@@ -237,8 +237,8 @@ func (d *describer) withdraw() {
 	}
 }
 
-// giveWay takes back what the next handler has added values of its own to, as
-// a reverse proxy does.
+// giveWay removes the fields to which the next handler has added values of its
+// own, as a reverse proxy does.
 func (d *describer) giveWay() {
 	h := d.Header()
 	for f, name := range fieldNames {
@@ -252,8 +252,8 @@ func (d *describer) giveWay() {
 	}
 }
 
-// describe completes the headers when it is known what the response is. same
-// reports that what is served is what the record is about.
+// describe completes the headers once the response is known. same reports that
+// the record describes the served file.
 func (d *describer) describe(status int, same bool) {
 	h := d.Header()
 	switch status {
@@ -292,8 +292,7 @@ func (d *describer) describe(status int, same bool) {
 	}
 }
 
-// correctTag sees to it that a strong tag goes with the one representation that
-// it is about.
+// correctTag ensures that a strong tag is sent only with its representation.
 func (d *describer) correctTag() {
 	h := d.Header()
 	tag, coding := etag.in(h), first(h, "Content-Encoding")
