@@ -63,6 +63,21 @@ func (w *watch) end() {
 	}
 }
 
+// reportConflict tells the handlers of events that run that a new configuration
+// is refused, because two of its lookups share keys but ask differently. It does
+// not wait for them.
+func reportConflict(conflict error) {
+	running, ok := lifetime.Running()
+	if !ok {
+		return
+	}
+	if a, ok := running.(*App); ok && a.watch != nil {
+		a.watch.done.Go(func() {
+			a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
+		})
+	}
+}
+
 // logStart says which cache the configuration uses.
 func (a *App) logStart(logger *slog.Logger) {
 	store := a.Cache().Store()

@@ -146,7 +146,11 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the cache, or takes over that of the previous configuration.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
-	a.names, a.lookups = new(lookup.RouteNames), new(lookup.Lookups)
+	a.names, a.lookups = new(lookup.RouteNames), &lookup.Lookups{OnConflict: reportConflict}
+	// before the store is opened, which Caddy's call of Validate comes after
+	if err := a.Validate(); err != nil {
+		return err
+	}
 	if err := a.provisionPolicy(); err != nil {
 		return err
 	}

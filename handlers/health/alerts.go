@@ -20,6 +20,7 @@ const (
 	AlertRaised        = "filewallball.alert_raised"
 	AlertCleared       = "filewallball.alert_cleared"
 	PersistFailed      = "filewallball.persist_failed"
+	ConfigConflict     = "filewallball.config_conflict"
 )
 
 // Event is a change of state. Its data has no identity, key or secret.

@@ -14,6 +14,10 @@ import (
 // Several may have one name: those of a snippet that many sites import. The
 // zero value is ready to use.
 type Lookups struct {
+	// OnConflict, if it is set, is called with the error of two lookups that
+	// share keys but ask differently, before the configuration is refused.
+	OnConflict func(error)
+
 	mu     sync.Mutex
 	byName map[string][]*Lookup
 	asked  []*asked  // all different ones
@@ -64,6 +68,9 @@ func (l *Lookups) Claim(name, keyPrefix string, family cache.Family) error {
 func (l *Lookups) ask(mine *asked) (known bool, err error) {
 	for _, other := range l.asked {
 		if err := mine.conflict(other); err != nil {
+			if l.OnConflict != nil {
+				l.OnConflict(err)
+			}
 			return false, err
 		}
 		known = known || mine.sameAs(other)

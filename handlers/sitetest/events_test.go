@@ -2,6 +2,7 @@ package sitetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"sync"
@@ -44,7 +45,7 @@ func (*remember) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (*remember) Handle(_ context.Context, e caddy.Event) error {
 	remembered.Lock()
 	defer remembered.Unlock()
-	remembered.names = append(remembered.names, e.Name()+" of "+string(e.Origin().CaddyModule().ID))
+	remembered.names = append(remembered.names, e.Name())
 	remembered.data += fmt.Sprintln(e.Data)
 	return nil
 }
@@ -65,13 +66,42 @@ func TestCaddysEventsTellOfAnOutageOnceAcrossReloads(t *testing.T) {
 	options := "events {\non filewallball.store_down remember\non filewallball.store_up remember\n}\nfilewallball {\nredis " + server.Addr() + "\n}"
 	s := sitetest.Serve(t, options, "session_lookup {header.X-Token}\nrespond hi")
 	require.Equal(t, http.StatusOK, s.API(t, http.MethodGet, "health", "").Status)
-	const down, up = "filewallball.store_down of filewallball", "filewallball.store_up of filewallball"
+	const down, up = "filewallball.store_down", "filewallball.store_up"
 	server.Kill()
 	require.Eventually(t, func() bool { return timesRemembered(down) == 1 }, 20*time.Second, 10*time.Millisecond)
 	s.Load(t, options, "session_lookup {header.X-Token}\nrespond hello")
 	server.Restart()
 	require.Eventually(t, func() bool { return timesRemembered(up) == 1 }, 20*time.Second, 10*time.Millisecond)
 	require.Equal(t, 1, timesRemembered(down))
+}
+
+func TestCaddysEventsTellOfAConfigurationThatIsRefused(t *testing.T) {
+	options := "events {\non filewallball.config_conflict remember\n}"
+	one := "session_lookup {header.X-Token} {\nsource http http://127.0.0.1:1/%s\nname %s\n}"
+	s := sitetest.Serve(t, options, fmt.Sprintf(one, "a", "first"))
+	adapt := func(path, name string) map[string]any {
+		config, err := sitetest.Adapt(s.Config(options, fmt.Sprintf(one, path, name)))
+		require.NoError(t, err)
+		var parsed map[string]any
+		require.NoError(t, json.Unmarshal(config, &parsed))
+		return parsed
+	}
+	routes := func(config map[string]any) map[string]any {
+		return config["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any)["srv0"].(map[string]any)
+	}
+	// in JSON, which is not looked at before it is loaded
+	config, other := adapt("a", "first"), adapt("b", "second")
+	routes(config)["routes"] = append(routes(config)["routes"].([]any), routes(other)["routes"].([]any)...)
+	text, err := json.Marshal(config)
+	require.NoError(t, err)
+	err = caddy.Load(text, true)
+	require.ErrorContains(t, err, "first")
+	require.ErrorContains(t, err, "second")
+	const conflict = "filewallball.config_conflict"
+	require.Eventually(t, func() bool { return timesRemembered(conflict) == 1 }, 20*time.Second, 10*time.Millisecond)
+	remembered.Lock()
+	defer remembered.Unlock()
+	require.Contains(t, remembered.data, "second")
 }
 
 var _ caddyevents.Handler = (*remember)(nil)

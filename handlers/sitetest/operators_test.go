@@ -81,7 +81,7 @@ func TestNothingThatOperatorsSeeHoldsAnIdentity(t *testing.T) {
 		require.Empty(t, problems(t, exposed))
 	}
 	see()
-	require.Eventually(t, func() bool { return timesRemembered("filewallball.store_refuses_writes of filewallball") > 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return timesRemembered("filewallball.store_refuses_writes") > 0 }, 20*time.Second, 10*time.Millisecond)
 	server.Kill()
 	require.Eventually(t, func() bool {
 		s.Get(t, "/good", "X-Token", secret)
@@ -194,7 +194,7 @@ func TestTheRecipeForEventsIsEmitted(t *testing.T) {
 		require.NoError(t, caddy.Stop())
 		http.DefaultClient.CloseIdleConnections()
 	})
-	const down = "filewallball.store_down of filewallball"
+	const down = "filewallball.store_down"
 	before := timesRemembered(down)
 	server.Kill()
 	require.Eventually(t, func() bool { return timesRemembered(down) == before+1 }, 20*time.Second, 10*time.Millisecond)

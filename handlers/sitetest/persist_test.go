@@ -203,7 +203,7 @@ func TestPersistOfJSONIsChecked(t *testing.T) {
 		`{"memory": {"persist": "{env.NO_SUCH_VARIABLE_IS_SET}"}}`:    "the name of the file is empty",
 		`{"memory": {"persist": "{nothing.known}/records"}}`:          "memory persist: unrecognized placeholder",
 		`{"memory": {"max_size": -1}}`:                                "sizes cannot be negative",
-		`{"memory": {"persist": "records", "persist_interval": -10}}`: "save interval cannot be negative",
+		`{"memory": {"persist": "records", "persist_interval": -10}}`: "persist_interval is -10ns: want at least 1s",
 	} {
 		var parsed caddy.Config
 		require.NoError(t, json.Unmarshal([]byte(`{"apps": {"filewallball": `+app+`}}`), &parsed))
