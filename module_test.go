@@ -489,7 +489,7 @@ func TestWarmedAndRestoredFilesAreHits(t *testing.T) {
 
 	a := s.API(t, http.MethodPost, "warm", `{"route": "files"}`)
 	require.Equal(t, http.StatusBadRequest, a.Status)
-	require.Contains(t, a.Body, "say root")
+	require.Contains(t, a.Body, "give it as root")
 	a = s.API(t, http.MethodPost, "warm", `{"route": "files", "root": "`+root+`"}`)
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 	var last struct {
