@@ -149,12 +149,13 @@ func (h *history) since(after int64, node string) (v view, changed <-chan struct
 		}
 		v.Series[name] = values
 	}
-	switch {
-	case len(latest) > 1 || node == allNodes && len(latest) > 0:
+	switch len(latest) {
+	case 0:
+	case 1:
+		v.Latest = &latest[0]
+	default:
 		f := together(latest)
 		v.Latest = &f
-	case len(latest) == 1:
-		v.Latest = &latest[0]
 	}
 	return v, h.changed
 }
