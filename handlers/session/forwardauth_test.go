@@ -29,6 +29,7 @@ func newAuthServer(t *testing.T) *authServer {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		a.calls = append(a.calls, r)
+		count := len(a.calls)
 		a.mu.Unlock()
 		cookie, err := r.Cookie("auth")
 		h := r.Header
@@ -41,7 +42,7 @@ func newAuthServer(t *testing.T) *authServer {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "log in", http.StatusUnauthorized)
 		case err != nil:
-			http.SetCookie(w, &http.Cookie{Name: "csrf", Value: fmt.Sprint(len(a.calls))})
+			http.SetCookie(w, &http.Cookie{Name: "csrf", Value: fmt.Sprint(count)})
 			http.Redirect(w, r, "https://auth.example.com/?rd="+h.Get("X-Forwarded-Uri"), http.StatusFound)
 		case cookie.Value == "busy":
 			w.Header().Set("Retry-After", "7")
