@@ -1,7 +1,7 @@
 // Blocks of forward_auth as people write them load with one word changed, or say
 // what to write.
 
-package filewallball
+package sitetest_test
 
 import (
 	"strings"
@@ -166,8 +166,8 @@ func TestBlocksOfForwardAuthLoadWithOneWordChanged(t *testing.T) {
 			text := func(word string) string {
 				return strings.ReplaceAll(c.before+inSite(c.site+"\nrespond ok"), "WORD", word)
 			}
-			require.NoError(t, loadError(t, text("forward_auth")))
-			err := loadError(t, text("cached_forward_auth"))
+			require.NoError(t, mistakeOf(t, text("forward_auth")))
+			err := mistakeOf(t, text("cached_forward_auth"))
 			if c.want == "" {
 				require.NoError(t, err)
 				return

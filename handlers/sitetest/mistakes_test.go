@@ -1,6 +1,6 @@
 // Configurations that cannot be right are errors when they are loaded.
 
-package filewallball
+package sitetest_test
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 )
 
 // loadError is the error of a Caddyfile in a file of its own, nil if it loads.
-func loadError(t *testing.T, text string) error {
+func mistakeOf(t *testing.T, text string) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -173,7 +173,7 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSite("upload_progress_report {path.1} {\nowner {http.request.cokie.x}\n}"), "does not exist"},
 	} {
 		t.Run(strings.ReplaceAll(c.text, "\n", " "), func(t *testing.T) {
-			require.ErrorContains(t, loadError(t, c.text), c.want)
+			require.ErrorContains(t, mistakeOf(t, c.text), c.want)
 		})
 	}
 }
@@ -200,7 +200,7 @@ func TestConfigurationsBesideTheseMistakesLoad(t *testing.T) {
 		"(auth) {\nsession_lookup {cookie.s} {\nrequire role {args[:]} \"a b\"\n}\n}\n" + inSite("import auth admin"),
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			require.NoError(t, loadError(t, text), text)
+			require.NoError(t, mistakeOf(t, text), text)
 		})
 	}
 }

@@ -1,6 +1,6 @@
 // Lookups whose keys can be equal ask the same, or do not load.
 
-package filewallball
+package sitetest_test
 
 import (
 	"strings"
@@ -70,7 +70,7 @@ func TestEachOptionThatChangesARecordIsComparedWhereKeysAreShared(t *testing.T) 
 				}
 				first, second := lookup(c.first, "first", ""), lookup(c.second, "second", c.line)
 				for _, site := range []string{first + "\n" + second, second + "\n" + first} {
-					err := loadError(t, c.global+inSite(site))
+					err := mistakeOf(t, c.global+inSite(site))
 					if c.want == "" {
 						require.NoError(t, err)
 						continue
