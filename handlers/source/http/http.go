@@ -83,8 +83,9 @@ type Source struct {
 	TLSCA []string `json:"tls_ca,omitempty"`
 
 	// The transport http of reverse_proxy, which replaces the source's own
-	// connections and tls_ca. tls_server_name takes no placeholders, and
-	// proxy_protocol is not supported. Default: the source's own connections.
+	// connections and tls_ca. Of placeholders, it takes {env.*}, {file.*} and
+	// {system.*}; tls_server_name takes none, and proxy_protocol is not
+	// supported. tls needs an https URL. Default: the source's own connections.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	// The network address to connect to instead of the URL's host, such as
@@ -95,6 +96,9 @@ type Source struct {
 	asker     source.Asker
 	question  question
 	transport http.RoundTripper
+	// transportConfig is TransportRaw with its placeholders resolved, or "": a
+	// module that is loaded leaves its field empty.
+	transportConfig string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -152,7 +156,7 @@ func (h *Source) Validate() error {
 		return fmt.Errorf("max_concurrent is %d, want at least 1", h.MaxConcurrent)
 	case h.PreserveHost && h.Headers.Get("Host") != "":
 		return errors.New("preserve_host and the header Host exclude each other")
-	case len(h.TransportRaw) > 0 && (len(h.TLSCA) > 0 || h.Dial != ""):
+	case h.transportConfig != "" && (len(h.TLSCA) > 0 || h.Dial != ""):
 		return errors.New("transport and tls_ca or dial exclude each other: a transport has tls_trust_pool")
 	case len(h.TLSCA) > 0 && !h.question.secure:
 		return errors.New("tls_ca is of no use with an http URL: want https")
@@ -196,7 +200,7 @@ func (h *Source) MaxLoads() int { return h.MaxConcurrent }
 func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.Timeout))
 	defer cancel()
-	r, ok := h.question.about(ctx, &req)
+	r, ok := h.question.about(h.connectionContext(ctx), &req)
 	if !ok {
 		return cache.Loaded{Record: cache.AbsentRecord(), NoStore: true}, nil
 	}
@@ -243,7 +247,7 @@ func (h *Source) Fingerprint() string {
 	q := &h.question
 	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
 		h.IgnoreInKey, q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session,
-		string(h.TransportRaw)+h.Dial)
+		h.transportConfig+h.Dial)
 }
 
 // discard reads the rest of a body, if it is short, and closes it, so that the

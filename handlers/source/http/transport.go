@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,12 +16,19 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // loadTransport provisions the transport of reverse_proxy. It refuses options
 // that only work for a proxied request.
 func (h *Source) loadTransport(ctx caddy.Context) error {
+	var err error
+	if h.transportConfig, err = resolveTransport(h.TransportRaw); err != nil {
+		return err
+	}
 	module, err := ctx.LoadModule(h, "TransportRaw")
 	if err != nil {
 		return fmt.Errorf("transport: %w", err)
@@ -29,6 +37,8 @@ func (h *Source) loadTransport(ctx caddy.Context) error {
 	switch {
 	case !ok:
 		return errors.New("transport: an application is asked over http: want the protocol http")
+	case t.TLS != nil && !h.question.secure:
+		return errors.New("transport has tls and the url says http://: write https://")
 	case t.ProxyProtocol != "":
 		return errors.New("transport: proxy_protocol is not possible here: leave it out")
 	case t.TLS != nil && strings.Contains(t.TLS.ServerName, "{"):
@@ -36,6 +46,77 @@ func (h *Source) loadTransport(ctx caddy.Context) error {
 	}
 	h.transport = t
 	return nil
+}
+
+// resolveTransport returns the configuration of a transport with its
+// placeholders resolved. It refuses placeholders of a request: their values are
+// not in the key, and a client could choose the proxy.
+func resolveTransport(raw json.RawMessage) (string, error) {
+	var config any
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return "", fmt.Errorf("transport: %w", err)
+	}
+	config, err := resolveTexts(config)
+	if err != nil {
+		return "", fmt.Errorf("transport: %w", err)
+	}
+	resolved, err := json.Marshal(config) // in the order of names
+	return string(resolved), err
+}
+
+// resolveTexts resolves the placeholders in all texts of a JSON value.
+func resolveTexts(value any) (any, error) {
+	var err error
+	switch value := value.(type) {
+	case string:
+		return resolveText(value)
+	case []any:
+		for i := range value {
+			if value[i], err = resolveTexts(value[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for name := range value {
+			if value[name], err = resolveTexts(value[name]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value, nil
+}
+
+func resolveText(text string) (string, error) {
+	if !strings.Contains(text, "{") || !strings.Contains(text, "}") {
+		return text, nil // as Caddy reads it
+	}
+	names, err := template.Placeholders(text)
+	if err != nil {
+		return "", fmt.Errorf("a text is not right: %w", err)
+	}
+	for _, name := range names {
+		switch kind, _, _ := strings.Cut(name, "."); kind {
+		case "env", "file", "system":
+		default:
+			return "", fmt.Errorf("placeholder {%s} is not possible here, because a client must not choose how "+
+				"the application is reached: want a fixed text, {env.*}, {file.*} or {system.*}", name)
+		}
+	}
+	return caddy.NewReplacer().ReplaceAll(text, ""), nil
+}
+
+// connectionContext is the context of a request to the application. A transport
+// of reverse_proxy reads and writes the variables of a request without a lock,
+// and a load may still run when the client's request has ended and its
+// variables are in use elsewhere. It also connects to where a reverse_proxy
+// around this lookup has decided to, if the variables say so. So it has none,
+// and placeholders of no request.
+func (h *Source) connectionContext(ctx context.Context) context.Context {
+	if h.transportConfig == "" {
+		return ctx
+	}
+	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, nil)
+	return context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
 }
 
 // dialer connects to the URL's host, or to the address of dial.
