@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync/atomic"
@@ -27,7 +28,7 @@ type Handler struct {
 	logger  *zap.Logger
 	monitor *monitor
 	streams *atomic.Int64   // that are open
-	done    <-chan struct{} // closed with the configuration
+	done    <-chan struct{} // closed when the server shuts down, or the configuration ends
 }
 
 // CaddyModule returns the Caddy module information.
@@ -37,12 +38,24 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision starts to measure, unless a configuration before this one has.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
-	h.logger, h.done, h.streams = ctx.Logger(), ctx.Done(), new(atomic.Int64)
+	h.logger, h.done, h.streams = ctx.Logger(), ending(ctx), new(atomic.Int64)
 	if h.app, err = lookup.AppOf(ctx); err != nil {
 		return err
 	}
-	h.monitor = acquireMonitor(h.logger)
+	h.monitor = acquireMonitor()
 	return nil
+}
+
+// ending is closed when the server of the handler begins to shut down, which
+// waits for open streams, or when the configuration ends.
+func ending(ctx caddy.Context) <-chan struct{} {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return ctx.Done()
+	}
+	open, end := context.WithCancel(ctx)
+	server.RegisterOnShutdown(end)
+	return open.Done()
 }
 
 // Cleanup ends the measurements with the last configuration that has a page.

@@ -118,21 +118,21 @@ func (m measured) since(before measured) figures {
 	f := figures{
 		Store: now.Store, HitRate: now.Window.HitRate, Lookups: now.Window.TotalRequests, Status: string(m.health.Status),
 		Values: map[string]float64{
-			"near_hits": rate(now.Near.Hits, then.Near.Hits), "near_entries": float64(now.Near.Entries),
-			"near_bytes":         float64(now.Near.Bytes),
-			"near_evictions":     rate(now.Near.Evictions, then.Near.Evictions),
-			"near_invalidations": rate(now.Near.Invalidations, then.Near.Invalidations),
-			"near_coherent":      number(now.Near.Coherent),
-			"refused_reads":      rate(now.StoreErrors.Reads, then.StoreErrors.Reads),
-			"refused_writes":     rate(now.StoreErrors.Writes, then.StoreErrors.Writes),
-			"redis_p50":          now.Latency.Redis.P50, "redis_p95": now.Latency.Redis.P95, "redis_p99": now.Latency.Redis.P99,
+			"refused_reads":  rate(now.StoreErrors.Reads, then.StoreErrors.Reads),
+			"refused_writes": rate(now.StoreErrors.Writes, then.StoreErrors.Writes),
+			"redis_p50":      now.Latency.Redis.P50, "redis_p95": now.Latency.Redis.P95, "redis_p99": now.Latency.Redis.P99,
 			"source_p50": now.Latency.Source.P50, "source_p95": now.Latency.Source.P95, "source_p99": now.Latency.Source.P99,
 			"uploads": float64(now.Uploads.Active),
 		},
 		Warnings: warningsOf(m.health), Routes: []traffic{}, Sources: []requests{},
 	}
-	if now.Near.MaxBytes > 0 {
+	if now.Near.MaxBytes > 0 { // else there are no near copies
+		f.Values["near_coherent"] = number(now.Near.Coherent)
+		f.Values["near_hits"] = rate(now.Near.Hits, then.Near.Hits)
+		f.Values["near_entries"], f.Values["near_bytes"] = float64(now.Near.Entries), float64(now.Near.Bytes)
 		f.Values["near_fill"] = 100 * float64(now.Near.Bytes) / float64(now.Near.MaxBytes)
+		f.Values["near_evictions"] = rate(now.Near.Evictions, then.Near.Evictions)
+		f.Values["near_invalidations"] = rate(now.Near.Invalidations, then.Near.Invalidations)
 	}
 	if p := now.Pool; p != nil {
 		f.Breaker = p.Breaker

@@ -49,6 +49,7 @@ func TestRatesAreWhatHappenedSinceTheLastMeasurement(t *testing.T) {
 	for name := range f.Values {
 		require.Contains(t, series, name)
 	}
+	require.NotContains(t, measured{at: at}.since(measured{at: at}).Values, "near_coherent", "there are no near copies to trust")
 }
 
 func TestFiguresOfNodesAreCombined(t *testing.T) {
@@ -125,4 +126,7 @@ func TestNodesAreBounded(t *testing.T) {
 	}
 	v, _ := h.since(0, allNodes)
 	require.Len(t, v.Nodes, maxNodes)
+	for _, n := range v.Nodes {
+		require.True(t, n.Current, "nodes that report take the place of those that do not")
+	}
 }

@@ -3,9 +3,11 @@ package dashboard
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -17,7 +19,7 @@ const (
 	figuresTTL = 4 * interval
 	// listTTL is how long the list of nodes outlives the last of them.
 	listTTL = time.Hour
-	// maxName bounds what is shown of a node's name, in bytes.
+	// maxName bounds names of other nodes, routes and the like, in bytes.
 	maxName = 100
 )
 
@@ -27,8 +29,7 @@ const (
 // need not search for it.
 type fleet struct {
 	self   string // the ID of this node
-	logger *zap.Logger
-	failed bool // at the last exchange
+	failed bool   // at the last exchange
 }
 
 // exchange writes the figures of this node, and returns those of all nodes.
@@ -40,10 +41,11 @@ func (f *fleet) exchange(ctx context.Context, app lookup.App, own figures) []fig
 	}
 	others, err := f.tryExchange(ctx, app.Cache(), app.Policy(), own)
 	if err != nil && !f.failed {
-		f.logger.Warn("the dashboard cannot exchange figures with other nodes", zap.Error(err))
+		// the logger of the configuration that runs now
+		caddy.Log().Named("http.handlers."+directiveName).Warn("the dashboard cannot exchange figures with other nodes", zap.Error(err))
 	}
 	f.failed = err != nil
-	return append(others, own)
+	return append([]figures{own}, others...) // itself first, where there is room for few
 }
 
 func (f *fleet) tryExchange(ctx context.Context, c *cache.Cache, policy *lookup.Policy, own figures) (others []figures, err error) {
@@ -56,6 +58,10 @@ func (f *fleet) tryExchange(ctx context.Context, c *cache.Cache, policy *lookup.
 		return nil, err
 	}
 	entry, err := c.Store().Get(ctx, list)
+	if errors.Is(err, cache.ErrInvalidRecord) { // another client wrote it
+		_, err = c.Store().Delete(ctx, list)
+		entry = cache.Entry{}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +76,19 @@ func (f *fleet) tryExchange(ctx context.Context, c *cache.Cache, policy *lookup.
 	}
 	current := []string{f.self}
 	for i, g := range got {
-		if members[i] == f.self || g.Err != nil || g.Record == nil {
+		if members[i] == f.self || g.Err == nil && g.Record == nil {
 			continue
 		}
 		current = append(current, members[i])
+		if g.Err != nil {
+			continue // it may be there nonetheless
+		}
 		if other, ok := decode(g.Record, members[i]); ok {
 			others = append(others, other)
 		}
 	}
 	slices.Sort(current)
+	current = current[:min(len(current), maxNodes)]
 	if !slices.Equal(current, members) || entry.TTL(time.Now()) < listTTL/2 {
 		record, err := cache.Encode(map[string]any{"nodes": current}, policy.MaxValueSize)
 		if err != nil {
@@ -116,12 +126,54 @@ func encode(own figures, maxSize int) (*cache.Record, error) {
 	}
 }
 
-// decode reads the figures that another node wrote.
+// decode reads the figures that another node wrote, or whoever else writes to
+// Redis: the node must be the one of the key, and what the page makes use of is
+// there and bounded.
 func decode(record *cache.Record, node string) (other figures, ok bool) {
 	if json.Unmarshal([]byte(record.Text()), &other) != nil || severity(other.Status) < 0 {
 		return figures{}, false
 	}
-	other.Node, other.Name = node, other.Name[:min(len(other.Name), maxName)]
-	other.Routes = other.Routes[:min(len(other.Routes), maxRoutes)]
+	other.Node = node
+	for _, text := range []*string{&other.Name, &other.Version, &other.Breaker, &other.Store} {
+		*text = bounded(*text)
+	}
+	values := make(map[string]float64)
+	for name := range series {
+		if value, ok := other.Values[name]; ok {
+			values[name] = sane(value)
+		}
+	}
+	other.Values = values
+	other.HitRate = min(max(other.HitRate, 0), 100)
+	other.Lookups = min(other.Lookups, maxValue)
+	other.Warnings = some(other.Warnings)
+	for i, w := range other.Warnings {
+		other.Warnings[i] = warning{bounded(w.Check), bounded(w.Status), w.Output[:min(len(w.Output), maxOutput)]}
+	}
+	other.Routes = some(other.Routes)
+	for i, r := range other.Routes {
+		other.Routes[i] = traffic{bounded(r.Name), bounded(r.Family), sane(r.Rate), sane(r.Hits), sane(r.Errors), min(r.Total, maxValue)}
+	}
+	other.Sources = some(other.Sources)
+	for i, r := range other.Sources {
+		other.Sources[i] = requests{bounded(r.Name), sane(r.Rate), sane(r.Errors), min(r.Total, maxValue)}
+	}
 	return other, true
+}
+
+const (
+	// maxValue is larger than any figure, and so small that those of all nodes
+	// can be added up.
+	maxValue = 1e15
+	// maxOutput bounds the text of a warning, in bytes.
+	maxOutput = 1000
+)
+
+func bounded(text string) string { return text[:min(len(text), maxName)] }
+
+func sane(value float64) float64 { return min(max(value, 0), maxValue) }
+
+// some returns the first of a list, and never nil.
+func some[T any](list []T) []T {
+	return append([]T{}, list[:min(len(list), maxRoutes)]...)
 }

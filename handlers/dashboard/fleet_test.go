@@ -2,13 +2,13 @@ package dashboard
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
@@ -31,7 +31,7 @@ func newNode(t *testing.T, server *redistest.Server, prefix string, maxValueSize
 		KeyPrefix: prefix, LookupTimeout: time.Second, MaxValueSize: maxValueSize,
 		Alert: lookup.Alert{HitRateBelow: 80, LatencyAbove: time.Second, MemoryAbove: 99.9, ClientsAbove: 1000},
 	})
-	return newMonitor(zap.NewNop(), func() (lookup.App, bool) { return app, true })
+	return newMonitor(func() (lookup.App, bool) { return app, true })
 }
 
 // seen are the nodes that a node shows as current.
@@ -94,10 +94,28 @@ func TestFiguresFromRedisAreNotTrusted(t *testing.T) {
 	require.ElementsMatch(t, []string{a.fleet.self, id}, a.seen())
 	v, _ := a.history.since(0, id)
 	require.Len(t, v.Latest.Name, maxName)
+	require.NotContains(t, v.Latest.Values, "unknown")
+	text, err := json.Marshal(v)
+	require.NoError(t, err)
+	require.NotRegexp(t, `"(routes|sources|warnings|values|nodes)":null`, string(text), "which the page could not read")
+
+	// figures that no node can have
+	huge := strings.Repeat("d", 16)
+	require.NoError(t, client.Set(ctx, "fwb:nodes", `{"nodes": ["`+id+`", "`+huge+`"]}`, 0).Err())
+	for _, node := range []string{id, huge} {
+		require.NoError(t, client.Set(ctx, "fwb:node:"+node, `{"status": "pass", "values": {"near_hits": 1e308}, "hit_rate": -5,
+			"routes": [{"name": "r", "rate": 1e308, "hits": -1}], "sources": [{"rate": 1e308}], "warnings": [{"output": "`+strings.Repeat("w", 5000)+`"}]}`, 0).Err())
+	}
+	a.measure(ctx)
+	v, _ = a.history.since(0, allNodes)
+	text, err = json.Marshal(v)
+	require.NoError(t, err)
+	require.Less(t, len(text), 100_000)
 
 	require.NoError(t, client.Set(ctx, "fwb:nodes", `["no record"]`, 0).Err())
 	a.measure(ctx)
 	require.Contains(t, a.seen(), a.fleet.self)
+	require.Contains(t, client.Get(ctx, "fwb:nodes").Val(), a.fleet.self, "the list is as it should be again")
 }
 
 func TestSmallRecordsHoldFewerRoutes(t *testing.T) {
@@ -137,7 +155,7 @@ func TestMonitorMeasuresUntilItEnds(t *testing.T) {
 	t.Parallel()
 	ctx, app := lookuptest.NewApp(t, `{}`)
 	_ = ctx
-	m := newMonitor(zap.NewNop(), func() (lookup.App, bool) { return app, true })
+	m := newMonitor(func() (lookup.App, bool) { return app, true })
 	running, cancel := context.WithCancel(t.Context())
 	m.cancel = cancel
 	go m.run(running, time.Millisecond)

@@ -55,7 +55,7 @@ func (h *history) add(at time.Time, nodes []figures) {
 	for _, f := range nodes {
 		p := h.nodes[f.Node]
 		if p == nil {
-			if len(h.nodes) >= maxNodes {
+			if len(h.nodes) >= maxNodes && !h.forgetOne() {
 				continue
 			}
 			p = &past{rows: make([][]nullable, len(h.times))}
@@ -75,6 +75,23 @@ func (h *history) add(at time.Time, nodes []figures) {
 	})
 	close(h.changed)
 	h.changed = make(chan struct{})
+}
+
+// forgetOne makes room for another node: it forgets the one that has stopped to
+// report for the longest time. It is false where all report.
+func (h *history) forgetOne() bool {
+	oldest, last := "", len(h.times)
+	for id, p := range h.nodes {
+		seen := len(p.rows) - 1
+		for seen >= 0 && p.rows[seen] == nil {
+			seen--
+		}
+		if !p.current && seen < last {
+			oldest, last = id, seen
+		}
+	}
+	delete(h.nodes, oldest)
+	return oldest != ""
 }
 
 // trim keeps the last of what there is. It copies now and then, so that what is

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/handlers/admin"
 	"github.com/filewallball/caddy-filewallball/handlers/health"
@@ -40,9 +39,9 @@ type monitor struct {
 
 // acquireMonitor returns the monitor of this process, and starts it where there
 // is none. It must be followed by releaseMonitor.
-func acquireMonitor(logger *zap.Logger) *monitor {
+func acquireMonitor() *monitor {
 	v, _, _ := monitors.LoadOrNew(monitorKey, func() (caddy.Destructor, error) {
-		m := newMonitor(logger, lifetime.Running)
+		m := newMonitor(lifetime.Running)
 		ctx, cancel := context.WithCancel(context.Background())
 		m.cancel = cancel
 		go m.run(ctx, interval)
@@ -53,7 +52,7 @@ func acquireMonitor(logger *zap.Logger) *monitor {
 
 func releaseMonitor() { _, _ = monitors.Delete(monitorKey) }
 
-func newMonitor(logger *zap.Logger, running func() (lookup.App, bool)) *monitor {
+func newMonitor(running func() (lookup.App, bool)) *monitor {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "unknown"
@@ -61,7 +60,7 @@ func newMonitor(logger *zap.Logger, running func() (lookup.App, bool)) *monitor 
 	id := make([]byte, 8)
 	_, _ = rand.Read(id) // which never fails
 	return &monitor{
-		history: newHistory(), fleet: fleet{self: hex.EncodeToString(id), logger: logger},
+		history: newHistory(), fleet: fleet{self: hex.EncodeToString(id)},
 		name: name, started: time.Now(), running: running, ended: make(chan struct{}),
 	}
 }
@@ -98,9 +97,12 @@ func (m *monitor) measure(ctx context.Context) {
 	defer app.Hold()()
 	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
 	defer cancel()
+	checking, checked := context.WithTimeout(ctx, health.Timeout)
+	report := health.Of(checking, app.Cache(), app.Policy().Alert)
+	checked()
 	now := measured{
 		at: time.Now(), stats: admin.StatsOf(ctx, app.Cache()),
-		health: health.Of(ctx, app.Cache(), app.Policy().Alert),
+		health: report,
 	}
 	if m.before == nil {
 		m.before = &now

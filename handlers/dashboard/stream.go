@@ -14,7 +14,7 @@ import (
 const (
 	// eventTimeout is the longest that a browser may take to accept an event.
 	eventTimeout = 30 * time.Second
-	// maxStreams bounds the pages that are open at once, on this node.
+	// maxStreams bounds the pages that are open at once, of one directive.
 	maxStreams = 100
 )
 

@@ -68,6 +68,10 @@ const charts = [
 function receive(view) {
 	state.lost = false;
 	Object.assign(state, {latest: view.latest, nodes: view.nodes, limits: view.limits, self: view.node, interval: view.interval});
+	if (state.times.length > 0 && view.times[0] - state.times.at(-1) > 2 * view.interval) {
+		state.times.push(state.times.at(-1) + view.interval); // nothing is known until the next one
+		for (const values of Object.values(state.series)) values.push(null);
+	}
 	for (const [name, values] of Object.entries(view.series)) {
 		state.series[name] = (state.series[name] || new Array(state.times.length).fill(null)).concat(values);
 	}
@@ -83,6 +87,7 @@ function receive(view) {
 	}
 	$("purge").hidden = !view.purge;
 	draw();
+	if (view.selected !== $("node").value) restart(); // the node that was shown is not known any more
 }
 
 function draw() {
@@ -147,19 +152,20 @@ function showAlerts() {
 }
 
 function showTiles() {
-	const latest = state.latest, v = latest ? latest.values : {}, limits = state.limits;
+	const latest = state.latest, v = latest ? latest.values : {};
+	const warned = check => latest && latest.warnings.find(w => w.check === check)?.status;
 	const lookups = latest ? chosenFamilies().reduce((n, f) => n + (v[f + "_hits"] || 0) + (v[f + "_misses"] || 0), 0) : undefined;
 	const near = v.near_coherent === undefined ? "off" : v.near_coherent ? "trusted" : "not trusted";
 	const tiles = [
 		["Lookups per second", formatted("rate", lookups)],
 		["Hit rate, 5 minutes", latest && latest.lookups ? formatted("percent", latest.hit_rate) : "–",
-			latest && latest.lookups >= 100 && latest.hit_rate < limits.hit_rate_below && "warn"],
-		["Redis, 95 % within", formatted("milliseconds", v.redis_p95), v.redis_p95 > limits.latency_above && "warn"],
+			warned("lookups:hit_rate")],
+		["Redis, 95 % within", formatted("milliseconds", v.redis_p95), warned("redis:latency_p95")],
 		["Circuit breaker", latest && latest.breaker || "none", latest && latest.breaker && latest.breaker !== "closed" && "fail"],
 		["Near copies", near, near === "not trusted" && "warn"],
 		["Records near", formatted("count", v.near_entries)],
 		["Size of near cache", formatted("bytes", v.near_bytes)],
-		["Redis memory", formatted("percent", v.memory_percent), v.memory_percent > limits.memory_above && "warn"],
+		["Redis memory", formatted("percent", v.memory_percent), warned("redis:memory_used")],
 		["Uploads under way", formatted("count", v.uploads)],
 	];
 	if ($("tiles").children.length === 0) {
