@@ -32,7 +32,6 @@ var series = func() map[string]combine {
 		"source_requests": sum, "source_errors": sum, "source_coalesced": sum,
 		"refused_reads": sum, "refused_writes": sum,
 		"pool_total": sum, "pool_idle": sum, "pool_in_use": sum, "pool_waits": sum, "pool_timeouts": sum,
-		"breaker": highest, // 0 closed, 1 half-open, 2 open
 		// of the server, which all nodes have in common
 		"memory_percent": highest, "clients": highest,
 		"uploads": sum,
@@ -54,7 +53,6 @@ type figures struct {
 	Node    string `json:"node"`
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	Store   string `json:"store"`
 	// Started is when the node began to measure.
 	Started time.Time `json:"started"`
 	// Values by series. One that could not be measured is not there.
@@ -116,7 +114,7 @@ func (m measured) since(before measured) figures {
 	}
 	now, then := m.stats, before.stats
 	f := figures{
-		Store: now.Store, HitRate: now.Window.HitRate, Lookups: now.Window.TotalRequests, Status: string(m.health.Status),
+		HitRate: now.Window.HitRate, Lookups: now.Window.TotalRequests, Status: string(m.health.Status),
 		Values: map[string]float64{
 			"refused_reads":  rate(now.StoreErrors.Reads, then.StoreErrors.Reads),
 			"refused_writes": rate(now.StoreErrors.Writes, then.StoreErrors.Writes),
@@ -136,7 +134,6 @@ func (m measured) since(before measured) figures {
 	}
 	if p := now.Pool; p != nil {
 		f.Breaker = p.Breaker
-		f.Values["breaker"] = float64(max(0, slices.Index(breakerStates, p.Breaker)))
 		f.Values["pool_total"], f.Values["pool_idle"], f.Values["pool_in_use"] = float64(p.Total), float64(p.Idle), float64(p.InUse)
 		if q := then.Pool; q != nil {
 			f.Values["pool_waits"] = rate(uint64(p.Waits), uint64(q.Waits))
@@ -220,7 +217,6 @@ func together(nodes []figures) figures {
 	routes, sources := make(map[string]traffic), make(map[string]requests)
 	var hits float64
 	for _, f := range nodes {
-		all.Store = f.Store
 		if severity(f.Status) > severity(all.Status) {
 			all.Status = f.Status
 		}

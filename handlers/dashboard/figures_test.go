@@ -38,7 +38,7 @@ func TestRatesAreWhatHappenedSinceTheLastMeasurement(t *testing.T) {
 	f := now.since(before)
 	for name, want := range map[string]float64{
 		"session_hits": 10, "session_misses": 0 /* counted anew */, "session_errors": 2, "source_requests": 2, "source_errors": 1,
-		"source_coalesced": 0.2, "near_fill": 25, "near_coherent": 1, "pool_waits": 1, "breaker": 1, "memory_percent": 42, "clients": 13,
+		"source_coalesced": 0.2, "near_fill": 25, "near_coherent": 1, "pool_waits": 1, "memory_percent": 42, "clients": 13,
 	} {
 		require.InDelta(t, want, f.Values[name], 1e-9, name)
 	}

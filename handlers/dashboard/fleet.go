@@ -134,7 +134,7 @@ func decode(record *cache.Record, node string) (other figures, ok bool) {
 		return figures{}, false
 	}
 	other.Node = node
-	for _, text := range []*string{&other.Name, &other.Version, &other.Breaker, &other.Store} {
+	for _, text := range []*string{&other.Name, &other.Version, &other.Breaker} {
 		*text = bounded(*text)
 	}
 	values := make(map[string]float64)
