@@ -65,7 +65,7 @@ const OwnPrefix = "fwb:"
 // Got is the result for one key of a batch.
 type Got struct {
 	Entry
-	Err error // wraps [ErrInvalidRecord]
+	Err error // wraps [ErrInvalidRecord] or [ErrUnavailable]
 }
 
 // Listed is one key of a listing, with what is stored under it.

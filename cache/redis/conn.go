@@ -327,6 +327,10 @@ func (c *connector) handshake(ctx context.Context, s *server, protocol3 bool, mo
 		if err != nil {
 			return nil, "", nil, contextError(ctx, err)
 		}
+		// a server that refuses the connection says so in its first answer
+		if err := refusalOf("CLIENT", answer); err != nil {
+			return nil, "", nil, err
+		}
 		if _, refused := answer.(replyError); refused { // the name is of no use but to people
 			c.mu.Lock()
 			s.nameless = true

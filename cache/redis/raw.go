@@ -47,7 +47,7 @@ var (
 func (s *Store) GetRaw(ctx context.Context, key string) (*cache.Raw, error) {
 	const doing = "reading a value"
 	limit := s.options.MaxValueSize
-	answer, err := getRaw.Run(ctx, s.primary, []string{key}, limit, maxFields).Slice()
+	answer, err := getRaw.Run(context.WithValue(ctx, onlyReads{}, true), s.primary, []string{key}, limit, maxFields).Slice()
 	if err != nil {
 		return nil, s.failed(doing, err)
 	}

@@ -85,6 +85,9 @@ func (r *refusals) sayAccepted(op cache.StoreOp, address string) {
 	}
 }
 
+// onlyReads marks the context of a script that writes nothing.
+type onlyReads struct{}
+
 // ownWork marks the context of commands that serve no lookup and no request.
 type ownWork struct{}
 
@@ -114,8 +117,11 @@ type outcome struct {
 	worked [kinds]bool
 }
 
-func (o *outcome) add(cmd goredis.Cmder, err error) {
+func (o *outcome) add(ctx context.Context, cmd goredis.Cmder, err error) {
 	kind := kindOf(cmd.Name())
+	if kind == isWrite && ctx.Value(onlyReads{}) != nil {
+		kind = isRead
+	}
 	switch {
 	case isFailure(err):
 		o.failed[kind] = err
@@ -127,7 +133,7 @@ func (o *outcome) add(cmd goredis.Cmder, err error) {
 // countCommand counts what a command came to. It has no error of its own yet.
 func (s *Store) countCommand(ctx context.Context, address func() string, cmd goredis.Cmder, err error) {
 	var o outcome
-	o.add(cmd, err)
+	o.add(ctx, cmd, err)
 	s.count(ctx, address, &o)
 }
 
@@ -135,7 +141,7 @@ func (s *Store) countCommand(ctx context.Context, address func() string, cmd gor
 func (s *Store) countPipeline(ctx context.Context, address func() string, cmds []goredis.Cmder) {
 	var o outcome
 	for _, cmd := range cmds {
-		o.add(cmd, cmd.Err())
+		o.add(ctx, cmd, cmd.Err())
 	}
 	s.count(ctx, address, &o)
 }

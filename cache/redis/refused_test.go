@@ -3,9 +3,11 @@ package redis
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,4 +261,70 @@ func TestErrorsOfTheServerNameNoKeys(t *testing.T) {
 	long := serverText(replyError("ERR " + string(make([]byte, 1000))))
 	require.LessOrEqual(t, len(long), maxServerText)
 	require.False(t, isRefused(errors.New("no answer")))
+}
+
+func TestAConnectionThatIsRefusedIsNoLostConnection(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1)) // as Redis, which answers before it reads
+			_, _ = c.Write([]byte("-ERR max number of clients reached\r\n"))
+			_ = c.Close()
+		}
+	})
+	defer open.Wait()
+	defer l.Close()
+	stats := cache.NewStats()
+	s, err := New(Options{Addresses: []string{l.Addr().String()}, MaxRetries: -1}, stats, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer s.Close()
+	require.ErrorContains(t, get(s, "k"), "max number of clients")
+	server := s.connector.server(l.Addr().String())
+	s.connector.mu.Lock()
+	defer s.connector.mu.Unlock()
+	require.False(t, server.nameless, "it has said nothing of names")
+}
+
+func TestReadsOfValuesOfApplicationsAreReads(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWith(t, redistest.Options{Users: []string{"web on >secret ~mine:* &* +@all"}})
+	o := at(server)
+	o.Username, o.Password = "web", "secret"
+	stats := cache.NewStats()
+	s, err := New(o, stats, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.GetRaw(t.Context(), "theirs:1")
+	require.Error(t, err)
+	counts := stats.StoreErrors.Counts().ByReason
+	require.NotZero(t, counts[cache.StoreFailure{Op: cache.StoreRead, Reason: "noperm"}])
+	require.Zero(t, counts[cache.StoreFailure{Op: cache.StoreWrite, Reason: "noperm"}])
+}
+
+func TestTagsThatCannotBeReadConcernTheirRecordsAlone(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWith(t, redistest.Options{Users: []string{"web on >secret ~s:* &* +@all"}})
+	client := server.Client()
+	require.NoError(t, client.Set(t.Context(), "s:tagged", `{"_tags": {"a": "1"}}`, time.Hour).Err())
+	require.NoError(t, client.Set(t.Context(), "s:plain", `{"x": 1}`, time.Hour).Err())
+	o := at(server)
+	o.Username, o.Password = "web", "secret"
+	s, err := New(o, cache.NewStats(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer s.Close()
+	got, err := s.GetMany(t.Context(), []string{"s:tagged", "s:plain"})
+	require.NoError(t, err)
+	require.ErrorContains(t, got[0].Err, "reading the versions of tags")
+	require.Nil(t, got[0].Record)
+	require.NoError(t, got[1].Err)
+	require.NotNil(t, got[1].Record)
+	_, err = s.Get(t.Context(), "s:tagged")
+	require.ErrorContains(t, err, "reading the versions of tags")
 }

@@ -188,8 +188,10 @@ type tagCheck struct {
 
 // checkTags moves records with a dropped tag from Record to Old. Versions that
 // this process does not know are read in one round trip, from the primary: the
-// lag of a replica must not delay a drop.
-func (s *Store) checkTags(ctx context.Context, got []cache.Got) error {
+// lag of a replica must not delay a drop. Where they cannot be read, only the
+// records that have such tags are errors: in a cluster, tags and records may be on
+// different servers.
+func (s *Store) checkTags(ctx context.Context, got []cache.Got) {
 	c := tagCheck{store: s, now: time.Now()}
 	for i := range got {
 		if r := got[i].Record; r != nil && len(r.Tags()) > 0 {
@@ -199,17 +201,21 @@ func (s *Store) checkTags(ctx context.Context, got []cache.Got) error {
 		}
 	}
 	if c.current == nil {
-		return nil
+		return
 	}
-	if err := c.read(ctx); err != nil {
-		return s.failed("reading the versions of tags", err)
+	err := c.read(ctx)
+	if err != nil {
+		err = s.failed("reading the versions of tags", err)
 	}
 	for i := range got {
-		if e := &got[i].Entry; e.Record != nil && len(e.Record.Tags()) > len(e.Versions) {
+		switch e := &got[i].Entry; {
+		case e.Record == nil || len(e.Record.Tags()) <= len(e.Versions):
+		case err != nil:
+			got[i] = cache.Got{Err: err}
+		default:
 			c.judge(e)
 		}
 	}
-	return nil
 }
 
 // known reports whether all versions of the record's tags are known to be
