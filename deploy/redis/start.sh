@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts redis-server with the users of users.acl beside it, whose password is that of
-# REDIS_PASSWORD, and with TLS where REDIS_TLS names a directory with redis.crt and
+# Starts redis-server with the users of users.acl beside it: the nodes' password is
+# REDIS_PASSWORD, that of the application APPLICATION_PASSWORD, or the same. With TLS where REDIS_TLS names a directory with redis.crt and
 # redis.key. Further arguments are redis-server's.
 set -eu
 
@@ -8,8 +8,9 @@ set -eu
 run=${REDIS_RUN:-/tmp}
 umask 077
 hash=$(printf %s "$REDIS_PASSWORD" | sha256sum | cut -d ' ' -f 1)
-sed "s/@sha256@/$hash/" "$(dirname "$0")/users.acl" > "$run/users.acl"
-unset REDIS_PASSWORD
+application=$(printf %s "${APPLICATION_PASSWORD:-$REDIS_PASSWORD}" | sha256sum | cut -d ' ' -f 1)
+sed "s/@sha256@/$hash/; s/@application@/$application/" "$(dirname "$0")/users.acl" > "$run/users.acl"
+unset REDIS_PASSWORD APPLICATION_PASSWORD
 
 set -- --aclfile "$run/users.acl" --maxmemory "${REDIS_MAXMEMORY:-256mb}" --maxmemory-policy volatile-lru "$@"
 port=${REDIS_PORT:-6379}
