@@ -11,35 +11,119 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// CheckLine refuses a line on which something is empty that was meant to be
-// something: an argument "", an environment variable {$NAME} that is not set, or
-// import arguments {args[…]} that are not there. Caddy replaces both before it
-// reads the file, so that "require role {$ROLE}" would become "require role",
-// which means something else. The dispenser is at the first word of the line.
+// CheckLine refuses an option of which something is empty that was meant to be
+// something, on its line or in the block that follows: an argument "", an
+// environment variable {$NAME} that is empty, or import arguments {args[…]} that
+// are not there. Caddy replaces both before it reads the file, so that
+// "require role {$ROLE}" would become "require role", which means something
+// else, and a line of a block would not be there at all. The dispenser is at the
+// first word of the line.
 func CheckLine(d *caddyfile.Dispenser) error {
 	rest := *d // to look ahead
 	args := rest.RemainingArgs()
 	if slices.Contains(args, "") {
 		return d.Errf("%s has an argument that is empty: write one, or leave the line out", d.Val())
 	}
-	return checkWritten(d, d.Val(), 1+len(args))
+	text, err := checkWritten(d, d.Val(), 1+len(args))
+	if err != nil || text == "" {
+		return err
+	}
+	return checkBlock(d, text)
 }
 
 // checkWritten checks the line as it is written in the file. name is its first
-// word; words is how many it has now, 0 where that is not known.
-func checkWritten(d *caddyfile.Dispenser, name string, words int) error {
-	text := readRegular(d.Token().File)
+// word; words is how many it has now, 0 where that is not known. It returns the
+// text of the file, or "" where the configuration does not come from it.
+func checkWritten(d *caddyfile.Dispenser, name string, words int) (text string, err error) {
+	text = readRegular(d.Token().File)
 	written := withoutComment(lineOf(text, d.Token().Line))
 	if first := strings.Fields(written); len(first) == 0 || first[0] != name || !standsIn(d, text) {
-		return nil // the configuration does not come from this file
+		return "", nil
 	}
-	if variable := emptyVariable(written); variable != "" {
-		return d.Errf("%s: the environment variable %s is empty or not set: set it to a value, or where it is not set write what it is without, like {$%[2]s:value}", name, variable)
+	if err := checkVariables(d, name, written); err != nil {
+		return "", err
 	}
 	if importArguments.MatchString(written) && words > 0 && countWords(written) > words {
-		return d.Errf("%s: an argument of the import is not there: give it behind the name of the snippet", name)
+		return "", errNoArgument(d, name)
+	}
+	return text, nil
+}
+
+// checkBlock checks the lines of the block of an option as they are written.
+func checkBlock(d *caddyfile.Dispenser, text string) error {
+	words, last := blockOf(d)
+	for number := d.Token().Line + 1; number < last; number++ {
+		written := withoutComment(lineOf(text, number))
+		fields := strings.Fields(written)
+		if len(fields) == 0 {
+			continue
+		}
+		at, name := *d, fields[0] // at the line, if any of it is left
+		for words[number] > 0 && at.Line() != number && at.Next() {
+		}
+		if strings.Contains(name, "{") {
+			name = d.Val()
+		}
+		if err := checkVariables(&at, name, written); err != nil {
+			return err
+		}
+		if name != "import" && importArguments.MatchString(written) && countWords(written) > words[number] {
+			return errNoArgument(&at, name)
+		}
 	}
 	return nil
+}
+
+// blockOf returns how many words each line of the block that follows has now,
+// without the { of a block, and the line of its closing brace; 0 without a block.
+func blockOf(d *caddyfile.Dispenser) (words map[int]int, last int) {
+	file := d.Token().File
+	rest := *d
+	rest.RemainingArgs()
+	words = make(map[int]int)
+	depth := 0
+	for rest.Next() {
+		token := rest.Token()
+		next := rest
+		ends := !next.Next() || next.File() != token.File || next.Line() != token.Line
+		switch {
+		case rest.ValRaw() == "{" && (ends || depth == 0):
+			depth++
+			continue
+		case depth == 0:
+			return nil, 0
+		case rest.ValRaw() == "}" && ends:
+			depth--
+		}
+		if depth == 0 {
+			if token.File != file {
+				return nil, 0
+			}
+			return words, token.Line
+		}
+		if token.File == file {
+			words[token.Line]++
+		}
+	}
+	return nil, 0
+}
+
+// checkVariables refuses a line with an environment variable that is empty.
+func checkVariables(d *caddyfile.Dispenser, name, written string) error {
+	variable := emptyVariable(written)
+	if variable == "" {
+		return nil
+	}
+	if _, set := os.LookupEnv(variable); set {
+		return d.Errf("%s: the environment variable %s is set but empty, and a default applies only where it is not set: "+
+			"set it to a value, or write {$%[2]s:} if nothing is meant", name, variable)
+	}
+	return d.Errf("%s: the environment variable %s is not set: set it, or write what it is without, like {$%[2]s:value}; "+
+		"write {$%[2]s:} if nothing is meant", name, variable)
+}
+
+func errNoArgument(d *caddyfile.Dispenser, name string) error {
+	return d.Errf("%s: an argument of the import is not there: give it behind the name of the snippet", name)
 }
 
 // standsIn reports whether all the words that the dispenser has stand in the

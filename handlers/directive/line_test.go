@@ -15,25 +15,39 @@ func TestWhatVanishesFromALineIsMissed(t *testing.T) {
 	t.Setenv("TEST_LINES", "a\nb\nc")
 	t.Setenv("TEST_EMPTY", "")
 	for text, wrong := range map[string]string{
-		"redis {$TEST_NOT_SET}":                      "environment variable TEST_NOT_SET",
-		"redis {$TEST_NOT_SET} {\n}":                 "environment variable TEST_NOT_SET",
-		"redis {$TEST_EMPTY}":                        "environment variable TEST_EMPTY",
-		"redis a \\\n\t{$TEST_NOT_SET}":              "environment variable TEST_NOT_SET",
-		"redis x{$TEST_NOT_SET}":                     "environment variable TEST_NOT_SET",
-		"{$TEST_LINES}\nredis {$TEST_NOT_SET}":       "environment variable TEST_NOT_SET",
-		"{$NONE:a\nb}\nredis {$TEST_NOT_SET}":        "environment variable TEST_NOT_SET",
-		"redis \"\"":                                 "an argument that is empty",
-		"redis \"{$TEST_NOT_SET}\"":                  "an argument that is empty",
-		"redis {args[:]}":                            "argument of the import",
-		"redis \"a b\" {args[1:]} # more":            "argument of the import",
-		"redis {$TEST_NOT_SET:localhost}":            "",
-		"redis {$TEST_NOT_SET:}":                     "",
-		"redis {$TEST_EMPTY:localhost}":              "environment variable TEST_EMPTY",
-		"redis {$TEST_NOT_SET:{}}":                   "",
-		"redis {$TEST_ADDRESS}":                      "",
-		"redis":                                      "",
-		"redis {\n\tpassword {$TEST_NOT_SET}x\n}":    "",
-		"redis # {args[:]} is not here, nor is that": "",
+		"redis {$TEST_NOT_SET}":                              "environment variable TEST_NOT_SET",
+		"redis {$TEST_NOT_SET} {\n}":                         "environment variable TEST_NOT_SET",
+		"redis {$TEST_EMPTY}":                                "environment variable TEST_EMPTY",
+		"redis a \\\n\t{$TEST_NOT_SET}":                      "environment variable TEST_NOT_SET",
+		"redis x{$TEST_NOT_SET}":                             "environment variable TEST_NOT_SET",
+		"{$TEST_LINES}\nredis {$TEST_NOT_SET}":               "environment variable TEST_NOT_SET",
+		"{$NONE:a\nb}\nredis {$TEST_NOT_SET}":                "environment variable TEST_NOT_SET",
+		"redis \"\"":                                         "an argument that is empty",
+		"redis \"{$TEST_NOT_SET}\"":                          "an argument that is empty",
+		"redis {args[:]}":                                    "argument of the import",
+		"redis \"a b\" {args[1:]} # more":                    "argument of the import",
+		"redis {$TEST_NOT_SET:localhost}":                    "",
+		"redis {$TEST_NOT_SET:}":                             "",
+		"redis {$TEST_EMPTY:localhost}":                      "environment variable TEST_EMPTY",
+		"redis {$TEST_NOT_SET:{}}":                           "",
+		"redis {$TEST_ADDRESS}":                              "",
+		"redis":                                              "",
+		"redis {$TEST_EMPTY:}":                               "",
+		"redis {$TEST_EMPTY:localhost} {\n}":                 "is set but empty, and a default applies only where it is not set",
+		"redis {$TEST_NOT_SET} # c":                          "write {$TEST_NOT_SET:} if nothing is meant",
+		"redis {\n\tpassword {$TEST_NOT_SET}x\n}":            "password: the environment variable TEST_NOT_SET is not set",
+		"redis {\n\ta\n\t{$TEST_NOT_SET}\n}":                 "redis: the environment variable TEST_NOT_SET",
+		"redis {\n\t{$TEST_NOT_SET}\n}":                      "redis: the environment variable TEST_NOT_SET",
+		"redis {\n\ta\n\t{$TEST_EMPTY:b}\n}":                 "TEST_EMPTY is set but empty",
+		"redis {\n\ta\n\t{$TEST_EMPTY:}\n}":                  "",
+		"redis {\n\ta\n\t{$TEST_NOT_SET:}\n}":                "",
+		"redis {\n\ta {\n\t\tb\n\t\t{$TEST_NOT_SET}\n\t}\n}": "environment variable TEST_NOT_SET",
+		"redis {\n\ta {\n\t\tb\n\t}\n}\n# {$TEST_NOT_SET}\nc {$TEST_NOT_SET}": "",
+		"redis {\n\ta\n\t{args[:]}\n}":                                        "redis: an argument of the import",
+		"redis {\n\ta {args[0]}\n\tb\n}":                                      "a: an argument of the import",
+		"redis {\n\ta # {$TEST_NOT_SET}\n\tb\n}":                              "",
+		"redis {\n\ta \"}\"\n\tb {$TEST_LINES}\n\tc {$TEST_NOT_SET}\n}":       "environment variable TEST_NOT_SET",
+		"redis # {args[:]} is not here, nor is that":                          "",
 	} {
 		file := filepath.Join(t.TempDir(), "Caddyfile")
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -71,7 +85,8 @@ func TestAnotherFileOfTheNameIsNoWitness(t *testing.T) {
 			}
 		}
 		require.NoError(t, CheckLine(d), posted)
-		require.NoError(t, checkWritten(d, "redis", 0), posted)
+		_, err := checkWritten(d, "redis", 0)
+		require.NoError(t, err, posted)
 	}
 }
 

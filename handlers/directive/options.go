@@ -42,7 +42,7 @@ type Options []Option
 // Unmarshal reads the block that follows. Every error names the line; that of
 // an unknown option lists the known ones. directive is named in errors.
 func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
-	if err := checkWritten(d, directive, 0); err != nil {
+	if _, err := checkWritten(d, directive, 0); err != nil {
 		return err
 	}
 	once := make(Once)

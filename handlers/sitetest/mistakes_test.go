@@ -44,19 +44,20 @@ func inAuth(line string) string {
 func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 	t.Setenv("FILLED", "x")
 	t.Setenv("LINES", "a\n#b")
+	t.Setenv("EMPTY", "")
 	global := func(line string) string {
 		return "{\nfilewallball {\n" + line + "\n}\n}\n" + inSite("session_lookup {cookie.s}")
 	}
 	redis := func(line string) string { return global("redis localhost:9 {\n" + line + "\n}") }
 	for _, c := range []struct{ text, want string }{
 		// what is empty
-		{global("redis {$NOT_SET}"), "environment variable NOT_SET is empty or not set"},
+		{global("redis {$NOT_SET}"), "environment variable NOT_SET is not set"},
 		{global("key_prefix \"{$NOT_SET}\""), "key_prefix has an argument that is empty"},
 		{global("key_prefix {env.NOT_SET}"), "key_prefix: {env.NOT_SET} is empty"},
 		{global("key_prefix fwb:"), "for the plugin's own keys"},
 		{redis("password {env.NOT_SET}"), "redis password: {env.NOT_SET} is empty"},
 		{redis("password \"\""), "password has an argument that is empty"},
-		{redis("password \"{$NOT_SET}\""), "password has an argument that is empty"},
+		{redis("password \"{$NOT_SET}\""), "password: the environment variable NOT_SET is not set"},
 		{redis("username {env.NOT_SET}"), "redis username: {env.NOT_SET} is empty"},
 		{redis("master_name {env.NOT_SET}"), "redis master_name: {env.NOT_SET} is empty"},
 		{redis("sentinel_password {env.NOT_SET}"), "redis sentinel_password: {env.NOT_SET} is empty"},
@@ -66,20 +67,24 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{global("redis {\nurl {env.NOT_SET}\n}"), "redis url: {env.NOT_SET} is empty"},
 		{global("redis {\nurl redis://\n}"), "it has no host"},
 		{global("redis {\nurl redis://user:{env.NOT_SET}@localhost\n}"), "its password is empty"},
-		{inSession("require role {$NOT_SET}"), "environment variable NOT_SET is empty or not set"},
+		{inSession("require role {$NOT_SET}"), "environment variable NOT_SET is not set"},
+		{inSession("copy_headers {\nuser_id\n{$NOT_SET}\n}"), "copy_headers: the environment variable NOT_SET is not set"},
+		{inAuth("copy_headers {\nA\nB{$NOT_SET}\n}"), "environment variable NOT_SET is not set"},
+		{inAuth("@e {\nstatus 401\nheader A {$NOT_SET}\n}\nhandle_response @e {\nrespond no 403\n}"), "header: the environment variable NOT_SET is not set"},
+		{inAuth("@e {\nstatus 401\n{$EMPTY}\n}\nhandle_response @e {\nrespond no 403\n}"), "@e: the environment variable EMPTY is set but empty"},
 		{inSession("require role \"{$NOT_SET}\""), "require has an argument that is empty"},
-		{"# {$LINES}\n" + inSession("require role {$NOT_SET}"), "environment variable NOT_SET is empty or not set"},
+		{"# {$LINES}\n" + inSession("require role {$NOT_SET}"), "environment variable NOT_SET is not set"},
 		{"(auth) {\nsession_lookup {cookie.s} {\nrequire role {args[:]}\n}\n}\n" + inSite("import auth"), "an argument of the import is not there"},
 		{inSession("key \"\""), "key has an argument that is empty"},
-		{inSession("source http http://localhost/ {\nheader Authorization {$NOT_SET}\n}"), "environment variable NOT_SET is empty or not set"},
-		{inSession("source http http://localhost/ {\nheader Authorization \"Bearer {$NOT_SET}\"\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSession("source http http://localhost/ {\nheader Authorization {$NOT_SET}\n}"), "environment variable NOT_SET is not set"},
+		{inSession("source http http://localhost/ {\nheader Authorization \"Bearer {$NOT_SET}\"\n}"), "environment variable NOT_SET is not set"},
 		{inSession("source http http://localhost/ {\nheader Authorization \"Bearer {env.NOT_SET}\"\n}"), "{env.NOT_SET} is empty"},
 		{inSession("on_missing redirect {env.NOT_SET}"), "{env.NOT_SET} is empty"},
 		{inSession("on_anonymous redirect /login{env.NOT_SET}"), "{env.NOT_SET} is empty"},
-		{inSite("session_lookup {$NOT_SET} {cookie.s} {\n}"), "environment variable NOT_SET is empty or not set"},
-		{inSite("cached_forward_auth {$NOT_SET}localhost {\nuri /verify\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSite("session_lookup {$NOT_SET} {cookie.s} {\n}"), "environment variable NOT_SET is not set"},
+		{inSite("cached_forward_auth {$NOT_SET}localhost {\nuri /verify\n}"), "environment variable NOT_SET is not set"},
 		{inSite("lookup_invalidate \"\""), "has an argument that is empty"},
-		{inSite("lookup_invalidate a {\ntag {$NOT_SET}\n}"), "environment variable NOT_SET is empty or not set"},
+		{inSite("lookup_invalidate a {\ntag {$NOT_SET}\n}"), "environment variable NOT_SET is not set"},
 		{inSite("lookup_invalidate session:user:{env.NOT_SET}"), "{env.NOT_SET} is empty"},
 		{inSite("upload_progress {path.1} {\nowner {env.NOT_SET}\n}"), "owner '{env.NOT_SET}'"},
 		{inSite("file_metadata {path} {\nrewrite /{env.NOT_SET}{http.file_metadata.path}\n}\nfile_server"), "{env.NOT_SET} is empty"},
