@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
-	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 const logPending = "invalidation after a successful request is pending"
@@ -32,15 +30,18 @@ type Handler struct {
 	// keys or tags are required.
 	Keys []string `json:"keys,omitempty"`
 
-	// The tags whose records are dropped, with placeholders. Default: none.
+	// The tags whose records are dropped, with placeholders. One with an empty
+	// placeholder drops nothing. Default: none.
 	Tags []string `json:"tags,omitempty"`
 
 	// The response if the records could not be dropped: a status from 400 to
 	// 599, or continue for the next handler's response. Default: 503.
 	OnError *lookup.Reaction `json:"on_error,omitempty"`
 
-	app    lookup.App
-	logger *zap.Logger
+	app        lookup.App
+	logger     *zap.Logger
+	keys, tags []written // without {session}
+	session    bool      // {session} is one of the keys
 }
 
 const invalidateDirective = "lookup_invalidate"
@@ -81,19 +82,18 @@ func (h *Handler) Validate() error {
 // ServeHTTP implements [caddyhttp.MiddlewareHandler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if err := h.checkTemplates(repl); err != nil {
+	named, err := h.named(r, repl)
+	if err != nil {
 		return lookup.Refuse(http.StatusBadRequest, err)
 	}
-	// session_lookup may delete a header that has the identity
-	before := h.keys(r, repl)
 	// the request may outlive its configuration
 	defer h.app.Hold()()
 	held := &heldResponse{
 		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		before:                w.Header().Clone(),
-		succeeded:             func() error { return h.invalidate(r, before) },
+		succeeded:             func() error { return h.invalidate(r, named) },
 	}
-	err := next.ServeHTTP(held, r)
+	err = next.ServeHTTP(held, r)
 	if err == nil {
 		held.answered(http.StatusOK) // a handler that writes nothing answers 200
 	}
@@ -104,26 +104,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// invalidate drops the keys that the request named before the next handler ran
-// or names now, and the tags. The error is for the client.
-func (h *Handler) invalidate(r *http.Request, before []string) error {
+// invalidate drops what the request named. The error is for the client.
+func (h *Handler) invalidate(r *http.Request, named *named) error {
 	c := h.app.Cache()
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), h.app.Policy().LookupTimeout)
 	defer cancel()
 	started := time.Now()
 	var errs []error
-	keys := append(before, h.keys(r, repl)...)
-	slices.Sort(keys)
-	if keys = slices.Compact(keys); len(keys) > 0 {
+	if keys := h.keysOf(r, repl, named); len(keys) > 0 {
 		_, err := c.Delete(ctx, keys...)
 		errs = append(errs, err)
 	}
-	for _, text := range h.Tags {
-		// no record bears a tag that is empty or malformed
-		if tag := repl.ReplaceAll(text, ""); tag != "" && checkTemplate(repl, text) == nil {
-			errs = append(errs, c.DropTag(ctx, tag))
-		}
+	for _, tag := range h.tagsOf(repl, named) {
+		errs = append(errs, c.DropTag(ctx, tag))
 	}
 	err := cache.JoinErrors(errs...)
 	if err == nil {
@@ -134,52 +128,6 @@ func (h *Handler) invalidate(r *http.Request, before []string) error {
 		return nil
 	}
 	return fmt.Errorf("records were not invalidated everywhere yet: %w", err)
-}
-
-// checkTemplates refuses a request whose placeholders give a malformed key or
-// tag, before the next handler runs.
-func (h *Handler) checkTemplates(repl *caddy.Replacer) error {
-	for _, text := range append(slices.Clone(h.Keys), h.Tags...) {
-		if err := checkTemplate(repl, text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkTemplate checks the value of each placeholder, which may be as long as
-// an identity.
-func checkTemplate(repl *caddy.Replacer, text string) error {
-	names, err := template.Placeholders(text)
-	if err != nil {
-		return cache.CheckIdentity(repl.ReplaceAll(text, ""))
-	}
-	for _, name := range names {
-		if err := cache.CheckIdentity(repl.ReplaceAll("{"+name+"}", "")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// keys are the keys that the request names, without those that are empty,
-// malformed, or the plugin's own.
-func (h *Handler) keys(r *http.Request, repl *caddy.Replacer) []string {
-	policy := h.app.Policy()
-	var keys []string
-	for _, text := range h.Keys {
-		if text == sessionKey {
-			if key := lookup.FindingsOf(repl).Session.Key; key != "" {
-				keys = append(keys, key)
-			}
-			continue
-		}
-		key := repl.ReplaceAll(text, "")
-		if key != "" && checkTemplate(repl, text) == nil && !policy.IsOwn(policy.KeyPrefix+key) {
-			keys = append(keys, h.app.Lookups().KeysOf(r, repl, policy, text, key)...)
-		}
-	}
-	return keys
 }
 
 // Interface guards

@@ -22,12 +22,14 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 	"github.com/filewallball/caddy-filewallball/handlers/session"
+	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
 )
 
 func TestMain(m *testing.M) {
 	caddy.RegisterModule(new(lookuptest.App))
 	caddy.RegisterModule(invalidate.Handler{})
 	caddy.RegisterModule(session.Handler{})
+	caddy.RegisterModule(httpsource.Source{})
 	m.Run()
 }
 

@@ -24,11 +24,25 @@ func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) 
 		if err := checkKey(logger, policy, text); err != nil {
 			return fmt.Errorf("key '%s': %w", text, err)
 		}
+		if text == sessionKey {
+			h.session = true
+			continue
+		}
+		key, err := newWritten(text)
+		if err != nil {
+			return fmt.Errorf("key '%s': %w", text, err)
+		}
+		h.keys = append(h.keys, key)
 	}
 	for _, text := range h.Tags {
 		if err := checkTag(logger, text); err != nil {
 			return fmt.Errorf("tag '%s': %w", text, err)
 		}
+		tag, err := newWritten(text)
+		if err != nil {
+			return fmt.Errorf("tag '%s': %w", text, err)
+		}
+		h.tags = append(h.tags, tag)
 	}
 	return nil
 }

@@ -23,23 +23,51 @@ import (
 // identities, where it is long, or where it has several parts. A template that
 // is a lookup's key with its identity in place of {id} means that lookup's key for
 // the request. Of any other, what stands in the place of {id} is the identity.
-func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, template, key string) []string {
-	keys := []string{policy.KeyPrefix + key}
+//
+// The sources of some lookups take more of a request than its key names, which
+// handlers that run later may still set. again, if it is not nil, returns the
+// keys of the same identities as the request is when it is called.
+func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, template, key string) (keys []string, again func() []string) {
+	keys = []string{policy.KeyPrefix + key}
 	for _, family := range policy.Families {
 		keys = appendKeyWith(keys, policy.KeyPrefix, family.KeyTemplate, key, false)
 	}
+	var varying []func() []string
 	for _, lookup := range l.distinct() {
 		if lookup.writtenKey() == template {
 			if id := lookup.Identify(r, repl); id.ID != "" {
-				if req, err := lookup.Request(r, repl, id); err == nil {
-					keys = append(keys, req.Key)
+				keyOf := func() []string {
+					req, err := lookup.Request(r, repl, id)
+					if err != nil {
+						return nil
+					}
+					return []string{req.Key}
+				}
+				keys = append(keys, keyOf()...)
+				if lookup.takesMore() {
+					varying = append(varying, keyOf)
 				}
 			}
 		}
 		keys = appendKeyWith(keys, policy.KeyPrefix, lookup.keyText, key, lookup.key.hash)
 	}
+	if varying != nil {
+		again = func() (keys []string) {
+			for _, keyOf := range varying {
+				keys = append(keys, keyOf()...)
+			}
+			return keys
+		}
+	}
 	slices.Sort(keys)
-	return slices.Compact(keys)
+	return slices.Compact(keys), again
+}
+
+// takesMore reports whether the key depends on values of a request that neither
+// the identity nor the template of the key names.
+func (l *Lookup) takesMore() bool {
+	_, locates := l.source.(Locator)
+	return locates || l.varying != nil
 }
 
 // appendKeyWith appends the key that a template makes of the identity in a

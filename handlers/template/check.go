@@ -143,28 +143,11 @@ func CheckFilled(text string) error {
 // Bare is what a template with placeholders of a request is where all of these
 // are empty; "" for one without.
 func Bare(text string) string {
-	var b strings.Builder
-	ofRequest := false
-	for rest, found := text, true; found; {
-		var before, name string
-		var err error
-		if before, name, rest, found, err = NextPlaceholder(rest); err != nil {
-			return ""
-		}
-		b.WriteString(before)
-		switch kind, _, _ := strings.Cut(name, "."); {
-		case !found:
-		case kind == "env", kind == "file", kind == "system":
-			value, _ := caddy.NewReplacer().GetString(name)
-			b.WriteString(value)
-		default:
-			ofRequest = true
-		}
-	}
-	if !ofRequest {
+	split, err := NewSplit(text)
+	if err != nil || len(split.Names) == 0 {
 		return ""
 	}
-	return b.String()
+	return split.With(nil)
 }
 
 // Placeholders lists the placeholders of a template.

@@ -1,0 +1,49 @@
+package template
+
+import (
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Split is a template taken apart: texts, and the names of the placeholders
+// between them. The placeholders of the environment are texts already.
+type Split struct {
+	Texts []string // one more than names
+	Names []string
+}
+
+// NewSplit takes a template apart.
+func NewSplit(text string) (s Split, err error) {
+	var b strings.Builder
+	for rest, found := text, true; found; {
+		var before, name string
+		if before, name, rest, found, err = NextPlaceholder(rest); err != nil {
+			return Split{}, err
+		}
+		b.WriteString(before)
+		switch kind, _, _ := strings.Cut(name, "."); {
+		case !found:
+		case kind == "env", kind == "file", kind == "system":
+			value, _ := caddy.NewReplacer().GetString(name)
+			b.WriteString(value)
+		default:
+			s.Texts, s.Names = append(s.Texts, b.String()), append(s.Names, name)
+			b.Reset()
+		}
+	}
+	s.Texts = append(s.Texts, b.String())
+	return s, nil
+}
+
+// With is the text with a value for each placeholder.
+func (s Split) With(values []string) string {
+	var b strings.Builder
+	for i, text := range s.Texts {
+		b.WriteString(text)
+		if i < len(values) {
+			b.WriteString(values[i])
+		}
+	}
+	return b.String()
+}
