@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 // A logout drops the session of every identity that a lookup accepts, in
 // whatever form its key has.
 func TestAWrittenKeyIsTheOneThatLookupsUse(t *testing.T) {
+	t.Setenv("FWB_APP", "{shop}")
 	ids := map[string]string{"short": "z", "hash of another": "sha256:" + strings.Repeat("0", 64), "colon": "a:b", "percent": "a%3Ab"}
 	for _, length := range []int{511, 512, 513, cache.MaxIdentity} {
 		ids[fmt.Sprintf("%d bytes", length)] = strings.Repeat("i", length)
@@ -35,6 +37,10 @@ func TestAWrittenKeyIsTheOneThatLookupsUse(t *testing.T) {
 		"request in the key":        {`"id": "{http.request.cookie.s}", "key": "s:{http.request.hostport}:{id}"`, `"s:{http.request.hostport}:{http.request.cookie.s}"`, ""},
 		"two parts":                 {`"id": ["{http.request.cookie.s}", "{http.request.hostport}"]`, `"session:user:{http.request.cookie.s}:{http.request.hostport}"`, ""},
 		"two parts, each by itself": {`"id": ["{http.request.cookie.s}", "{http.request.hostport}"], "key": "s:{id.2}:{id.1}"`, `"s:{http.request.hostport}:{http.request.cookie.s}"`, ""},
+		"environment in both":       {`"id": "{http.request.cookie.s}", "key": "{env.FWB_APP}:s:{id}"`, `"{env.FWB_APP}:s:{http.request.uri.query.s}"`, ""},
+		"environment in the lookup": {`"id": "{http.request.cookie.s}", "key": "{env.FWB_APP}:s:{id}:{system.os}"`, `"\\{shop\\}:s:{http.request.uri.query.s}:` + runtime.GOOS + `"`, ""},
+		"environment in the key":    {`"id": "{http.request.cookie.s}", "key": "\\{shop\\}:s:{id}"`, `"{env.FWB_APP}:s:{http.request.uri.query.s}"`, ""},
+		"environment, two parts":    {`"id": ["{http.request.cookie.s}", "{http.request.hostport}"], "key": "{env.FWB_APP}:{id.2}:{id.1}"`, `"\\{shop\\}:{http.request.hostport}:{http.request.cookie.s}"`, ""},
 		"a header that is copied":   {`"id": "{http.request.header.S}", "copy_headers": [{"field": "user_id", "header": "S"}]`, `"session:user:{http.request.header.S}"`, ""},
 		"written out":               {`"id": "{http.request.cookie.s}"`, `"session:user:` + ids["513 bytes"] + `"`, ids["513 bytes"]},
 	} {

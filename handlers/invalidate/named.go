@@ -118,7 +118,7 @@ func (h *Handler) addKey(n *named, r *http.Request, repl *caddy.Replacer, f fill
 	if key == "" || policy.IsOwn(policy.KeyPrefix+key) {
 		return
 	}
-	keys, again := h.app.Lookups().KeysOf(r, repl, policy, f.text, key)
+	keys, again := h.app.Lookups().KeysOf(r, repl, policy, f.split, key)
 	n.keys = append(n.keys, keys...)
 	if again != nil {
 		n.again = append(n.again, again)

@@ -83,8 +83,9 @@ type Lookup struct {
 	varying  []varyingValue // what the source asks about beside the identity
 	identity IdentityReader
 	key      keyTemplate
-	keyText  string // the template of the key, as it is written
-	mayBeOwn bool   // some identities have keys that would be the plugin's own
+	keyText  string         // the template of the key, as it is written
+	written  template.Split // the key as lookup_invalidate has it
+	mayBeOwn bool           // some identities have keys that would be the plugin's own
 }
 
 // varyingValue is a value of the request that the source asks about.
@@ -269,6 +270,9 @@ func (l *Lookup) provisionKey(family cache.Family) error {
 	var err error
 	if l.key, err = newKeyTemplate(l.policy.KeyPrefix, text, max(1, len(l.ID)), hash); err != nil {
 		return err
+	}
+	if l.written, err = l.writtenKey(); err != nil {
+		return fmt.Errorf("identity '%s': %w", strings.Join(l.ID, " "), err)
 	}
 	l.key.suffix = len(l.varying) > 0
 	l.mayBeOwn = strings.HasPrefix(l.policy.KeyPrefix+cache.OwnPrefix, l.key.begins())

@@ -13,11 +13,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // KeysOf returns the keys of the records that a key written out with placeholders
-// is about. template is the key as it is written, without key_prefix, and key
-// what it is for a request.
+// is about. written is the key as it is written, without key_prefix, and key what
+// it is for a request.
 //
 // Lookups do not use an identity in their keys as it is where they hash
 // identities, where it is long, or where it has several parts. A template that
@@ -27,14 +28,17 @@ import (
 // The sources of some lookups take more of a request than its key names, which
 // handlers that run later may still set. again, if it is not nil, returns the
 // keys of the same identities as the request is when it is called.
-func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, template, key string) (keys []string, again func() []string) {
-	keys = []string{policy.KeyPrefix + key}
+func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, written template.Split, key string) (keys []string, again func() []string) {
+	key = policy.KeyPrefix + key
+	keys = []string{key}
 	for _, family := range policy.Families {
-		keys = appendKeyWith(keys, policy.KeyPrefix, family.KeyTemplate, key, false)
+		if before, after, ok := strings.Cut(family.KeyTemplate, cache.IDPlaceholder); ok {
+			keys = appendKeyWith(keys, policy.KeyPrefix+before, after, key, false)
+		}
 	}
 	var varying []func() []string
 	for _, lookup := range l.distinct() {
-		if lookup.writtenKey() == template {
+		if lookup.written.Equal(written) {
 			if id := lookup.Identify(r, repl); id.ID != "" {
 				keyOf := func() []string {
 					req, err := lookup.Request(r, repl, id)
@@ -49,7 +53,9 @@ func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, 
 				}
 			}
 		}
-		keys = appendKeyWith(keys, policy.KeyPrefix, lookup.keyText, key, lookup.key.hash)
+		if before, after, ok := lookup.key.aroundID(); ok {
+			keys = appendKeyWith(keys, before, after, key, lookup.key.hash)
+		}
 	}
 	if varying != nil {
 		again = func() (keys []string) {
@@ -70,32 +76,49 @@ func (l *Lookup) takesMore() bool {
 	return locates || l.varying != nil
 }
 
-// appendKeyWith appends the key that a template makes of the identity in a
-// written key, where the template has {id} and no other placeholder.
-func appendKeyWith(keys []string, prefix, template, key string, hash bool) []string {
-	before, after, ok := strings.Cut(template, cache.IDPlaceholder)
-	if !ok || strings.ContainsAny(before+after, "{}") {
-		return keys
-	}
+// appendKeyWith appends the key of the identity that stands in a written key
+// between two texts.
+func appendKeyWith(keys []string, before, after, key string, hash bool) []string {
 	id, begins := strings.CutPrefix(key, before)
 	id, ends := strings.CutSuffix(id, after)
 	if !begins || !ends || id == "" {
 		return keys
 	}
-	return append(keys, prefix+before+cache.KeyIdentity(id, hash)+after)
+	return append(keys, before+cache.KeyIdentity(id, hash)+after)
+}
+
+// aroundID returns the texts before and after the identity, where the template has
+// the whole identity once and nothing else but texts. The placeholders of the
+// environment and key_prefix are in them.
+func (k *keyTemplate) aroundID() (before, after string, ok bool) {
+	for _, s := range k.segments {
+		switch {
+		case !s.isText():
+			if ok || s.part != 0 {
+				return "", "", false
+			}
+			ok = true
+		case ok:
+			after = s.text
+		default:
+			before = s.text
+		}
+	}
+	return before, after, ok
 }
 
 // writtenKey is the template of the key with the identity in place of {id}, as a
-// configuration writes it out; "" where the identity is not that of a template.
-func (l *Lookup) writtenKey() string {
+// configuration writes it out; the zero value where the identity is not that of a
+// template.
+func (l *Lookup) writtenKey() (template.Split, error) {
 	if len(l.ID) == 0 || l.kind.Decoder != nil {
-		return ""
+		return template.Split{}, nil
 	}
 	replaced := []string{cache.IDPlaceholder, strings.Join(l.ID, ":")}
 	for n, part := range l.ID {
 		replaced = append(replaced, "{id."+strconv.Itoa(n+1)+"}", part)
 	}
-	return strings.NewReplacer(replaced...).Replace(l.keyText)
+	return template.NewSplit(strings.NewReplacer(replaced...).Replace(l.keyText))
 }
 
 // isWrittenAs reports whether another lookup of the same question makes the same

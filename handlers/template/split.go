@@ -1,6 +1,7 @@
 package template
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -34,6 +35,12 @@ func NewSplit(text string) (s Split, err error) {
 	}
 	s.Texts = append(s.Texts, b.String())
 	return s, nil
+}
+
+// Equal reports whether two templates are the same, however they are written. A
+// zero value is equal to none.
+func (s Split) Equal(other Split) bool {
+	return s.Texts != nil && slices.Equal(s.Texts, other.Texts) && slices.Equal(s.Names, other.Names)
 }
 
 // With is the text with a value for each placeholder.
