@@ -117,6 +117,9 @@ type Kind struct {
 	// Decoder reads values in a format of the application's own; nil where they
 	// are records.
 	Decoder cache.Decoder
+	// Signed reports whether no client can choose an identity, because the
+	// application signs or encrypts them.
+	Signed bool
 	// HashWithHTTP hashes identities by default where the source is http.
 	HashWithHTTP bool
 	// Sliding and ExpiresAt are options of the cache.
@@ -311,9 +314,10 @@ func (l *Lookup) NameError(err error) error {
 // asked describes the lookup to others of its configuration.
 func (l *Lookup) asked(name string) *asked {
 	return &asked{
-		place: l.kind.Directive + " '" + name + "'",
-		key:   l.key,
-		ttl:   cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
+		place:  l.kind.Directive + " '" + name + "'",
+		key:    l.key,
+		signed: l.kind.Signed,
+		ttl:    cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
 		question: question{
 			sourceID: l.sourceID(), family: l.kind.Family, hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
 		},

@@ -78,6 +78,7 @@ type asked struct {
 	key      keyTemplate
 	question question
 	ttl      time.Duration // of what its source answers
+	signed   bool          // no client can choose its identities
 }
 
 // conflict is the error of two lookups that share keys but differ in what they
@@ -101,15 +102,16 @@ func (a *asked) differsInTTL(b *asked) bool {
 }
 
 // isUploadBeside reports whether a is an upload and b a session in an
-// application's own format, whose signed identities no client can choose.
+// application's own format whose identities are signed, so that no client can
+// choose one that names an upload.
 func (a *asked) isUploadBeside(b *asked) bool {
-	return a.question.family == cache.UploadProgress && b.question.decoding != ""
+	return a.question.family == cache.UploadProgress && b.question.decoding != "" && b.signed
 }
 
 // sameAs reports whether two lookups have the same keys and questions, as those
 // of a snippet do that many sites import.
 func (a *asked) sameAs(b *asked) bool {
-	return a.question == b.question && slices.Equal(a.key.pattern(), b.key.pattern())
+	return a.question == b.question && a.signed == b.signed && slices.Equal(a.key.pattern(), b.key.pattern())
 }
 
 // suggestedKey is the beginning of a key that no other lookup has.

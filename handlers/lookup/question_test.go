@@ -21,24 +21,26 @@ func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 		keyA, keyB string
 		a, b       question
 		why        string // "": no conflict
+		signed     bool   // b
 	}{
-		"the same twice, as imported snippets": {"s:{id}", "s:{id}", app, app, ""},
-		"another source":                       {"s:{id}", "s:{id}", app, question{sourceID: "other", parts: 1}, "different sources"},
-		"only one has a source":                {"s:{id}", "s:{id}", none, app, "only one of them has a source"},
-		"only one hashes":                      {"s:{id}", "s:{id}", none, question{parts: 1, hash: true}, "only one of them hashes"},
-		"another format":                       {"s:{id}", "s:{id}", none, question{parts: 1, decoding: "php"}, "different formats"},
-		"other parts":                          {"s:{id}", "s:{id}", none, question{parts: 2}, "different numbers of parts"},
-		"another family":                       {"s:{id}", "s:{id}", none, question{parts: 1, family: "file_meta"}, "records of different kinds"},
-		"an upload beside a session":           {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session"}, "records of different kinds"},
-		"an upload beside signed identities":   {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "express"}, ""},
-		"sources that one hashes for":          {"s:{id}", "s:{id}", app, question{sourceID: "hashed app", parts: 1, hash: true}, "only one of them hashes"},
-		"sources for other parts":              {"s:{id}", "s:{id}", app, question{sourceID: "app of parts", parts: 2}, "different numbers of parts"},
-		"keys of their own":                    {"s:{id}", "t:{id}", none, app, ""},
-		"one key begins like the other":        {"s:{id}", "s:x:{id}", none, app, "only one"},
-		"an end keeps them apart":              {"s:{id}:a", "s:{id}:b", none, app, ""},
-		"one ends like the other":              {"s:{id}", "s:{id}:b", none, app, "only one"},
-		"a placeholder can be anything":        {"s:{http.request.host}:{id}", "s:a:{id}", none, app, "only one"},
-		"texts cross":                          {"{id}:b", "a:{id}", none, app, "only one"},
+		"the same twice, as imported snippets": {"s:{id}", "s:{id}", app, app, "", false},
+		"another source":                       {"s:{id}", "s:{id}", app, question{sourceID: "other", parts: 1}, "different sources", false},
+		"only one has a source":                {"s:{id}", "s:{id}", none, app, "only one of them has a source", false},
+		"only one hashes":                      {"s:{id}", "s:{id}", none, question{parts: 1, hash: true}, "only one of them hashes", false},
+		"another format":                       {"s:{id}", "s:{id}", none, question{parts: 1, decoding: "php"}, "different formats", false},
+		"other parts":                          {"s:{id}", "s:{id}", none, question{parts: 2}, "different numbers of parts", false},
+		"another family":                       {"s:{id}", "s:{id}", none, question{parts: 1, family: "file_meta"}, "records of different kinds", false},
+		"an upload beside a session":           {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session"}, "records of different kinds", false},
+		"an upload beside signed identities":   {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "express"}, "", true},
+		"an upload beside ids of clients":      {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "php"}, "records of different kinds", false},
+		"sources that one hashes for":          {"s:{id}", "s:{id}", app, question{sourceID: "hashed app", parts: 1, hash: true}, "only one of them hashes", false},
+		"sources for other parts":              {"s:{id}", "s:{id}", app, question{sourceID: "app of parts", parts: 2}, "different numbers of parts", false},
+		"keys of their own":                    {"s:{id}", "t:{id}", none, app, "", false},
+		"one key begins like the other":        {"s:{id}", "s:x:{id}", none, app, "only one", false},
+		"an end keeps them apart":              {"s:{id}:a", "s:{id}:b", none, app, "", false},
+		"one ends like the other":              {"s:{id}", "s:{id}:b", none, app, "only one", false},
+		"a placeholder can be anything":        {"s:{http.request.host}:{id}", "s:a:{id}", none, app, "only one", false},
+		"texts cross":                          {"{id}:b", "a:{id}", none, app, "only one", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -48,6 +50,7 @@ func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 				return &asked{place: "session_lookup '" + place + "'", key: k, question: q}
 			}
 			a, b := asks("first", c.keyA, c.a), asks("second", c.keyB, c.b)
+			b.signed = c.signed
 			for _, err := range []error{a.conflict(b), b.conflict(a)} {
 				if c.why == "" {
 					require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/session/stores"
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
@@ -153,6 +154,9 @@ func (s *Handler) provision(ctx caddy.Context) error {
 	}
 	if s.from != nil {
 		kind.Decoder, kind.DefaultKey = s.from, s.from.store.KeyTemplate()
+		if signer, ok := s.from.store.(stores.Signer); ok {
+			kind.Signed = signer.SignsIdentities()
+		}
 	}
 	if err := s.ProvisionLookup(ctx, kind); err != nil {
 		return err

@@ -91,6 +91,9 @@ func (s *Settings) Provision(defaults Defaults) error {
 	return nil
 }
 
+// SignsIdentities reports whether there is a secret.
+func (s *Settings) SignsIdentities() bool { return len(s.secrets) > 0 }
+
 // KeyTemplate is the template of the keys.
 func (s *Settings) KeyTemplate() string { return s.key }
 

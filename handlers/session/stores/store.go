@@ -64,6 +64,15 @@ type Login interface {
 	UserFields() []string
 }
 
+// Signer is implemented by a [Store] whose application may sign or encrypt its
+// cookies.
+type Signer interface {
+	// SignsIdentities reports whether Identities returns only what the
+	// application has signed or encrypted, so that no client can choose an id.
+	// It is called after the module is provisioned. Default: false.
+	SignsIdentities() bool
+}
+
 // Variant is implemented by a [Store] with options that change the result of
 // Decode. Two lookups with one key must have equal variants.
 type Variant interface {
