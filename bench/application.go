@@ -8,18 +8,29 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // application answers who a session belongs to, and counts how often it was
 // asked.
 type application struct{ calls atomic.Int64 }
 
+// slowIDs begin the sessions for which /slow takes slowAnswer.
+const slowIDs = "slow"
+
 // serveApplication runs until the process is ended.
 func serveApplication(addr string) error {
 	a := new(application)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/auth", a.auth)
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		if cookie, err := r.Cookie("session"); err == nil && strings.HasPrefix(cookie.Value, slowIDs) {
+			time.Sleep(slowAnswer)
+		}
+		a.auth(w, r)
+	})
 	mux.HandleFunc("/asked", a.asked)
 	if err := http.ListenAndServe(addr, mux); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving the application: %w", err)

@@ -81,6 +81,7 @@ func (s *servers) startCaddies(ctx context.Context) error {
 	forwardAuth := "\tforward_auth " + s.application.addr + " {\n\t\turi /auth\n\t\tcopy_headers X-User-Id\n\t}"
 	session := "\tsession_lookup {cookie.session}"
 	fromSource := "\tsession_lookup {cookie.session} {\n\t\tkey session:asked:{id}\n\t\tsource http " + application + "\n\t}"
+	fromSlowSource := strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:asked:", "session:slow:"), "/auth", "/slow")
 	metadata := "\tfile_metadata {\n\t\tsource file_system\n\t}"
 	inMemory := "\tfile_metadata {\n\t\tsource file_system\n\t\tmemory 64KiB\n\t}"
 
@@ -101,6 +102,7 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{metadataFiles, lines(files, session, metadata, "\tfile_server")},
 		{memoryFiles, lines(files, session, inMemory, "\tfile_server")},
 		{sourceFiles, lines(files, fromSource, "\tfile_server")},
+		{slowSourceFiles, lines(files, fromSlowSource, "\tfile_server")},
 	}); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@
 //	rounds.go       a group of variants, round by round
 //	growth.go       the same with more connections, keys and routes
 //	batch.go        purging and batches, beside redis-benchmark
+//	latency.go      hits beside slow misses; openloop.go: requests that begin on time
 //	micro.go        hits in this process, and what a near copy takes
 //	table.go        the tables
 package main
@@ -167,7 +168,7 @@ func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err er
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *results) error
-	}{{"batches", b.batches}, {"hits", b.hits}, {"growth", b.grow}} {
+	}{{"batches", b.batches}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}} {
 		if !only.MatchString(part.name) {
 			continue
 		}

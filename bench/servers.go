@@ -23,6 +23,7 @@ const (
 	metadataFiles    = "session_lookup + file_metadata + file_server"
 	memoryFiles      = "the same with memory 64KiB"
 	sourceFiles      = "session_lookup with source http + file_server"
+	slowSourceFiles  = "session_lookup with source http, slow for new sessions + file_server"
 	nearOffFiles     = "session_lookup, near_cache off + file_server"
 	cachedFS         = "file_server over lookup_cache"
 	slowFS           = "file_server, 5 ms away"

@@ -89,6 +89,9 @@ func (bar bar) ratios(rounds []map[string]sample, metric func(sample) float64) [
 }
 
 func barsTable(out *strings.Builder, outcomes []outcome) {
+	if len(outcomes) == 0 {
+		return
+	}
 	out.WriteString("| work | bar | by requests/s | by CPU | reached |\n|---|---|---|---|---|\n")
 	for _, o := range outcomes {
 		for _, bar := range o.bars {

@@ -19,6 +19,8 @@ func TestInfoTellsWhatTheServerSays(t *testing.T) {
 	_, err := s.Get(t.Context(), "nothing")
 	require.NoError(t, err)
 
+	require.NoError(t, server.Client().Ping(t.Context()).Err(), "a second client is connected")
+
 	info, err := s.Info(t.Context())
 	require.NoError(t, err)
 	require.Regexp(t, `^\d+\.\d+\.\d+$`, info.Version)

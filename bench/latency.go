@@ -1,0 +1,119 @@
+// How long hits take while other requests wait for a slow application.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	// hitsPerSecond is the rate of the load, far below what the server can do.
+	hitsPerSecond = 2000
+	// One request in missEvery is of a new session, for which the application
+	// takes slowAnswer.
+	missEvery  = 100
+	slowAnswer = 200 * time.Millisecond
+	// latencyMost is the bar: the latency with misses over that without.
+	latencyMost = 1.3
+)
+
+// latencyTail holds the latencies that one request in a hundred, and one in a thousand,
+// exceeds.
+type latencyTail struct{ p99, p999 time.Duration }
+
+func tailOf(latencies []time.Duration) latencyTail {
+	slices.Sort(latencies)
+	at := func(perMille int) time.Duration { return latencies[(len(latencies)-1)*perMille/1000] }
+	return latencyTail{at(990), at(999)}
+}
+
+// hitsBesideMisses measures hits with and without misses in turns.
+func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
+	hits := b.visitors.ids[:min(1000, len(b.visitors.ids))]
+	warm := load{ask: get(small), sessions: &sessions{ids: hits}, connections: connections, visits: make([]int, len(hits))}
+	for i := range warm.visits {
+		warm.visits[i] = i
+	}
+	v := variant{site: slowSourceFiles, ask: get(small), warm: traffic{never, never}}
+	if err := b.warmUpWith(ctx, v, warm); err != nil {
+		return err
+	}
+	count := int(b.duration.Seconds()) * hitsPerSecond * 2
+	if b.smoke {
+		count = hitsPerSecond / 10
+	}
+	var alone, beside []latencyTail
+	for round := range b.rounds {
+		for turn := range 2 {
+			misses := (round+turn)%2 == 1
+			t, err := b.hitTail(ctx, hits, count, misses)
+			if err != nil {
+				return err
+			}
+			if misses {
+				beside = append(beside, t)
+			} else {
+				alone = append(alone, t)
+			}
+		}
+	}
+	if b.smoke {
+		return nil
+	}
+	for _, part := range []struct {
+		name string
+		of   func(latencyTail) time.Duration
+	}{{"p99", func(t latencyTail) time.Duration { return t.p99 }}, {"p99.9", func(t latencyTail) time.Duration { return t.p999 }}} {
+		milliseconds := func(tails []latencyTail) []float64 {
+			values := make([]float64, len(tails))
+			for i, t := range tails {
+				values[i] = float64(part.of(t).Microseconds()) / 1000
+			}
+			return values
+		}
+		with, without := milliseconds(beside), milliseconds(alone)
+		ratio := spreadOf(ratios(with, without))
+		r.findings = append(r.findings, finding{
+			fmt.Sprintf("%s of hits, %d requests a second begun on time, while 1 %% miss to an application that takes %v / without misses",
+				part.name, hitsPerSecond, slowAnswer),
+			fmt.Sprintf("≤ %.1f", latencyMost), ratio.median <= latencyMost,
+			fmt.Sprintf("%s: %.2f ms against %.2f ms", ratio, spreadOf(with).median, spreadOf(without).median),
+		})
+	}
+	return nil
+}
+
+// hitTail sends one load. The application must be asked once for each miss.
+func (b *bench) hitTail(ctx context.Context, hits []string, count int, misses bool) (latencyTail, error) {
+	b.sets++
+	missed := 0
+	l := openLoad{
+		addr: b.sites[slowSourceFiles].addr, ask: get(small), perSecond: hitsPerSecond, count: count,
+		id: func(n int) (string, bool) {
+			if misses && n%missEvery == missEvery/2 {
+				missed++
+				return fmt.Sprintf("%s%d-%08d", slowIDs, b.sets, n), false
+			}
+			return hits[n%len(hits)], true
+		},
+	}
+	before, err := b.applicationCalls(ctx)
+	if err != nil {
+		return latencyTail{}, err
+	}
+	latencies, err := l.run(ctx)
+	if err != nil {
+		return latencyTail{}, fmt.Errorf("hits beside misses: %w", err)
+	}
+	after, err := b.applicationCalls(ctx)
+	if err != nil {
+		return latencyTail{}, err
+	}
+	if got := int(after - before); got != missed {
+		return latencyTail{}, violation{fmt.Sprintf("%d new sessions beside hits cause %d calls of the application", missed, got)}
+	}
+	return tailOf(latencies), nil
+}
