@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -227,6 +226,12 @@ func (c *Alert) validate() error {
 			return fmt.Errorf("alert: %s is %g: want a percentage from 1 to 100, like 80", name, percent)
 		}
 	}
+	switch {
+	case c.LatencyAbove < 0:
+		return fmt.Errorf("alert: latency_above is %s: want a duration above 0, like 10ms", time.Duration(c.LatencyAbove))
+	case c.ClientsAbove < 0:
+		return fmt.Errorf("alert: clients_above is %d: want a number above 0, like 1000", c.ClientsAbove)
+	}
 	return nil
 }
 
@@ -266,6 +271,9 @@ func (a *App) Validate() error {
 	}
 	if err := a.Alert.validate(); err != nil {
 		return err
+	}
+	if n := a.NearCache; n != nil && (n.MaxSize < 0 || n.TTL < 0) {
+		return fmt.Errorf("near_cache: max_size and ttl cannot be negative: want a size like 64MiB and a duration like 30s")
 	}
 	if a.LookupTimeout < 0 || a.MaxValueSize < 0 {
 		return fmt.Errorf("lookup_timeout and max_value_size cannot be negative")
@@ -406,7 +414,6 @@ type watch struct {
 	ctx    caddy.Context
 	events *caddyevents.App
 	cancel context.CancelFunc
-	done   sync.WaitGroup
 }
 
 func newWatch(ctx caddy.Context) (*watch, error) {
@@ -433,11 +440,11 @@ func (w *watch) begin(a *App) {
 		},
 		Emit: func(event health.Event) { w.events.Emit(w.ctx, event.Name, event.Data) },
 	}
-	w.done.Go(func() {
+	go func() {
 		clock := time.NewTicker(health.Interval)
 		defer clock.Stop()
 		monitor.Run(ctx, clock.C)
-	})
+	}()
 }
 
 // end stops the clock. A handler of an event that is under way goes on.
@@ -456,9 +463,7 @@ func reportConflict(conflict error) {
 		return
 	}
 	if a, ok := running.(*App); ok && a.watch != nil {
-		a.watch.done.Go(func() {
-			a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
-		})
+		go a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
 	}
 }
 

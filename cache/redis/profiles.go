@@ -38,7 +38,7 @@ func (o *Options) chooseProfile(getenv func(string) string) error {
 	}
 	o.Profile = cmp.Or(strings.ToLower(getenv("ENVIRONMENT")), defaultProfile)
 	if _, ok := profiles()[o.Profile]; !ok {
-		return fmt.Errorf("ENVIRONMENT is %q, which is no profile: want %s, or write profile into the redis block",
+		return fmt.Errorf("ENVIRONMENT is %q, which is no profile: want %s, or write profile in the redis block",
 			getenv("ENVIRONMENT"), strings.Join(profileNames(), ", "))
 	}
 	return nil

@@ -144,5 +144,5 @@ func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call fu
 
 // quantile is in milliseconds; sorted is in ascending order and has some.
 func quantile(sorted []time.Duration, q float64) float64 {
-	return milliseconds(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))])
+	return wire.Milliseconds(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))])
 }

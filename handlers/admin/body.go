@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -69,10 +71,36 @@ func fieldsOnce(body []byte) error {
 	return nil
 }
 
-// isReplaced reports whether the decoder has put U+FFFD into a text in place of
-// half of a pair of escapes, such as \ud800: it would name another key.
-func isReplaced(body []byte, text string) bool {
-	const replacement = string(utf8.RuneError)
-	written := bytes.Count(body, []byte(replacement)) + bytes.Count(bytes.ToLower(body), []byte(`\ufffd`))
-	return strings.Count(text, replacement) > written
+// hasHalfPair reports whether JSON has half of a pair of escapes, such as \ud800.
+// The decoder puts U+FFFD in its place, which would name another key.
+func hasHalfPair(text []byte) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		i++ // the escaped character
+		first := escapedUnit(text[i:])
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		const unit = len("uXXXX")
+		rest := text[i+unit:]
+		if len(rest) == 0 || rest[0] != '\\' || utf16.DecodeRune(first, escapedUnit(rest[1:])) == utf8.RuneError {
+			return true
+		}
+		i += unit + unit
+	}
+	return false
+}
+
+// escapedUnit is the UTF-16 code unit of an escape that begins uXXXX, else 0.
+func escapedUnit(text []byte) rune {
+	if len(text) < 5 || text[0] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(text[1:5]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
 }

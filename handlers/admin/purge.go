@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -102,7 +101,7 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, purgeWants)
 	}
 	if raw, ok := fields["keys"]; ok {
-		if json.Unmarshal(raw, &what.Keys) != nil || what.Keys == nil || isReplaced(raw, strings.Join(what.Keys, "")) {
+		if json.Unmarshal(raw, &what.Keys) != nil || what.Keys == nil || hasHalfPair(raw) {
 			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "keys is not a list of strings: "+purgeWants)
 		}
 		for _, key := range what.Keys {
@@ -113,12 +112,12 @@ func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, er
 		return what, nil
 	}
 	if raw, ok := fields["tag"]; ok {
-		if json.Unmarshal(raw, &what.Tag) != nil || what.Tag == "" || isReplaced(raw, what.Tag) {
+		if json.Unmarshal(raw, &what.Tag) != nil || what.Tag == "" || hasHalfPair(raw) {
 			return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "tag is not a string, or empty: "+purgeWants)
 		}
 		return what, badRequest(checkText("tag", what.Tag))
 	}
-	if json.Unmarshal(fields["prefix"], &what.Prefix) != nil || what.Prefix == "" || isReplaced(fields["prefix"], what.Prefix) {
+	if json.Unmarshal(fields["prefix"], &what.Prefix) != nil || what.Prefix == "" || hasHalfPair(fields["prefix"]) {
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "prefix is not a string, or empty, which would drop everything: "+purgeWants)
 	}
 	return what, badRequest(CheckScope("prefix", what.Prefix, policy))

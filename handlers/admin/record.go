@@ -4,7 +4,9 @@
 package admin
 
 import (
+	"encoding/json"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
@@ -76,8 +78,23 @@ func recordInBody(w http.ResponseWriter, r *http.Request, maxValueSize int, want
 		return what, err
 	}
 	// the decoder would replace invalid UTF-8, and so name other keys
-	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil || isReplaced(body, what.Key+what.ID) {
+	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil || namesHaveHalfPairs(body) {
 		return what, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+wants)
 	}
 	return what, nil
+}
+
+// namesHaveHalfPairs is hasHalfPair of all fields of an object but value, which
+// is kept as it is written.
+func namesHaveHalfPairs(body []byte) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return true
+	}
+	for name, raw := range fields {
+		if !strings.EqualFold(name, "value") && hasHalfPair(raw) {
+			return true
+		}
+	}
+	return false
 }

@@ -170,6 +170,7 @@ func TestRecordsInBodiesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 	}
 	for _, body := range []string{
 		`{"key":"a","key":"b"}`, `{"key":"a","KEY":"b"}`, `{"key":"\ud800"}`, `{"key":"a\udc00b"}`,
+		`{"key":"\ud800","value":{"a":"\ufffd"}}`, `{"key":"\\ufffd\ud800"}`, `{"key":"\ud83d\\ude00"}`, `{"route":"\udbff\ud800","id":"a"}`,
 	} {
 		for _, endpoint := range []string{"get", "delete", "set"} {
 			a := c.do(t, http.MethodPost, endpoint, body)
@@ -177,7 +178,7 @@ func TestRecordsInBodiesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 			require.Contains(t, a.message(t), "right fields: want", body)
 		}
 	}
-	a := c.do(t, http.MethodPost, "get", `{"key":"\ufffd\ud83d\ude00"}`)
+	a := c.do(t, http.MethodPost, "get", `{"key":"\ufffd\ud83d\ude00\\ud800"}`)
 	require.Equal(t, http.StatusNotFound, a.Status, "it is written so")
 	a = c.do(t, http.MethodPost, "get", `{"key":"a","ttl":"1h"}`)
 	require.Equal(t, http.StatusBadRequest, a.Status)

@@ -65,10 +65,8 @@ func storeErrors(counts cache.StoreErrorCounts) wire.StoreErrors {
 
 func quantiles(h *cache.Histogram) wire.Quantiles {
 	q := h.Quantiles(0.5, 0.95, 0.99)
-	return wire.Quantiles{P50: milliseconds(q[0]), P95: milliseconds(q[1]), P99: milliseconds(q[2])}
+	return wire.Quantiles{P50: wire.Milliseconds(q[0]), P95: wire.Milliseconds(q[1]), P99: wire.Milliseconds(q[2])}
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // hasServer reports whether the store is a server, some network away.
 func hasServer(store cache.Store) bool { return store.Pool() != nil }

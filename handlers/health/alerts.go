@@ -33,15 +33,21 @@ type Event struct {
 // It outlives a configuration. The zero value is ready to use.
 type Alerts struct {
 	mu         sync.Mutex
+	cache      *cache.Cache // that the state is of
 	raised     map[string]wire.HealthCheck
 	incoherent bool
 }
+
+// unused is the output of events that end what was raised for a store that the
+// configuration no longer has.
+const unused = "the configuration no longer uses this store"
 
 // Changes compares a report and the state of the near cache with the previous
 // ones, and returns the changes in the order of the names of checks.
 func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	events = a.turnTo(c)
 	store := c.Store().Name()
 	now := make(map[string]wire.HealthCheck)
 	for name, checks := range report.Checks {
@@ -62,11 +68,7 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 			now[name] = a.raised[name] // the store does not answer, so the state is unknown
 			continue
 		}
-		if strings.HasSuffix(name, ":ping") {
-			events = append(events, Event{StoreUp, map[string]any{"store": store}})
-		} else {
-			events = append(events, Event{AlertCleared, map[string]any{"check": name}})
-		}
+		events = append(events, cleared(name, store))
 	}
 	a.raised = now
 	near := c.Near()
@@ -79,6 +81,35 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 		events = append(events, event)
 	}
 	return events
+}
+
+// turnTo forgets the state of another cache and returns the events that end it.
+func (a *Alerts) turnTo(c *cache.Cache) (events []Event) {
+	old := a.cache
+	a.cache = c
+	if old == nil || old == c {
+		return nil
+	}
+	store := old.Store().Name()
+	for _, name := range slices.Sorted(maps.Keys(a.raised)) {
+		events = append(events, cleared(name, store))
+	}
+	if a.incoherent {
+		events = append(events, Event{NearCoherent, map[string]any{"store": store}})
+	}
+	for _, event := range events {
+		event.Data["output"] = unused
+	}
+	a.raised, a.incoherent = nil, false
+	return events
+}
+
+// cleared is the event of a check that passes again.
+func cleared(name, store string) Event {
+	if strings.HasSuffix(name, ":ping") {
+		return Event{StoreUp, map[string]any{"store": store}}
+	}
+	return Event{AlertCleared, map[string]any{"check": name}}
 }
 
 // raised are the events of a check that no longer passes.

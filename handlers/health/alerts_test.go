@@ -61,13 +61,46 @@ func TestEachChangeIsAnEventOnce(t *testing.T) {
 		{map[string]string{"redis:ping": "pass", "redis:refused_writes": "pass", "lookups:hit_rate": "warn"}, []string{
 			StoreUp, AlertCleared + " redis:refused_writes",
 		}},
-		{map[string]string{"memory:ping": "pass", "memory:file": "warn"}, []string{
+		{map[string]string{"redis:ping": "pass", "memory:file": "warn"}, []string{
 			AlertRaised + " memory:file", PersistFailed, AlertCleared + " lookups:hit_rate",
 		}},
 		{map[string]string{"memory:ping": "pass", "memory:file": "pass"}, []string{AlertCleared + " memory:file"}},
 	} {
 		require.Equal(t, step.want, names(a.Changes(reportOf(step.checks), c)), "step %d", i)
 	}
+}
+
+func TestAReloadWithAnotherStoreEndsWhatWasRaisedForTheOldOne(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	open := func() *cache.Cache {
+		stats := cache.NewStats()
+		store, err := redis.New(redis.Options{Addresses: []string{server.Addr()}}, stats, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		c := cache.New(store, stats)
+		t.Cleanup(func() { require.NoError(t, c.Close()) })
+		return c
+	}
+	old, next := open(), open()
+	embedded, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	third := cache.New(embedded, cache.NewStats())
+	defer third.Close()
+
+	var a Alerts
+	a.Changes(reportOf(map[string]string{"redis:ping": "fail", "lookups:hit_rate": "warn"}), old)
+	events := a.Changes(reportOf(map[string]string{"redis:ping": "fail"}), next)
+	require.Equal(t, []string{AlertCleared + " lookups:hit_rate", StoreUp, StoreDown}, names(events), "the new store is down by itself")
+	require.Equal(t, unused, events[0].Data["output"])
+	require.Equal(t, map[string]any{"store": "redis", "output": unused}, events[1].Data)
+
+	a.incoherent = true
+	events = a.Changes(reportOf(map[string]string{"memory:ping": "pass"}), third)
+	require.Equal(t, []string{StoreUp, NearCoherent}, names(events))
+	for _, e := range events {
+		require.Equal(t, map[string]any{"store": "redis", "output": unused}, e.Data, "the embedded store was never down")
+	}
+	require.Empty(t, a.Changes(reportOf(map[string]string{"memory:ping": "pass"}), third))
 }
 
 // failing is a source.

@@ -34,19 +34,20 @@ const (
 // report is a health while its checks are added.
 type report struct{ wire.Health }
 
-// Of asks the store now, and compares what it says and what was counted
-// with the alert thresholds: the hit rate of the last five minutes, once there
-// were 100 lookups in them; and of a server, the 95th percentile of the round
-// trips of the last one to two minutes, once there were 100, the memory in use (of maxmemory or,
-// without one, of the machine's), and its clients. The embedded store is meant
-// to be full, so that is no alarm.
+// Of pings the store and compares figures with the thresholds of alert: the hit
+// rate of the last five minutes, once there were 100 lookups in them, and the
+// share of failed requests of each source. If the store is a server, it also
+// compares the 95th percentile of the round trips of the last one to two minutes,
+// once there were 100, the memory in use (of maxmemory or, without one, of the
+// machine's memory), and the number of clients. A full embedded store is normal
+// and no warning.
 func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	h := report{wire.Health{Status: wire.HealthPass, Checks: make(map[string][]wire.HealthCheck)}}
 	store := c.Store()
 
 	started := time.Now()
 	err := store.Ping(ctx)
-	ping := wire.HealthCheck{Value: milliseconds(time.Since(started)), Unit: "ms", Status: wire.HealthPass}
+	ping := wire.HealthCheck{Value: wire.Milliseconds(time.Since(started)), Unit: "ms", Status: wire.HealthPass}
 	if err != nil {
 		ping.Status, ping.Output = wire.HealthFail, "the store does not answer: "+reason(err)
 	}
@@ -142,7 +143,7 @@ func (h *report) checkServer(ctx context.Context, c *cache.Cache, alert lookup.A
 	name := c.Store().Name()
 	h.checkRefused(name, c.Stats().StoreErrors.Counts())
 	p95 := c.Stats().StoreLatency.Quantiles(0.95)[0]
-	h.compare(name+":latency_p95", milliseconds(p95), "ms",
+	h.compare(name+":latency_p95", wire.Milliseconds(p95), "ms",
 		p95 > alert.LatencyAbove && c.Stats().StoreLatency.Recent() >= minTrips,
 		"95%% of the round trips take up to %s, above %s", p95, alert.LatencyAbove)
 
@@ -165,8 +166,6 @@ func (h *report) compare(name string, value any, unit string, beyond bool, forma
 	}
 	h.add(name, check)
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (h *report) add(name string, check wire.HealthCheck) {
 	h.Checks[name] = []wire.HealthCheck{check}

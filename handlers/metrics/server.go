@@ -1,5 +1,4 @@
-// What the server behind the store says of itself. It is asked at each scrape, for a
-// server that others fill too is worth no counter here.
+// Figures of the server behind the store, which is asked for them at each scrape.
 
 package metrics
 

@@ -96,3 +96,6 @@ type RedisStats struct {
 	MemoryUsedPercent float64 `json:"memory_used_percent"`
 	ConnectedClients  int64   `json:"connected_clients"`
 }
+
+// Milliseconds is a duration as latencies are written.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
