@@ -112,6 +112,9 @@ type generation[R Record] struct {
 	copies   *otter.Cache[string, entry[R]]
 	versions *otter.Cache[string, *Version] // of tags, by key
 	written  [stripes]atomic.Uint64         // counts the reported writes, by stripe
+	// tagged reports whether a version was ever read. It is set before that, so a
+	// report that is handled while it is not set came before the read.
+	tagged atomic.Bool
 }
 
 // lease is the deadline of the trust by two clocks: the monotonic clock stops
@@ -358,17 +361,24 @@ func (t Ticket[R]) lifetime(e Copy[R], now time.Time) time.Duration {
 // bring them back.
 func (c *Cache[R]) Invalidate(keys ...string) {
 	g, stale := c.generation.Load(), c.staleGeneration.Load()
+	c.invalidations.Add(uint64(len(keys)))
 	for _, key := range keys {
-		c.invalidations.Add(1)
 		g.stripe(c, key).Add(1)
-		if g.copies != nil {
-			g.copies.Invalidate(key)
-			g.versions.Invalidate(key)
-		}
+		g.drop(key)
 		if stale != nil {
-			stale.copies.Invalidate(key)
-			stale.versions.Invalidate(key)
+			stale.drop(key)
 		}
+	}
+}
+
+// drop drops the copy, or the version, of a key.
+func (g *generation[R]) drop(key string) {
+	if g.copies == nil {
+		return
+	}
+	g.copies.Invalidate(key)
+	if g.tagged.Load() {
+		g.versions.Invalidate(key)
 	}
 }
 

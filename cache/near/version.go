@@ -92,6 +92,9 @@ type VersionTicket struct {
 // BeginVersion draws a ticket. It must be called before the store is read.
 func (c *Cache[R]) BeginVersion(key string) VersionTicket {
 	g := c.generation.Load()
+	if !g.tagged.Load() {
+		g.tagged.Store(true)
+	}
 	written := g.stripe(c, key)
 	return VersionTicket{key: key, versions: g.versions, written: written, seen: written.Load()}
 }

@@ -31,6 +31,7 @@
 //	watch.go        trackers on all servers, and when near copies are trusted
 //	tracker.go      reports of writes by one server
 //	session.go      one connection of a tracker
+//	push.go         decoding its reports
 //	canary.go       testing that writes are reported
 //	scan.go         listing and deleting by prefix, over all masters
 //	list.go         listing records

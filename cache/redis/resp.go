@@ -45,27 +45,25 @@ func readNested(r *bufio.Reader, depth int) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kind, text := line[0], string(line[1:])
+	kind := line[0]
 	switch kind {
-	case '+', ',', '(':
-		return text, nil
+	case '+', ',', '(', '#':
+		return string(line[1:]), nil
 	case '-':
-		return replyError(text), nil
+		return replyError(line[1:]), nil
 	case ':':
-		n, err := strconv.ParseInt(text, 10, 64)
+		n, err := strconv.ParseInt(string(line[1:]), 10, 64)
 		if err != nil {
 			return nil, errMalformed
 		}
 		return n, nil
 	case '_':
 		return nil, nil
-	case '#':
-		return text, nil
 	}
-	n, err := strconv.Atoi(text)
+	n, err := parseSize(line[1:])
 	switch {
-	case err != nil || n < -1 || n > maxReplyBytes:
-		return nil, errMalformed
+	case err != nil:
+		return nil, err
 	case n == -1:
 		return nil, nil
 	}
@@ -103,6 +101,26 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		return nil, errMalformed
 	}
 	return line[:len(line)-2], nil
+}
+
+// parseSize reads a number of bytes or items, or -1, which stands for null. It
+// does not allocate.
+func parseSize(text []byte) (n int, err error) {
+	if string(text) == "-1" {
+		return -1, nil
+	}
+	if len(text) == 0 {
+		return 0, errMalformed
+	}
+	for _, digit := range text {
+		if digit < '0' || digit > '9' {
+			return 0, errMalformed
+		}
+		if n = 10*n + int(digit-'0'); n > maxReplyBytes {
+			return 0, errMalformed
+		}
+	}
+	return n, nil
 }
 
 func readText(r *bufio.Reader, size int) (string, error) {

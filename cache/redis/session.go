@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ const (
 	connectTimeout = time.Second
 	// locateInterval is the time between two checks of where the address leads.
 	locateInterval = 600 * time.Millisecond
+	// trackerBuffer is how many bytes of reports are read at once.
+	trackerBuffer = 32 << 10
 )
 
 // session is one connection of a tracker.
@@ -88,14 +91,22 @@ func (t *tracker) session(ctx context.Context) error {
 
 // read handles reports and answers in the order in which they arrive.
 func (s *session) read() error {
+	reader := bufio.NewReaderSize(s.conn.reader, trackerBuffer)
+	pushes := pushReader{reader: reader, written: s.report}
 	for {
-		reply, err := readReply(s.conn.reader)
+		first, err := reader.Peek(1)
 		if err != nil {
 			return err
 		}
-		if push, ok := reply.(pushed); ok {
-			s.handle(push)
+		if first[0] == '>' {
+			if err := pushes.read(); err != nil {
+				return err
+			}
 			continue
+		}
+		reply, err := readReply(reader)
+		if err != nil {
+			return err
 		}
 		select {
 		case want := <-s.awaited:

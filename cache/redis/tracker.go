@@ -48,6 +48,7 @@ type tracker struct {
 	prefixes  []string
 	canary    *canary
 	// written is called with the keys that were written, or with nil for all keys.
+	// It must not retain the slice.
 	written func(keys []string)
 	// changed is called at each change of state, before anything else happens.
 	changed func(trackerState)
@@ -161,29 +162,8 @@ func (t *tracker) run(ctx context.Context) {
 	}
 }
 
-// handle handles ["invalidate", [key, …]], with nil in place of the keys after
-// FLUSHALL.
-func (t *tracker) handle(notification pushed) {
-	if len(notification) < 1 || notification[0] != "invalidate" {
-		return
-	}
-	list, ok := []any(nil), false
-	if len(notification) > 1 {
-		list, ok = notification[1].([]any)
-	}
-	if !ok {
-		t.written(nil)
-		return
-	}
-	keys := make([]string, 0, len(list))
-	for _, item := range list {
-		key, ok := item.(string)
-		if !ok {
-			t.written(nil)
-			return
-		}
-		keys = append(keys, key)
-	}
+// report reports keys that were written, or nil for all keys.
+func (t *tracker) report(keys []string) {
 	t.written(keys)
 	t.canary.reported(keys)
 }
