@@ -6,13 +6,14 @@ package redis
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"syscall"
 	"time"
 )
 
 // lacks are errors of dialing that say nothing about the server.
-var lacks = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}
+var lacks = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
 
 // lackError means that a connection could not be made because this machine is
 // out of a resource. It hides the network error, which go-redis would retry by
@@ -32,7 +33,33 @@ func isLack(err error) bool {
 			return true
 		}
 	}
-	return false
+	return isOutOfPorts(err, dialUDP)
+}
+
+// isOutOfPorts reports whether a dial failed because all local ports are in use.
+// The kernel has the same error for an address that no local address can reach,
+// such as an IPv6 address where IPv6 is off. UDP has ports of its own, so that
+// dial, which connects a UDP socket to the address, fails only then.
+func isOutOfPorts(err error, dial func(*net.UDPAddr) error) bool {
+	var op *net.OpError
+	if !errors.Is(err, syscall.EADDRNOTAVAIL) || !errors.As(err, &op) {
+		return false
+	}
+	to, ok := op.Addr.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	err = dial(&net.UDPAddr{IP: to.IP, Port: to.Port, Zone: to.Zone})
+	return !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.ENETUNREACH)
+}
+
+// dialUDP connects a UDP socket, which sends nothing.
+func dialUDP(to *net.UDPAddr) error {
+	cn, err := net.DialUDP("udp", nil, to)
+	if err != nil {
+		return err
+	}
+	return cn.Close()
 }
 
 // asLack converts an error of a missing resource to a lackError.
