@@ -9,47 +9,35 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
 // placesState is the key of the lookups of one Caddyfile in its state.
 const placesState = AppID + ".places"
+
+// preparer is a source whose fingerprint is known when a Caddyfile is read.
+type preparer interface {
+	Fingerprinter
+	// Prepare does for an asker what the fingerprint needs of provisioning.
+	Prepare(source.Asker) error
+}
 
 // CheckPlace returns an error for a lookup that shares keys with an earlier one
 // of the same Caddyfile but asks something else, with the lines of both. In
 // doubt it returns nil, because provisioning checks again with all information.
 // format describes how values are read, "" as records.
 func (l *Lookup) CheckPlace(h httpcaddyfile.Helper, kind Kind, format string) error {
-	family := cache.Family{}
-	for _, f := range cache.Families() {
-		if f.Name == kind.Family {
-			family = f
-		}
+	mine, ok := l.askedWhereRead(kind, format)
+	if !ok {
+		return nil
 	}
-	text := cmp.Or(l.Key, kind.DefaultKey, family.KeyTemplate)
-	source, name := comparableSource(l.SourceRaw)
-	if strings.Contains(text+source, "{env.") || strings.Contains(text+source, "{file.") || name == "file_system" {
-		return nil // what these come to is known later
-	}
-	hash := kind.HashWithHTTP && name == "http"
-	if l.HashID != nil {
-		hash = *l.HashID
-	}
-	parts := max(1, len(l.ID))
-	key, err := newKeyTemplate("", text, parts, hash)
-	if err != nil {
-		return nil // which provisioning says
-	}
-	key.suffix = strings.Contains(source, "{http.") // at most
 	h.Reset()
 	h.Next()
-	mine := &asked{
-		place:    fmt.Sprintf("%s (%s:%d) '%s'", kind.Directive, h.File(), h.Line(), l.Name),
-		key:      key,
-		question: question{sourceID: source, family: kind.Family, hash: hash, parts: parts, decoding: format},
-	}
+	mine.place = fmt.Sprintf("%s (%s:%d) '%s'", kind.Directive, h.File(), h.Line(), l.Name)
 	places, _ := h.State[placesState].([]*asked)
 	for _, other := range places {
 		if err := mine.conflict(other); err != nil {
@@ -60,16 +48,59 @@ func (l *Lookup) CheckPlace(h httpcaddyfile.Helper, kind Kind, format string) er
 	return nil
 }
 
-// comparableSource is what of a source's configuration can change its answers.
-func comparableSource(raw json.RawMessage) (config, name string) {
-	var fields map[string]any
-	if len(raw) == 0 || json.Unmarshal(raw, &fields) != nil {
-		return "", ""
+// askedWhereRead describes a lookup that is not provisioned. ok is false where
+// only provisioning knows enough, or will find a mistake.
+func (l *Lookup) askedWhereRead(kind Kind, format string) (mine *asked, ok bool) {
+	family := cache.Family{}
+	for _, f := range cache.Families() {
+		if f.Name == kind.Family {
+			family = f
+		}
 	}
-	name, _ = fields["source"].(string)
-	for _, field := range []string{"timeout", "max_concurrent", "cache_control"} {
-		delete(fields, field)
+	text := cmp.Or(l.Key, kind.DefaultKey, family.KeyTemplate)
+	for _, placeholder := range []string{"{env.", "{file.", "{system."} {
+		// the configuration may be loaded on another machine
+		if strings.Contains(text+string(l.SourceRaw)+strings.Join(l.ID, ""), placeholder) {
+			return nil, false
+		}
 	}
-	text, _ := json.Marshal(fields) // in the order of names
-	return string(text), name
+	hash := false
+	q := question{family: kind.Family, parts: max(1, len(l.ID)), decoding: format}
+	varies := false
+	if len(l.SourceRaw) > 0 {
+		prepared, name := l.prepareSource(kind)
+		if prepared == nil {
+			return nil, false
+		}
+		q.sourceID = prepared.Fingerprint()
+		hash = kind.HashWithHTTP && name == "http"
+		v, ok := prepared.(Varying)
+		varies = ok && len(v.RequestTemplates()) > 0
+	}
+	if l.HashID != nil {
+		hash = *l.HashID
+	}
+	q.hash = hash
+	key, err := newKeyTemplate("", text, q.parts, hash)
+	key.suffix = varies
+	return &asked{key: key, question: q}, err == nil
+}
+
+// prepareSource is the source before it is provisioned, or nil.
+func (l *Lookup) prepareSource(kind Kind) (prepared preparer, name string) {
+	var fields struct{ Source string }
+	if json.Unmarshal(l.SourceRaw, &fields) != nil {
+		return nil, ""
+	}
+	info, err := caddy.GetModule("filewallball.sources." + fields.Source)
+	if err != nil {
+		return nil, ""
+	}
+	module := info.New()
+	prepared, ok := module.(preparer)
+	if !ok || json.Unmarshal(l.SourceRaw, module) != nil ||
+		prepared.Prepare(source.Asker{Identity: l.ID, Session: kind.Family == cache.Session, Pass: l.passes()}) != nil {
+		return nil, ""
+	}
+	return prepared, fields.Source
 }

@@ -142,7 +142,7 @@ func (a *forwardAuth) identify() error {
 			continue
 		}
 		value := "{http.request.header." + name + "}"
-		if name == "Authorization" || name == "Cookie" {
+		if isCredential(name) {
 			a.session.ID = append(a.session.ID, value)
 			continue
 		}
@@ -186,7 +186,7 @@ func (a *forwardAuth) checkIgnored(word string) error {
 			return fmt.Errorf("ignore_in_key: '%s' is not right: write %s", word, f.word)
 		}
 	}
-	if strings.EqualFold(word, "Cookie") || strings.EqualFold(word, "Authorization") {
+	if isCredential(word) {
 		return fmt.Errorf("ignore_in_key: %s says who it is, so one answer cannot serve all its values: "+
 			"choose what is sent with cookies and headers", word)
 	}
@@ -202,6 +202,9 @@ func (a *forwardAuth) checkIgnored(word string) error {
 func (a *forwardAuth) fingerprint() string {
 	text, _ := json.Marshal([]any{a.session.ID, a.source.URL, a.source.Headers, a.source.IgnoreInKey, a.source.CopyHeaders,
 		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial})
+	if a.source.HostWithoutPort {
+		text = append(text, " host"...)
+	}
 	if a.session.TTL != caddy.Duration(authTTL) {
 		text = fmt.Appendf(text, " %d", a.session.TTL)
 	}

@@ -5,6 +5,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -91,10 +92,19 @@ func (a *forwardAuth) checkHeader(name string) error {
 			return fmt.Errorf("headers: %s is sent without being named here; what a client says in it must not be", f.header)
 		}
 	}
-	if isCopy(name, a.copies) {
-		return fmt.Errorf("headers: %s is one of copy_headers, which say who it is: a client must not be asked for it", name)
+	if isCopy(name, a.copies) && !isCredential(name) {
+		return fmt.Errorf("headers: %s is one of copy_headers, by which this server says who it is: the server that is asked "+
+			"could take a client's claim in it for this server's word: leave it out of headers or of copy_headers", name)
 	}
 	return nil
+}
+
+// isCredential reports whether a header is one by which HTTP lets a client say
+// who it is, so that a server that is asked verifies it. It is a part of the
+// identity, also by default, and no proxy vouches for it.
+func isCredential(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	return name == "Authorization" || name == "Cookie"
 }
 
 func (a *forwardAuth) setUpstream(text string) error {

@@ -161,7 +161,7 @@ func (a *forwardAuth) applyHeaderUp() error {
 			if err := a.setHost(up); err != nil {
 				return err
 			}
-		case up.op == '+' && (up.name == "Cookie" || up.name == "Authorization"):
+		case up.op == '+' && isCredential(up.name):
 			return fmt.Errorf("header_up +%s: it is sent as the client sends it, and says who it is: use another header", up.name)
 		case up.op == '+':
 			headers.Add(up.name, up.value)
@@ -173,6 +173,9 @@ func (a *forwardAuth) applyHeaderUp() error {
 		}
 	}
 	for _, up := range a.ups {
+		if up.op == '-' && up.deletes("Host") {
+			a.source.PreserveHost, a.source.HostWithoutPort = false, false
+		}
 		for name := range headers {
 			if up.op == '-' && up.deletes(name) {
 				delete(headers, name)
@@ -182,23 +185,25 @@ func (a *forwardAuth) applyHeaderUp() error {
 	return nil
 }
 
-// setHost sets the Host that is sent to the server.
+// setHost sets the Host that is sent to the server. The last line counts.
 func (a *forwardAuth) setHost(up headerUp) error {
+	src := &a.source
+	src.PreserveHost, src.HostWithoutPort = false, false
+	src.Headers.Del("Host")
 	switch {
 	case up.op != 0:
 		return errors.New("header_up +Host: a request has one: write header_up Host")
 	case up.value == "{http.reverse_proxy.upstream.hostport}":
-		a.source.PreserveHost = false
 	case up.value == "{http.reverse_proxy.upstream.host}":
-		a.source.PreserveHost = false
-		a.source.Headers.Set("Host", hostOf(a.upstream.address))
+		src.Headers.Set("Host", hostOf(a.upstream.address))
 	case up.value == "{http.request.hostport}":
-		a.source.PreserveHost = true
+		src.PreserveHost = true
+	case up.value == "{http.request.host}":
+		src.PreserveHost, src.HostWithoutPort = true, true
 	case strings.Contains(up.value, "{http."):
-		return errors.New("header_up Host: want {upstream_hostport}, {hostport} or a name that does not change")
+		return errors.New("header_up Host: want {host}, {hostport}, {upstream_hostport} or a name that does not change")
 	default:
-		a.source.PreserveHost = false
-		a.source.Headers.Set("Host", up.value)
+		src.Headers.Set("Host", up.value)
 	}
 	return nil
 }
@@ -255,20 +260,16 @@ func (a *forwardAuth) parseResponses(h httpcaddyfile.Helper) error {
 		default:
 			return d.Errf("handle_response takes one matcher, like @error, and has %d", len(args))
 		}
-		routes := d.NewFromNextSegment()
-		for routes.Next() {
-			if name := routes.Val(); name == "copy_response" || name == "copy_response_headers" {
-				return routes.Errf("handle_response cannot %s here: leave handle_response out, and the answer is passed as it is", name)
-			}
-		}
-		routes.Reset()
-		module, err := httpcaddyfile.ParseSegmentAsSubroute(h.WithDispenser(routes))
+		module, err := httpcaddyfile.ParseSegmentAsSubroute(h.WithDispenser(d.NewFromNextSegment()))
 		if err != nil {
 			return err
 		}
 		subroute, ok := module.(*caddyhttp.Subroute)
 		if !ok {
 			return d.Err("handle_response takes a block of directives")
+		}
+		if err := checkRoutes(subroute.Routes); err != nil {
+			return d.WrapErr(err)
 		}
 		handler := caddyhttp.ResponseHandler{Match: matcher, Routes: subroute.Routes}
 		if matcher == nil {

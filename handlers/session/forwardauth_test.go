@@ -155,6 +155,85 @@ func TestCookiesGoOutAsTheyCame(t *testing.T) {
 	}
 }
 
+// The Host that is sent is the one that reverse_proxy would send.
+func TestHostThatIsSent(t *testing.T) {
+	t.Parallel()
+	for lines, want := range map[string]string{
+		"":                                       "a.example:8443",
+		"header_up Host {http.request.hostport}": "a.example:8443",
+		"header_up Host {http.request.host}":     "a.example",
+		"header_up Host b.example":               "b.example",
+		"header_up Host b.example\nheader_up Host c.example":                                        "c.example",
+		"header_up Host b.example\nheader_up Host {http.request.host}":                              "a.example",
+		"header_up Host {http.request.host}\nheader_up Host b.example":                              "b.example",
+		"header_up Host b.example\nheader_up Host {http.request.hostport}":                          "a.example:8443",
+		"header_up Host {http.request.host}\nheader_up Host {http.request.hostport}":                "a.example:8443",
+		"header_up Host {http.request.hostport}\nheader_up Host {http.request.host}":                "a.example",
+		"header_up Host b.example\nheader_up Host {http.reverse_proxy.upstream.hostport}":           "UPSTREAM",
+		"header_up Host {http.request.host}\nheader_up Host {http.reverse_proxy.upstream.hostport}": "UPSTREAM",
+		"header_up Host {http.reverse_proxy.upstream.hostport}\nheader_up Host {http.request.host}": "a.example",
+		"header_up Host {http.request.host}\nheader_up -Host":                                       "UPSTREAM",
+		"header_up -Host": "UPSTREAM",
+		"header_up Host b.example\nheader_up -Host*":             "UPSTREAM",
+		"header_up Host {http.request.host}\nignore_in_key host": "a.example",
+	} {
+		auth := newAuthServer(t)
+		h := remembered(t, auth.url, "uri /api/verify\n"+lines)
+		require.True(t, lookuptest.Serve(h, lookuptest.Get("http://a.example:8443/x", "Cookie", "auth=ada")).Next, lines)
+		require.Equal(t, strings.ReplaceAll(want, "UPSTREAM", strings.TrimPrefix(auth.url, "http://")), auth.calls[0].Host, lines)
+	}
+}
+
+// Sites under different names have answers of their own where the server is
+// told the name.
+func TestHostWithoutItsPortIsPartOfTheKey(t *testing.T) {
+	t.Parallel()
+	for lines, want := range map[string][]int{
+		"header_up Host {http.request.host}":                     {1, 0, 1},
+		"header_up Host {http.request.hostport}":                 {1, 1, 1},
+		"header_up Host {http.request.host}\nignore_in_key host": {1, 0, 0},
+		"header_up Host auth.example":                            {1, 0, 0},
+	} {
+		auth := newAuthServer(t)
+		h := remembered(t, auth.url, "uri /api/verify\nheader_up X-Forwarded-Host a\n"+lines)
+		var asked []int
+		for _, host := range []string{"a.example", "a.example:8443", "b.example"} {
+			require.True(t, lookuptest.Serve(h, lookuptest.Get("http://"+host+"/x", "Cookie", "auth=ada")).Next)
+			asked = append(asked, auth.asked())
+		}
+		require.Equal(t, want, asked, lines)
+	}
+}
+
+// The credential that a client presents goes to the server that verifies it,
+// and what the server makes of it takes its place.
+func TestACredentialMayBeReplacedByTheServersAnswer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Authorization") {
+		case "Bearer ada":
+			w.Header().Set("Authorization", "Basic upstream")
+		case "Bearer plain":
+		default:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	t.Cleanup(server.Close)
+	for _, headers := range []string{"", "headers Authorization", "headers authorization Accept"} {
+		h := remembered(t, server.URL, "uri /api/verify\ncopy_headers Authorization\n"+headers)
+		for range 2 { // from the server, and from the cache
+			for token, want := range map[string][]string{"Bearer ada": {"Basic upstream"}, "Bearer plain": nil} {
+				got := lookuptest.Serve(h, lookuptest.Get("http://a.example/x", "Authorization", token))
+				require.True(t, got.Next, headers)
+				require.Equal(t, want, got.Request.Header.Values("Authorization"), "%s %s", headers, token)
+			}
+			forged := lookuptest.Get("http://a.example/x", "Authorization", "Basic upstream")
+			require.Equal(t, http.StatusUnauthorized, lookuptest.Serve(h, forged).Status)
+			require.Empty(t, forged.Header.Values("Authorization"))
+		}
+	}
+}
+
 func TestIgnoreInKeySavesCalls(t *testing.T) {
 	t.Parallel()
 	auth := newAuthServer(t)
@@ -210,7 +289,8 @@ func TestForwardAuthErrors(t *testing.T) {
 		"cached_forward_auth a:1 {\nuri /x\nheader_up ?A b\n}":                               "'?A' is not the name of a header",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up \"\" b\n}":                             "an argument that is empty",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up + b\n}":                                "is not the name of a header",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.host}\n}":           "header_up Host: want",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.uri}\n}":            "header_up Host: want",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up +Host a\n}":                            "write header_up Host",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up A {http.reverse_proxy.header.B}\n}":    "placeholders of reverse_proxy",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\nheader_up -Authorization\n}":  "nothing says who it is",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\ncookies a\nheaders Accept\n}": "nothing says who it is",
@@ -222,7 +302,6 @@ func TestForwardAuthErrors(t *testing.T) {
 		"cached_forward_auth unix//a {\nuri /x\ntransport http {\ndial_timeout 1s\n}\n}":     "not possible with a unix socket",
 		"cached_forward_auth a:1 {\nuri /x\n@a stat 401\n}":                                  "unrecognized response matcher",
 		"cached_forward_auth a:1 {\nuri /x\nhandle_response @b {\n}\n}":                      "there is no matcher @b",
-		"cached_forward_auth a:1 {\nuri /x\nhandle_response {\ncopy_response\n}\n}":          "leave handle_response out",
 		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":                                 "copy_headers takes",
 		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                         "says who it is",
 		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}":                    "is not sent",

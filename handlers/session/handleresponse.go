@@ -3,7 +3,10 @@
 package session
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,6 +34,44 @@ func (s *Handler) validateHandleResponse() error {
 		}
 	}
 	return nil
+}
+
+// checkRoutes refuses routes that copy the answer, which only reverse_proxy has
+// for its own handle_response. The routes must not be provisioned.
+func checkRoutes(routes caddyhttp.RouteList) error {
+	text, err := json.Marshal(routes)
+	if err != nil {
+		return err
+	}
+	var config any
+	if err := json.Unmarshal(text, &config); err != nil {
+		return err
+	}
+	if name := copier(config); name != "" {
+		return fmt.Errorf("handle_response cannot %s here: leave handle_response out, and the answer is passed as it is", name)
+	}
+	return nil
+}
+
+// copier is the name of a handler that copies the answer, or "".
+func copier(config any) (name string) {
+	switch config := config.(type) {
+	case []any:
+		for _, value := range config {
+			name = cmp.Or(name, copier(value))
+		}
+	case map[string]any:
+		handler, _ := config["handler"].(string)
+		if handler == "copy_response" || handler == "copy_response_headers" {
+			return handler
+		}
+		for field, value := range config {
+			if handler != "reverse_proxy" || field != "handle_response" { // which has an answer of its own
+				name = cmp.Or(name, copier(value))
+			}
+		}
+	}
+	return name
 }
 
 // handleResponse runs the routes for the source's answer. handled is false if

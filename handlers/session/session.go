@@ -117,6 +117,9 @@ func (s *Handler) provision(ctx caddy.Context) error {
 		s.proxies = append(s.proxies, network)
 	}
 	for i := range s.HandleResponse {
+		if err := checkRoutes(s.HandleResponse[i].Routes); err != nil {
+			return err
+		}
 		if err := s.HandleResponse[i].Provision(ctx); err != nil {
 			return fmt.Errorf("handle_response: %w", err)
 		}
@@ -199,7 +202,8 @@ func (s *Handler) checkAsked() error {
 		}
 		for _, name := range names {
 			if header, ok := strings.CutPrefix(name, "http.request.header."); ok && isCopy(header, s.CopyHeaders) {
-				return fmt.Errorf("the source is asked about {%s}, which is one of copy_headers: a client must not say who it is there", name)
+				return fmt.Errorf("the source is asked about {%s}, which is one of copy_headers, by which this server says who it is: "+
+					"the source could take a client's claim in it for this server's word", name)
 			}
 		}
 	}

@@ -3,6 +3,7 @@
 package sitetest_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -52,6 +53,15 @@ func TestEachOptionThatChangesARecordIsComparedWhereKeysAreShared(t *testing.T) 
 		{"format", none, "session_lookup /LOOKUP/* {\nfrom django {\nkey KEY\n}\n}", "", redis, formats},
 		{"another format", "session_lookup /LOOKUP/* {\nfrom php {\nkey KEY\n}\n}", "session_lookup /LOOKUP/* {\nfrom django {\nkey KEY\n}\n}", "", redis, formats},
 
+		{"method, the default", http, http, "method GET", "", ""},
+		{"max_body, the default", http, http, "max_body 1MiB", "", ""},
+		{"cache_control, the default", http, http, "cache_control respect", "", ""},
+		{"hash_id, the default", outside, outside, "hash_id on", "", ""},
+		{"copy_headers in another order", strings.Replace(http, "MORE", "copy_headers A B", 1), strings.Replace(http, "MORE", "copy_headers B A", 1), "", "", ""},
+		{"name of a header", strings.Replace(http, "X-Of-Both", "x-of-both", 1), http, "", "", ""},
+		{"value of the system", strings.Replace(http, "yes", "{system.os}", 1), strings.Replace(http, "yes", runtime.GOOS, 1), "", "", ""},
+		{"another value of the system", strings.Replace(http, "yes", "{system.os}", 1), strings.Replace(http, "yes", "{system.arch}", 1), "", "", sources},
+		{"key with a value of the system", strings.Replace(http, "KEY", "{system.os}:KEY", 1), strings.Replace(http, "KEY", runtime.GOOS+":KEY", 1), "", "", ""},
 		{"timeout", http, http, "timeout 1s", "", ""},
 		{"max_concurrent", http, http, "max_concurrent 3", "", ""},
 		{"cache_control", http, http, "cache_control ignore", "", ""},

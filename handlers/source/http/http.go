@@ -1,6 +1,7 @@
 package httpsource
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,6 +53,10 @@ type Source struct {
 	// this route. Default: false.
 	PreserveHost bool `json:"preserve_host,omitempty"`
 
+	// With preserve_host, whether to leave the port out of the Host. Default:
+	// false.
+	HostWithoutPort bool `json:"host_without_port,omitempty"`
+
 	// Names of headers above that are sent but not part of the key: one answer
 	// serves all their values. Use it only for headers that cannot change the
 	// answer. Default: none.
@@ -84,8 +89,8 @@ type Source struct {
 
 	// The transport http of reverse_proxy, which replaces the source's own
 	// connections and tls_ca. Of placeholders, it takes {env.*}, {file.*} and
-	// {system.*}; tls_server_name takes none, and proxy_protocol is not
-	// supported. tls needs an https URL. Default: the source's own connections.
+	// {system.*}; proxy_protocol is not supported. tls needs an https URL.
+	// Default: the source's own connections.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	// The network address to connect to instead of the URL's host, such as
@@ -95,10 +100,8 @@ type Source struct {
 
 	asker     source.Asker
 	question  question
+	way       way
 	transport http.RoundTripper
-	// transportConfig is TransportRaw with its placeholders resolved, or "": a
-	// module that is loaded leaves its field empty.
-	transportConfig string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -109,21 +112,30 @@ func (Source) CaddyModule() caddy.ModuleInfo {
 // Name is the kind of source in statistics.
 func (*Source) Name() string { return "http" }
 
-// Provision resolves placeholders, reads certificates and prepares the
-// connection pool. It does not connect.
-func (h *Source) Provision(ctx caddy.Context) error {
-	if h.Method == "" {
-		h.Method = http.MethodGet
-	}
-	if h.Timeout == 0 {
-		h.Timeout = caddy.Duration(defaultHTTPTimeout)
-	}
-	if h.MaxBody == 0 {
-		h.MaxBody = defaultHTTPMaxBody
-	}
-	h.asker, _ = ctx.Value(source.AskerCtxKey).(source.Asker)
+// Prepare applies defaults and resolves placeholders, for an asker. It reads no
+// file that the configuration names, other than by {file.*}.
+func (h *Source) Prepare(asker source.Asker) error {
+	h.asker = asker
+	h.Method = cmp.Or(h.Method, http.MethodGet)
+	h.Timeout = cmp.Or(h.Timeout, caddy.Duration(defaultHTTPTimeout))
+	h.MaxBody = cmp.Or(h.MaxBody, defaultHTTPMaxBody)
+	h.MaxConcurrent = cmp.Or(h.MaxConcurrent, cache.DefaultMaxConcurrent)
 	var err error
-	if h.question, err = newQuestion(h.Method, h.URL, h.Headers, h.asker.Identity); err != nil {
+	if h.question, err = newQuestion(h.Method, h.URL, h.Headers, asker.Identity); err != nil {
+		return err
+	}
+	if h.PreserveHost {
+		h.question.preserveHost(!h.HostWithoutPort)
+	}
+	h.way, err = newWay(h.Dial, h.TLSCA, h.TransportRaw)
+	return err
+}
+
+// Provision prepares the source, reads certificates and prepares the connection
+// pool. It does not connect.
+func (h *Source) Provision(ctx caddy.Context) error {
+	asker, _ := ctx.Value(source.AskerCtxKey).(source.Asker)
+	if err := h.Prepare(asker); err != nil {
 		return err
 	}
 	for _, text := range h.question.values {
@@ -131,13 +143,7 @@ func (h *Source) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	if h.PreserveHost {
-		h.question.preserveHost()
-	}
-	if h.MaxConcurrent == 0 {
-		h.MaxConcurrent = cache.DefaultMaxConcurrent
-	}
-	if len(h.TransportRaw) > 0 {
+	if h.way.transport != "" {
 		return h.loadTransport(ctx)
 	}
 	return h.provisionTransport()
@@ -156,7 +162,9 @@ func (h *Source) Validate() error {
 		return fmt.Errorf("max_concurrent is %d, want at least 1", h.MaxConcurrent)
 	case h.PreserveHost && h.Headers.Get("Host") != "":
 		return errors.New("preserve_host and the header Host exclude each other")
-	case h.transportConfig != "" && (len(h.TLSCA) > 0 || h.Dial != ""):
+	case h.HostWithoutPort && !h.PreserveHost:
+		return errors.New("host_without_port needs preserve_host: want both")
+	case h.way.transport != "" && (len(h.TLSCA) > 0 || h.Dial != ""):
 		return errors.New("transport and tls_ca or dial exclude each other: a transport has tls_trust_pool")
 	case len(h.TLSCA) > 0 && !h.question.secure:
 		return errors.New("tls_ca is of no use with an http URL: want https")
@@ -241,13 +249,26 @@ func (h *Source) IgnoredInKey(i int) bool {
 // client sent them, and not the first alone.
 func (h *Source) AllCookies() bool { return !h.question.namesIdentity() }
 
-// Fingerprint describes all settings that can change the application's answer.
-// It may contain secrets.
+// Fingerprint describes all settings that can change the application's answer,
+// as what they come to and not as they are written. It may contain secrets.
 func (h *Source) Fingerprint() string {
 	q := &h.question
-	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
-		h.IgnoreInKey, q.method, q.host, q.url.text, q.headers, q.cookies, q.values, h.CopyHeaders, h.MaxBody, h.TLSCA, h.asker.Session,
-		h.transportConfig+h.Dial)
+	return fmt.Sprintf("%#v %#v %#v %#v %#v %#v %#v %#v %#v %#v %#v",
+		namesOf(h.IgnoreInKey), q.method, q.host, q.url.text, q.headers, q.cookies, q.values, sorted(h.CopyHeaders), h.MaxBody, h.asker.Session, h.way)
+}
+
+// namesOf are names of headers, however they are written.
+func namesOf(headers []string) []string {
+	var names []string
+	for _, name := range headers {
+		names = append(names, http.CanonicalHeaderKey(name))
+	}
+	return sorted(names)
+}
+
+// sorted are the texts in order, each once.
+func sorted(texts []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(texts)))
 }
 
 // discard reads the rest of a body, if it is short, and closes it, so that the

@@ -103,9 +103,13 @@ func (q *question) addHeader(p *templateParser, name, text string) error {
 
 // preserveHost sends the Host of the client's request instead of the URL's. It
 // becomes one of the values that the answer depends on.
-func (q *question) preserveHost() {
+func (q *question) preserveHost(withPort bool) {
 	p := templateParser{parts: 1, values: q.values}
-	index := p.valueOf("http.request.hostport")
+	name := "http.request.host"
+	if withPort {
+		name = "http.request.hostport"
+	}
+	index := p.valueOf(name)
 	q.values = p.values
 	q.headers = append(q.headers, headerTemplate{"Host", textTemplate{
 		texts: []string{"", ""}, slots: []slot{{part: -1, value: index}},

@@ -3,6 +3,7 @@
 package httpsource
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,13 +23,52 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
+// way is how the application is reached, with all placeholders resolved.
+type way struct {
+	network, address string   // to connect to instead of the URL's host, or ""
+	tlsCA            []string // files
+	transport        string   // the configuration of a transport, or ""
+}
+
+func newWay(dial string, tlsCA []string, transport json.RawMessage) (w way, err error) {
+	if w.network, w.address, err = resolveDial(dial); err != nil {
+		return w, fmt.Errorf("dial: %w", err)
+	}
+	for _, file := range tlsCA {
+		name, err := caddy.NewReplacer().ReplaceOrErr(file, true, true)
+		if err != nil {
+			return w, fmt.Errorf("tls_ca: %w", err)
+		}
+		w.tlsCA = append(w.tlsCA, name)
+	}
+	if len(transport) > 0 {
+		w.transport, err = resolveTransport(transport)
+	}
+	return w, err
+}
+
+func resolveDial(dial string) (network, address string, err error) {
+	if dial == "" {
+		return "", "", nil
+	}
+	text, err := caddy.NewReplacer().ReplaceOrErr(dial, true, true)
+	if err != nil {
+		return "", "", err
+	}
+	to, err := caddy.ParseNetworkAddress(text)
+	switch {
+	case err != nil:
+		return "", "", err
+	case to.PortRangeSize() > 1:
+		return "", "", errors.New("it has several ports: want one")
+	}
+	return to.Network, to.JoinHostPort(0), nil
+}
+
 // loadTransport provisions the transport of reverse_proxy. It refuses options
 // that only work for a proxied request.
 func (h *Source) loadTransport(ctx caddy.Context) error {
-	var err error
-	if h.transportConfig, err = resolveTransport(h.TransportRaw); err != nil {
-		return err
-	}
+	h.TransportRaw = json.RawMessage(h.way.transport)
 	module, err := ctx.LoadModule(h, "TransportRaw")
 	if err != nil {
 		return fmt.Errorf("transport: %w", err)
@@ -41,8 +81,6 @@ func (h *Source) loadTransport(ctx caddy.Context) error {
 		return errors.New("transport has tls and the url says http://: write https://")
 	case t.ProxyProtocol != "":
 		return errors.New("transport: proxy_protocol is not possible here: leave it out")
-	case t.TLS != nil && strings.Contains(t.TLS.ServerName, "{"):
-		return errors.New("transport: tls_server_name takes no placeholder here: write the name")
 	}
 	h.transport = t
 	return nil
@@ -53,7 +91,9 @@ func (h *Source) loadTransport(ctx caddy.Context) error {
 // not in the key, and a client could choose the proxy.
 func resolveTransport(raw json.RawMessage) (string, error) {
 	var config any
-	if err := json.Unmarshal(raw, &config); err != nil {
+	numbers := json.NewDecoder(bytes.NewReader(raw))
+	numbers.UseNumber() // which is not rounded
+	if err := numbers.Decode(&config); err != nil {
 		return "", fmt.Errorf("transport: %w", err)
 	}
 	config, err := resolveTexts(config)
@@ -102,7 +142,11 @@ func resolveText(text string) (string, error) {
 				"the application is reached: want a fixed text, {env.*}, {file.*} or {system.*}", name)
 		}
 	}
-	return caddy.NewReplacer().ReplaceAll(text, ""), nil
+	resolved := caddy.NewReplacer().ReplaceAll(text, "")
+	if len(names) > 0 && strings.Contains(resolved, "{") {
+		return "", fmt.Errorf("what {%s} comes to has a brace, which would begin another placeholder", names[0])
+	}
+	return resolved, nil
 }
 
 // connectionContext is the context of a request to the application. A transport
@@ -112,7 +156,7 @@ func resolveText(text string) (string, error) {
 // around this lookup has decided to, if the variables say so. So it has none,
 // and placeholders of no request.
 func (h *Source) connectionContext(ctx context.Context) context.Context {
-	if h.transportConfig == "" {
+	if h.way.transport == "" {
 		return ctx
 	}
 	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, nil)
@@ -120,25 +164,14 @@ func (h *Source) connectionContext(ctx context.Context) context.Context {
 }
 
 // dialer connects to the URL's host, or to the address of dial.
-func (h *Source) dialer() (func(ctx context.Context, network, address string) (net.Conn, error), error) {
+func (h *Source) dialer() func(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: time.Duration(h.Timeout)}
-	if h.Dial == "" {
-		return dialer.DialContext, nil
-	}
-	text, err := caddy.NewReplacer().ReplaceOrErr(h.Dial, true, true)
-	if err != nil {
-		return nil, fmt.Errorf("dial: %w", err)
-	}
-	to, err := caddy.ParseNetworkAddress(text)
-	if err != nil {
-		return nil, fmt.Errorf("dial: %w", err)
-	}
-	if to.PortRangeSize() > 1 {
-		return nil, errors.New("dial: it has several ports: want one")
+	if h.way.network == "" {
+		return dialer.DialContext
 	}
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialer.DialContext(ctx, to.Network, to.JoinHostPort(0))
-	}, nil
+		return dialer.DialContext(ctx, h.way.network, h.way.address)
+	}
 }
 
 func (h *Source) provisionTransport() error {
@@ -146,13 +179,9 @@ func (h *Source) provisionTransport() error {
 	if err != nil {
 		return err
 	}
-	dial, err := h.dialer()
-	if err != nil {
-		return err
-	}
 	timeout := time.Duration(h.Timeout)
 	h.transport = &http.Transport{
-		DialContext:         dial,
+		DialContext:         h.dialer(),
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: timeout,
 		// connections that are still dialed for an ended load count as well
@@ -170,21 +199,17 @@ func (h *Source) provisionTransport() error {
 
 // roots are the authorities in the tls_ca files; nil means those of the system.
 func (h *Source) roots() (*x509.CertPool, error) {
-	if len(h.TLSCA) == 0 {
+	if len(h.way.tlsCA) == 0 {
 		return nil, nil
 	}
 	pool := x509.NewCertPool()
-	for _, file := range h.TLSCA {
-		name, err := caddy.NewReplacer().ReplaceOrErr(file, true, true)
-		if err != nil {
-			return nil, fmt.Errorf("tls_ca: %w", err)
-		}
+	for i, name := range h.way.tlsCA {
 		pem, err := os.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("reading tls_ca: %w", err)
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls_ca: '%s' has no PEM certificate", file)
+			return nil, fmt.Errorf("tls_ca: '%s' has no PEM certificate", h.TLSCA[i])
 		}
 	}
 	return pool, nil

@@ -3,10 +3,13 @@ package httpsource
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -44,7 +47,6 @@ func TestATransportHasNoVariablesOfTheClientsRequest(t *testing.T) {
 }
 
 func TestATransportHasNoPlaceholderOfARequest(t *testing.T) {
-	t.Parallel()
 	for transport, want := range map[string]string{
 		`{"protocol": "http", "network_proxy": {"from": "url", "url": "http://{http.request.header.X}"}}`:     "{http.request.header.X}",
 		`{"protocol": "http", "forward_proxy_url": "http://{http.request.host}:3128"}`:                        "{http.request.host}",
@@ -58,6 +60,11 @@ func TestATransportHasNoPlaceholderOfARequest(t *testing.T) {
 		require.ErrorContains(t, err, want, transport)
 		require.ErrorContains(t, err, "transport", transport)
 	}
+	t.Setenv("TEST_SOURCE_BRACES", "{http.request.host}")
+	err := provision(t, &Source{
+		URL: "http://app.invalid/{id}", TransportRaw: json.RawMessage(`{"protocol": "http", "forward_proxy_url": "http://{env.TEST_SOURCE_BRACES}"}`),
+	}, "")
+	require.ErrorContains(t, err, "what {env.TEST_SOURCE_BRACES} comes to has a brace")
 	require.NoError(t, provision(t, &Source{
 		URL:          "http://app.invalid/{id}",
 		TransportRaw: json.RawMessage(`{"protocol": "http", "forward_proxy_url": "{env.HOME}{system.hostname}"}`),
@@ -108,4 +115,58 @@ func TestTheWayToTheApplicationIsPartOfTheFingerprint(t *testing.T) {
 	require.NotEqual(t, plain, provisioned(t, &Source{
 		URL: "http://app.invalid/{id}", TransportRaw: json.RawMessage(`{"protocol": "http", "local_address": "127.0.0.1"}`),
 	}, "").Fingerprint())
+}
+
+// Nodes whose configurations come to the same share records, whether they write
+// a value out or have a placeholder for it, and whether they write a default.
+func TestTheFingerprintHasWhatAConfigurationComesTo(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	for _, name := range []string{"a.pem", "b.pem"} {
+		block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), block, 0o600))
+	}
+	transport := func(host string) Source {
+		return Source{TransportRaw: json.RawMessage(`{"protocol": "http", "forward_proxy_url": "` + host + `"}`)}
+	}
+	fingerprint := func(h Source) string {
+		h.URL = "https://app.invalid/{id}"
+		return provisioned(t, &h, "").Fingerprint()
+	}
+	t.Setenv("TEST_SOURCE_DIR", dir)
+	for name, of := range map[string]func(value string) Source{
+		"dial":        func(value string) Source { return Source{Dial: "unix/" + value + "/a.sock"} },
+		"tls_ca":      func(value string) Source { return Source{TLSCA: []string{value + "/a.pem"}} },
+		"proxy":       transport,
+		"header":      func(value string) Source { return Source{Headers: http.Header{"X-A": {value}}} },
+		"query":       func(value string) Source { return Source{Headers: http.Header{"X-A": {"{id}"}, "X-B": {"b " + value}}} },
+		"Host of all": func(value string) Source { return Source{Headers: http.Header{"Host": {"x" + value}}} },
+		"file of tls": func(value string) Source {
+			return Source{TransportRaw: json.RawMessage(`{"protocol": "http", "tls": {"ca": {"provider": "file", "pem_files": ["` + value + `/a.pem"]}}}`)}
+		},
+		"sorted texts": func(value string) Source {
+			return Source{TransportRaw: json.RawMessage(`{"local_address": "127.0.0.1", "forward_proxy_url": "` + value + `", "protocol": "http"}`)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("TEST_SOURCE_DIR", dir)
+			written := fingerprint(of(dir))
+			require.Equal(t, written, fingerprint(of("{env.TEST_SOURCE_DIR}")), "the same value")
+			other := t.TempDir()
+			text, err := os.ReadFile(filepath.Join(dir, "a.pem"))
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(other, "a.pem"), text, 0o600))
+			t.Setenv("TEST_SOURCE_DIR", other)
+			require.NotEqual(t, written, fingerprint(of("{env.TEST_SOURCE_DIR}")), "another value")
+		})
+	}
+	ignored := func(names ...string) Source {
+		return Source{Headers: http.Header{"X-A": {"{id}"}, "X-B": {"{http.request.method}"}, "X-C": {"{http.request.uri}"}}, IgnoreInKey: names}
+	}
+	require.Equal(t, fingerprint(ignored("X-B", "X-C")), fingerprint(ignored("x-c", "x-b", "X-C")))
+	require.NotEqual(t, fingerprint(ignored("X-B", "X-C")), fingerprint(ignored("x-c")))
+	require.Equal(t, fingerprint(Source{Dial: "localhost:80"}), fingerprint(Source{Dial: "tcp/localhost:80"}))
+	require.Equal(t, fingerprint(Source{}), fingerprint(Source{Method: "GET", MaxBody: 1 << 20}))
+	require.Equal(t, fingerprint(Source{CopyHeaders: []string{"A", "B"}}), fingerprint(Source{CopyHeaders: []string{"B", "A"}}))
 }
