@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -94,7 +95,11 @@ func eval[T any](b *browser, expression string) T {
 // await waits until an expression of the page is true.
 func (b *browser) await(expression string) {
 	b.t.Helper()
-	require.Eventually(b.t, func() bool { return eval[bool](b, expression) }, 30*time.Second, 50*time.Millisecond, expression)
+	is := func() bool { return eval[bool](b, expression) }
+	if !assert.Eventually(b.t, is, 30*time.Second, 50*time.Millisecond, expression) {
+		b.t.Fatal("the page shows: ", eval[string](b, `document.getElementById("status").textContent + " " + state.times.length + " " +
+			document.getElementById("alerts-list").textContent`))
+	}
 }
 
 // screenshot keeps a picture of the whole page, where FILEWALLBALL_SCREENSHOTS

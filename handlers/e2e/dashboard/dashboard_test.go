@@ -35,11 +35,14 @@ func axe(t *testing.T) string {
 	return string(source)
 }
 
-// options are those of a node over a Redis.
+// options are those of a node over a Redis, which no slow machine makes warn.
 func options(server *redistest.Server) string {
 	return `filewallball {
 		redis ` + server.Addr() + ` {
 			dial_timeout 500ms
+		}
+		alert {
+			latency_above 1m
 		}
 	}`
 }
