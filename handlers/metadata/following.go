@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 )
 
 // fileServer are the settings of a file_server that decide what it answers.
@@ -25,7 +27,14 @@ type fileServer struct {
 	StatusCode         caddyhttp.WeakString `json:"status_code"`
 	PassThru           bool                 `json:"pass_thru"`
 	EtagFileExtensions []string             `json:"etag_file_extensions"`
+	Browse             json.RawMessage      `json:"browse"`
+
+	Precompressed      map[string]json.RawMessage `json:"precompressed"`
+	PrecompressedOrder []string                   `json:"precompressed_order"`
 }
+
+// browses reports whether the file_server lists directories.
+func (s *fileServer) browses() bool { return len(s.Browse) > 0 && string(s.Browse) != "null" }
 
 // following are the handlers that a request may reach after file_metadata.
 type following struct {
@@ -48,10 +57,9 @@ func (f *following) passThru() bool {
 }
 
 // transparent are handlers that neither answer by themselves nor change which
-// file is served.
-var transparent = []string{
-	metadataDirective, "headers", "encode", "vars", "map", "tracing", "log_append", "request_body", "push", "templates", "intercept",
-}
+// file is served or how. Others change the response of file_server, as headers,
+// encode, intercept and templates do, or may set its root, as vars and map do.
+var transparent = []string{metadataDirective, "tracing", "log_append", "request_body", "push"}
 
 // step is a handler that a request may reach.
 type step struct {
@@ -260,7 +268,7 @@ func pathPatterns(sets caddyhttp.MatcherSets) (prefixes []string, ok bool) {
 // follow takes over from the file_servers behind the handler what they hide and
 // which index files they have, and refuses what would make HEAD and GET differ.
 func (m *Handler) follow(next following) error {
-	var indexes [][]string
+	var servers []filesource.Server
 	for _, server := range next.servers {
 		switch {
 		case len(server.EtagFileExtensions) > 0:
@@ -270,13 +278,15 @@ func (m *Handler) follow(next following) error {
 			return errors.New("file_metadata stands before a file_server with status, which is not that of its answers to " +
 				"HEAD: set answer off, or keep them apart by handle")
 		}
-		if server.Root != m.files.Root || server.FileSystem != m.files.FS {
+		if cmp.Or(server.Root, "{http.vars.root}") != m.files.Root || cmp.Or(server.FileSystem, "{http.vars.fs}") != m.files.FS {
 			m.elsewhere = append(m.elsewhere, server)
 		}
-		m.files.HideAlso(server.Hide)
-		indexes = append(indexes, server.IndexNames)
+		servers = append(servers, filesource.Server{Hide: server.Hide, Index: server.IndexNames, Browse: server.browses()})
 	}
-	m.files.SetIndex(indexes...)
+	m.files.Follow(servers...)
+	if m.rewrite == nil && next.alone {
+		m.precompressed = precompressionOf(next.servers)
+	}
 	return nil
 }
 

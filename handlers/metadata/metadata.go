@@ -74,6 +74,10 @@ type Handler struct {
 	files    *filesource.Source // the source, where it is source file_system
 	inMemory bool               // files are answered from memory
 
+	// precompressed says which precompressed files the file_server behind this
+	// handler serves, nil where that cannot be known.
+	precompressed *precompression
+
 	// elsewhere are the settings of file_servers behind this handler that may
 	// lead to other files than those that are looked up.
 	elsewhere []fileServer
@@ -237,10 +241,14 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		response.Serve(w) // a redirect of the source
 		return nil
 	case result.OK():
-		return m.serveFile(w, r, repl, next, req, result.Record)
+		return m.serveFile(w, r, repl, next, id.ID, req, result.Record)
 	case result.Outcome == cache.OutcomeAbsent:
 		if !safeMethod(r) {
 			return next.ServeHTTP(w, r) // it may be about to be made
+		}
+		if m.files != nil && filesource.IsIndex(id.ID, req) {
+			m.files.Forget(id.ID) // there may be another index file
+			return next.ServeHTTP(w, r)
 		}
 		forward(w, m.OnMissing, response)
 		return m.OnMissing.Serve(w, r, repl, next, errNoFile)
@@ -265,7 +273,7 @@ func forward(w http.ResponseWriter, reaction *lookup.Reaction, response lookup.R
 
 // serveFile answers from what is known of the file, or lets the next handler
 // serve it.
-func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, req cache.Request, record *cache.Record) error {
+func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, id string, req cache.Request, record *cache.Record) error {
 	rep := representationOf(record)
 	if m.files != nil && rep.notRegular {
 		return next.ServeHTTP(w, r)
@@ -285,41 +293,31 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 		return next.ServeHTTP(w, r)
 	}
 
-	d := &describer{handler: m, request: r, repl: repl, req: req, record: record, rep: rep, known: &rep.validators}
+	d := &describer{handler: m, request: r, repl: repl, id: id, req: req, record: record, rep: rep, known: &rep.validators}
 	d.ResponseWriter = w
-	if m.files != nil && len(rep.encodings) > 0 {
-		d.id = m.Identify(r, repl).ID
-	}
 	if m.Disposition != "" && m.Disposition != "off" {
 		d.disposition = m.Disposition + rep.dispositionParams
 	}
+	chosen := m.files != nil && d.choose(r)
 	// like file_server: who sets one knows what they are doing
 	tag := etag.in(w.Header())
-	if tag != "" {
-		known := rep.validators
+	switch {
+	case tag != "":
+		known := *d.known
 		known.etag = tag
 		d.known = &known
-	} else if rep.etag == "" && m.hashes() {
+	case d.known.etag == "" && m.hashes():
 		d.hidesTag = true
 	}
 	if r.Method == http.MethodGet && conditional(r.Header) {
 		d.asked = r.Header.Clone() // to serve it anew, if another file is served than is known
 	}
-	// One file can have several representations, each with a tag of its own,
-	// of which the next handler selects one. But a client that has one which is
-	// known gets no other.
-	if d.known.named(r.Header) {
-		delete(r.Header, "Accept-Encoding")
-	}
-	d.encoded = rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
-	if d.encoded && tag == "" && m.hashes() {
-		d.hidesTag = true
-		if named(r.Header) {
-			d.selectNamed(r)
-		}
+	if !chosen {
+		d.expect(r, tag)
 	}
 	if m.inMemory && r.Method == http.MethodGet && !d.encoded {
-		if data, ok := m.files.Content(r.Context(), req, record); ok {
+		file, of := d.chosen()
+		if data, ok := m.files.Content(r.Context(), file, of); ok {
 			d.content = data
 		}
 	}

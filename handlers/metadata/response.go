@@ -26,7 +26,7 @@ type describer struct {
 	handler *Handler
 	request *http.Request
 	repl    *caddy.Replacer
-	id      string // the identity, where there are precompressed files
+	id      string // the identity
 	req     cache.Request
 	record  *cache.Record
 	rep     *representation
@@ -37,8 +37,8 @@ type describer struct {
 	// encoded reports that the next handler may select another representation
 	// than the one which the record is about.
 	encoded bool
-	// selected is the coding of the representation that the client named by
-	// its tag, where it is not the file itself.
+	// selected is the coding of the representation that the next handler
+	// selects, where it is known and not the file itself.
 	selected string
 	sidecar  *sidecar // the precompressed file that was looked up last
 
@@ -65,6 +65,7 @@ const (
 	acceptRanges field = iota
 	cacheControl
 	contentDisposition
+	contentEncoding
 	contentLength
 	contentType
 	etag
@@ -75,7 +76,7 @@ const (
 
 // fieldNames are the names of the fields as they stand in an [http.Header].
 var fieldNames = [numFields]string{
-	"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Length",
+	"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Length",
 	"Content-Type", "Etag", "Last-Modified", "Vary",
 }
 
@@ -85,15 +86,18 @@ func (f field) in(h http.Header) string { return first(h, fieldNames[f]) }
 // did.
 func (d *describer) answer(r *http.Request) bool {
 	decision := d.known.check(r.Header)
-	whole := d.content != nil || r.Method == http.MethodHead && d.rep.size >= 0 && d.selected == ""
+	whole := d.content != nil || r.Method == http.MethodHead && d.rep.size >= 0
 	if decision == proceed {
 		stripDecided(r.Header)
-		if whole || r.Header["If-Range"] != nil && d.isFresh() {
+		if !whole && r.Header["If-Range"] != nil && d.isFresh() || whole && d.selected == "" {
 			d.known.stripRange(r.Header)
 		}
 	}
-	if decision == undecided || decision == proceed && !whole {
+	switch {
+	case decision == undecided, decision == proceed && !whole:
 		return false
+	case decision == failed && d.selected != "":
+		return false // file_server sends the length of the content that does not follow
 	}
 	d.answered = true
 	h := d.Header()
@@ -130,19 +134,27 @@ const maxRangesOf = 1 << 48
 
 // answerWhole answers with the file, or its size, as file_server has it.
 func (d *describer) answerWhole(r *http.Request) {
-	if d.rep.size > maxRangesOf && strings.Contains(first(r.Header, "Range"), ",") {
+	size, length := d.rep.size, d.rep.length
+	if d.selected != "" {
+		side := representationOf(d.sidecarFor(d.selected).record)
+		size, length = side.size, side.length
+		d.put(contentEncoding, d.selected)
+		if first(r.Header, "Range") == "" {
+			d.put(contentLength, length) // net/http sets none where there is a coding
+		}
+	}
+	if size > maxRangesOf && strings.Contains(first(r.Header, "Range"), ",") {
 		delete(r.Header, "Range") // a server may ignore it (RFC 9110, section 14.2)
 	}
-	if d.Header()["Content-Encoding"] != nil || r.Header["Range"] != nil {
-		var content io.ReadSeeker = sized(d.rep.size)
+	if d.selected == "" && d.Header()["Content-Encoding"] != nil || r.Header["Range"] != nil {
+		var content io.ReadSeeker = sized(size)
 		if d.content != nil {
 			content = newInMemory(d.content)
 		}
 		http.ServeContent(d, r, "", d.known.modified, content)
 		return
 	}
-	length := d.rep.length
-	if d.content != nil && int64(len(d.content)) != d.rep.size {
+	if d.content != nil && int64(len(d.content)) != size {
 		length = strconv.Itoa(len(d.content))
 	}
 	d.put(acceptRanges, "bytes")
@@ -287,7 +299,7 @@ func (d *describer) describe(status int, same bool) {
 		delete(h, fieldNames[etag])
 	}
 	// the date of a file can differ from node to node, that of its record does not
-	if same && d.rep.lastModified != "" && lastModified.in(h) != "" && status < http.StatusInternalServerError {
+	if same && (d.selected == "" || d.handler.hashes()) && d.rep.lastModified != "" && lastModified.in(h) != "" && status < http.StatusInternalServerError {
 		d.put(lastModified, d.rep.lastModified)
 	}
 }

@@ -4,6 +4,7 @@
 package metadata
 
 import (
+	"errors"
 	"io/fs"
 	"net/http"
 	"path"
@@ -29,19 +30,27 @@ func (m *Handler) hashes() bool { return m.files != nil && m.files.Hash != "" }
 type sidecar struct {
 	coding string
 	req    cache.Request
-	record *cache.Record // nil where there is no such file
+	record *cache.Record // nil where it is not known that there is such a file
 	etag   string
+	// absent reports that there is none for file_server.
+	absent bool
 }
 
 // sidecarFor looks up the precompressed file of a coding.
 func (d *describer) sidecarFor(coding string) *sidecar {
-	if d.sidecar != nil && d.sidecar.coding == coding {
-		return d.sidecar
+	if d.sidecar == nil || d.sidecar.coding != coding {
+		side := d.findSidecar(coding)
+		d.sidecar = &side
 	}
-	d.sidecar = &sidecar{coding: coding}
-	suffix := d.handler.files.SidecarSuffix(coding)
+	return d.sidecar
+}
+
+func (d *describer) findSidecar(coding string) sidecar {
+	side := sidecar{coding: coding}
+	files := d.handler.files
+	suffix := files.SidecarSuffix(coding)
 	if suffix == "" || !slices.Contains(d.rep.encodings, coding) {
-		return d.sidecar
+		return side
 	}
 	id := path.Clean("/" + d.id)
 	if strings.HasSuffix(d.id, "/") {
@@ -49,17 +58,41 @@ func (d *describer) sidecarFor(coding string) *sidecar {
 	}
 	req, err := d.handler.Request(d.request, d.repl, lookup.Identified{ID: id + suffix})
 	if err != nil {
-		return d.sidecar
+		side.absent = errors.Is(err, lookup.ErrNotLocated) && files.HidesSidecar(d.repl, d.req.ID+suffix)
+		return side
+	}
+	if req.ID != d.req.ID+suffix {
+		return side
 	}
 	result := d.handler.Find(d.request.Context(), req)
-	if result.OK() {
-		d.sidecar.req, d.sidecar.record, d.sidecar.etag = req, result.Record, representationOf(result.Record).etag
+	switch {
+	case result.Outcome == cache.OutcomeAbsent:
+		side.absent = true
+	case result.OK() && !representationOf(result.Record).notRegular:
+		side.req, side.record, side.etag = req, result.Record, representationOf(result.Record).etag
 	}
-	return d.sidecar
+	return side
 }
 
 // sidecarTag is the tag of the precompressed file of a coding, or "".
 func (d *describer) sidecarTag(coding string) string { return d.sidecarFor(coding).etag }
+
+// expect prepares for a next handler of which it is not known which
+// representation of the file it selects; each has a tag of its own. But a client
+// that has one which is known gets no other. tag was set by an earlier handler,
+// or is "".
+func (d *describer) expect(r *http.Request, tag string) {
+	if d.known.named(r.Header) {
+		delete(r.Header, "Accept-Encoding")
+	}
+	d.encoded = d.rep.encodedFor(r) && !d.known.decidedByDate(r.Header)
+	if d.encoded && tag == "" && d.handler.hashes() {
+		d.hidesTag = true
+		if named(r.Header) {
+			d.selectNamed(r)
+		}
+	}
+}
 
 // selectNamed selects the precompressed file that the client has, if it names
 // one by its tag: it gets no other.
@@ -82,12 +115,18 @@ func (d *describer) isFresh() bool {
 	if d.handler.files == nil {
 		return false
 	}
-	req, record := d.req, d.record
-	if d.selected != "" {
-		side := d.sidecarFor(d.selected)
-		req, record = side.req, side.record
-	}
+	req, record := d.chosen()
 	return record != nil && d.handler.files.StillDescribes(req, record)
+}
+
+// chosen is the representation that the client gets, as far as it is known: the
+// file itself or the selected precompressed one.
+func (d *describer) chosen() (req cache.Request, record *cache.Record) {
+	if d.selected == "" {
+		return d.req, d.record
+	}
+	side := d.sidecarFor(d.selected)
+	return side.req, side.record
 }
 
 // servesKnown reports whether the next handler serves what the record is about,
@@ -95,7 +134,7 @@ func (d *describer) isFresh() bool {
 // that it has set.
 func (d *describer) servesKnown(status int, file fs.FileInfo) bool {
 	coding := first(d.Header(), "Content-Encoding")
-	if d.selected != coding && d.selected != "" {
+	if d.selected != coding && (d.selected != "" || d.handler.precompressed != nil) {
 		return false
 	}
 	files := d.handler.files

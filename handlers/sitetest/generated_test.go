@@ -387,15 +387,6 @@ func withoutTag(answer string) string {
 
 // compare asks a site with and without file_metadata.
 func (g *generated) compare(name string, r siblingRequest) (lookups int) {
-	conditional := false
-	for _, field := range []string{"If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"} {
-		conditional = conditional || r.header.Get(field) != ""
-	}
-	if site := siblingSites[name] + moreSites[name]; conditional && (strings.Contains(site, "precompressed") || strings.Contains(site, "encode")) {
-		// which of several representations a client has is decided in package
-		// metadata's own comparison
-		r.header.Del("Accept-Encoding")
-	}
 	ask := func(prefix string) string {
 		answer, lookedUp := r.ask(g.t, g.client, g.page, prefix+g.hosts[name])
 		if lookedUp {

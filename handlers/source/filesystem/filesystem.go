@@ -80,13 +80,16 @@ type Source struct {
 	fsmap    caddy.FileSystems
 	onDisk   func() bool // the default file system is the server's disk
 	hidden   hideList
-	sidecars []sidecar
-	fleet    fleet   // nil without hash
-	hasher   *hasher // nil without hash
-	root, fs template.Template
-	places   *otter.Cache[string, *place]     // by request path
-	checks   *otter.Cache[string, *lastCheck] // by the key of the record
-	contents *contents                        // nil where none are kept
+	hiddenBy []hideList // by each file_server behind the lookup
+	// noListing reports that no file_server behind the lookup lists directories.
+	noListing bool
+	sidecars  []sidecar
+	fleet     fleet   // nil without hash
+	hasher    *hasher // nil without hash
+	root, fs  template.Template
+	places    *otter.Cache[string, *place]     // by request path
+	checks    *otter.Cache[string, *lastCheck] // by the key of the record
+	contents  *contents                        // nil where none are kept
 }
 
 // fleet is the part of the app that the source uses to share hashes.

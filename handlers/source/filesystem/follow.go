@@ -2,42 +2,97 @@
 
 package filesource
 
-import "slices"
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
 
 // defaultIndex are the default index files of file_server.
 var defaultIndex = []string{"index.html", "index.txt"}
 
-// HideAlso also hides the patterns of a file_server behind the lookup. It must
-// be called before the first request.
-func (s *Source) HideAlso(patterns []string) {
-	for _, pattern := range patterns {
-		if !slices.Contains(s.Hide, pattern) {
-			s.Hide = append(s.Hide, pattern)
-		}
-	}
-	s.hidden = newHideList(s.Hide)
+// Server are the settings of a file_server behind the lookup that decide which
+// file it serves for a path.
+type Server struct {
+	// Hide are its patterns of hidden files.
+	Hide []string
+	// Index are its index files; nil stands for the default.
+	Index []string
+	// Browse reports whether it lists directories without an index file.
+	Browse bool
 }
 
-// SetIndex sets the index files to those of the file_servers behind the lookup;
-// a nil list stands for the default. If the lists differ from each other or
-// from the source's own, directories are left to the next handler. It must be
-// called before the first request.
-func (s *Source) SetIndex(lists ...[]string) {
-	want := s.Index
-	for _, list := range lists {
+// Follow takes over the settings of all file_servers behind the lookup. Where
+// they do not agree on which file they serve for a directory, directories are
+// left to them. It must be called before the first request.
+func (s *Source) Follow(servers ...Server) {
+	s.hiddenBy, s.noListing = nil, len(servers) > 0
+	for _, server := range servers {
+		for _, pattern := range server.Hide {
+			if !slices.Contains(s.Hide, pattern) {
+				s.Hide = append(s.Hide, pattern)
+			}
+		}
+		s.hiddenBy = append(s.hiddenBy, newHideList(server.Hide))
+		s.noListing = s.noListing && !server.Browse
+	}
+	s.hidden = newHideList(s.Hide)
+	s.Index = s.commonIndex(servers)
+}
+
+// commonIndex are the index files that the source and all servers have, nil
+// where they differ or where their names depend on the request.
+func (s *Source) commonIndex(servers []Server) []string {
+	common := s.Index
+	for _, server := range servers {
+		list := server.Index
 		if list == nil {
 			list = defaultIndex
 		}
-		if want == nil {
-			want = list
+		if common == nil {
+			common = list
 		}
-		if !slices.Equal(list, want) {
-			s.Index = nil
-			return
+		if !slices.Equal(list, common) {
+			return nil
 		}
 	}
-	if want == nil {
-		want = defaultIndex
+	if common == nil {
+		return defaultIndex
 	}
-	s.Index = want
+	if slices.ContainsFunc(common, func(name string) bool { return strings.ContainsAny(name, "{}") }) {
+		return nil
+	}
+	return common
+}
+
+// hiding says who hides a file.
+type hiding uint8
+
+const (
+	shown hiding = iota
+	// hiddenBySome: not all file_servers behind the lookup are known to hide it.
+	hiddenBySome
+	// hiddenByAll: for each of them it is as if it were not there.
+	hiddenByAll
+)
+
+// hiding reports who hides a file. name is a path in the file system.
+func (s *Source) hiding(repl *caddy.Replacer, name string) hiding {
+	if !s.hidden.hides(repl, name) {
+		return shown
+	}
+	for _, server := range s.hiddenBy {
+		if !server.hides(repl, name) {
+			return hiddenBySome
+		}
+	}
+	return hiddenByAll
+}
+
+// HidesSidecar reports whether a precompressed file is as if it were not there
+// for each file_server behind the lookup, because they hide it. name is that of
+// the request of its record.
+func (s *Source) HidesSidecar(repl *caddy.Replacer, name string) bool {
+	return s.hiding(repl, name) == hiddenByAll
 }

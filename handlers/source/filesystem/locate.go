@@ -64,36 +64,70 @@ func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
 		if !at.ok {
 			return at
 		}
-	} else if s.hidden.hides(repl, at.name) {
+	} else if at.name = strings.TrimSuffix(at.name, "/"); s.hidden.hides(repl, at.name) {
 		return at
 	}
 	at.keyID = fullName(fsName, at.name)
+	if isNoIndex(at.name) {
+		at.keyID = strings.TrimSuffix(at.keyID, "/") + "/"
+	}
 	// the root and the file system may contain client input as well
 	at.ok = cache.CheckIdentity(at.keyID) == nil
 	return at
 }
 
-// indexFile is the file that file_server serves for a directory. ok is false if
-// there is none, or no such directory.
+// Forget drops what is known of the place of a path, so that the next request
+// looks for the index file of a directory again.
+func (s *Source) Forget(id string) { s.places.Invalidate(id) }
+
+// indexFile is the file that file_server serves for a directory, or the
+// directory with a slash at the end where file_server has no such file and
+// answers 404. ok is false if the directory is left to file_server.
 func (s *Source) indexFile(repl *caddy.Replacer, scope, dir string) (name string, ok bool) {
 	fsys, known := s.fsmap.Get(scope)
 	if !known || len(s.Index) == 0 {
 		return "", false
 	}
 	stat := s.statter(fsys, scope)
-	if info, err := stat(dir); err != nil || !info.IsDir() {
+	info, err := stat(dir)
+	if err != nil {
+		return s.noIndex(repl, dir, isAbsent(err))
+	}
+	if !info.IsDir() {
 		return "", false
 	}
 	for _, index := range s.Index {
 		name := caddyhttp.SanitizedPathJoin(dir, index)
-		if s.hidden.hides(repl, name) {
+		switch s.hiding(repl, name) {
+		case hiddenByAll:
 			continue
+		case hiddenBySome:
+			return "", false
 		}
 		if info, err := stat(name); err == nil {
 			return name, info.Mode().IsRegular()
 		}
 	}
-	return "", false
+	return s.noIndex(repl, dir, true)
+}
+
+// noIndex is the name that stands for a directory for which file_server answers
+// 404. Its record is always an absence: what is there is found out when the
+// place of a path is.
+func (s *Source) noIndex(repl *caddy.Replacer, dir string, absent bool) (name string, ok bool) {
+	if !absent || !s.noListing || s.hidden.hides(repl, dir) {
+		return "", false
+	}
+	return dir + "/", true
+}
+
+// isNoIndex reports whether a name stands for a directory without an index file.
+func isNoIndex(name string) bool { return strings.HasSuffix(name, "/") }
+
+// IsIndex reports whether the request is about the index file of a directory,
+// whose path is id.
+func IsIndex(id string, req cache.Request) bool {
+	return strings.HasSuffix(id, "/") && !isNoIndex(req.ID)
 }
 
 // noValue replaces placeholders of the root that have no value.

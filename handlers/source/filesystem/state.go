@@ -178,10 +178,8 @@ func (s *Source) open(scope, name string) (fs.File, fileState, error) {
 // failedOpen maps an error as file_server does. Errors that file_server answers
 // with a client error are a state, not an error.
 func failedOpen(err error) (fs.File, fileState, error) {
-	for _, absent := range []error{fs.ErrNotExist, syscall.ENOTDIR} {
-		if errors.Is(err, absent) {
-			return nil, fileState{kind: missing}, nil
-		}
+	if isAbsent(err) {
+		return nil, fileState{kind: missing}, nil
 	}
 	for _, refused := range []error{fs.ErrPermission, fs.ErrInvalid, syscall.ENAMETOOLONG, syscall.ELOOP} {
 		if errors.Is(err, refused) {
@@ -189,6 +187,11 @@ func failedOpen(err error) (fs.File, fileState, error) {
 		}
 	}
 	return nil, fileState{}, fmt.Errorf("reading the state of a file: %w", withoutName(err))
+}
+
+// isAbsent reports whether file_server answers 404 to an error.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // withoutName removes the name of the file from an error.
@@ -203,6 +206,9 @@ func withoutName(err error) error {
 // beside it. It opens the file, because unreadable files are left to
 // file_server.
 func (s *Source) state(scope, name string) (state fileState, codings string, err error) {
+	if isNoIndex(name) {
+		return fileState{kind: missing}, "", nil
+	}
 	file, state, err := s.open(scope, name)
 	if file != nil {
 		file.Close()

@@ -1,0 +1,91 @@
+// Precompressed files: which representation of a file the file_server behind the
+// handler selects.
+
+package metadata
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
+)
+
+// precompression are the settings of file_server that decide which
+// precompressed file it serves.
+type precompression struct {
+	// suffixes are those of the precompressed files, by content coding.
+	suffixes map[string]string
+	// order is the server's own order of codings.
+	order []string
+}
+
+// precompressionOf is what all of these file_servers have in common, or nil if
+// they differ or have formats of which the codings cannot be known.
+func precompressionOf(servers []fileServer) (common *precompression) {
+	for _, server := range servers {
+		p := server.precompression()
+		if p == nil || common != nil && !reflect.DeepEqual(p, common) {
+			return nil
+		}
+		common = p
+	}
+	return common
+}
+
+func (s *fileServer) precompression() *precompression {
+	p := &precompression{suffixes: make(map[string]string)}
+	for format, config := range s.Precompressed {
+		module, err := caddy.GetModule("http.precompressed." + format)
+		if err != nil {
+			return nil
+		}
+		instance, ok := module.New().(encode.Precompressed)
+		// the coding and the suffix of a format that has options may be among them
+		if !ok || !slices.Contains([]string{"br", "gzip", "zstd"}, format) && !hasNoOptions(config) {
+			return nil
+		}
+		p.suffixes[instance.AcceptEncoding()] = instance.Suffix()
+	}
+	if len(p.suffixes) > 0 {
+		p.order = s.PrecompressedOrder
+	}
+	return p
+}
+
+func hasNoOptions(config json.RawMessage) bool {
+	var options map[string]json.RawMessage
+	return json.Unmarshal(config, &options) == nil && len(options) == 0
+}
+
+// choose finds out which representation of the file the next handler selects:
+// the file itself, or a precompressed one, which becomes d.selected. ok is false
+// if that cannot be known.
+func (d *describer) choose(r *http.Request) (ok bool) {
+	p := d.handler.precompressed
+	if p == nil {
+		return len(d.rep.encodings) == 0
+	}
+	if len(d.rep.encodings) == 0 || len(p.suffixes) == 0 {
+		return true
+	}
+	for _, coding := range encode.AcceptedEncodings(r, p.order) {
+		if p.suffixes[coding] == "" || !slices.Contains(d.rep.encodings, coding) {
+			continue
+		}
+		side := d.sidecarFor(coding)
+		if side.absent {
+			continue
+		}
+		if side.record == nil || representationOf(side.record).size < 0 {
+			return false
+		}
+		d.selected = coding
+		known := validators{etag: side.etag, modified: d.rep.modified, lastModified: d.rep.lastModified}
+		d.known = &known
+		return true
+	}
+	return true
+}
