@@ -73,6 +73,9 @@ type Handler struct {
 	answers  bool
 	files    *filesource.Source // the source, where it is source file_system
 	inMemory bool               // files are answered from memory
+	// onlyDescribes reports that what answers next may not be the file, or may
+	// change the answer.
+	onlyDescribes bool
 
 	// precompressed says which precompressed files the file_server behind this
 	// handler serves, nil where that cannot be known.
@@ -125,8 +128,7 @@ func (m *Handler) provision(ctx caddy.Context) error {
 	m.logger, m.otherRoot = ctx.Logger(), new(sync.Once)
 	next := followingOf(ctx)
 	fromFiles := isFileSystem(m.SourceRaw)
-	// what answers next may not be the file
-	onlyDescribes := fromFiles && next.known && !next.alone
+	m.onlyDescribes = fromFiles && next.known && !next.alone
 	kind := lookup.Kind{
 		Directive:    metadataDirective,
 		RecordName:   "file metadata",
@@ -141,7 +143,7 @@ func (m *Handler) provision(ctx caddy.Context) error {
 	if m.rewrite != nil {
 		kind.OnError = lookup.Reaction{Status: http.StatusServiceUnavailable} // the path alone leads to no file
 	}
-	if !m.answers || onlyDescribes || fromFiles && next.passThru() {
+	if !m.answers || m.onlyDescribes || fromFiles && next.passThru() {
 		kind.OnMissing = lookup.Reaction{Continue: true}
 	}
 	if err := m.ProvisionLookup(ctx, kind); err != nil {
@@ -155,7 +157,7 @@ func (m *Handler) provision(ctx caddy.Context) error {
 	if err := m.provisionMemory(); err != nil {
 		return err
 	}
-	if onlyDescribes {
+	if m.onlyDescribes {
 		m.logger.Warn("answers are left to the next handler: file_metadata answers by itself where each request comes to file_server next")
 		m.answers, m.inMemory = false, false
 	}

@@ -66,7 +66,7 @@ func hasNoOptions(config json.RawMessage) bool {
 func (d *describer) choose(r *http.Request) (ok bool) {
 	p := d.handler.precompressed
 	if p == nil {
-		return len(d.rep.encodings) == 0
+		return len(d.rep.encodings) == 0 && !d.handler.onlyDescribes
 	}
 	if len(d.rep.encodings) == 0 || len(p.suffixes) == 0 {
 		return true

@@ -299,7 +299,7 @@ func (d *describer) describe(status int, same bool) {
 		delete(h, fieldNames[etag])
 	}
 	// the date of a file can differ from node to node, that of its record does not
-	if same && (d.selected == "" || d.handler.hashes()) && d.rep.lastModified != "" && lastModified.in(h) != "" && status < http.StatusInternalServerError {
+	if same && (d.handler.files == nil || d.handler.hashes()) && d.rep.lastModified != "" && lastModified.in(h) != "" && status < http.StatusInternalServerError {
 		d.put(lastModified, d.rep.lastModified)
 	}
 }

@@ -78,10 +78,15 @@ func (d *describer) findSidecar(coding string) sidecar {
 func (d *describer) sidecarTag(coding string) string { return d.sidecarFor(coding).etag }
 
 // expect prepares for a next handler of which it is not known which
-// representation of the file it selects; each has a tag of its own. But a client
-// that has one which is known gets no other. tag was set by an earlier handler,
-// or is "".
+// representation of the file it selects; each has a tag of its own. A
+// file_server decides by itself, unless its tags are replaced by hashes: then,
+// as behind another source, a client that has one which is known gets no other.
+// tag was set by an earlier handler, or is "".
 func (d *describer) expect(r *http.Request, tag string) {
+	if d.handler.files != nil && !d.handler.hashes() {
+		d.encoded = d.rep.encodedFor(r) || d.handler.onlyDescribes
+		return
+	}
 	if d.known.named(r.Header) {
 		delete(r.Header, "Accept-Encoding")
 	}

@@ -134,10 +134,6 @@ func (g *generated) serve(replace *strings.Replacer) {
 			host := fmt.Sprintf("site%d.test:%s", len(g.hosts), port)
 			g.hosts[name] = host
 			for prefix, metadata := range generatedVariants {
-				if prefix == "hash-" && strings.Contains(site, "precompressed") {
-					// checked where tags are translated, in package metadata
-					metadata = generatedVariants["both-"]
-				}
 				text := site
 				for _, matcher := range []string{"@some", "@other", "@not", ""} {
 					text = strings.ReplaceAll(text, strings.TrimSpace("METADATA "+matcher), metadataBeside(metadata, matcher))

@@ -3,6 +3,8 @@ package sitetest_test
 import (
 	"io/fs"
 	"os"
+	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -14,6 +16,16 @@ func init() { caddy.RegisterModule(new(testFiles)) }
 type testFiles struct {
 	Dir string `json:"dir,omitempty"`
 	fs.FS
+	opens *atomic.Int64
+}
+
+// opensByDir counts how often files in a directory were opened, also to read
+// their metadata.
+var opensByDir sync.Map
+
+func opensIn(dir string) *atomic.Int64 {
+	count, _ := opensByDir.LoadOrStore(dir, new(atomic.Int64))
+	return count.(*atomic.Int64)
 }
 
 func (*testFiles) CaddyModule() caddy.ModuleInfo {
@@ -21,8 +33,13 @@ func (*testFiles) CaddyModule() caddy.ModuleInfo {
 }
 
 func (f *testFiles) Provision(caddy.Context) error {
-	f.FS = os.DirFS(f.Dir)
+	f.FS, f.opens = os.DirFS(f.Dir), opensIn(f.Dir)
 	return nil
+}
+
+func (f *testFiles) Open(name string) (fs.File, error) {
+	f.opens.Add(1)
+	return f.FS.Open(name)
 }
 
 func (f *testFiles) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
