@@ -25,8 +25,9 @@ type Lookup struct {
 	ID Identity `json:"id,omitempty"`
 
 	// The template of the record's key, with {id} in place of the identity, or
-	// {id.1}, {id.2} … for its parts. Default: the key of the family. The global
-	// key_prefix is put in front. In the values of other placeholders, "%" and ":"
+	// {id.1}, {id.2} … for its parts. {source} stands for a fingerprint of the
+	// source. Default: the key of the family. The global key_prefix is put in
+	// front. In the values of other placeholders, "%" and ":"
 	// are percent-encoded.
 	Key string `json:"key,omitempty"`
 
@@ -83,6 +84,7 @@ type Lookup struct {
 	varying  []varyingValue // what the source asks about beside the identity
 	identity IdentityReader
 	key      keyTemplate
+	sourceID string         // the fingerprint of the source, as records bear it; "" without one
 	keyText  string         // the template of the key, as it is written
 	written  template.Split // the key as lookup_invalidate has it
 	mayBeOwn bool           // some identities have keys that would be the plugin's own
@@ -197,7 +199,7 @@ func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.Lookup
 		Strict:        l.kind.Revocable,
 		StaleIfError:  l.kind.StaleIfError,
 		Source:        l.source,
-		SourceID:      l.sourceID(),
+		SourceID:      l.sourceID,
 		Decoder:       l.kind.Decoder,
 		LookupTimeout: l.policy.LookupTimeout,
 		MaxValueSize:  l.policy.MaxValueSize,
@@ -268,9 +270,18 @@ func (l *Lookup) provisionKey(family cache.Family) error {
 	if l.HashID != nil {
 		hash = *l.HashID
 	}
-	text := l.templateOfKey(family)
+	if l.source != nil {
+		description := string(l.SourceRaw)
+		if f, ok := l.source.(Fingerprinter); ok {
+			description = f.Fingerprint()
+		}
+		l.sourceID = l.sourceIDOf(l.source.Name(), description, hash)
+	}
+	text, err := l.templateOfKey(&l.kind, family, l.sourceID)
+	if err != nil {
+		return err
+	}
 	l.keyText = text
-	var err error
 	if l.key, err = newKeyTemplate(l.policy.KeyPrefix, text, max(1, len(l.ID)), hash); err != nil {
 		return err
 	}
@@ -319,7 +330,7 @@ func (l *Lookup) asked(name string) *asked {
 		signed: l.kind.Signed,
 		ttl:    cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
 		question: question{
-			sourceID: l.sourceID(), family: l.kind.Family, hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
+			sourceID: l.sourceID, family: l.kind.Family, hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
 		},
 	}
 }

@@ -4,7 +4,6 @@
 package lookup
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -57,31 +56,35 @@ func (l *Lookup) askedWhereRead(kind Kind, format string) (mine *asked, ok bool)
 			family = f
 		}
 	}
-	text := cmp.Or(l.Key, kind.DefaultKey, family.KeyTemplate)
 	for _, placeholder := range []string{"{env.", "{file.", "{system."} {
 		// the configuration may be loaded on another machine
-		if strings.Contains(text+string(l.SourceRaw)+strings.Join(l.ID, ""), placeholder) {
+		if strings.Contains(l.Key+string(l.SourceRaw)+strings.Join(l.ID, ""), placeholder) {
 			return nil, false
 		}
 	}
-	hash := false
 	q := question{family: kind.Family, parts: max(1, len(l.ID)), decoding: format}
-	varies := false
+	var prepared preparer
+	var name string
 	if len(l.SourceRaw) > 0 {
-		prepared, name := l.prepareSource(kind)
-		if prepared == nil {
+		if prepared, name = l.prepareSource(kind); prepared == nil {
 			return nil, false
 		}
-		q.sourceID = prepared.Fingerprint()
-		hash = kind.HashWithHTTP && name == "http"
+		q.hash = kind.HashWithHTTP && name == "http"
+	}
+	if l.HashID != nil {
+		q.hash = *l.HashID
+	}
+	varies := false
+	if prepared != nil {
+		q.sourceID = l.sourceIDOf(name, prepared.Fingerprint(), q.hash)
 		v, ok := prepared.(Varying)
 		varies = ok && len(v.RequestTemplates()) > 0
 	}
-	if l.HashID != nil {
-		hash = *l.HashID
+	text, err := l.templateOfKey(&kind, family, q.sourceID)
+	if err != nil {
+		return nil, false
 	}
-	q.hash = hash
-	key, err := newKeyTemplate("", text, q.parts, hash)
+	key, err := newKeyTemplate("", text, q.parts, q.hash)
 	key.suffix = varies
 	return &asked{key: key, question: q}, err == nil
 }

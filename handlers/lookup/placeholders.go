@@ -57,7 +57,7 @@ func (l *Lookup) checkTemplates(logger *zap.Logger) error {
 			return fmt.Errorf("identity '%s': %w", part, err)
 		}
 	}
-	own := []string{"id"}
+	own := []string{"id", "source"}
 	for i := range l.ID {
 		own = append(own, fmt.Sprintf("id.%d", i+1))
 	}

@@ -40,18 +40,16 @@ type question struct {
 	decoding string
 }
 
-// sourceID is the fingerprint of a source, as records bear it.
-func (l *Lookup) sourceID() string {
-	if l.source == nil {
-		return ""
-	}
-	config := string(l.SourceRaw)
-	if f, ok := l.source.(Fingerprinter); ok {
-		config = f.Fingerprint()
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d", l.source.Name(), config, l.key.hash, len(l.ID)))
+// sourceIDOf is the fingerprint of a source, as the records of a lookup bear it.
+// description says what of the source's configuration can change its answers.
+func (l *Lookup) sourceIDOf(name, description string, hash bool) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d", name, description, hash, len(l.ID)))
 	return hex.EncodeToString(sum[:8])
 }
+
+// sourcePlaceholder stands in a key for the fingerprint of the source, so that
+// lookups that ask something else have other keys.
+const sourcePlaceholder = "{source}"
 
 // differsFrom says in which way two questions differ, or "".
 func (q question) differsFrom(p question) string {

@@ -5,6 +5,7 @@ package lookup
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -125,10 +126,14 @@ func (l *Lookup) writtenKey() (template.Split, error) {
 // keys of the same requests.
 func (l *Lookup) isWrittenAs(other *Lookup) bool {
 	return l.keyText == other.keyText && l.key.hash == other.key.hash && slices.Equal(l.ID, other.ID) &&
-		l.sourceID() == other.sourceID()
+		l.sourceID == other.sourceID
 }
 
 // templateOfKey is the template of the keys of a lookup, without key_prefix.
-func (l *Lookup) templateOfKey(family cache.Family) string {
-	return cmp.Or(l.Key, l.kind.DefaultKey, family.KeyTemplate)
+func (l *Lookup) templateOfKey(kind *Kind, family cache.Family, sourceID string) (string, error) {
+	text := cmp.Or(l.Key, kind.DefaultKey, family.KeyTemplate)
+	if sourceID == "" && strings.Contains(text, sourcePlaceholder) {
+		return "", fmt.Errorf("key '%s' has %s, and there is no source: write another text", text, sourcePlaceholder)
+	}
+	return strings.ReplaceAll(text, sourcePlaceholder, sourceID), nil
 }

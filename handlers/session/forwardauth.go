@@ -4,9 +4,6 @@ package session
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -93,7 +90,12 @@ func (a *forwardAuth) handler() (*Handler, error) {
 		s.TTL = caddy.Duration(authTTL)
 	}
 	s.SourceRaw = caddyconfig.JSONModuleObject(src, "source", "http", nil)
-	s.Key = "session:auth:" + a.fingerprint() + ":{id}"
+	// each question has keys of its own, with its ttl, so that a lookup with a short
+	// one never uses a record that one with a longer one stored
+	s.Key = "session:auth:{source}:{id}"
+	if s.TTL != caddy.Duration(authTTL) {
+		s.Key = "session:auth:" + time.Duration(s.TTL).String() + ":{source}:{id}"
+	}
 	return s, nil
 }
 
@@ -194,20 +196,4 @@ func (a *forwardAuth) checkIgnored(word string) error {
 		return fmt.Errorf("ignore_in_key: '%s' is not sent: want method, proto, host, uri, for, or one of headers", word)
 	}
 	return nil
-}
-
-// fingerprint gives each question keys of its own. TTLs are part of it, so that
-// a lookup with a short ttl never uses a record that one with a longer ttl
-// stored.
-func (a *forwardAuth) fingerprint() string {
-	text, _ := json.Marshal([]any{a.session.ID, a.source.URL, a.source.Headers, a.source.IgnoreInKey, a.source.CopyHeaders,
-		a.source.PreserveHost, a.source.TransportRaw, a.source.Dial})
-	if a.source.HostWithoutPort {
-		text = append(text, " host"...)
-	}
-	if a.session.TTL != caddy.Duration(authTTL) {
-		text = fmt.Appendf(text, " %d", a.session.TTL)
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:6])
 }

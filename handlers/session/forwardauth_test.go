@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/stretchr/testify/require"
@@ -153,6 +154,48 @@ func TestCookiesGoOutAsTheyCame(t *testing.T) {
 		require.Equal(t, []string{want}, auth.calls[0].Header["Cookie"])
 		require.Equal(t, 1, auth.asked())
 	}
+}
+
+// Nodes share answers where their configurations come to the same.
+func TestKeysOfAnswersDependOnWhatAConfigurationComesTo(t *testing.T) {
+	t.Setenv("TEST_AUTH_SERVER", "auth.internal:9091")
+	t.Setenv("TEST_AUTH_SOCKET", "/run/auth.sock")
+	key := func(upstream, block string) string {
+		h := remembered(t, upstream, "uri /api/verify\n"+block)
+		r := lookuptest.Get("http://a.example/x", "Cookie", "auth=ada")
+		repl := caddy.NewReplacer()
+		req, err := h.Request(r, repl, h.Identify(r, repl))
+		require.NoError(t, err)
+		return req.Key
+	}
+	base := key("auth.internal:9091", "")
+	require.Regexp(t, `^session:auth:[0-9a-f]{16}:[0-9a-f]{64}:[0-9a-f]{32}$`, base)
+	for _, same := range [][2]string{
+		{"{env.TEST_AUTH_SERVER}", ""},
+		{"http://auth.internal:9091", "ttl 1m"},
+		{"auth.internal:9091", "headers Authorization Accept X-Requested-With"},
+		{"auth.internal:9091", "header_up Host {http.request.hostport}\ntimeout 1s\nrequire status 200"},
+	} {
+		require.Equal(t, base, key(same[0], same[1]), same)
+	}
+	seen := []string{base}
+	for _, other := range [][2]string{
+		{"auth.internal:9092", ""},
+		{"https://auth.internal:9091", ""},
+		{"auth.internal:9091", "ttl 2m"},
+		{"auth.internal:9091", "copy_headers Remote-User"},
+		{"auth.internal:9091", "ignore_in_key uri"},
+		{"auth.internal:9091", "header_up Host {http.request.host}"},
+		{"auth.internal:9091", "header_up X-A b"},
+		{"auth.internal:9091", "cookies auth"},
+		{"auth.internal:9091", "transport http {\ndial_timeout 1s\n}"},
+		{"unix//run/auth.sock", ""},
+	} {
+		another := key(other[0], other[1])
+		require.NotContains(t, seen, another, other)
+		seen = append(seen, another)
+	}
+	require.Contains(t, seen, key("unix/{env.TEST_AUTH_SOCKET}", ""))
 }
 
 // The Host that is sent is the one that reverse_proxy would send.

@@ -137,6 +137,8 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSession("source http http://localhost/\ntag s:{http.session.outcome}"), "not a field of the record"},
 		{inSession("source http http://localhost/\ntag s:{http.session._source}"), "not a field of the record"},
 
+		{inSession("key s:{source}:{id}"), "has {source}, and there is no source"},
+
 		// cached_forward_auth
 		{inAuth("headers X-Forwarded-Uri"), "X-Forwarded-Uri is sent without being named"},
 		{inAuth("headers x_forwarded_for"), "X-Forwarded-For is sent without being named"},

@@ -3,6 +3,7 @@
 package sitetest_test
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -91,5 +92,20 @@ func TestEachOptionThatChangesARecordIsComparedWhereKeysAreShared(t *testing.T) 
 				}
 			})
 		}
+	}
+}
+
+// Lookups with {source} in their keys share them where they ask the same.
+func TestTheSourceInAKeyKeepsQuestionsApart(t *testing.T) {
+	t.Setenv("SHARED", "s")
+	const lookup = "session_lookup /PLACE/* {cookie.s} {\nkey KEY\nsource http http://localhost:9/session {\nMORE\n}\n}\n"
+	for _, key := range []string{"s:{source}:{id}", "{env.SHARED}:{source}:{id}"} {
+		site := ""
+		for i, line := range []string{"", "method POST", "header X-Site b", "method GET"} {
+			site += strings.NewReplacer("PLACE", fmt.Sprint(i), "KEY", key, "MORE", line).Replace(lookup)
+		}
+		require.NoError(t, mistakeOf(t, inSite(site)))
+		none := "session_lookup {cookie.s} {\nkey s:{id}\n}"
+		require.ErrorContains(t, mistakeOf(t, inSite(site+none)), "only one of them has a source", "it may have any text there")
 	}
 }
