@@ -123,13 +123,20 @@ func TestTrafficIsComparedWithWhatItMustBe(t *testing.T) {
 	v := variant{site: "a site"}
 	l := load{sessions: newSessions("test", 200), connections: 8}
 	s := sample{answers: answers{count: 400}, application: 200, redis: redisTraffic{roundTrips: 100, lookups: 400}}
-	require.NoError(t, v.check("", l, s, traffic{perSession, perRequest}), "lookups may share round trips")
-	require.NoError(t, v.check("", l, s, traffic{perSession, anyNumber}))
-	require.ErrorAs(t, v.check("", l, s, traffic{never, perRequest}), new(violation))
-	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perSession}), new(violation))
+	require.NoError(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), "lookups may share round trips")
+	require.NoError(t, v.check("", l, s, traffic{application: perSession, redis: anyNumber}))
+	require.ErrorAs(t, v.check("", l, s, traffic{application: never, redis: perRequest}), new(violation))
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perSession}), new(violation))
 	l.connections = 1
-	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "a single lookup shares nothing")
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), new(violation), "a single lookup shares nothing")
 	s.redis.roundTrips = 500
 	l.connections = 8
-	require.ErrorAs(t, v.check("", l, s, traffic{perSession, perRequest}), new(violation), "more than one each")
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), new(violation), "more than one each")
+	s.redis.roundTrips = 100
+	s.files.hits = 399
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a file was not looked up")
+	s.files.hits = 400
+	require.NoError(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}))
+	s.files.loads = 1
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a record was made again")
 }

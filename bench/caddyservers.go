@@ -16,6 +16,7 @@ type site struct {
 	process *process
 	addr    string
 	admin   string // of Caddy's admin API; empty for other servers
+	plugin  bool   // Caddy uses the plugin
 }
 
 // route is a site of a Caddyfile: a name to refer to it, and its directives.
@@ -45,7 +46,7 @@ func (s *servers) startCaddy(ctx context.Context, name, options string, routes [
 		if err != nil {
 			return err
 		}
-		sites[r.name] = site{addr: addr, admin: admin}
+		sites[r.name] = site{addr: addr, admin: admin, plugin: options != ""}
 		blocks = append(blocks, caddyBlock(addr, r.directives))
 	}
 	config := filepath.Join(s.dir, name+".Caddyfile")
@@ -83,10 +84,12 @@ func (s *servers) startCaddies(ctx context.Context) error {
 	fromSource := "\tsession_lookup {cookie.session} {\n\t\tkey session:asked:{id}\n\t\tsource http " + application + "\n\t}"
 	fromSlowSource := strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:asked:", "session:slow:"), "/auth", "/slow")
 	metadata := "\tfile_metadata {\n\t\tsource file_system\n\t}"
+	precompressed := "\tfile_server {\n\t\tprecompressed\n\t}"
 	inMemory := "\tfile_metadata {\n\t\tsource file_system\n\t\tmemory 64KiB\n\t}"
 
 	if err := s.startCaddy(ctx, "bare", "", []route{
 		{bareFiles, lines(files, "\tfile_server")},
+		{barePrecompressed, lines(files, precompressed)},
 		{respond200, "\trespond 200"},
 		{respond304, "\trespond 304"},
 		{respond404, "\trespond 404"},
@@ -101,6 +104,8 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{sessionFiles, lines(files, session, "\tfile_server")},
 		{metadataFiles, lines(files, session, metadata, "\tfile_server")},
 		{memoryFiles, lines(files, session, inMemory, "\tfile_server")},
+		{metadataPrecompressed, lines(files, session, metadata, precompressed)},
+		{memoryPrecompressed, lines(files, session, inMemory, precompressed)},
 		{sourceFiles, lines(files, fromSource, "\tfile_server")},
 		{slowSourceFiles, lines(files, fromSlowSource, "\tfile_server")},
 	}); err != nil {

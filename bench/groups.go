@@ -32,8 +32,9 @@ func (v variant) connections() int {
 	return connections
 }
 
-// traffic is how often a site asks others.
-type traffic struct{ application, redis often }
+// traffic is how often a site asks others. files is how often it reads the
+// metadata of files into records.
+type traffic struct{ application, redis, files often }
 
 // often is how often something is asked.
 type often int
@@ -71,18 +72,21 @@ func bySite(ask asking, sites ...string) []variant {
 	for _, site := range sites {
 		v := variant{site: site, ask: ask}
 		switch site {
-		case sessionFiles, metadataFiles, memoryFiles:
-			v.cold, v.warm = traffic{never, perSession}, traffic{never, never}
+		case sessionFiles:
+			v.cold, v.warm = traffic{application: never, redis: perSession}, traffic{application: never, redis: never}
+		case metadataFiles, memoryFiles, metadataPrecompressed, memoryPrecompressed:
+			v.cold = traffic{application: never, redis: perSession, files: never}
+			v.warm = traffic{application: never, redis: never, files: never}
 		case sourceFiles:
-			v.cold, v.warm = traffic{perSession, anyNumber}, traffic{never, never}
+			v.cold, v.warm = traffic{application: perSession, redis: anyNumber}, traffic{application: never, redis: never}
 		case nearOffFiles, nginxLuaFiles:
-			v.cold, v.warm = traffic{never, perRequest}, traffic{never, perRequest}
+			v.cold, v.warm = traffic{application: never, redis: perRequest}, traffic{application: never, redis: perRequest}
 		case forwardAuthFiles:
-			v.cold, v.warm = traffic{perRequest, never}, traffic{perRequest, never}
+			v.cold, v.warm = traffic{application: perRequest, redis: never}, traffic{application: perRequest, redis: never}
 		case nginxAuthFiles:
-			v.cold, v.warm = traffic{perSession, never}, traffic{never, never}
+			v.cold, v.warm = traffic{application: perSession, redis: never}, traffic{application: never, redis: never}
 		default:
-			v.cold, v.warm = traffic{never, never}, traffic{never, never}
+			v.cold, v.warm = traffic{application: never, redis: never}, traffic{application: never, redis: never}
 		}
 		variants = append(variants, v)
 	}
@@ -91,12 +95,13 @@ func bySite(ask asking, sites ...string) []variant {
 
 func get(path string) asking { return asking{method: http.MethodGet, path: path, want: http.StatusOK} }
 
-// groups are all that is compared. etag is that of the small file.
-func groups(etag string) []group {
+// groups are all that is compared. etags are those of the small file and of the
+// precompressed one.
+func groups(etags tags) []group {
 	head := asking{method: http.MethodHead, path: small, want: http.StatusOK}
-	unchanged := asking{method: http.MethodGet, path: small, header: "If-None-Match: " + etag + "\r\n", want: http.StatusNotModified}
+	unchanged := asking{method: http.MethodGet, path: small, header: "If-None-Match: " + etags.small + "\r\n", want: http.StatusNotModified}
 	missing := asking{method: http.MethodGet, path: absent, want: http.StatusNotFound}
-	return []group{
+	return append([]group{
 		{
 			name: "GET 2 KiB", variants: bySite(get(small), bareFiles, sessionFiles, metadataFiles, memoryFiles, cachedFS),
 			cold: true,
@@ -155,5 +160,5 @@ func groups(etag string) []group {
 		{name: "304, files 5 ms away", variants: bySite(unchanged, slowFS, slowCachedFS), bars: []bar{
 			{"file_server over lookup_cache / without", 20, over(slowCachedFS, slowFS)},
 		}},
-	}
+	}, fileGroups(etags)...)
 }

@@ -122,7 +122,7 @@ func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
 		if err != nil {
 			return err
 		}
-		return variant{site: metadataFiles}.check("known sessions", l, s, traffic{never, never})
+		return variant{site: metadataFiles}.check("known sessions", l, s, traffic{application: never, redis: never})
 	})
 }
 

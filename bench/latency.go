@@ -37,7 +37,7 @@ func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
 	for i := range warm.visits {
 		warm.visits[i] = i
 	}
-	v := variant{site: slowSourceFiles, ask: get(small), warm: traffic{never, never}}
+	v := variant{site: slowSourceFiles, ask: get(small), warm: traffic{application: never, redis: never}}
 	if err := b.warmUpWith(ctx, v, warm); err != nil {
 		return err
 	}

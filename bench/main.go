@@ -14,7 +14,8 @@
 //
 // Where things are:
 //
-//	groups.go       what is compared, and the bars
+//	groups.go       what is compared, and the bars; filegroups.go: index and
+//	                precompressed files
 //	servers.go      what is started: caddyservers.go, nginxserver.go,
 //	                redisserver.go, application.go, process.go; caddy/ is the program
 //	load.go         the load: sessions.go, wrk.go, client.go
@@ -146,11 +147,11 @@ type results struct {
 
 // all measures whatever has a name that matches.
 func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err error) {
-	etag, err := b.etag(ctx)
+	etags, err := b.etags(ctx)
 	if err != nil {
 		return r, err
 	}
-	for _, g := range groups(etag) {
+	for _, g := range groups(etags) {
 		if !only.MatchString(g.name) {
 			continue
 		}

@@ -27,6 +27,10 @@ type bench struct {
 	sets     int             // of sessions that were made
 }
 
+// fileTraffic is how often file_metadata found a record in a cache, and how
+// often it made one of a file.
+type fileTraffic struct{ hits, loads int64 }
+
 // violation is a count that is not what it must be, whatever the time it took.
 type violation struct{ text string }
 
@@ -38,6 +42,7 @@ type sample struct {
 	cpu         time.Duration // of the site's server
 	application int64         // calls that reached it
 	redis       redisTraffic
+	files       fileTraffic
 }
 
 // cpuPer10k is in seconds.
@@ -66,6 +71,8 @@ func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err err
 	s.application = after.application - before.application
 	s.redis.roundTrips = after.redis.roundTrips - before.redis.roundTrips
 	s.redis.lookups = after.redis.lookups - before.redis.lookups
+	s.files.hits = after.files.hits - before.files.hits
+	s.files.loads = after.files.loads - before.files.loads
 	return s, nil
 }
 
@@ -78,22 +85,44 @@ func (b *bench) count(ctx context.Context, at site) (s sample, err error) {
 	if s.redis, err = b.redis.traffic(ctx); err != nil {
 		return s, err
 	}
+	if at.plugin {
+		if s.files, err = countFiles(ctx, at); err != nil {
+			return s, err
+		}
+	}
 	s.application, err = b.applicationCalls(ctx)
 	return s, err
 }
 
-func (b *bench) applicationCalls(ctx context.Context) (int64, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.application.addr+"/asked", nil)
+// countFiles asks a Caddy for its counts of file metadata.
+func countFiles(ctx context.Context, at site) (fileTraffic, error) {
+	var stats struct {
+		Families map[string]struct{ Hits int64 }
+		Sources  map[string]struct{ Requests int64 }
+	}
+	err := getJSON(ctx, "http://"+at.admin+"/filewallball/stats", &stats)
 	if err != nil {
-		return 0, err
+		return fileTraffic{}, fmt.Errorf("asking %s for its statistics: %w", at.process.name, err)
+	}
+	return fileTraffic{stats.Families["file_meta"].Hits, stats.Sources["file_system"].Requests}, nil
+}
+
+// getJSON reads what a URL answers.
+func getJSON(ctx context.Context, url string, into any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return 0, fmt.Errorf("asking the application what it counted: %w", err)
+		return err
 	}
 	defer answer.Body.Close()
-	var calls int64
-	if err := json.NewDecoder(answer.Body).Decode(&calls); err != nil {
+	return json.NewDecoder(answer.Body).Decode(into)
+}
+
+func (b *bench) applicationCalls(ctx context.Context) (calls int64, err error) {
+	if err := getJSON(ctx, "http://"+b.application.addr+"/asked", &calls); err != nil {
 		return 0, fmt.Errorf("asking the application what it counted: %w", err)
 	}
 	return calls, nil
@@ -110,7 +139,7 @@ func (b *bench) newVisitors(ctx context.Context, n int) (*sessions, error) {
 // variant's own request.
 func (b *bench) warm(ctx context.Context, v variant) error {
 	own := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
-	if !b.warmed[v.site] && v.cold != (traffic{never, never}) {
+	if !b.warmed[v.site] && (v.cold.application != never || v.cold.redis != never) {
 		all := load{ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
 		if err := b.warmUpWith(ctx, v, all); err != nil {
 			return err
@@ -165,6 +194,14 @@ func (v variant) check(phase string, l load, s sample, want traffic) error {
 	if n, ok := want.application.of(l, s); ok && s.application != n {
 		return wrong(s.application, "calls of the application", "", n)
 	}
+	if n, ok := want.files.of(l, s); ok {
+		switch {
+		case s.files.loads != n:
+			return wrong(s.files.loads, "records of files", "", n)
+		case s.files.hits < int64(s.count):
+			return wrong(s.files.hits, "hits of records of files", "at least ", int64(s.count))
+		}
+	}
 	n, ok := want.redis.of(l, s)
 	switch {
 	case !ok:
@@ -196,15 +233,24 @@ func (o often) of(l load, s sample) (n int64, ok bool) {
 	return 0, false
 }
 
-// etag asks for the ETag of the small file.
-func (b *bench) etag(ctx context.Context) (string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+b.sites[bareFiles].addr+small, nil)
+// etag asks for the ETag that a site sends.
+func (b *bench) etag(ctx context.Context, site, path, accept string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+b.sites[site].addr+path, nil)
 	if err != nil {
 		return "", err
 	}
+	r.Header.Set("Accept-Encoding", accept)
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return "", fmt.Errorf("asking for the ETag: %w", err)
 	}
 	return answer.Header.Get("ETag"), answer.Body.Close()
+}
+
+func (b *bench) etags(ctx context.Context) (etags tags, err error) {
+	if etags.small, err = b.etag(ctx, bareFiles, small, "identity"); err != nil {
+		return etags, err
+	}
+	etags.precompressed, err = b.etag(ctx, barePrecompressed, style, "gzip, deflate, br, zstd")
+	return etags, err
 }

@@ -11,26 +11,29 @@ import (
 
 // The sites that are measured, by name.
 const (
-	bareFiles        = "file_server"
-	respond200       = "respond 200"
-	respond304       = "respond 304"
-	respond404       = "respond 404"
-	headers200       = "respond 200 with the same headers"
-	headers304       = "respond 304 with the same headers"
-	error404         = "error 404 with the same headers"
-	forwardAuthFiles = "forward_auth + file_server"
-	sessionFiles     = "session_lookup + file_server"
-	metadataFiles    = "session_lookup + file_metadata + file_server"
-	memoryFiles      = "the same with memory 64KiB"
-	sourceFiles      = "session_lookup with source http + file_server"
-	slowSourceFiles  = "session_lookup with source http, slow for new sessions + file_server"
-	nearOffFiles     = "session_lookup, near_cache off + file_server"
-	cachedFS         = "file_server over lookup_cache"
-	slowFS           = "file_server, 5 ms away"
-	slowCachedFS     = "file_server over lookup_cache, 5 ms away"
-	nginxFiles       = "nginx, unprotected"
-	nginxAuthFiles   = "nginx auth_request + proxy_cache"
-	nginxLuaFiles    = "nginx + Lua + Redis"
+	bareFiles             = "file_server"
+	respond200            = "respond 200"
+	respond304            = "respond 304"
+	respond404            = "respond 404"
+	headers200            = "respond 200 with the same headers"
+	headers304            = "respond 304 with the same headers"
+	error404              = "error 404 with the same headers"
+	forwardAuthFiles      = "forward_auth + file_server"
+	sessionFiles          = "session_lookup + file_server"
+	metadataFiles         = "session_lookup + file_metadata + file_server"
+	memoryFiles           = "the same with memory 64KiB"
+	sourceFiles           = "session_lookup with source http + file_server"
+	slowSourceFiles       = "session_lookup with source http, slow for new sessions + file_server"
+	nearOffFiles          = "session_lookup, near_cache off + file_server"
+	cachedFS              = "file_server over lookup_cache"
+	slowFS                = "file_server, 5 ms away"
+	slowCachedFS          = "file_server over lookup_cache, 5 ms away"
+	barePrecompressed     = "file_server, precompressed"
+	metadataPrecompressed = "session_lookup + file_metadata + file_server, precompressed"
+	memoryPrecompressed   = "the same with memory 64KiB, precompressed"
+	nginxFiles            = "nginx, unprotected"
+	nginxAuthFiles        = "nginx auth_request + proxy_cache"
+	nginxLuaFiles         = "nginx + Lua + Redis"
 )
 
 // The files that are asked for.
@@ -39,7 +42,14 @@ const (
 	medium = "/100KiB.bin"
 	large  = "/10MiB.bin"
 	absent = "/absent.bin"
+	// index files, and a file with precompressed files beside it
+	indexed   = "/dir/"
+	unindexed = "/empty/"
+	style     = "/page.css"
 )
+
+// indexFile is the default index file of file_server.
+const indexFile = "index.html"
 
 // servers are all that is measured. A site that is missing could not be
 // started here.
@@ -112,9 +122,14 @@ func (s *servers) end() {
 // writeFiles makes the files to be served and returns their directory.
 func writeFiles(dir string) (string, error) {
 	root := filepath.Join(dir, "files")
-	err := os.Mkdir(root, 0o755)
-	for name, size := range map[string]int{small: 2 << 10, medium: 100 << 10, large: 10 << 20} {
-		err = errors.Join(err, os.WriteFile(filepath.Join(root, name), make([]byte, size), 0o644))
+	var err error
+	for name, size := range map[string]int{
+		small: 2 << 10, medium: 100 << 10, large: 10 << 20,
+		indexFile: 2 << 10, indexed + indexFile: 2 << 10, unindexed + "file.bin": 1,
+		style: 8 << 10, style + ".gz": 2 << 10, style + ".br": 2 << 10, style + ".zst": 2 << 10,
+	} {
+		file := filepath.Join(root, name)
+		err = errors.Join(err, os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, make([]byte, size), 0o644))
 	}
 	if err != nil {
 		return "", fmt.Errorf("making files: %w", err)
