@@ -31,6 +31,9 @@ func (b *bench) hits(ctx context.Context, r *results) error {
 	if err := b.handlerHits(ctx, r); err != nil {
 		return err
 	}
+	if err := b.turns(ctx, r); err != nil {
+		return err
+	}
 	return b.nearMemory(r)
 }
 
@@ -162,6 +165,43 @@ func (b *bench) handlerHits(ctx context.Context, r *results) error {
 			"handler alone, " + match[1], "≤ 2 µs", ns <= 2000,
 			fmt.Sprintf("%.2f µs and %.0f allocations above the %.2f µs of Caddy's own preparation", ns/1000, allocations, bare[0]/1000),
 		})
+	}
+	return nil
+}
+
+// turnsBenchmark is a line of BenchmarkTurns: the size of the session, the number of
+// routes, the ratio.
+var turnsBenchmark = regexp.MustCompile(`(?m)^BenchmarkTurns/(\d+)/(\d+)\S*\s.*?\s([\d.]+) alone/turns`)
+
+// turns measures hits of routes that take turns on a session, beside each route
+// alone.
+func (b *bench) turns(ctx context.Context, r *results) error {
+	ratios, rows := make(map[string][]float64), []string(nil)
+	for range b.rounds {
+		test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Turns", "-benchtime", "1000x", "./handlers/session")
+		test.Dir = ".."
+		out, err := test.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("running the benchmark of turns: %w\n%s", err, out)
+		}
+		for _, match := range turnsBenchmark.FindAllStringSubmatch(string(out), -1) {
+			ratio, err := strconv.ParseFloat(match[3], 64)
+			if err != nil {
+				return err
+			}
+			row := fmt.Sprintf("%s routes that take turns on a session of %s bytes, handlers alone / each route by itself", match[2], match[1])
+			if ratios[row] == nil {
+				rows = append(rows, row)
+			}
+			ratios[row] = append(ratios[row], ratio)
+		}
+	}
+	if len(rows) == 0 {
+		return errors.New("the benchmark of turns has printed no ratio")
+	}
+	for _, row := range rows {
+		s := spreadOf(ratios[row])
+		r.findings = append(r.findings, finding{row, "≥ 0.97", s.median >= 0.97, s.String()})
 	}
 	return nil
 }

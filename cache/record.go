@@ -56,8 +56,13 @@ type Record struct {
 	// the lookup that stored it; else 0.
 	ttl time.Duration
 
-	// memo is what a reader has derived from the record; see [Record.Memo].
-	memo atomic.Pointer[any]
+	memo atomic.Pointer[memo] // nil where there is nothing yet
+}
+
+// memo is what is kept with a record besides its text. It is immutable.
+type memo struct {
+	value  any     // what a reader has derived; see [Record.Memo]
+	places []place // where values are; see [Paths]
 }
 
 // AbsentRecord returns the record null.
@@ -201,14 +206,7 @@ func (r *Record) Field(path string) (Value, bool) {
 	if r.decoder == "" && strings.HasPrefix(path, ReservedPrefix) {
 		return Value{}, false
 	}
-	v := gjson.Parse(r.text)
-	for name, more := "", true; more; {
-		name, path, more = cutPath(path)
-		if v = member(v, name); !v.Exists() {
-			return Value{}, false
-		}
-	}
-	return Value{v}, true
+	return ParseValue(descend(r.text[skipBlanks(r.text, 0):], path))
 }
 
 // cutPath cuts a path at its first dot that does not belong to a name.
@@ -223,31 +221,6 @@ func cutPath(path string) (name, rest string, more bool) {
 		}
 		from = dot + 1
 	}
-}
-
-func member(v gjson.Result, name string) (found gjson.Result) {
-	switch {
-	case v.IsObject():
-		v.ForEach(func(key, value gjson.Result) bool {
-			if key.Str == name {
-				found = value
-			}
-			return true
-		})
-	case v.IsArray():
-		index, err := strconv.Atoi(name)
-		if err != nil || index < 0 {
-			return found
-		}
-		v.ForEach(func(_, value gjson.Result) bool {
-			if index == 0 {
-				found = value
-			}
-			index--
-			return index >= 0
-		})
-	}
-	return found
 }
 
 // unixNano is a time in nanoseconds of Unix time, or the nearest there is, but
@@ -266,15 +239,29 @@ func unixNano(at time.Time) int64 {
 // there what it derived from the record, so that the next hit need not derive
 // it again. The reader must check the type: a record may have other readers.
 func (r *Record) Memo() any {
-	if p := r.memo.Load(); p != nil {
-		return *p
+	if m := r.memo.Load(); m != nil {
+		return m.value
 	}
 	return nil
 }
 
 // SetMemo keeps a value that a reader derived from the record. It must be
 // immutable and no larger than a small multiple of the record.
-func (r *Record) SetMemo(v any) { r.memo.Store(&v) }
+func (r *Record) SetMemo(v any) {
+	for !r.setMemo(r.memo.Load(), func(m *memo) { m.value = v }) {
+	}
+}
+
+// setMemo replaces what is kept by a changed copy, unless another reader has
+// replaced it already.
+func (r *Record) setMemo(old *memo, change func(*memo)) bool {
+	changed := new(memo)
+	if old != nil {
+		*changed = *old
+	}
+	change(changed)
+	return r.memo.CompareAndSwap(old, changed)
+}
 
 // Value is one value inside a record.
 type Value struct{ v gjson.Result }
@@ -303,6 +290,19 @@ func (v Value) IsString() bool { return v.v.Type == gjson.String }
 // IsScalar reports whether the value is a string, a number or a boolean.
 func (v Value) IsScalar() bool {
 	return v.v.Type != gjson.JSON && v.v.Type != gjson.Null
+}
+
+// IsArrayOfScalars reports whether the value is an array whose items are
+// all strings, numbers or booleans.
+func (v Value) IsArrayOfScalars() bool {
+	all := v.v.IsArray()
+	if all {
+		v.v.ForEach(func(_, item gjson.Result) bool {
+			all = Value{item}.IsScalar()
+			return all
+		})
+	}
+	return all
 }
 
 // Int is the value as a whole number, where it is one.
@@ -344,20 +344,30 @@ const asciiSpaces = " \t\n\v\f\r"
 // Strings lists the words of a value: the scalars of an array, the words of a
 // string, which are split at ASCII spaces, or the scalar itself.
 func (v Value) Strings() []string {
+	var words []string
+	v.EachString(func(word string) bool {
+		words = append(words, word)
+		return true
+	})
+	return words
+}
+
+// EachString calls yield for each of [Value.Strings], until yield returns false.
+// It allocates nothing but texts with escapes.
+func (v Value) EachString(yield func(word string) bool) {
 	switch {
 	case v.v.IsArray():
-		var words []string
 		v.v.ForEach(func(_, item gjson.Result) bool {
-			if item := (Value{item}); item.IsScalar() {
-				words = append(words, item.Text())
-			}
-			return true
+			scalar := Value{item}
+			return !scalar.IsScalar() || yield(scalar.Text())
 		})
-		return words
 	case v.IsString():
-		return strings.FieldsFunc(v.v.Str, func(c rune) bool { return strings.ContainsRune(asciiSpaces, c) })
+		for word := range strings.FieldsFuncSeq(v.v.Str, func(c rune) bool { return strings.ContainsRune(asciiSpaces, c) }) {
+			if !yield(word) {
+				return
+			}
+		}
 	case v.IsScalar():
-		return []string{v.Text()}
+		yield(v.Text())
 	}
-	return nil
 }

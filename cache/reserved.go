@@ -139,13 +139,20 @@ type objectField struct {
 }
 
 // name is the name without quotes and escapes.
-func (f objectField) name() string {
-	if !strings.Contains(f.quoted, `\`) {
-		return f.quoted[1 : len(f.quoted)-1]
+func (f objectField) name() string { return unquoted(f.quoted) }
+
+// unquoted is a JSON string without quotes and escapes.
+func unquoted(quoted string) string {
+	if strings.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
 	}
-	var name string
-	_ = json.Unmarshal([]byte(f.quoted), &name) // it is valid, since the whole text is
-	return name
+	return unescaped(quoted)
+}
+
+func unescaped(quoted string) string {
+	var text string
+	_ = json.Unmarshal([]byte(quoted), &text) // it is valid, since the whole text is
+	return text
 }
 
 // eachField calls yield for the fields of a JSON object, in order. The text
@@ -157,26 +164,69 @@ func eachField(text string, yield func(objectField)) {
 	}
 	at = skipBlanks(text, at+1)
 	for text[at] == '"' {
-		start, nameEnd := at, skipString(text, at)
-		value := skipBlanks(text, skipBlanks(text, nameEnd)+1) // past the colon
-		at = skipValue(text, value)
-		yield(objectField{text: text[start:at], quoted: text[start:nameEnd], value: text[value:at]})
-		if at = skipBlanks(text, at); text[at] == ',' {
-			at = skipBlanks(text, at+1)
-		}
+		start := at
+		nameEnd, value, end, next := nextField(text, at)
+		yield(objectField{text: text[start:end], quoted: text[start:nameEnd], value: text[value:end]})
+		at = next
 	}
 }
 
+// nextField reads the field of an object that begins at a quote: the end of its
+// name, where its value begins and ends, and where the next field or the end of
+// the object is.
+func nextField(text string, at int) (nameEnd, value, end, next int) {
+	nameEnd = skipString(text, at)
+	if value = nameEnd; text[value] != ':' {
+		value = skipBlanks(text, value)
+	}
+	if value++; text[value] <= ' ' {
+		value = skipBlanks(text, value)
+	}
+	end = skipValue(text, value)
+	if next = end; text[next] <= ' ' {
+		next = skipBlanks(text, next)
+	}
+	if text[next] == ',' {
+		if next++; text[next] <= ' ' {
+			next = skipBlanks(text, next)
+		}
+	}
+	return nameEnd, value, end, next
+}
+
 func skipBlanks(text string, at int) int {
-	for at < len(text) && strings.IndexByte(blanks, text[at]) >= 0 {
+	for at < len(text) && isBlank(text[at]) {
 		at++
 	}
 	return at
 }
 
+func isBlank(c byte) bool { return c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r') }
+
+// shortString is the length up to which a loop finds a quote sooner than
+// strings.IndexByte does.
+const shortString = 16
+
 // skipString returns the end of the string that begins at a quote.
 func skipString(text string, at int) int {
-	for at++; text[at] != '"'; at++ {
+	at++
+	for short := min(at+shortString, len(text)); at < short; at++ {
+		if c := text[at]; c == '"' {
+			return at + 1
+		} else if c == '\\' {
+			return skipEscaped(text, at)
+		}
+	}
+	quote := at + strings.IndexByte(text[at:], '"')
+	if escape := strings.IndexByte(text[at:quote], '\\'); escape >= 0 {
+		return skipEscaped(text, at+escape)
+	}
+	return quote + 1
+}
+
+// skipEscaped is skipString from a place within the string.
+func skipEscaped(text string, at int) int {
+	for ; text[at] != '"'; at++ {
 		if text[at] == '\\' {
 			at++
 		}
@@ -186,21 +236,32 @@ func skipString(text string, at int) int {
 
 // skipValue returns the end of the value that begins at at.
 func skipValue(text string, at int) int {
+	switch text[at] {
+	case '"':
+		return skipString(text, at)
+	case '{', '[':
+		return skipNested(text, at)
+	}
+	for at < len(text) && text[at] != ',' && text[at] != '}' && text[at] != ']' && !isBlank(text[at]) {
+		at++
+	}
+	return at
+}
+
+// skipNested is skipValue for an object or an array.
+func skipNested(text string, at int) int {
 	for depth := 0; ; {
 		switch text[at] {
 		case '"':
 			at = skipString(text, at)
+			continue
 		case '{', '[':
 			depth++
-			at++
 		case '}', ']':
-			depth--
-			at++
-		default:
-			at++
+			if depth--; depth == 0 {
+				return at + 1
+			}
 		}
-		if depth == 0 && strings.IndexByte(blanks+",}]", text[at]) >= 0 {
-			return at
-		}
+		at++
 	}
 }

@@ -55,7 +55,7 @@ var unreadableTags = []RecordTag{{}}
 
 // readTags finds the tags in the text of a JSON object.
 func readTags(text string) []RecordTag {
-	value := member(gjson.Parse(text), tagsField)
+	value := topField(text, tagsField)
 	if !value.Exists() {
 		return nil
 	}

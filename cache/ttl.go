@@ -14,7 +14,7 @@ const ttlField = "_ttl"
 
 // readTTL reads that TTL in the text of a JSON object.
 func readTTL(text string) time.Duration {
-	value := member(gjson.Parse(text), ttlField)
+	value := topField(text, ttlField)
 	if value.Type != gjson.Number || value.Num < 1 || value.Num > float64((1<<63-1)/time.Millisecond) {
 		return 0
 	}

@@ -164,14 +164,13 @@ func folded(c byte) byte {
 
 // headerValue is a field as the value of a header, or empty if it cannot be
 // one.
-func headerValue(record *cache.Record, path string) string {
-	v, ok := fieldOf(record, path)
+func headerValue(v cache.Value, ok bool) string {
 	if !ok || v.IsNull() {
 		return ""
 	}
 	text := v.Text()
 	if !v.IsScalar() {
-		if text, ok = structured(v.JSON()); !ok {
+		if text, ok = structured(v); !ok {
 			return ""
 		}
 	}
@@ -181,60 +180,28 @@ func headerValue(record *cache.Record, path string) string {
 	return text
 }
 
-// fieldOf is the field at a path. Names below headers, which are response
-// headers of the source, are compared without case.
-func fieldOf(record *cache.Record, path string) (cache.Value, bool) {
-	v, ok := record.Field(path)
-	name, below := strings.CutPrefix(path, "headers.")
-	if ok || !below {
-		return v, ok
-	}
-	headers, _ := record.Field("headers")
-	var names map[string]json.RawMessage
-	if json.Unmarshal([]byte(headers.JSON()), &names) != nil {
-		return v, false
-	}
-	for other := range names {
-		if strings.EqualFold(other, name) {
-			return record.Field("headers." + other)
-		}
-	}
-	return v, false
-}
-
 // structured is an array or an object on one line. ok is false if a value of an
 // array would look like two.
-func structured(text string) (line string, ok bool) {
-	if words, ok := scalars(text); ok {
-		for _, word := range words {
-			if strings.Contains(word, ",") {
-				return "", false
-			}
+func structured(v cache.Value) (line string, ok bool) {
+	if v.IsArrayOfScalars() {
+		var b strings.Builder
+		b.Grow(len(v.JSON()))
+		comma, one := "", true
+		v.EachString(func(word string) bool {
+			one = !strings.Contains(word, ",")
+			b.WriteString(comma)
+			b.WriteString(word)
+			comma = ","
+			return one
+		})
+		if !one {
+			return "", false
 		}
-		return strings.Join(words, ","), true
+		return b.String(), true
 	}
 	var b bytes.Buffer
-	if err := json.Compact(&b, []byte(text)); err != nil {
+	if err := json.Compact(&b, []byte(v.JSON())); err != nil {
 		return "", false
 	}
 	return b.String(), true
-}
-
-// scalars lists the values of an array of strings, numbers and booleans.
-func scalars(text string) (words []string, ok bool) {
-	var items []any
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	if err := d.Decode(&items); err != nil {
-		return nil, false
-	}
-	for _, item := range items {
-		switch item.(type) {
-		case string, json.Number, bool:
-			words = append(words, fmt.Sprint(item))
-		default:
-			return nil, false
-		}
-	}
-	return words, true
 }

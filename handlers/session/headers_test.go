@@ -40,8 +40,8 @@ func TestHeadersFromARecord(t *testing.T) {
 			t.Parallel()
 			record, err := cache.Decode(`{"deep": {"value": `+c.value+`}}`, cache.DefaultMaxValueSize)
 			require.NoError(t, err)
-			require.Equal(t, c.want, headerValue(record, "deep.value"))
-			require.Empty(t, headerValue(record, "deep.other"))
+			require.Equal(t, c.want, headerValue(record.Field("deep.value")))
+			require.Empty(t, headerValue(record.Field("deep.other")))
 		})
 	}
 }

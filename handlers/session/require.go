@@ -59,8 +59,9 @@ func (q *Requirement) provision() error {
 	return nil
 }
 
-func (q *Requirement) met(record *cache.Record) bool {
-	v, ok := record.Field(q.Field)
+// met reports whether the value of the field meets the requirement. ok is false
+// where there is no field.
+func (q *Requirement) met(v cache.Value, ok bool) bool {
 	if !ok {
 		return false
 	}
@@ -70,9 +71,12 @@ func (q *Requirement) met(record *cache.Record) bool {
 	if v.IsScalar() && slices.Contains(q.Values, v.Text()) {
 		return true
 	}
-	return slices.ContainsFunc(v.Strings(), func(word string) bool {
-		return slices.Contains(q.Values, word) && (!v.IsString() || !isLiteral(word))
+	met := false
+	v.EachString(func(word string) bool {
+		met = slices.Contains(q.Values, word) && (!v.IsString() || !isLiteral(word))
+		return !met
 	})
+	return met
 }
 
 // isLiteral reports whether a word is a JSON literal: true, false, null or a

@@ -132,7 +132,7 @@ func (s *Handler) provision(ctx caddy.Context) error {
 	if err := s.provisionFrom(ctx); err != nil {
 		return err
 	}
-	s.rules = &sessionRules{require: s.Require, copies: s.CopyHeaders, users: s.userFields()}
+	s.rules = newRules(s.Require, s.CopyHeaders, s.userFields())
 	kind := lookup.Kind{
 		Directive:    sessionDirective,
 		RecordName:   "session",
@@ -276,20 +276,24 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if result.Outcome == cache.OutcomeError && errors.Is(r.Context().Err(), context.Canceled) {
 		return lookup.Refuse(lookup.StatusClientClosed, context.Canceled)
 	}
-	var v *sessionVerdict
-	if result.OK() {
-		if v = s.rules.judge(result.Record); v.unmet != nil {
+	var few [fewValues]string
+	var found values
+	var unmet error
+	judged := result.OK()
+	if judged {
+		found = s.rules.read(result.Record, few[:])
+		if unmet = s.rules.unmet(found); unmet != nil {
 			result.Outcome = cache.OutcomeDenied
 		}
 	}
 	s.Publish(w.Header(), f, &f.Session, id, &result)
 	if result.OK() {
-		s.admit(r, repl, f, id, v)
+		s.admit(r, repl, f, id, found)
 		return next.ServeHTTP(f.Writer(w), r)
 	}
 	a := answer{w: w, r: r, repl: repl, next: next, result: &result}
 	a.source, _ = result.Response.(lookup.Responder)
-	if v == nil { // otherwise the source admitted the request
+	if !judged { // otherwise the source admitted the request
 		if handled, err := a.handleResponse(s.HandleResponse); handled {
 			return err
 		}
@@ -303,8 +307,8 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return a.react(s.OnMissing, http.StatusUnauthorized, errNoSession)
 	case cache.OutcomeDenied:
 		cause := errSessionDenied
-		if v != nil {
-			cause, a.source = v.unmet, nil // the source admitted it
+		if judged {
+			cause, a.source = unmet, nil // the source admitted it
 		}
 		return a.react(s.OnDenied, http.StatusForbidden, cause)
 	}
@@ -339,14 +343,14 @@ func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result
 // admit publishes the user of the session to the handlers that follow and to
 // the access log. A plain "id" may be the session's own id, a credential that
 // must not get into logs.
-func (s *Handler) admit(r *http.Request, repl *caddy.Replacer, f *lookup.Findings, id string, v *sessionVerdict) {
-	for i, value := range v.headers {
-		if value != "" {
+func (s *Handler) admit(r *http.Request, repl *caddy.Replacer, f *lookup.Findings, id string, found values) {
+	for i := range s.CopyHeaders {
+		if value := s.rules.header(found, i); value != "" {
 			r.Header[s.CopyHeaders[i].Header] = []string{value}
 		}
 	}
-	if v.user != "" && !(v.byID && v.user == id) {
-		f.SetUser(repl, v.user)
+	if user, byID := s.rules.user(found); user != "" && !(byID && user == id) {
+		f.SetUser(repl, user)
 	}
 }
 

@@ -1,16 +1,23 @@
-// The decision about a session's record, made once per record.
+// The decision about a session's record, made at each hit. Nothing of it is kept
+// with the record, so that routes with different requirements share records.
 
 package session
 
 import (
+	"strings"
+
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// sessionRules are the requirements of a route for a session.
+// sessionRules are the requirements of a route for a session, with the places of
+// their fields in values.
 type sessionRules struct {
 	require []Requirement
 	copies  []HeaderCopy
 	users   []string // fields with the user of the session, the first one set wins
+
+	paths                              cache.Paths
+	requireAt, copyAt, belowAt, userAt []int
 }
 
 // userFields are the usual names of the user's field.
@@ -19,39 +26,73 @@ var userFields = []string{"user_id", "sub", plainID}
 // plainID may be the user's id or the session's own.
 const plainID = "id"
 
-// sessionVerdict is the result of the rules for a record. It is kept with the
-// record, so that a hit need not read a large session again.
-type sessionVerdict struct {
-	rules *sessionRules // the rules that gave this verdict
-	unmet error         // why the session is denied, or nil
-	// headers has the values of copy_headers, empty where the record has none.
-	headers []string
-	// user is the user of the session. byID reports that it is its plain "id".
-	user string
-	byID bool
+// responseHeaders is the field with the response headers of the source.
+const responseHeaders = "headers"
+
+func newRules(require []Requirement, copies []HeaderCopy, users []string) *sessionRules {
+	rules := &sessionRules{require: require, copies: copies, users: users}
+	for i := range require {
+		rules.requireAt = append(rules.requireAt, rules.paths.Add(require[i].Field))
+	}
+	for i := range copies {
+		below := -1
+		if strings.HasPrefix(copies[i].Field, responseHeaders+".") {
+			below = rules.paths.Add(responseHeaders)
+		}
+		rules.copyAt = append(rules.copyAt, rules.paths.Add(copies[i].Field))
+		rules.belowAt = append(rules.belowAt, below)
+	}
+	for _, name := range users {
+		rules.userAt = append(rules.userAt, rules.paths.Add(name))
+	}
+	return rules
 }
 
-// judge applies the rules to a record.
-func (rules *sessionRules) judge(record *cache.Record) *sessionVerdict {
-	if v, ok := record.Memo().(*sessionVerdict); ok && v.rules == rules {
-		return v
+// values are the JSON texts of the fields that rules are about, by the index of
+// their paths.
+type values []string
+
+// fewValues are as many as need no allocation.
+const fewValues = 16
+
+// read finds the values in a record, in few if there is room.
+func (rules *sessionRules) read(record *cache.Record, few values) values {
+	n := rules.paths.Len()
+	if n > len(few) {
+		few = make(values, n)
 	}
-	v := &sessionVerdict{rules: rules}
+	record.Read(&rules.paths, few[:n])
+	return few[:n]
+}
+
+// unmet is the error of the first requirement that is not met, or nil.
+func (rules *sessionRules) unmet(found values) error {
 	for i := range rules.require {
-		if q := &rules.require[i]; !q.met(record) {
-			v.unmet = q.unmet
-			break
+		if q := &rules.require[i]; !q.met(cache.ParseValue(found[rules.requireAt[i]])) {
+			return q.unmet
 		}
 	}
-	for _, c := range rules.copies {
-		v.headers = append(v.headers, headerValue(record, c.Field))
-	}
-	for _, name := range rules.users {
-		if user, ok := record.Field(name); ok && user.IsScalar() && user.Text() != "" {
-			v.user, v.byID = user.Text(), name == plainID
-			break
+	return nil
+}
+
+// header is the value of a header of copy_headers, empty where the record has
+// none. Names below headers are compared without case.
+func (rules *sessionRules) header(found values, i int) string {
+	v, ok := cache.ParseValue(found[rules.copyAt[i]])
+	if below := rules.belowAt[i]; !ok && below >= 0 {
+		if headers, is := cache.ParseValue(found[below]); is {
+			v, ok = headers.FoldedField(rules.copies[i].Field[len(responseHeaders)+1:])
 		}
 	}
-	record.SetMemo(v)
-	return v
+	return headerValue(v, ok)
+}
+
+// user is the user of the session. byID reports that it is its plain "id".
+func (rules *sessionRules) user(found values) (user string, byID bool) {
+	for i, name := range rules.users {
+		if v, ok := cache.ParseValue(found[rules.userAt[i]]); ok && v.IsScalar() && v.Text() != "" {
+			return v.Text(), name == plainID
+		}
+	}
+	return "", false
 }
