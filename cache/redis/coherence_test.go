@@ -247,6 +247,9 @@ func TestCoherence(t *testing.T) {
 				}
 			}
 		},
+		"among many other writes": func(server *redistest.Server, _ *proxy) func(int) {
+			return func(int) { writeOthers(server.Client(), 150*time.Millisecond) }
+		},
 		"flushed": func(server *redistest.Server, _ *proxy) func(int) {
 			return func(int) { server.Client().FlushAll(context.Background()) }
 		},
@@ -271,6 +274,20 @@ func TestCoherence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// writeOthers writes sessions that no reader looks up, one at a time, so that each
+// is a report of its own.
+func writeOthers(client *goredis.Client, d time.Duration) {
+	var group sync.WaitGroup
+	for w := range 4 {
+		group.Go(func() {
+			for i, until := 0, time.Now().Add(d); time.Now().Before(until); i++ {
+				_ = client.Set(context.Background(), fmt.Sprint("session:user:other", w, i%1000), "{}", time.Hour).Err()
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestCoherenceOverAnEmptyRestart(t *testing.T) {

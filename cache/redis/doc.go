@@ -31,7 +31,7 @@
 //	watch.go        trackers on all servers, and when near copies are trusted
 //	tracker.go      reports of writes by one server
 //	session.go      one connection of a tracker
-//	push.go         decoding its reports
+//	push.go         decoding its reports; pace.go: how often they are read
 //	canary.go       testing that writes are reported
 //	scan.go         listing and deleting by prefix, over all masters
 //	list.go         listing records
@@ -125,7 +125,8 @@
 // So near copies are at most one second out of date in every case: behind a
 // connection that is dead or lags, in a process that was paused, behind an address
 // that leads to another server. Normally they are out of date only while a report
-// is on its way: well under 10 ms. Copies are dropped when a connection is lost,
+// is on its way: well under 10 ms. A server that sends more than 2 000 reports a
+// second is read every 0.5 to 1 ms. Copies are dropped when a connection is lost,
 // when the servers that are read change, and when a data connection reaches
 // another server than the tracker.
 //

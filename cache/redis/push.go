@@ -21,6 +21,8 @@ type pushReader struct {
 	// It must not retain the slice.
 	written func(keys []string)
 
+	count int // of pushes
+
 	text []byte // the keys of a part, one behind the other
 	ends []int  // of the keys in text
 	keys []string
@@ -30,6 +32,7 @@ type pushReader struct {
 // it reports the keys, and all keys where null, or anything else, is in their
 // place. Other pushes are skipped.
 func (p *pushReader) read() error {
+	p.count++
 	n, err := p.size()
 	if err != nil || n < 1 {
 		return err

@@ -93,7 +93,11 @@ func (t *tracker) session(ctx context.Context) error {
 func (s *session) read() error {
 	reader := bufio.NewReaderSize(s.conn.reader, trackerBuffer)
 	pushes := pushReader{reader: reader, written: s.report}
+	var pace pace
 	for {
+		if reader.Buffered() == 0 {
+			time.Sleep(pace.rest(time.Now(), pushes.count))
+		}
 		first, err := reader.Peek(1)
 		if err != nil {
 			return err
