@@ -22,6 +22,8 @@
 //	measure.go      one load at one site: time, CPU, calls; strace.go, profile.go
 //	rounds.go       a group of variants, round by round
 //	growth.go       the same with more connections, keys and routes
+//	fleet.go        the writes of others, with more nodes: fleetnode.go,
+//	                fleetredis.go, wire.go
 //	batch.go        purging and batches, beside redis-benchmark
 //	latency.go      hits beside slow misses; openloop.go: requests that begin on time
 //	micro.go        hits in this process, and what a near copy takes
@@ -64,7 +66,12 @@ func main() {
 		return err
 	})
 	application := flag.String("application", "", "be the application that knows the sessions, on this address (used by bench itself)")
+	nodeAddr := flag.String("node", "", "be a node of a fleet, on this address (used by bench itself)")
+	nodeRedis := flag.String("redis", "", "the Redis of -node")
 	flag.Parse()
+	if *nodeAddr != "" {
+		exit(serveNode(*nodeAddr, *nodeRedis))
+	}
 	if *application != "" {
 		exit(serveApplication(*application))
 	}
@@ -143,6 +150,7 @@ type results struct {
 	outcomes []outcome
 	findings []finding
 	growth   []growth
+	grids    []grid
 }
 
 // all measures whatever has a name that matches.
@@ -169,7 +177,7 @@ func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err er
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *results) error
-	}{{"batches", b.batches}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}} {
+	}{{"batches", b.batches}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
 		if !only.MatchString(part.name) {
 			continue
 		}

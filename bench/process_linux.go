@@ -67,3 +67,6 @@ func parseStat(stat []byte) (parent int, ticks int64, err error) {
 	}
 	return parent, ticks, nil
 }
+
+// pauseBriefly sleeps for some 0.1 ms. [time.Sleep] sleeps for a whole one.
+func pauseBriefly() { _ = syscall.Nanosleep(&syscall.Timespec{Nsec: 50_000}, nil) }

@@ -15,6 +15,9 @@ import (
 // endWithParent needs Linux.
 func endWithParent(*exec.Cmd) {}
 
+// pauseBriefly sleeps for a moment.
+func pauseBriefly() { time.Sleep(50 * time.Microsecond) }
+
 // cpuTime is what a process and its children have been on the CPU, as ps tells.
 func cpuTime(pid int) (time.Duration, error) {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,time=").Output()

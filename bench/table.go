@@ -31,6 +31,20 @@ type finding struct {
 	result    string
 }
 
+// grid is a table with columns of its own.
+type grid struct {
+	header []string
+	rows   [][]string
+}
+
+func (g grid) table(out *strings.Builder) {
+	fmt.Fprintf(out, "| %s |\n|%s\n", strings.Join(g.header, " | "), strings.Repeat("---|", len(g.header)))
+	for _, row := range g.rows {
+		fmt.Fprintf(out, "| %s |\n", strings.Join(row, " | "))
+	}
+	out.WriteString("\n")
+}
+
 // tables are all results in Markdown.
 func (b *bench) tables(r results) string {
 	var out strings.Builder
@@ -40,6 +54,9 @@ func (b *bench) tables(r results) string {
 	detailsTable(&out, r.outcomes)
 	for _, g := range r.growth {
 		growthTable(&out, g)
+	}
+	for _, g := range r.grids {
+		g.table(&out)
 	}
 	return out.String()
 }

@@ -1,0 +1,380 @@
+// What a fleet takes of Redis whatever is written: memory, connections, and the
+// checks of trackers.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+// number reads a number from INFO.
+func (r *redisServer) number(ctx context.Context, section, name string) (int64, error) {
+	info, err := r.client.Info(ctx, section).Result()
+	if err != nil {
+		return 0, fmt.Errorf("asking Redis for %s: %w", name, err)
+	}
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("redis does not tell %s", name)
+}
+
+// memory is what Redis has allocated, once it has come to rest.
+func (r *redisServer) memory(ctx context.Context) (used int64, err error) {
+	same := 0
+	err = eventually(ctx, "Redis comes to rest", func() (bool, error) {
+		now, err := r.number(ctx, "memory", "used_memory")
+		if diff := now - used; diff > -4096 && diff < 4096 {
+			same++
+		} else {
+			same = 0
+		}
+		used = now
+		return same > 30, err
+	})
+	return used, err
+}
+
+// trackedReads measures what Redis pays to remember a read.
+func (b *bench) trackedReads(ctx context.Context, r *results) error {
+	if b.smoke {
+		return nil
+	}
+	server, err := b.startRedis(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.end()
+	const n = 100_000
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s%032d", sessionPrefix, i)
+	}
+	names := []string{"GET", "GET over a tracked connection, the first of each key", "the same again"}
+	costs := make([][]float64, len(names))
+	for range b.rounds {
+		plain, err := server.wire(ctx)
+		if err != nil {
+			return err
+		}
+		tracked, err := server.wire(ctx, []string{"HELLO", "3"}, []string{"CLIENT", "TRACKING", "ON"})
+		if err != nil {
+			return errors.Join(err, plain.conn.Close())
+		}
+		for i, w := range []*wire{plain, tracked, tracked} {
+			before, err := cpuTime(server.process.pid())
+			if err != nil {
+				return err
+			}
+			if err := w.readAll(keys); err != nil {
+				return err
+			}
+			after, err := cpuTime(server.process.pid())
+			if err != nil {
+				return err
+			}
+			costs[i] = append(costs[i], float64((after-before).Microseconds())/n)
+		}
+		if err := errors.Join(plain.conn.Close(), tracked.conn.Close()); err != nil {
+			return err
+		}
+	}
+	for i, name := range names {
+		s := spreadOf(costs[i])
+		r.findings = append(r.findings, finding{work: "Redis, CPU of " + name + ", 200 at a time", result: s.String() + " µs"})
+	}
+	return nil
+}
+
+// trackingTable measures the memory of what Redis remembers in its default mode,
+// and what happens when the table is full.
+func (b *bench) trackingTable(ctx context.Context, r *results) error {
+	if b.smoke {
+		return nil
+	}
+	server, err := b.startRedis(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.end()
+	const n = 100_000
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s%032d", sessionPrefix, i)
+	}
+	before, err := server.memory(ctx)
+	if err != nil {
+		return err
+	}
+	var wires []*wire
+	defer func() {
+		for _, w := range wires {
+			_ = w.conn.Close()
+		}
+	}()
+	for _, clients := range []int{1, 2, 4, 16, 64} {
+		for len(wires) < clients {
+			w, err := server.wire(ctx, []string{"HELLO", "3"}, []string{"CLIENT", "TRACKING", "ON"})
+			if err != nil {
+				return err
+			}
+			wires = append(wires, w)
+			if err := w.readAll(keys); err != nil {
+				return err
+			}
+		}
+		used, err := server.memory(ctx)
+		if err != nil {
+			return err
+		}
+		r.findings = append(r.findings, finding{
+			work:   fmt.Sprintf("tracking table of Redis' default mode, each key read by %d connections", clients),
+			result: fmt.Sprintf("%.0f bytes per key of %d bytes", float64(used-before)/n, len(keys[0])),
+		})
+	}
+	return b.overflow(ctx, server, r)
+}
+
+// overflow reads twice as many keys as the table has room for.
+func (b *bench) overflow(ctx context.Context, server *redisServer, r *results) error {
+	const limit = 50_000
+	if err := server.client.FlushAll(ctx).Err(); err != nil {
+		return err
+	}
+	if err := server.client.ConfigSet(ctx, "tracking-table-max-keys", strconv.Itoa(limit)).Err(); err != nil {
+		return err
+	}
+	w, err := server.wire(ctx, []string{"HELLO", "3"}, []string{"CLIENT", "TRACKING", "ON"})
+	if err != nil {
+		return err
+	}
+	defer w.conn.Close()
+	keys := make([]string, 2*limit)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%sfull-%032d", sessionPrefix, i)
+	}
+	if err := w.readAll(keys); err != nil {
+		return err
+	}
+	err = eventually(ctx, "the tracking table shrinks to its limit", func() (bool, error) {
+		if err := w.do([]string{"PING"}); err != nil {
+			return false, err
+		}
+		tracked, err := server.number(ctx, "stats", "tracking_total_keys")
+		return tracked <= limit, err
+	})
+	if err != nil {
+		return err
+	}
+	r.findings = append(r.findings, finding{
+		work:   fmt.Sprintf("%d reads of other keys with tracking-table-max-keys %d: keys that Redis reports although nobody wrote them", len(keys), limit),
+		result: fmt.Sprint(w.keys.Load()),
+	})
+	return nil
+}
+
+// calm measures nodes that nobody uses: their trackers check their connections,
+// and dial the address.
+func (b *bench) calm(ctx context.Context, r *results) error {
+	nodes, period := 64, 3*b.duration
+	if b.smoke {
+		nodes, period = 2, 0
+	}
+	server, err := b.startRedis(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.end()
+	before, err := server.number(ctx, "clients", "connected_clients")
+	if err != nil {
+		return err
+	}
+	var caches []*cache.Cache
+	defer func() {
+		for _, c := range caches {
+			_ = c.Close()
+		}
+	}()
+	for range nodes {
+		c, _, err := openNode(server.addr, cache.LookupOptions{})
+		if err != nil {
+			return err
+		}
+		caches = append(caches, c)
+	}
+	for _, c := range caches {
+		if err := eventually(ctx, "near copies are coherent", func() (bool, error) { return c.Near().Coherent, nil }); err != nil {
+			return err
+		}
+	}
+	if b.smoke {
+		return nil
+	}
+	connected, err := server.number(ctx, "clients", "connected_clients")
+	if err != nil {
+		return err
+	}
+	cpu, output, err := server.over(ctx, period)
+	if err != nil {
+		return err
+	}
+	r.findings = append(r.findings,
+		finding{work: "Redis, CPU of a node that nobody uses", result: fmt.Sprintf("%.0f µs a second", float64(cpu.Microseconds())/period.Seconds()/float64(nodes))},
+		finding{work: "Redis, output to a node that nobody uses", result: fmt.Sprintf("%.0f bytes a second", float64(output)/period.Seconds()/float64(nodes))},
+		finding{work: "connections of a node that nobody uses", result: fmt.Sprintf("%.1f", float64(connected-before)/float64(nodes))})
+	return b.busy(ctx, server, r)
+}
+
+// over is what Redis does in a period.
+func (r *redisServer) over(ctx context.Context, period time.Duration) (cpu time.Duration, output int64, err error) {
+	count := func() (cpu time.Duration, output int64, err error) {
+		if cpu, err = cpuTime(r.process.pid()); err != nil {
+			return 0, 0, err
+		}
+		output, err = r.number(ctx, "stats", "total_net_output_bytes")
+		return cpu, output, err
+	}
+	cpuBefore, before, err := count()
+	if err != nil {
+		return 0, 0, err
+	}
+	select {
+	case <-ctx.Done():
+		return 0, 0, ctx.Err()
+	case <-time.After(period):
+	}
+	cpu, output, err = count()
+	return cpu - cpuBefore, output - before, err
+}
+
+// busy counts the connections of a node with many lookups at the same time.
+func (b *bench) busy(ctx context.Context, server *redisServer, r *results) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	before, err := server.number(ctx, "clients", "connected_clients")
+	if err != nil {
+		return err
+	}
+	n, err := b.startNode(ctx, self, server)
+	if err != nil {
+		return err
+	}
+	defer n.process.end()
+	if err := n.look(ctx, 1000); err != nil {
+		return err
+	}
+	after, err := server.number(ctx, "clients", "connected_clients")
+	if err != nil {
+		return err
+	}
+	r.findings = append(r.findings, finding{
+		work: "connections of a node after 1000 lookups at the same time, pool_size 10", result: fmt.Sprint(after - before),
+	})
+	return nil
+}
+
+// login is a source that knows every session.
+type login struct{}
+
+func (*login) Name() string { return "http" }
+
+func (*login) Load(_ context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
+	record, err := cache.Decode(sessionRecord(req.ID), cache.DefaultMaxValueSize)
+	return cache.Loaded{Record: record}, err
+}
+
+// sessionBytes measures what Redis keeps of a session, its key and the entries
+// of the tables of keys and of expiry times included.
+func (b *bench) sessionBytes(ctx context.Context, r *results) error {
+	const n = 25_000 // which fills the tables as 10^8 do
+	if b.smoke {
+		return nil
+	}
+	id := func(i int) string { return fmt.Sprintf("%032d", i) }
+	tags := func(req cache.Request, _ *cache.Record) []string { return []string{"user:" + req.ID} }
+	for _, work := range []struct {
+		name    string
+		options *cache.LookupOptions
+	}{
+		{"written by the application", nil},
+		{"from a source", &cache.LookupOptions{Source: new(login), SourceID: "0123456789abcdef", MaxConcurrent: n}},
+		{"from a source, with a tag of its own", &cache.LookupOptions{Source: new(login), SourceID: "0123456789abcdef", Tags: tags, MaxConcurrent: n}},
+	} {
+		server, err := b.startRedis(ctx)
+		if err != nil {
+			return err
+		}
+		bytes, err := server.bytesOf(ctx, n, work.options, id)
+		server.end()
+		if err != nil {
+			return err
+		}
+		r.findings = append(r.findings, finding{
+			work:   fmt.Sprintf("memory of Redis per session %s: JSON of %d bytes, key of %d", work.name, len(sessionRecord(id(0))), len(sessionPrefix+id(0))),
+			result: fmt.Sprintf("%.0f bytes", bytes),
+		})
+	}
+	return nil
+}
+
+func (r *redisServer) bytesOf(ctx context.Context, n int, options *cache.LookupOptions, id func(int) string) (float64, error) {
+	before, err := r.memory(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = id(i)
+	}
+	if options == nil {
+		err = r.logIn(ctx, ids)
+	} else {
+		err = r.fillAll(ctx, ids, *options)
+	}
+	if err != nil {
+		return 0, err
+	}
+	after, err := r.memory(ctx)
+	return float64(after-before) / float64(n), err
+}
+
+// fillAll looks up all sessions, a few at a time. Its connections are closed in
+// the end, so that they are not counted.
+func (r *redisServer) fillAll(ctx context.Context, ids []string, options cache.LookupOptions) error {
+	c, lookup, err := openNode(r.addr, options)
+	if err != nil {
+		return err
+	}
+	found := make(chan bool)
+	const workers = 32
+	for w := range workers {
+		go func() {
+			ok := true
+			for i := w; i < len(ids); i += workers {
+				result := lookup.Find(ctx, cache.Request{Key: sessionPrefix + ids[i], ID: ids[i]})
+				ok = ok && result.OK()
+			}
+			found <- ok
+		}()
+	}
+	all := true
+	for range workers {
+		all = <-found && all
+	}
+	if !all {
+		err = violation{"not all sessions were found"}
+	}
+	return errors.Join(err, c.Close())
+}
