@@ -135,7 +135,8 @@ type Alert struct {
 	// The highest 95th percentile of round trips to Redis, as a duration.
 	// Default: 10ms.
 	LatencyAbove caddy.Duration `json:"latency_above,omitempty"`
-	// The highest use of Redis' maxmemory, in percent. Default: 80.
+	// The highest use of memory, in percent of Redis' maxmemory or, without one,
+	// of the memory of its machine. Default: 80.
 	MemoryAbove float64 `json:"memory_above,omitempty"`
 	// The most clients connected to Redis. Default: 1000.
 	ClientsAbove int64 `json:"clients_above,omitempty"`
@@ -150,7 +151,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.names, a.lookups = new(lookup.RouteNames), &lookup.Lookups{OnConflict: reportConflict}
-	// before the store is opened, which Caddy's call of Validate comes after
+	// Caddy calls Validate after Provision, when the store is open
 	if err := a.Validate(); err != nil {
 		return err
 	}
@@ -300,8 +301,8 @@ func (a *App) Start() error {
 	return nil
 }
 
-// ApplyShared sets what the configurations of this process share as this one, the
-// newest, wants it.
+// ApplyShared sets the state that all configurations of this process share to
+// the options of this one, the newest.
 func (a *App) ApplyShared(stats *cache.Stats) {
 	stats.RetainRoutes(a.names.Taken())
 	if store, ok := a.Cache().Store().(*memory.Store); ok {
@@ -363,7 +364,7 @@ func (a *App) NameRoute(wanted, directive string) string {
 // Lookups are those of this configuration.
 func (a *App) Lookups() *lookup.Lookups { return a.lookups }
 
-// storeOpener says how the configured store is made.
+// storeOpener returns how the configured store is opened.
 func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 	if a.Redis == nil {
 		var err error

@@ -19,11 +19,11 @@ type Stats struct {
 	StoreLatency Histogram
 	// SourceLatency has the loads from sources.
 	SourceLatency Histogram
-	// StoreErrors counts the errors that the server of a shared store returned.
+	// StoreErrors counts the errors of a shared store, by operation and reason.
 	StoreErrors StoreErrors
 	// Uploads counts the uploads whose progress is published.
 	Uploads UploadCounters
-	// FileSystem counts for the file systems lookup_cache.
+	// FileSystem counts the lookups in file systems of type lookup_cache.
 	FileSystem FileSystemCounters
 }
 
