@@ -62,6 +62,25 @@ func TestFieldsThatAreReadTogetherAreThoseReadAlone(t *testing.T) {
 	}
 }
 
+func TestPlacesAreNotTakenOverByARecordWithAnotherText(t *testing.T) {
+	t.Parallel()
+	text := `{ "_x" : 1 ,  "role" :  "reader"  , "other":"admin", "filler":"` + strings.Repeat("x", 2*minPlaced) + `"  }`
+	r, p := decoded(t, text), pathsOf("role", "other")
+	raw := make([]string, 2)
+	r.Read(p, raw)
+	require.NotEmpty(t, r.memo.Load().places)
+	r.SetMemo("derived")
+	for name, changed := range map[string]*Record{
+		"stamped": r.fromSource("0123456789abcdef"),
+		"tagged":  r.WithTags(map[string]string{"tag": "version"}),
+		"capped":  r.withTTL(1 << 30),
+	} {
+		changed.Read(p, raw)
+		require.Equal(t, []string{`"reader"`, `"admin"`}, raw, name)
+		require.Equal(t, "derived", changed.Memo(), name)
+	}
+}
+
 func TestPathIsAddedOnce(t *testing.T) {
 	t.Parallel()
 	p := new(Paths)

@@ -252,6 +252,14 @@ func (r *Record) SetMemo(v any) {
 	}
 }
 
+// takeMemo takes over what was derived from a record with the same fields. Places
+// are of the other record's text alone.
+func (r *Record) takeMemo(from *Record) {
+	if v := from.Memo(); v != nil {
+		r.SetMemo(v)
+	}
+}
+
 // setMemo replaces what is kept by a changed copy, unless another reader has
 // replaced it already.
 func (r *Record) setMemo(old *memo, change func(*memo)) bool {

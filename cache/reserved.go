@@ -79,7 +79,7 @@ func (r *Record) fromSource(sourceID string) *Record {
 	if stamped.sourceID, _ = parseSourceID(sourceID); sourceID != "" {
 		stamped.origin = originSource
 	}
-	stamped.memo.Store(r.memo.Load())
+	stamped.takeMemo(r)
 	return stamped
 }
 

@@ -92,6 +92,6 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
 		tagged.tags = append(tagged.tags, RecordTag{name, versions[name]})
 	}
-	tagged.memo.Store(r.memo.Load())
+	tagged.takeMemo(r)
 	return tagged
 }

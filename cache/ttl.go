@@ -28,6 +28,6 @@ func (r *Record) withTTL(ttl time.Duration) *Record {
 		text:  withField(r.text, ttlField, strconv.FormatInt(ttl.Milliseconds(), 10)),
 		state: r.state, status: r.status, expires: r.expires, origin: r.origin, sourceID: r.sourceID, tags: r.tags, ttl: ttl,
 	}
-	stamped.memo.Store(r.memo.Load())
+	stamped.takeMemo(r)
 	return stamped
 }
