@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -25,12 +26,16 @@ import (
 // has room for all headers.
 func BenchmarkMetadataHit(b *testing.B) {
 	dir := b.TempDir()
-	name := filepath.Join(dir, "report.pdf")
-	require.NoError(b, os.WriteFile(name, make([]byte, 2048), 0o600))
 	hourAgo := time.Now().Add(-time.Hour)
-	require.NoError(b, os.Chtimes(name, hourAgo, hourAgo))
+	for _, name := range []string{"report.pdf", "index.html", "page.css", "page.css.gz", "page.css.br", "page.css.zst"} {
+		name := filepath.Join(dir, name)
+		require.NoError(b, os.WriteFile(name, make([]byte, 2048), 0o600))
+		require.NoError(b, os.Chtimes(name, hourAgo, hourAgo))
+	}
+	browser := []string{"Accept-Encoding", "gzip, deflate, br, zstd"}
 	for _, c := range []struct {
 		name, method, memory string
+		path                 string
 		header               []string
 		status               int
 	}{
@@ -38,17 +43,21 @@ func BenchmarkMetadataHit(b *testing.B) {
 		{name: "HEAD", method: http.MethodHead, status: http.StatusOK},
 		{name: "304", method: http.MethodGet, header: []string{"If-Modified-Since", hourAgo.UTC().Format(http.TimeFormat)}, status: http.StatusNotModified},
 		{name: "Memory", method: http.MethodGet, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
+		{name: "Index", method: http.MethodGet, path: "/", memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
+		{name: "PrecompressedNext", method: http.MethodGet, path: "/page.css", header: browser},
+		{name: "PrecompressedHEAD", method: http.MethodHead, path: "/page.css", header: browser, status: http.StatusOK},
+		{name: "Precompressed", method: http.MethodGet, path: "/page.css", header: browser, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			ctx, _ := lookuptest.NewApp(b, `{}`)
 			h, err := lookuptest.NewHandler(ctx, "file_metadata", `{"source": {"source": "file_system", "root": "`+dir+`", "hide": ["secret"]}`+c.memory+`}`)
 			require.NoError(b, err)
-			r := request(c.method, "/report.pdf", c.header...)
+			h.(*Handler).precompressed = (&fileServer{Precompressed: formats("br", "", "zstd", "", "gzip", ""), PrecompressedOrder: []string{"br", "zstd", "gzip"}}).precompression()
+			r := request(c.method, cmp.Or(c.path, "/report.pdf"), c.header...)
 			next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 			header := r.Header.Clone()
 			w := &nowhere{header: make(http.Header)}
-			b.ReportAllocs()
-			for b.Loop() {
+			serve := func() {
 				clear(w.header)
 				w.status = 0
 				maps.Copy(r.Header, header) // the handler takes out what it has decided
@@ -56,6 +65,12 @@ func BenchmarkMetadataHit(b *testing.B) {
 				if err := h.ServeHTTP(w, r, next); err != nil {
 					b.Fatal(err)
 				}
+			}
+			// a file that was written just now is not kept in memory yet
+			require.Eventually(b, func() bool { serve(); return w.status == c.status }, time.Second, time.Millisecond)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve()
 				if w.status != c.status {
 					b.Fatal("status", w.status)
 				}

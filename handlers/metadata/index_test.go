@@ -2,12 +2,15 @@ package metadata
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
@@ -113,12 +116,32 @@ func TestFormatsWhoseCodingIsNotKnownAreLeftToFileServer(t *testing.T) {
 	both := fileServer{Precompressed: formats("gzip", "{}", "br", "null"), PrecompressedOrder: []string{"br", "gzip"}}
 	other := fileServer{Precompressed: formats("gzip", "{}", "br", "{}"), PrecompressedOrder: []string{"gzip", "br"}}
 	p := precompressionOf([]fileServer{both, both})
-	require.Equal(t, &precompression{suffixes: map[string]string{"gzip": ".gz", "br": ".br"}, order: []string{"br", "gzip"}}, p)
+	require.Equal(t, map[string]string{"gzip": ".gz", "br": ".br"}, p.suffixes)
+	require.Equal(t, []string{"br", "gzip"}, p.order)
 	require.Nil(t, precompressionOf([]fileServer{both, other}), "they differ in order")
 	require.Nil(t, precompressionOf([]fileServer{both, {}}))
 	require.Nil(t, precompressionOf([]fileServer{{Precompressed: formats("unknown", "{}")}}))
 	require.Nil(t, precompressionOf(nil))
 	require.NotNil(t, precompressionOf([]fileServer{{}, {PrecompressedOrder: []string{"br"}}}), "no format is used")
+}
+
+func TestAcceptedCodingsAreThoseOfFileServer(t *testing.T) {
+	t.Parallel()
+	p := &precompression{order: []string{"br", "zstd", "gzip"}}
+	for i := range 3 * maxAccepted {
+		for _, value := range []string{
+			"", "gzip, br", fmt.Sprintf("gzip, br;q=0.%d", i), "identity", "br;q=0, GZIP", strings.Repeat("gzip, ", i) + "br",
+		} {
+			for _, header := range []http.Header{{"Accept-Encoding": {value}}, {"Accept-Encoding": {value, "zstd"}}, {}, {"Accept-Encoding": {value}, "Sec-Websocket-Key": {"x"}}} {
+				r := &http.Request{Header: header}
+				want := encode.AcceptedEncodings(r, p.order)
+				for range 2 {
+					require.Equal(t, strings.Join(want, " "), strings.Join(p.acceptedBy(r), " "), "%v", header)
+				}
+			}
+		}
+	}
+	require.Len(t, *p.accepted.Load(), maxAccepted, "clients cannot fill the memory")
 }
 
 // formats are pairs of a format and its options.

@@ -5,9 +5,10 @@ package metadata
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
-	"reflect"
 	"slices"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
@@ -20,6 +21,42 @@ type precompression struct {
 	suffixes map[string]string
 	// order is the server's own order of codings.
 	order []string
+	// accepted has the codings of values of Accept-Encoding, of which there are
+	// few, in the order in which file_server tries them. The map is immutable.
+	accepted atomic.Pointer[map[string][]string]
+}
+
+// Bounds of what is remembered of Accept-Encoding, which is client input.
+const (
+	maxAccepted       = 64
+	maxAcceptedLength = 128
+)
+
+// acceptedBy are the codings that a client accepts, the first choice first.
+func (p *precompression) acceptedBy(r *http.Request) []string {
+	values := r.Header["Accept-Encoding"]
+	if len(values) == 0 {
+		return nil
+	}
+	if len(values) > 1 || len(values[0]) > maxAcceptedLength || r.Header["Sec-Websocket-Key"] != nil {
+		return encode.AcceptedEncodings(r, p.order)
+	}
+	known := p.accepted.Load()
+	if known != nil {
+		if codings, ok := (*known)[values[0]]; ok {
+			return codings
+		}
+	}
+	codings := encode.AcceptedEncodings(r, p.order)
+	more := map[string][]string{values[0]: codings}
+	if known != nil {
+		if len(*known) >= maxAccepted {
+			return codings
+		}
+		maps.Copy(more, *known)
+	}
+	p.accepted.CompareAndSwap(known, &more) // else the next request remembers it
+	return codings
 }
 
 // precompressionOf is what all of these file_servers have in common, or nil if
@@ -27,12 +64,16 @@ type precompression struct {
 func precompressionOf(servers []fileServer) (common *precompression) {
 	for _, server := range servers {
 		p := server.precompression()
-		if p == nil || common != nil && !reflect.DeepEqual(p, common) {
+		if p == nil || common != nil && !p.equals(common) {
 			return nil
 		}
 		common = p
 	}
 	return common
+}
+
+func (p *precompression) equals(other *precompression) bool {
+	return maps.Equal(p.suffixes, other.suffixes) && slices.Equal(p.order, other.order)
 }
 
 func (s *fileServer) precompression() *precompression {
@@ -71,7 +112,7 @@ func (d *describer) choose(r *http.Request) (ok bool) {
 	if len(d.rep.encodings) == 0 || len(p.suffixes) == 0 {
 		return true
 	}
-	for _, coding := range encode.AcceptedEncodings(r, p.order) {
+	for _, coding := range p.acceptedBy(r) {
 		if p.suffixes[coding] == "" || !slices.Contains(d.rep.encodings, coding) {
 			continue
 		}
@@ -83,8 +124,8 @@ func (d *describer) choose(r *http.Request) (ok bool) {
 			return false
 		}
 		d.selected = coding
-		known := validators{etag: side.etag, modified: d.rep.modified, lastModified: d.rep.lastModified}
-		d.known = &known
+		d.selectedKnown = validators{etag: side.etag, modified: d.rep.modified, lastModified: d.rep.lastModified}
+		d.known = &d.selectedKnown
 		return true
 	}
 	return true

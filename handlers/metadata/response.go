@@ -40,7 +40,9 @@ type describer struct {
 	// selected is the coding of the representation that the next handler
 	// selects, where it is known and not the file itself.
 	selected string
-	sidecar  *sidecar // the precompressed file that was looked up last
+	sidecar  sidecar // the precompressed file that was looked up last
+	// selectedKnown are the validators of the selected representation.
+	selectedKnown validators
 
 	answered bool // from the record, without the next handler
 	// hidesTag keeps the next handler from making a tag of the file's date.

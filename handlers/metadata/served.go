@@ -38,11 +38,10 @@ type sidecar struct {
 
 // sidecarFor looks up the precompressed file of a coding.
 func (d *describer) sidecarFor(coding string) *sidecar {
-	if d.sidecar == nil || d.sidecar.coding != coding {
-		side := d.findSidecar(coding)
-		d.sidecar = &side
+	if d.sidecar.coding != coding {
+		d.sidecar = d.findSidecar(coding)
 	}
-	return d.sidecar
+	return &d.sidecar
 }
 
 func (d *describer) findSidecar(coding string) sidecar {
@@ -52,16 +51,22 @@ func (d *describer) findSidecar(coding string) sidecar {
 	if suffix == "" || !slices.Contains(d.rep.encodings, coding) {
 		return side
 	}
-	id := path.Clean("/" + d.id)
-	if strings.HasSuffix(d.id, "/") {
-		id = path.Join(id, path.Base(d.req.ID)) // its index file
+	id := d.id
+	if strings.Contains(id, "/.") || strings.Contains(id, "//") {
+		if id = path.Clean(id); strings.HasSuffix(d.id, "/") && id != "/" {
+			id += "/"
+		}
 	}
-	req, err := d.handler.Request(d.request, d.repl, lookup.Identified{ID: id + suffix})
+	index := ""
+	if strings.HasSuffix(id, "/") {
+		index = path.Base(d.req.ID)
+	}
+	req, err := d.handler.Request(d.request, d.repl, lookup.Identified{ID: id + index + suffix})
 	if err != nil {
 		side.absent = errors.Is(err, lookup.ErrNotLocated) && files.HidesSidecar(d.repl, d.req.ID+suffix)
 		return side
 	}
-	if req.ID != d.req.ID+suffix {
+	if name, ok := strings.CutSuffix(req.ID, suffix); !ok || name != d.req.ID {
 		return side
 	}
 	result := d.handler.Find(d.request.Context(), req)
