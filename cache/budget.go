@@ -34,27 +34,11 @@ func (b *budget) spend(ctx context.Context, trip func(context.Context) error) er
 	return err
 }
 
-// trip is spend for the round trips of loads, which take turns with those of other
-// lookups. The wait for a turn is not counted as the store's time and ends with
-// ctx.
-func (l *Lookup) trip(ctx context.Context, b *budget, trip func(context.Context) error) error {
-	if b.left <= 0 {
-		return ErrUnavailable
-	}
-	if err := l.trips.enter(ctx); err != nil {
-		return err
-	}
-	defer l.trips.leave()
-	return b.spend(ctx, trip)
-}
-
-// finish is trip for the round trip that ends a load. It has its own timeout,
+// finish is spend for the round trip that ends a load. It has its own timeout,
 // whatever the load has spent, and is done even if no lookup waits any more.
 func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) error {
 	b := &budget{left: max(l.options.LookupTimeout, minFinishTimeout)}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.left)
-	defer cancel()
-	return l.trip(ctx, b, trip)
+	return b.spend(ctx, trip)
 }
 
 // minFinishTimeout is long enough for a node that is far from its store.

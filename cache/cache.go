@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,9 +28,6 @@ type Cache struct {
 	pauses    pauses
 	waits     waits
 	giveBacks *giveBacks
-	// trips limits the concurrent round trips of loads, so that other round trips
-	// always find a connection. It returns nil where the store has no pool.
-	trips func() *limiter
 }
 
 // New returns a cache over a store, which it owns from then on. It counts into
@@ -40,12 +36,6 @@ func New(store Store, stats *Stats) *Cache {
 	c := &Cache{store: store, stats: stats, pending: NewPending(nil), pauses: pauses{seed: maphash.MakeSeed()}}
 	c.peeker, _ = store.(Peeker)
 	c.giveBacks = newGiveBacks(store, &c.waits)
-	c.trips = sync.OnceValue(func() *limiter {
-		if pool := store.Pool(); pool != nil {
-			return newLimiter(max(1, pool.Size/2))
-		}
-		return nil
-	})
 	c.pending.attach(c)
 	return c
 }
@@ -75,8 +65,7 @@ type Lookup struct {
 	// raw is the store, and decoderID the decoder's ID, where values are decoded.
 	raw       RawReader
 	decoderID string
-	// slots is the queue for loads, trips the queue for their round trips.
-	slots, trips *queue
+	slots     *queue // for loads
 }
 
 // NewLookup returns a lookup over the cache.
@@ -94,9 +83,6 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.valid, _ = options.Source.(Revalidator)
 		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
-		if trips := c.trips(); trips != nil {
-			l.trips = &queue{limiter: trips}
-		}
 	}
 	c.boundBy(options.LookupTimeout)
 	c.pending.know(options.KeyPrefix)
@@ -155,6 +141,9 @@ type Result struct {
 	overtaken bool
 	// tooLate reports whether the load was ended by the deadline of its lookup.
 	tooLate bool
+	// notLoaded reports whether the load that was joined never began, because a cache
+	// had the record.
+	notLoaded bool
 }
 
 // OK reports whether there is a record with fields.
@@ -204,24 +193,23 @@ func (l *Lookup) peek(ctx context.Context, req Request, now time.Time) (Result, 
 // get is Find for a record of which this process has no usable copy.
 func (l *Lookup) get(ctx context.Context, req Request) Result {
 	b := l.newBudget()
-	var entry Entry
 	finished := l.cache.pending.finished.Load()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
-	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		entry, err = l.read(ctx, req.Key)
-		return err
-	})
+	lead := l.lead(req.Key)
+	defer lead.end(ctx)
+	entry, err := l.find(ctx, req.Key, lead, b)
 	switch {
 	case errors.Is(err, ErrInvalidRecord):
 		ticket.Keep(near.Copy[*Record]{}, time.Now()) // no older copy may be used instead
 		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
-		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, b, err))
+		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, lead, b, err))
 	}
 	now := time.Now()
 	ticket.Keep(copyOf(entry), now)
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		if finished != l.cache.pending.finished.Load() {
+			lead.end(ctx)
 			return l.get(ctx, req) // the record may have been read just before it was dropped
 		}
 		return r
@@ -229,7 +217,7 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	if l.options.Source == nil && l.cache.pending.refuses(req.Key, entry.Record) {
 		return Result{Outcome: OutcomeError, Err: ErrPending}
 	}
-	return l.orStale(ctx, req, l.miss(ctx, req, entry.stored(), b))
+	return l.orStale(ctx, req, l.miss(ctx, req, entry.stored(), lead, b))
 }
 
 // orStale returns a stale record in place of an error, where neither the store nor
@@ -245,12 +233,12 @@ func (l *Lookup) orStale(ctx context.Context, req Request, r Result) Result {
 
 // getWithoutStore is get while the store does not answer: the source is asked and
 // nothing is stored.
-func (l *Lookup) getWithoutStore(ctx context.Context, req Request, b *budget, err error) Result {
+func (l *Lookup) getWithoutStore(ctx context.Context, req Request, lead *lead, b *budget, err error) Result {
 	if l.options.Source == nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
 	b.left = 0
-	return l.miss(ctx, req, nil, b)
+	return l.miss(ctx, req, nil, lead, b)
 }
 
 // hit returns the result for a cached entry; ok is false where the entry may not

@@ -365,12 +365,13 @@ func TestAStoreOutOfReach(t *testing.T) {
 	t.Parallel()
 	unavailable := fmt.Errorf("dialing: %w", cache.ErrUnavailable)
 	for name, test := range map[string]struct {
-		fails string
-		calls map[string]int
+		stored string // for another question
+		fails  string
+		calls  map[string]int
 	}{
-		"from the start":  {"get", map[string]int{"get": 1}},
-		"before the load": {"acquire", map[string]int{"get": 1, "acquire": 1}},
-		"during the load": {"fill", map[string]int{"get": 1, "acquire": 1, "fill": 1}},
+		"from the start":  {"", "get", map[string]int{"get": 1}},
+		"before the load": {otherAnswer, "acquire", map[string]int{"get": 1, "acquire": 1}},
+		"during the load": {"", "fill", map[string]int{"get": 1, "acquire": 0, "fill": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -381,6 +382,7 @@ func TestAStoreOutOfReach(t *testing.T) {
 				return nil
 			}}
 			c := newCache(t, store)
+			storeOther(t, store, test.stored)
 			r := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`)}).Find(t.Context(), reqA)
 			require.Equal(t, cache.OutcomeMiss, r.Outcome)
 			require.True(t, r.OK())
@@ -391,7 +393,11 @@ func TestAStoreOutOfReach(t *testing.T) {
 			}
 			entry, err := store.Store.Get(t.Context(), reqA.Key)
 			require.NoError(t, err)
-			require.Nil(t, entry.Record)
+			if test.stored != "" {
+				require.Equal(t, test.stored, entry.Record.Text())
+			} else {
+				require.Nil(t, entry.Record)
+			}
 		})
 	}
 	t.Run("without a source", func(t *testing.T) {
@@ -402,6 +408,17 @@ func TestAStoreOutOfReach(t *testing.T) {
 		require.ErrorIs(t, r.Err, cache.ErrUnavailable)
 		require.False(t, r.OK())
 	})
+}
+
+// otherAnswer is what a source answered to another question.
+const otherAnswer = `{"n":0,"_source":"00000000000000bb"}`
+
+// storeOther stores an answer to another question, unless it is "".
+func storeOther(t *testing.T, store *wrapped, text string) {
+	t.Helper()
+	if text != "" {
+		require.NoError(t, store.Store.Set(t.Context(), reqA.Key, decode(t, text), time.Hour))
+	}
 }
 
 func TestAStoredValueThatIsNoRecordIsAnError(t *testing.T) {
@@ -421,7 +438,7 @@ func TestAStoredValueThatIsNoRecordIsAnError(t *testing.T) {
 func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
 	t.Parallel()
 	const timeout = 50 * time.Millisecond
-	for _, stalls := range []string{"get", "acquire", "fill"} {
+	for stalls, stored := range map[string]string{"get": "", "acquire": otherAnswer, "fill": ""} {
 		t.Run(stalls, func(t *testing.T) {
 			t.Parallel()
 			store := &wrapped{Store: newStore(t), before: func(ctx context.Context, call string) error {
@@ -432,6 +449,7 @@ func TestAStoreThatStallsCostsTheLookupTimeoutOnce(t *testing.T) {
 				return fmt.Errorf("%w: %w", cache.ErrUnavailable, ctx.Err())
 			}}
 			c := newCache(t, store)
+			storeOther(t, store, stored)
 			lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{"n":1}`), LookupTimeout: timeout, LoadTimeout: time.Hour})
 			ctx, leave := context.WithCancel(t.Context())
 			started := time.Now()

@@ -23,8 +23,8 @@ type flights struct {
 // flight is one load and the callers that wait for it.
 type flight struct {
 	source  Source
-	cancel  context.CancelFunc
-	waiters int // under the lock of the flights
+	cancel  context.CancelFunc // of the load; nil until it runs; under the lock of the flights
+	waiters int                // under the lock of the flights
 	// early is a provisional result of a load that still runs; see answerAfter.
 	early    Result
 	answered chan struct{}
@@ -48,6 +48,11 @@ func (f *flights) do(ctx context.Context, key string, source Source, load loadin
 	if fl == nil {
 		return Result{Outcome: OutcomeError, Err: ErrClosed}, false
 	}
+	return f.wait(ctx, key, fl, joined), joined
+}
+
+// wait waits for the result of a flight.
+func (f *flights) wait(ctx context.Context, key string, fl *flight, joined bool) Result {
 	defer f.leave(key, fl)
 	answered := fl.answered
 	if joined {
@@ -56,22 +61,51 @@ func (f *flights) do(ctx context.Context, key string, source Source, load loadin
 	}
 	select {
 	case <-fl.done:
-		return fl.result, joined
+		return fl.result
 	case <-answered:
-		return fl.early, joined
+		return fl.early
 	case <-ctx.Done():
 	}
 	select {
 	case <-fl.done:
-		return fl.result, joined
+		return fl.result
 	default:
 	}
 	select {
 	case <-fl.answered:
-		return fl.early, joined
+		return fl.early
 	default:
-		return Result{Outcome: OutcomeError, Err: context.Cause(ctx)}, joined
+		return Result{Outcome: OutcomeError, Err: context.Cause(ctx)}
 	}
+}
+
+// lead begins a flight that others may join and that has no load yet. It must be
+// launched or dropped. lead returns nil where a flight is under way, or where no
+// more may begin.
+func (f *flights) lead(key string, source Source) *flight {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || f.find(key, source) != nil {
+		return nil
+	}
+	return f.add(key, source)
+}
+
+// launch starts the load of a flight that the caller leads, and waits for it as do
+// does.
+func (f *flights) launch(ctx context.Context, key string, fl *flight, load loading) Result {
+	f.mu.Lock()
+	f.run(ctx, key, fl, load)
+	f.mu.Unlock()
+	return f.wait(ctx, key, fl, false)
+}
+
+// drop ends a flight that the caller leads, without a load.
+func (f *flights) drop(key string, fl *flight) {
+	fl.result = Result{Outcome: OutcomeError, Err: errNoResult, notLoaded: true}
+	f.land(key, fl)
+	close(fl.done)
+	f.group.Done()
 }
 
 // start begins a load in the background, unless a flight is under way. Nothing
@@ -87,22 +121,46 @@ func (f *flights) board(ctx context.Context, key string, source Source, load loa
 	if f.closed {
 		return nil, false
 	}
+	if fl := f.find(key, source); fl != nil {
+		fl.waiters++
+		return fl, true
+	}
+	fl = f.add(key, source)
+	f.run(ctx, key, fl, load)
+	return fl, false
+}
+
+// find returns the flight of a key and source. The caller of find, add and run
+// holds f.mu.
+func (f *flights) find(key string, source Source) *flight {
 	for _, fl := range f.loads[key] {
 		if fl.source == source {
-			fl.waiters++
-			return fl, true
+			return fl
 		}
 	}
-	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fl = &flight{
-		source: source, cancel: cancel, waiters: 1, answered: make(chan struct{}), done: make(chan struct{}),
+	return nil
+}
+
+// add adds a flight with one waiter.
+func (f *flights) add(key string, source Source) *flight {
+	fl := &flight{
+		source: source, waiters: 1, answered: make(chan struct{}), done: make(chan struct{}),
 		result: Result{Outcome: OutcomeError, Err: errNoResult},
 	}
 	if f.loads == nil {
 		f.loads = make(map[string][]*flight)
 	}
 	f.loads[key] = append(f.loads[key], fl)
-	f.group.Go(func() {
+	f.group.Add(1)
+	return fl
+}
+
+// run runs the load of a flight in a goroutine.
+func (f *flights) run(ctx context.Context, key string, fl *flight, load loading) {
+	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	fl.cancel = cancel
+	go func() {
+		defer f.group.Done()
 		defer close(fl.done)
 		defer cancel()
 		defer f.land(key, fl)
@@ -112,8 +170,7 @@ func (f *flights) board(ctx context.Context, key string, source Source, load loa
 			}
 		}()
 		fl.result = load(detached, fl)
-	})
-	return fl, false
+	}()
 }
 
 // answerAfter gives the callers that began the load a provisional result once they
@@ -138,7 +195,7 @@ func (f *flights) leave(key string, fl *flight) {
 	defer f.mu.Unlock()
 	if fl.waiters--; fl.waiters == 0 {
 		f.remove(key, fl) // no caller may join a load that is being ended
-		fl.cancel()
+		fl.cancel()       // the leader of a flight without a load never leaves
 	}
 }
 

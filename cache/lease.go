@@ -34,11 +34,12 @@ type claim struct {
 }
 
 // claim takes the key's lease or waits for the load that has it. While it
-// waits, it gives its slot back.
-func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, slot *slot) claim {
+// waits, it gives its slot back. waited reports whether the lease was held when
+// the lookup read the store.
+func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, slot *slot, waited bool) claim {
 	woken, stop := l.cache.listen(key)
 	defer stop()
-	c, held, err := l.acquire(ctx, key, old, b, false)
+	c, held, err := l.acquire(ctx, key, old, b, waited)
 	if !held {
 		return c
 	}
@@ -70,7 +71,7 @@ func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, 
 func (l *Lookup) acquire(ctx context.Context, key string, old *Record, b *budget, waited bool) (c claim, held bool, err error) {
 	c.old = old
 	for {
-		err := l.trip(ctx, b, func(ctx context.Context) (err error) {
+		err := b.spend(ctx, func(ctx context.Context) (err error) {
 			if waited {
 				c.token, c.now, c.ended, err = l.cache.store.Reacquire(ctx, key, c.old, l.leaseTTL(), l.options.Tags != nil)
 			} else {

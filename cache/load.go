@@ -18,15 +18,21 @@ var errTooLate = fmt.Errorf("lookup took too long: %w", context.DeadlineExceeded
 
 // miss asks the source, with one load per key at a time. old is a stored record
 // that this lookup does not use.
-func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) Result {
+func (l *Lookup) miss(ctx context.Context, req Request, old *Record, lead *lead, b *budget) Result {
 	source := l.options.Source
 	if source == nil {
 		return Result{Outcome: OutcomeAbsent}
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
 	defer cancel()
-	load := func(ctx context.Context, fl *flight) Result { return l.load(ctx, req, old, b, fl) }
+	load := func(ctx context.Context, fl *flight) Result { return l.load(ctx, req, old, lead, b, fl) }
+	if lead != nil {
+		return lead.launch(ctx, load)
+	}
 	r, joined := l.cache.loads.do(ctx, req.Key, source, load)
+	for joined && r.notLoaded && ctx.Err() == nil {
+		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
+	}
 	if joined && (r.overtaken || r.tooLate) && ctx.Err() == nil {
 		// another node may have changed the key before this lookup began, or the load
 		// may have begun long before it
@@ -45,23 +51,32 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, b *budget) 
 // load fills a key from the source, under the key's lease. Without the lease it
 // asks the source and stores nothing: the store is unreachable, the load with
 // the lease takes too long, or its answer may not be stored.
-func (l *Lookup) load(ctx context.Context, req Request, old *Record, b *budget, fl *flight) Result {
+func (l *Lookup) load(ctx context.Context, req Request, old *Record, lead *lead, b *budget, fl *flight) Result {
 	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
 	defer cancel()
-	slot := &slot{queue: l.slots}
-	defer slot.give()
-	if err := slot.take(ctx); err != nil {
-		return notStarted(ctx, err)
+	s, waited := &slot{queue: l.slots}, false
+	if lead != nil {
+		s, waited = &lead.slot, lead.held
 	}
-	finished := l.cache.pending.finished.Load()
-	c := l.claim(ctx, req.Key, old, b, slot)
-	if r, ok := l.hit(ctx, req, c.now, l.cache.store.Name(), time.Now()); ok && finished == l.cache.pending.finished.Load() {
-		return r
+	defer s.give()
+	c := claim{old: old}
+	if lead != nil {
+		c.token = lead.token
 	}
-	if c.ended != nil && c.ended.Failure != "" {
-		return Result{Outcome: OutcomeError, Err: &SourceError{errors.New(c.ended.Failure)}}
+	if c.token == "" {
+		if err := s.take(ctx); err != nil {
+			return notStarted(ctx, err)
+		}
+		finished := l.cache.pending.finished.Load()
+		c = l.claim(ctx, req.Key, old, b, s, waited)
+		if r, ok := l.hit(ctx, req, c.now, l.cache.store.Name(), time.Now()); ok && finished == l.cache.pending.finished.Load() {
+			return r
+		}
+		if c.ended != nil && c.ended.Failure != "" {
+			return Result{Outcome: OutcomeError, Err: &SourceError{errors.New(c.ended.Failure)}}
+		}
 	}
-	if err := slot.take(ctx); err != nil {
+	if err := s.take(ctx); err != nil {
 		l.end(ctx, req.Key, c.token, nil)
 		return notStarted(ctx, err)
 	}

@@ -34,6 +34,13 @@ func (f *flaky) Get(ctx context.Context, key string) (cache.Entry, error) {
 	return f.Store.Get(ctx, key)
 }
 
+func (f *flaky) GetOrAcquire(ctx context.Context, key string, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
+	if f.gone.Load() {
+		return "", cache.Entry{}, cache.ErrUnavailable
+	}
+	return f.Store.GetOrAcquire(ctx, key, ttl, tagged)
+}
+
 // staleFixture is a lookup with one copied record, whose store and source can
 // be told what to do.
 type staleFixture struct {

@@ -134,6 +134,14 @@ type Store interface {
 	// once. It uses no more memory than a few dozen records.
 	Records(ctx context.Context, prefix string) iter.Seq2[Listed, error]
 
+	// GetOrAcquire is Get for a lookup that will load the record if there is none. It
+	// then takes the lease of the key for at most ttl, as Acquire does, in the same
+	// round trip where the store can. If another load holds the lease, the token and
+	// the records of now are empty. If a tag of the stored record was dropped, it
+	// takes the lease and returns the stored record as now.Old. Where the store
+	// refuses leases but answers reads, a stored record is still returned without an
+	// error. A token returned with an error may hold the lease.
+	GetOrAcquire(ctx context.Context, key string, ttl time.Duration, tagged bool) (token string, now Entry, err error)
 	// Acquire takes the lease of a key for at most ttl, if the store has nothing
 	// newer than what the caller read: it still has old, or nothing (old may have
 	// expired meanwhile). Otherwise it returns what the store has now. If a tag of

@@ -103,6 +103,13 @@ func (w *wrapped) Get(ctx context.Context, key string) (cache.Entry, error) {
 	return w.Store.Get(ctx, key)
 }
 
+func (w *wrapped) GetOrAcquire(ctx context.Context, key string, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
+	if err := w.call(ctx, "get"); err != nil {
+		return "", cache.Entry{}, err
+	}
+	return w.Store.GetOrAcquire(ctx, key, ttl, tagged)
+}
+
 func (w *wrapped) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
 	if err := w.call(ctx, "acquire"); err != nil {
 		return "", cache.Entry{}, err

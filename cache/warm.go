@@ -12,11 +12,9 @@ import (
 // unreachable, since nothing could be stored.
 func (l *Lookup) Warm(ctx context.Context, req Request) Result {
 	b := l.newBudget()
-	var entry Entry
-	err := b.spend(ctx, func(ctx context.Context) (err error) {
-		entry, err = l.cache.store.Get(ctx, req.Key)
-		return err
-	})
+	lead := l.lead(req.Key)
+	defer lead.end(ctx)
+	entry, err := l.find(ctx, req.Key, lead, b)
 	if err != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}
@@ -26,5 +24,5 @@ func (l *Lookup) Warm(ctx context.Context, req Request) Result {
 			return Result{Outcome: OutcomeHit, Record: record, Hit: true, From: l.cache.store.Name(), TTL: entry.TTL(now)}
 		}
 	}
-	return l.miss(ctx, req, entry.stored(), b)
+	return l.miss(ctx, req, entry.stored(), lead, b)
 }

@@ -1,10 +1,13 @@
 package cachetest
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -34,6 +37,10 @@ func leaseTests() map[string]func(*testing.T, *fixture) {
 		"those who wait see what was filled":              testReacquireFilled,
 		"a note on a load is no lease":                    testNoteIsNoLease,
 		"a lease is granted with the old record's expiry": testAcquireExpiry,
+		"get or acquire finds a record":                   testGetOrAcquireFinds,
+		"get or acquire takes a free lease":               testGetOrAcquireTakes,
+		"get or acquire waits for no other load":          testGetOrAcquireHeld,
+		"one of many that get or acquire has the lease":   testGetOrAcquireOfMany,
 	}
 }
 
@@ -342,5 +349,88 @@ func testAcquireExpiry(t *testing.T, f *fixture) {
 		} else {
 			require.Zero(t, now.Expires, "it is not there")
 		}
+	}
+}
+
+func testGetOrAcquireFinds(t *testing.T, f *fixture) {
+	for _, text := range []string{`{"n":1}`, `null`, `{"denied":403}`, `{"_source":"00000000000000aa"}`} {
+		for _, tagged := range []bool{false, true} {
+			old := f.set(t, f.key("a"), text)
+			for range 2 {
+				token, now, err := f.GetOrAcquire(f.ctx, f.key("a"), ttl, tagged)
+				require.NoError(t, err)
+				require.Empty(t, token)
+				require.NotNil(t, now.Record)
+				require.Equal(t, text, now.Record.Text())
+				require.InDelta(t, ttl.Seconds(), now.TTL(time.Now()).Seconds(), 60)
+			}
+			require.NoError(t, f.Release(f.ctx, f.key("a"), f.lease(t, f.key("a"), old)), "its lease was not taken")
+		}
+	}
+}
+
+func testGetOrAcquireTakes(t *testing.T, f *fixture) {
+	for _, tagged := range []bool{false, true} {
+		for _, key := range awkward(f.key(fmt.Sprint(tagged))) {
+			token, now, err := f.GetOrAcquire(f.ctx, key, ttl, tagged)
+			require.NoError(t, err)
+			require.NotEmpty(t, token)
+			require.Equal(t, cache.Entry{}, now)
+			f.requireHeld(t, key, nil)
+			require.True(t, f.fill(t, key, token, nil, `{"n":1}`))
+			_, now, err = f.GetOrAcquire(f.ctx, key, ttl, tagged)
+			require.NoError(t, err)
+			require.Equal(t, `{"n":1}`, now.Record.Text())
+		}
+	}
+	require.NoError(t, f.Set(f.ctx, f.key("brief"), record(t, `{"n":1}`), short))
+	f.gone(t, f.key("brief"))
+	token, _, err := f.GetOrAcquire(f.ctx, f.key("brief"), ttl, false)
+	require.NoError(t, err)
+	require.NotEmpty(t, token, "what has expired is not there")
+	_, _, err = f.GetOrAcquire(f.ctx, f.key("none"), 0, false)
+	require.Error(t, err, "a lease needs a TTL")
+}
+
+func testGetOrAcquireHeld(t *testing.T, f *fixture) {
+	token, _, err := f.GetOrAcquire(f.ctx, f.key("a"), ttl, false)
+	require.NoError(t, err)
+	for range 2 {
+		other, now, err := f.GetOrAcquire(f.ctx, f.key("a"), ttl, false)
+		require.NoError(t, err)
+		require.Empty(t, other)
+		require.Equal(t, cache.Entry{}, now)
+	}
+	require.NoError(t, f.Abandon(f.ctx, f.key("a"), token, cache.Ended{Failure: "status 500"}))
+	next, _, err := f.GetOrAcquire(f.ctx, f.key("a"), ttl, false)
+	require.NoError(t, err)
+	require.NotEmpty(t, next, "it has not waited, so how another load ended is no concern of it")
+	f.requireWaiting(t, f.key("a"))
+	_, err = f.Delete(f.ctx, f.key("a"))
+	require.NoError(t, err)
+	f.requireRefused(t, f.key("a"), next, nil)
+}
+
+func testGetOrAcquireOfMany(t *testing.T, f *fixture) {
+	const many = 50
+	for round := range 5 {
+		key := f.key(fmt.Sprint(round))
+		var group sync.WaitGroup
+		var tokens sync.Map
+		for range many {
+			group.Go(func() {
+				token, now, err := f.GetOrAcquire(f.ctx, key, ttl, round%2 == 0)
+				assert.NoError(t, err)
+				assert.Nil(t, now.Record)
+				if token != "" {
+					tokens.Store(token, true)
+				}
+			})
+		}
+		group.Wait()
+		var got []string
+		tokens.Range(func(token, _ any) bool { got = append(got, token.(string)); return true })
+		require.Len(t, got, 1)
+		require.True(t, f.fill(t, key, got[0], nil, `{"n":1}`))
 	}
 }

@@ -30,6 +30,10 @@ func tagTests() map[string]func(*testing.T, *fixture) {
 		"records from elsewhere bring their tags":             testTagAdopted,
 		"no load outlives the drop of its tag":                testTagRace,
 		"tags are dropped while others fill":                  testTagStorm,
+		"a tag dropped after get or acquire keeps it away":    testTagGetOrAcquire,
+		"get or acquire takes over what was dropped":          testTagGetOrAcquireDropped,
+		"a refused fill of tags leaves other tags alone":      testTagRefused,
+		"a fill of tags overwrites nothing that is newer":     testTagNewer,
 	}
 }
 
@@ -327,4 +331,86 @@ func testTagStorm(t *testing.T, f *fixture) {
 	for _, key := range keys {
 		f.requireGone(t, key)
 	}
+}
+
+func (f *fixture) getOrAcquireTagged(t *testing.T, key string) (token string, now cache.Entry) {
+	t.Helper()
+	token, now, err := f.GetOrAcquire(f.ctx, key, ttl, true)
+	require.NoError(t, err)
+	require.NotEmpty(t, token)
+	require.Nil(t, now.Record)
+	return token, now
+}
+
+// What is dropped between the read and the fill is refused, whether or not the tag
+// had a version, and whichever of the record's tags it is.
+func testTagGetOrAcquire(t *testing.T, f *fixture) {
+	f.load(t, f.key("other"), `{}`, f.key("known"))
+	for _, tag := range []string{f.key("new"), f.key("known"), f.key(`q"\`), f.key("{b}")} {
+		for i := range 3 {
+			key := f.key(fmt.Sprint(tag, i))
+			tags := []string{f.key("x"), f.key("y"), f.key("z")}
+			tags[i] = tag
+			token, _ := f.getOrAcquireTagged(t, key)
+			f.drop(t, tag)
+			require.False(t, f.fillTagged(t, key, token, nil, `{"stale":true}`, tags...))
+			f.requireGone(t, key)
+			token, _ = f.getOrAcquireTagged(t, key)
+			f.drop(t, f.key("unrelated"))
+			require.True(t, f.fillTagged(t, key, token, nil, `{"n":1}`, tags...))
+			require.NotEmpty(t, f.text(t, key))
+			_, now, err := f.GetOrAcquire(f.ctx, key, ttl, true)
+			require.NoError(t, err)
+			require.NotNil(t, now.Record)
+			require.Len(t, now.Record.Tags(), 3)
+			require.Len(t, now.Versions, 3)
+		}
+	}
+	token, _, err := f.GetOrAcquire(f.ctx, f.key("untagged"), ttl, false)
+	require.NoError(t, err)
+	require.False(t, f.fillTagged(t, f.key("untagged"), token, nil, `{"n":1}`, f.key("tag")))
+}
+
+func testTagGetOrAcquireDropped(t *testing.T, f *fixture) {
+	for range 3 {
+		f.load(t, f.key("a"), `{"n":1}`, f.key("tag"))
+		f.drop(t, f.key("tag"))
+		token, now := f.getOrAcquireTagged(t, f.key("a"))
+		require.True(t, f.fillTagged(t, f.key("a"), token, now.Old, `{"n":2}`, f.key("tag")))
+		require.NotEmpty(t, f.text(t, f.key("a")))
+		f.drop(t, f.key("tag"))
+		f.requireGone(t, f.key("a"))
+	}
+}
+
+func testTagRefused(t *testing.T, f *fixture) {
+	f.load(t, f.key("other"), `{"n":1}`, f.key("kept"))
+	for _, key := range []string{f.key("lost"), f.key("dropped")} {
+		token, _ := f.getOrAcquireTagged(t, key)
+		if key == f.key("lost") {
+			_, err := f.Delete(f.ctx, key)
+			require.NoError(t, err)
+		} else {
+			f.drop(t, f.key("tag"))
+		}
+		require.False(t, f.fillTagged(t, key, token, nil, `{"stale":true}`, f.key("kept"), f.key("tag")))
+		f.requireGone(t, key)
+		require.NotEmpty(t, f.text(t, f.key("other")))
+	}
+}
+
+func testTagNewer(t *testing.T, f *fixture) {
+	newer := f.set(t, f.key("a"), `{"n":2}`)
+	for _, text := range []string{`{"n":3}`, `null`, `{"denied":403}`} {
+		for _, old := range []*cache.Record{nil, record(t, `{"n":1}`), cache.AbsentRecord()} {
+			token, _ := f.leaseTagged(t, f.key("a"), newer)
+			require.False(t, f.fillTagged(t, f.key("a"), token, old, text, f.key("tag")))
+			require.Equal(t, newer.Text(), f.text(t, f.key("a")))
+		}
+	}
+	token, _ := f.leaseTagged(t, f.key("a"), newer)
+	require.True(t, f.fillTagged(t, f.key("a"), token, newer, `null`, f.key("tag")))
+	entry, err := f.Get(f.ctx, f.key("a"))
+	require.NoError(t, err)
+	require.Equal(t, cache.Absent, entry.Record.State())
 }

@@ -433,6 +433,11 @@ func (s *Store) removeNoted(key string) (removed bool, c change) {
 	return removed, c
 }
 
+// GetOrAcquire reads a record, or takes the lease of a key that has none.
+func (s *Store) GetOrAcquire(ctx context.Context, key string, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
+	return s.Acquire(ctx, key, nil, ttl, tagged)
+}
+
 // Acquire takes the key's lease if the store has nothing newer than old.
 func (s *Store) Acquire(ctx context.Context, key string, old *cache.Record, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
 	token, now, _, err := s.acquire(ctx, key, old, ttl, tagged, false)

@@ -24,19 +24,20 @@ const (
 func operations(s *Store) map[string]func(context.Context) error {
 	r := cache.AbsentRecord()
 	return map[string]func(context.Context) error{
-		"get":      func(ctx context.Context) error { _, err := s.Get(ctx, "k"); return err },
-		"get many": func(ctx context.Context) error { _, err := s.GetMany(ctx, []string{"k", "l"}); return err },
-		"set":      func(ctx context.Context) error { return s.Set(ctx, "k", r, ttl) },
-		"touch":    func(ctx context.Context) error { _, err := s.Touch(ctx, "k", nil, ttl); return err },
-		"delete":   func(ctx context.Context) error { _, err := s.Delete(ctx, "k"); return err },
-		"prefix":   func(ctx context.Context) error { _, err := s.DeletePrefix(ctx, "k"); return err },
-		"scan":     func(ctx context.Context) error { _, _, err := s.Scan(ctx, "k", "", 10); return err },
-		"acquire":  func(ctx context.Context) error { _, _, err := s.Acquire(ctx, "k", nil, ttl, false); return err },
-		"fill":     func(ctx context.Context) error { _, err := s.Fill(ctx, "k", "t", nil, r, nil, ttl); return err },
-		"drop tag": func(ctx context.Context) error { return s.DropTag(ctx, "t") },
-		"release":  func(ctx context.Context) error { return s.Release(ctx, "k", "t") },
-		"ping":     s.Ping,
-		"info":     func(ctx context.Context) error { _, err := s.Info(ctx); return err },
+		"get":            func(ctx context.Context) error { _, err := s.Get(ctx, "k"); return err },
+		"get many":       func(ctx context.Context) error { _, err := s.GetMany(ctx, []string{"k", "l"}); return err },
+		"set":            func(ctx context.Context) error { return s.Set(ctx, "k", r, ttl) },
+		"touch":          func(ctx context.Context) error { _, err := s.Touch(ctx, "k", nil, ttl); return err },
+		"delete":         func(ctx context.Context) error { _, err := s.Delete(ctx, "k"); return err },
+		"prefix":         func(ctx context.Context) error { _, err := s.DeletePrefix(ctx, "k"); return err },
+		"scan":           func(ctx context.Context) error { _, _, err := s.Scan(ctx, "k", "", 10); return err },
+		"get or acquire": func(ctx context.Context) error { _, _, err := s.GetOrAcquire(ctx, "k", ttl, false); return err },
+		"acquire":        func(ctx context.Context) error { _, _, err := s.Acquire(ctx, "k", nil, ttl, false); return err },
+		"fill":           func(ctx context.Context) error { _, err := s.Fill(ctx, "k", "t", nil, r, nil, ttl); return err },
+		"drop tag":       func(ctx context.Context) error { return s.DropTag(ctx, "t") },
+		"release":        func(ctx context.Context) error { return s.Release(ctx, "k", "t") },
+		"ping":           s.Ping,
+		"info":           func(ctx context.Context) error { _, err := s.Info(ctx); return err },
 	}
 }
 

@@ -17,10 +17,17 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// slowReads is a gatherer whose round trips end when they are told to. What a
-// key has is its name in a record.
+// named is a call whose result is the name of its key.
+type named struct {
+	key, result string
+	bytes       int
+}
+
+func (n *named) size() int { return n.bytes }
+
+// slowReads is a gatherer whose round trips end when they are told to.
 type slowReads struct {
-	*gatherer
+	*gatherer[*named]
 	t       *testing.T
 	ctx     context.Context // outlives the test, whose readers may too
 	trips   chan trip
@@ -34,13 +41,13 @@ type trip struct {
 
 func newSlowReads(t *testing.T) *slowReads {
 	s := &slowReads{t: t, ctx: context.WithoutCancel(t.Context()), trips: make(chan trip, 100)}
-	s.gatherer = &gatherer{trips: roundTrips, read: func(ctx context.Context, keys []string, got []cache.Got) error {
-		trip := trip{keys, make(chan error)}
-		s.trips <- trip
-		for i, key := range keys {
-			record, err := cache.Decode(`{"key":"`+key+`"}`, 1000)
-			got[i] = cache.Got{Entry: cache.Entry{Record: record}, Err: err}
+	s.gatherer = &gatherer[*named]{trips: readTrips, send: func(ctx context.Context, calls []*named) error {
+		trip := trip{end: make(chan error)}
+		for _, c := range calls {
+			trip.keys = append(trip.keys, c.key)
+			c.result = c.key
 		}
+		s.trips <- trip
 		select {
 		case err := <-trip.end:
 			return err
@@ -58,14 +65,19 @@ func newSlowReads(t *testing.T) *slowReads {
 	return s
 }
 
-// start reads a key, and wants its record or an error.
+// start reads a key, and wants its result or an error.
 func (s *slowReads) start(ctx context.Context, key string, want error) {
+	s.startSized(ctx, key, 0, want)
+}
+
+func (s *slowReads) startSized(ctx context.Context, key string, size int, want error) {
 	s.readers.Go(func() {
-		entry, err := s.get(ctx, key)
+		c := &named{key: key, bytes: size}
+		err := s.do(ctx, c)
 		if want != nil {
 			assert.ErrorIs(s.t, err, want)
 		} else if assert.NoError(s.t, err) {
-			assert.Equal(s.t, `{"key":"`+key+`"}`, entry.Record.Text())
+			assert.Equal(s.t, key, c.result)
 		}
 	})
 }
@@ -73,7 +85,7 @@ func (s *slowReads) start(ctx context.Context, key string, want error) {
 // fill takes all round trips there may be, and returns them.
 func (s *slowReads) fill() []trip {
 	var trips []trip
-	for i := range roundTrips {
+	for i := range readTrips {
 		s.start(s.ctx, fmt.Sprint("first", i), nil)
 		trips = append(trips, <-s.trips)
 		require.Len(s.t, trips[i].keys, 1, "a read that need not wait goes alone")
@@ -88,17 +100,21 @@ func end(trips ...trip) {
 }
 
 func (s *slowReads) gather(ctx context.Context, key string, want error) {
+	s.gatherSized(ctx, key, 0, want)
+}
+
+func (s *slowReads) gatherSized(ctx context.Context, key string, size int, want error) {
 	waiting := func() int {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		n := 0
 		for _, batch := range s.waiting {
-			n += len(batch.keys)
+			n += len(batch.calls)
 		}
 		return n
 	}
 	before := waiting()
-	s.start(ctx, key, want)
+	s.startSized(ctx, key, size, want)
 	require.Eventually(s.t, func() bool { return waiting() != before }, 5*time.Second, time.Millisecond)
 }
 
@@ -157,7 +173,7 @@ func TestReadThatWaitsInVainSaysThatTheStoreIsUnavailable(t *testing.T) {
 	first := s.fill()
 	short, cancel := context.WithTimeout(s.ctx, 20*time.Millisecond)
 	defer cancel()
-	_, err := s.get(short, "a")
+	err := s.do(short, &named{key: "a"})
 	require.ErrorIs(t, err, cache.ErrUnavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	end(first...)
@@ -204,4 +220,21 @@ func TestMoreReadsThanFitIntoOneRoundTrip(t *testing.T) {
 	}
 	require.Len(t, full.keys, pipelineKeys)
 	end(full, last)
+}
+
+func TestLargeCallsShareNoRoundTrip(t *testing.T) {
+	t.Parallel()
+	s := newSlowReads(t)
+	first := s.fill()
+	s.gatherSized(s.ctx, "large", pipelineBytes, nil)
+	s.gatherSized(s.ctx, "small", 1, nil)
+	s.gatherSized(s.ctx, "other", 1, nil)
+	end(first...)
+	large, small := <-s.trips, <-s.trips
+	if len(large.keys) != 1 {
+		large, small = small, large
+	}
+	require.Equal(t, []string{"large"}, large.keys)
+	require.Equal(t, []string{"small", "other"}, small.keys)
+	end(large, small)
 }

@@ -15,6 +15,7 @@ import (
 // leaseScript is a script over the keys of a load.
 type leaseScript struct {
 	*goredis.Script
+	text string
 	// ofLease declares only the key of the lease and gets the other keys as its
 	// last arguments. If the lease is not on the old master, the script runs on the
 	// new one, where it sees all keys that are not on the old master either.
@@ -35,21 +36,21 @@ func newLeaseScript(text string, keys, lease int, record bool, args int) leaseSc
 		other++
 	}
 	ofLease := "local KEYS = {" + strings.Join(names, ", ") + "}\n" + text
-	return leaseScript{goredis.NewScript(text), goredis.NewScript(ofLease), lease, record, args}
+	return leaseScript{goredis.NewScript(text), text, goredis.NewScript(ofLease), lease, record, args}
 }
 
-// runLease runs a script, also in a slot that is being moved, unless the record
-// exists: the record may be on either master, and the lease on the other.
-func (s *Store) runLease(ctx context.Context, script leaseScript, keys []string, args ...any) *goredis.Cmd {
-	cmd := script.Run(ctx, s.primary, keys, args...)
-	if !hasCode(cmd.Err(), "TRYAGAIN") {
-		return cmd
+// runHalfMoved runs a script in a slot that is being moved, unless the record
+// exists: the record may be on either master, and the lease on the other. ok is
+// false where the script was not run.
+func (s *Store) runHalfMoved(ctx context.Context, script *leaseScript, keys []string, args []any) (cmd *goredis.Cmd, ok bool) {
+	if script.ofLease == nil {
+		return nil, false
 	}
 	if script.record {
 		// A key that is absent on the old master is written on the new one only, so it
 		// cannot come back to the old one later.
 		if there, err := s.primary.Exists(ctx, keys[0]).Result(); err != nil || there > 0 {
-			return cmd
+			return nil, false
 		}
 	}
 	if len(args) < script.args {
@@ -60,5 +61,5 @@ func (s *Store) runLease(ctx context.Context, script leaseScript, keys []string,
 			args = append(args, key)
 		}
 	}
-	return script.ofLease.Run(ctx, s.primary, keys[script.lease:script.lease+1], args...)
+	return script.ofLease.Run(ctx, s.primary, keys[script.lease:script.lease+1], args...), true
 }

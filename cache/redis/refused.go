@@ -119,6 +119,16 @@ type outcome struct {
 
 func (o *outcome) add(ctx context.Context, cmd goredis.Cmder, err error) {
 	kind := kindOf(cmd.Name())
+	if acquire, ok := cmd.(acquireCmd); ok {
+		// The script reads, and writes only where there is no record. A server that
+		// refuses it may still answer reads, which are then tried.
+		if err == nil && acquire.wrote() {
+			o.worked[isWrite] = true
+		}
+		if !isReply(err) {
+			kind = isRead
+		}
+	}
 	if kind == isWrite && ctx.Value(onlyReads{}) != nil {
 		kind = isRead
 	}

@@ -22,7 +22,9 @@ type Store struct {
 	options      Options
 	primary      goredis.UniversalClient
 	reader       *reader // nil where reads go to the primary
-	gatherers    *gatherers
+	reads        *gatherers[*readCall]
+	ends         *gatherers[*scriptCall] // scripts that end loads, and that wait for them
+	bearings     *gatherers[*bearing]    // of tags, in a cluster
 	nodeBreakers *breakers
 	leases       *leaseKeys
 	stats        *cache.Stats
@@ -88,7 +90,9 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 			s.guard(node, node.Options().Addr, reads)
 		})
 	}
-	s.gatherers = s.newGatherers()
+	s.reads = newGatherers(s, min(readTrips, s.options.PoolSize/2), s.sendReads)
+	s.ends = newGatherers(s, min(leaseTrips, s.options.PoolSize/4), s.sendScripts)
+	s.bearings = newGatherers(s, 1, s.sendBearings)
 	s.running.Go(func() { s.pollHealth(ctx) })
 	s.running.Go(func() { s.probe(ctx) })
 	if s.sentinels != nil {
@@ -147,7 +151,9 @@ func (s *Store) Close() error {
 		_ = c.Close()
 	}
 	s.running.Wait()
-	s.gatherers.close()
+	s.reads.close()
+	s.ends.close()
+	s.bearings.close()
 	return nil
 }
 
@@ -163,7 +169,11 @@ const (
 
 // Get reads a record and when it expires.
 func (s *Store) Get(ctx context.Context, key string) (cache.Entry, error) {
-	return s.gatherers.get(ctx, key)
+	c := &readCall{key: key}
+	if err := s.reads.do(ctx, key, c); err != nil {
+		return cache.Entry{}, err
+	}
+	return c.got.Entry, c.got.Err
 }
 
 // GetMany reads many keys, in the order of the keys.
@@ -182,15 +192,72 @@ func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error 
 	return nil
 }
 
+// readCall is a read of one key. It may take the lease of the key if there is no
+// record.
+type readCall struct {
+	key     string
+	acquire *scriptCall // nil: it only reads
+	got     cache.Got   // of what is read
+}
+
+func (*readCall) size() int { return 0 }
+
+// sendReads carries out reads in one round trip, and in another one for versions of
+// tags that are not known.
+func (s *Store) sendReads(ctx context.Context, calls []*readCall) error {
+	var keys []string
+	var acquires []*scriptCall
+	for _, c := range calls {
+		if c.acquire == nil {
+			keys = append(keys, c.key)
+		} else {
+			acquires = append(acquires, c.acquire)
+		}
+	}
+	got := make([]cache.Got, len(keys), len(calls))
+	if len(acquires) == 0 {
+		if err := s.readRecords(ctx, keys, got); err != nil {
+			return err
+		}
+	} else {
+		if s.closed.Load() {
+			return s.failed("reading records", goredis.ErrClosed)
+		}
+		if err := s.readPipeline(ctx, s.primary, keys, got, acquires...); err != nil {
+			return err
+		}
+		for _, a := range acquires {
+			got = append(got, s.newerOf(a))
+		}
+	}
+	s.doubtAbsence(got[:len(keys)])
+	s.checkTags(ctx, got)
+	read, taken := 0, len(keys)
+	for _, c := range calls {
+		if c.acquire == nil {
+			c.got = got[read]
+			read++
+		} else {
+			c.got = got[taken]
+			taken++
+		}
+	}
+	return nil
+}
+
 // switchDoubt is how long after a failover the absence of a record is doubted.
 const switchDoubt = time.Second
 
 var errSwitched = errors.New("the master has just changed, so an absence may not be true")
 
+func (s *Store) doubtsAbsence() bool {
+	return s.sentinels != nil && time.Now().UnixNano()-s.sentinels.switched.Load() < int64(switchDoubt)
+}
+
 // doubtAbsence turns absences into errors shortly after a failover: the new
 // master may not have all writes.
 func (s *Store) doubtAbsence(got []cache.Got) {
-	if s.sentinels == nil || time.Now().UnixNano()-s.sentinels.switched.Load() >= int64(switchDoubt) {
+	if !s.doubtsAbsence() {
 		return
 	}
 	for i := range got {
@@ -270,11 +337,16 @@ func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []str
 	return readings
 }
 
-func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+// readPipeline fills got in one round trip, with scripts that take leases.
+func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got, acquires ...*scriptCall) error {
 	pipe := client.Pipeline()
 	readings := s.readings(ctx, pipe, keys)
+	for _, c := range acquires {
+		c.queue(ctx, pipe)
+	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	now := time.Now()
+	s.runAgain(ctx, acquires)
 	for i, r := range readings {
 		switch err := joinOnce(r.text.Err(), r.ttl.Err()); {
 		case isWrongType(err):

@@ -91,43 +91,6 @@ func (s *Store) DropTag(ctx context.Context, tag string) error {
 	return nil
 }
 
-// bear returns the record with the current versions of its tags. ok is false if
-// one of the tags was dropped since the mark.
-func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, since mark, ttl time.Duration) (tagged *cache.Record, ok bool, err error) {
-	if since == (mark{}) {
-		return nil, false, nil
-	}
-	pipe := s.primary.Pipeline()
-	cmds := make(map[string]*goredis.Cmd, len(tags))
-	for _, tag := range tags {
-		name := cache.TagName(tag)
-		if cmds[name] == nil {
-			cmds[name] = s.obtain(ctx, pipe, name, newVersion(), ttl)
-		}
-	}
-	// The versions are read first. A drop that is noted after the list was read
-	// changes the version only later.
-	if s.options.ClientType == Cluster {
-		if _, err := pipe.Exec(ctx); err != nil {
-			return nil, false, err
-		}
-		pipe = s.primary.Pipeline()
-	}
-	noted := s.dropsSince(ctx, pipe, since)
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, false, err
-	}
-	versions := make(map[string]string, len(cmds))
-	for name, cmd := range cmds {
-		version, err := cmd.Text()
-		if err != nil {
-			return nil, false, err
-		}
-		versions[name] = version
-	}
-	return record.WithTags(versions), since.none(noted.Val(), versions), nil
-}
-
 // AdoptTags sets tags that have no version here to the versions of the records.
 func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, ttl time.Duration) ([]bool, error) {
 	const doing = "adopting tags"
