@@ -65,7 +65,10 @@ func TestANewSessionTakesTwoRoundTrips(t *testing.T) {
 				test.options.Source = src
 				in, stats := newPlain(t, options(t), test.options)
 				key := func(i int) string { return fmt.Sprint("session:user:", name, i) }
-				require.Eventually(t, func() bool { r := in.look(key(-1)); return r.Err == nil && (r.Stored || !strings.Contains(name, "found")) }, patience, time.Millisecond)
+				require.Eventually(t, func() bool {
+					r := in.look(key(-1))
+					return r.Err == nil && (r.Stored || !strings.Contains(name, "found"))
+				}, patience, time.Millisecond)
 				before, asked := stats.StoreLatency.Count(), src.asked.Load()
 				for i := range sessions {
 					r := in.look(key(i))
@@ -225,8 +228,12 @@ func TestAFullServerStillAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, "--maxmemory-policy", "noeviction")
-			full := func(limit string) { require.NoError(t, server.Client().ConfigSet(t.Context(), "maxmemory", limit).Err()) }
-			src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{Record: versioned(1)}, nil }}
+			full := func(limit string) {
+				require.NoError(t, server.Client().ConfigSet(t.Context(), "maxmemory", limit).Err())
+			}
+			src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+				return cache.Loaded{Record: versioned(1)}, nil
+			}}
 			in, stats := newPlain(t, at(server), cache.LookupOptions{Source: src, Tags: tags})
 			require.True(t, in.lookOK("session:user:known"))
 			full("1")
@@ -252,7 +259,9 @@ func TestAFullServerStillAnswers(t *testing.T) {
 				require.False(t, r.Stored)
 			}
 			full("0")
-			src.answer = func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{Record: versioned(1)}, nil }
+			src.answer = func(context.Context, cache.Request) (cache.Loaded, error) {
+				return cache.Loaded{Record: versioned(1)}, nil
+			}
 			for _, key := range []string{"session:user:new", "session:user:filling"} {
 				require.Eventually(t, func() bool { r := in.look(key); return r.Stored || r.Hit }, patience, time.Millisecond, "a lease is left behind")
 			}
@@ -264,7 +273,9 @@ func TestAFullServerStillAnswers(t *testing.T) {
 func TestAReadOnlyServerStillAnswers(t *testing.T) {
 	t.Parallel()
 	master, server := redistest.Start(t), redistest.Start(t)
-	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{Record: versioned(1)}, nil }}
+	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+		return cache.Loaded{Record: versioned(1)}, nil
+	}}
 	in, stats := newPlain(t, at(server), cache.LookupOptions{Source: src})
 	host, port, _ := strings.Cut(master.Addr(), ":")
 	require.NoError(t, master.Client().Set(t.Context(), "session:user:known", `{"v":7}`, time.Hour).Err())
@@ -294,7 +305,9 @@ func TestAUserWithoutScriptsStillReads(t *testing.T) {
 	for _, user := range []string{"none", "leases"} {
 		o := at(server)
 		o.Username, o.Password = user, "secret"
-		src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{Record: versioned(1)}, nil }}
+		src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+			return cache.Loaded{Record: versioned(1)}, nil
+		}}
 		in, stats := newPlain(t, o, cache.LookupOptions{Source: src})
 		r := in.look("session:user:known")
 		require.Equal(t, cache.OutcomeHit, r.Outcome, "%v", r.Err)
@@ -319,7 +332,9 @@ func TestAUserWithoutScriptsStillReads(t *testing.T) {
 func TestAKilledScriptLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--busy-reply-threshold", "10")
-	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{Record: versioned(1)}, nil }}
+	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+		return cache.Loaded{Record: versioned(1)}, nil
+	}}
 	in, _ := newPlain(t, at(server), cache.LookupOptions{Source: src, LookupTimeout: 100 * time.Millisecond})
 	require.True(t, in.lookOK("session:user:first"))
 	killed := make(chan error)
@@ -338,7 +353,9 @@ func TestAKilledScriptLeavesNothingBehind(t *testing.T) {
 func TestNoLeaseIsTakenOnADoubtfulAbsence(t *testing.T) {
 	t.Parallel()
 	sentinel := redistest.StartSentinel(t)
-	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{Record: versioned(1)}, nil }}
+	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+		return cache.Loaded{Record: versioned(1)}, nil
+	}}
 	in, _ := newPlain(t, sentinelOptions(sentinel), cache.LookupOptions{Source: src})
 	require.Eventually(t, func() bool { r := in.look("session:user:first"); return r.Stored || r.Hit }, patience, time.Millisecond)
 	in.store.sentinels.switched.Store(time.Now().Add(time.Hour).UnixNano())
@@ -455,7 +472,9 @@ func TestTagsAreSplicedIntoAnyRecord(t *testing.T) {
 
 func TestLoadsThatFailLeaveNoLease(t *testing.T) {
 	t.Parallel()
-	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) { return cache.Loaded{}, errors.New("status 500") }}
+	src := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
+		return cache.Loaded{}, errors.New("status 500")
+	}}
 	in, _ := newPlain(t, at(redistest.Start(t)), cache.LookupOptions{Source: src})
 	for i := range 3 {
 		r := in.look("session:user:k")
