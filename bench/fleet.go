@@ -260,7 +260,7 @@ type fleetCount struct {
 }
 
 func (fl *fleet) count(ctx context.Context) (c fleetCount, err error) {
-	if c.redis, err = cpuTime(fl.server.process.pid()); err != nil {
+	if c.redis, err = fl.server.cpu(ctx); err != nil {
 		return c, err
 	}
 	if c.output, err = fl.server.number(ctx, "stats", "total_net_output_bytes"); err != nil {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"testing"
@@ -208,6 +209,19 @@ func TestTLSTrustsWhomItIsTold(t *testing.T) {
 		_, err := New(Options{TLS: c}, cache.NewStats(), slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, name)
 	}
+}
+
+// A full handshake costs a server half as much again.
+func TestTLSSessionsAreResumed(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWith(t, redistest.Options{TLS: true})
+	s := open(t, tlsOptions(server))
+	require.Eventually(t, func() bool {
+		cn, _, err := s.connector.connect(t.Context(), server.Addr(), false)
+		require.NoError(t, err)
+		defer cn.Close()
+		return cn.Conn.(*tls.Conn).ConnectionState().DidResume
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestSentinelsLeadToTheNewMaster(t *testing.T) {
