@@ -50,7 +50,7 @@ const pipelined = 100
 // followings are measured in turn. Those without nodes are what Redis needs for
 // the writes themselves.
 func (b *bench) followings() []following {
-	counts := []int{0, 1, 4, 16, 64}
+	counts := []int{0, 1, 4, 16, 64, 256}
 	if b.smoke {
 		counts = []int{0, 1, 4}
 	}
@@ -65,7 +65,11 @@ func (b *bench) followings() []following {
 	for _, n := range counts[2:] {
 		all = append(all, following{"default mode, 2 nodes have read each session", n, 2, 1})
 	}
-	return append(all, following{"default mode, all nodes have read each session", most, most, 1})
+	all = append(all, following{"default mode, all nodes have read each session", 4, 4, 1})
+	if b.smoke {
+		return all
+	}
+	return append(all, following{"default mode, all nodes have read each session", 64, 64, 1})
 }
 
 // pushed is what one turn came to.

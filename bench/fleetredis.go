@@ -219,7 +219,7 @@ func (b *bench) calm(ctx context.Context, r *results) error {
 		return err
 	}
 	defer server.end()
-	before, err := server.number(ctx, "clients", "connected_clients")
+	alone, err := server.over(ctx, period)
 	if err != nil {
 		return err
 	}
@@ -241,44 +241,48 @@ func (b *bench) calm(ctx context.Context, r *results) error {
 			return err
 		}
 	}
-	if b.smoke {
-		return nil
-	}
-	connected, err := server.number(ctx, "clients", "connected_clients")
-	if err != nil {
+	followed, err := server.over(ctx, period)
+	if err != nil || b.smoke {
 		return err
 	}
-	cpu, output, err := server.over(ctx, period)
-	if err != nil {
-		return err
-	}
+	each := func(figure func(state) float64) float64 { return (figure(followed) - figure(alone)) / float64(nodes) }
 	r.findings = append(r.findings,
-		finding{work: "Redis, CPU of a node that nobody uses", result: fmt.Sprintf("%.0f µs a second", float64(cpu.Microseconds())/period.Seconds()/float64(nodes))},
-		finding{work: "Redis, output to a node that nobody uses", result: fmt.Sprintf("%.0f bytes a second", float64(output)/period.Seconds()/float64(nodes))},
-		finding{work: "connections of a node that nobody uses", result: fmt.Sprintf("%.1f", float64(connected-before)/float64(nodes))})
+		finding{work: "Redis, CPU for a node that nobody uses", result: fmt.Sprintf("%.0f µs a second", each(func(s state) float64 { return s.cpu })*1e6)},
+		finding{work: "Redis, output to a node that nobody uses", result: fmt.Sprintf("%.0f bytes a second", each(func(s state) float64 { return s.output }))},
+		finding{work: "connections of a node that nobody uses, on average", result: fmt.Sprintf("%.1f", each(func(s state) float64 { return s.connections }))},
+		finding{work: "memory of Redis for a node that nobody uses", result: fmt.Sprintf("%.0f KiB", each(func(s state) float64 { return s.memory })/1024)})
 	return b.busy(ctx, server, r)
 }
 
-// over is what Redis does in a period.
-func (r *redisServer) over(ctx context.Context, period time.Duration) (cpu time.Duration, output int64, err error) {
-	count := func() (cpu time.Duration, output int64, err error) {
-		if cpu, err = r.cpu(ctx); err != nil {
+// state is what Redis does in a second, and has at the end of a period.
+type state struct{ cpu, output, connections, memory float64 }
+
+func (r *redisServer) over(ctx context.Context, period time.Duration) (s state, err error) {
+	count := func() (cpu, output float64, err error) {
+		if cpu, err = r.numbers(ctx, "cpu", "used_cpu_sys", "used_cpu_user"); err != nil {
 			return 0, 0, err
 		}
-		output, err = r.number(ctx, "stats", "total_net_output_bytes")
+		output, err = r.numbers(ctx, "stats", "total_net_output_bytes")
 		return cpu, output, err
 	}
-	cpuBefore, before, err := count()
+	cpu, output, err := count()
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
 	select {
 	case <-ctx.Done():
-		return 0, 0, ctx.Err()
+		return s, ctx.Err()
 	case <-time.After(period):
 	}
-	cpu, output, err = count()
-	return cpu - cpuBefore, output - before, err
+	if s.cpu, s.output, err = count(); err != nil {
+		return s, err
+	}
+	s.cpu, s.output = (s.cpu-cpu)/period.Seconds(), (s.output-output)/period.Seconds()
+	if s.connections, err = r.numbers(ctx, "clients", "connected_clients"); err != nil {
+		return s, err
+	}
+	s.memory, err = r.numbers(ctx, "memory", "used_memory")
+	return s, err
 }
 
 // busy counts the connections of a node with many lookups at the same time.
