@@ -105,7 +105,7 @@ func (t *TLS) config() (*tls.Config, error) {
 	config := &tls.Config{
 		// each tracker dials its server 1.7 times a second
 		ClientSessionCache: tls.NewLRUClientSessionCache(64),
-		MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
+		MinVersion:         tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify,
 	}
 	if len(t.CA) > 0 {
 		config.RootCAs = x509.NewCertPool()
