@@ -88,7 +88,7 @@ func Decode(text string, maxSize int) (*Record, error) {
 		return nil, fmt.Errorf("%w: value is not a JSON object or null", ErrInvalidRecord)
 	case !utf8.ValidString(text):
 		return nil, fmt.Errorf("%w: value is not valid UTF-8", ErrInvalidRecord)
-	case !json.Valid([]byte(text)):
+	case !validJSON(text):
 		return nil, fmt.Errorf("%w: value is not valid JSON", ErrInvalidRecord)
 	}
 	if trimmed[0] == 'n' {
@@ -126,8 +126,7 @@ const (
 // refused. It takes no chances: these names count in any case, and where one stands
 // there several times, each of them does.
 func readRefusal(text string) (state State, status uint16) {
-	// a name may have escapes, and the long s is an s in another case
-	if !containsFold(text, absentField) && !containsFold(text, deniedField) && !strings.Contains(text, `\`) && !strings.Contains(text, "ſ") {
+	if !mayRefuse(text) {
 		return Found, 0
 	}
 	eachField(text, func(f objectField) {
@@ -143,12 +142,21 @@ func readRefusal(text string) (state State, status uint16) {
 	return state, status
 }
 
-// containsFold reports whether a text has a word of ASCII letters, in any case.
-func containsFold(text, word string) bool {
-	for i := 0; i+len(word) <= len(text); i++ {
-		if text[i]|0x20 == word[0] && strings.EqualFold(text[i:i+len(word)], word) {
+// mayRefuse returns false only where no field has the name absent or denied, in
+// any case.
+func mayRefuse(text string) bool {
+	// a name may have escapes, and the long s is an s in another case
+	if strings.Contains(text, `\`) || strings.Contains(text, "ſ") {
+		return true
+	}
+	for quote := strings.IndexByte(text, '"'); quote >= 0; {
+		text = text[quote+1:]
+		const length = len(absentField) // and of denied
+		if len(text) > length && text[length] == '"' &&
+			(strings.EqualFold(text[:length], absentField) || strings.EqualFold(text[:length], deniedField)) {
 			return true
 		}
+		quote = strings.IndexByte(text, '"')
 	}
 	return false
 }

@@ -60,6 +60,20 @@ func BenchmarkGetMany100(b *testing.B) {
 	}
 }
 
+// Per key; the server does as much per key as redis-benchmark -P 100 shows.
+func BenchmarkGetMany100000(b *testing.B) {
+	s := open(b, at(redistest.Start(b)))
+	items, keys := benchItems(b, 100_000)
+	require.NoError(b, s.SetMany(b.Context(), items))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.GetMany(b.Context(), keys); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(keys)), "ns/key")
+}
+
 func BenchmarkSetMany100(b *testing.B) {
 	s := open(b, at(redistest.Start(b)))
 	items, _ := benchItems(b, 100)
