@@ -311,29 +311,28 @@ func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, g
 // reading is a read of one key. It reads one byte more than the limit, which
 // shows that a text is too long.
 type reading struct {
-	text *goredis.StringCmd
-	ttl  *goredis.IntCmd // as PTTL answers
+	text goredis.StringCmd
+	ttl  goredis.IntCmd // as PTTL answers
 }
 
-// readings adds the reads of keys to a pipeline. The arguments of all commands
-// share one slice, because a batch may be large.
+// readings adds the reads of keys to a pipeline. What they need is allocated for
+// all of them together, because a batch may be large.
 func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []string) []reading {
 	const size = 6
 	args := make([]any, 0, size*len(keys))
 	readings := make([]reading, len(keys))
+	cmds := make([]goredis.Cmder, 0, 2*len(keys))
 	var last any = s.options.MaxValueSize
-	for i, text := range keys {
-		var key any = text
+	for i := range keys {
+		key := &keys[i] // which, unlike a text, is an interface as it is
 		args = append(args, "getrange", key, 0, last, "pttl", key)
-		at := args[size*i:]
-		readings[i] = reading{
-			text: goredis.NewStringCmd(ctx, at[:4:4]...),
-			// go-redis' own PTTL overflows on a TTL that is meant as forever
-			ttl: goredis.NewIntCmd(ctx, at[4:size:size]...),
-		}
-		_ = pipe.Process(ctx, readings[i].text)
-		_ = pipe.Process(ctx, readings[i].ttl)
+		at, r := args[size*i:], &readings[i]
+		r.text = *goredis.NewStringCmd(ctx, at[:4:4]...)
+		// go-redis' own PTTL overflows on a TTL that is meant as forever
+		r.ttl = *goredis.NewIntCmd(ctx, at[4:size:size]...)
+		cmds = append(cmds, &r.text, &r.ttl)
 	}
+	_ = pipe.BatchProcess(ctx, cmds...)
 	return readings
 }
 
@@ -347,16 +346,19 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	now := time.Now()
 	s.runAgain(ctx, acquires)
-	for i, r := range readings {
+	for i := range readings {
+		r := &readings[i]
+		if r.text.Err() == nil && r.ttl.Err() == nil {
+			got[i] = s.got(r.text.Val(), r.ttl.Val(), now)
+			continue
+		}
 		switch err := joinOnce(r.text.Err(), r.ttl.Err()); {
 		case isWrongType(err):
 			got[i] = cache.Got{Err: errWrongType}
 		case goredis.IsPermissionError(r.text.Err()), goredis.IsPermissionError(r.ttl.Err()):
 			got[i] = cache.Got{Err: s.failed("reading a record", err)} // other records may be readable
-		case err != nil:
-			return s.failed("reading records", err)
 		default:
-			got[i] = s.got(r.text.Val(), r.ttl.Val(), now)
+			return s.failed("reading records", err)
 		}
 	}
 	return s.readAgain(ctx, client, keys, got)
@@ -401,7 +403,7 @@ func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, 
 			continue
 		}
 		pipe := client.Pipeline()
-		again := s.readings(ctx, pipe, []string{key})[0]
+		again := &s.readings(ctx, pipe, []string{key})[0]
 		if _, err := pipe.Exec(ctx); err != nil && !isWrongType(err) {
 			return s.failed("reading records", err)
 		}
