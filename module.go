@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -124,6 +125,8 @@ type App struct {
 	redis   redis.Options // resolved
 	watch   *watch
 
+	hashPace *filesource.Pace
+
 	names   *lookup.RouteNames
 	lookups *lookup.Lookups
 }
@@ -150,6 +153,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision opens the cache, or takes over that of the previous configuration.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
+	a.hashPace = filesource.NewPace(runtime.GOMAXPROCS(0))
 	a.names, a.lookups = new(lookup.RouteNames), &lookup.Lookups{OnConflict: reportConflict}
 	// Caddy calls Validate after Provision, when the store is open
 	if err := a.Validate(); err != nil {
@@ -355,6 +359,9 @@ func (a *App) Policy() *lookup.Policy { return &a.policy }
 
 // KeyPrefix goes in front of every key.
 func (a *App) KeyPrefix() string { return a.policy.KeyPrefix }
+
+// HashPace bounds the hashing of all sources of files together.
+func (a *App) HashPace() *filesource.Pace { return a.hashPace }
 
 // NameRoute gives a route its name in statistics.
 func (a *App) NameRoute(wanted, directive string) string {

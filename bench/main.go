@@ -177,7 +177,7 @@ func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err er
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *results) error
-	}{{"batches", b.batches}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
+	}{{"hashing", b.hashing}, {"batches", b.batches}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
 		if !only.MatchString(part.name) {
 			continue
 		}

@@ -138,7 +138,15 @@ func (s *Source) agrees(known *knownFile, record *cache.Record) bool {
 // note stores the state that a record was made from.
 func (s *Source) note(key string, began time.Time, known *knownFile) {
 	last := s.lastCheck(key)
-	last.known.Store(known)
+	for {
+		before := last.known.Load()
+		if before != nil && before.fileState == known.fileState && before.sum != "" && known.sum == "" {
+			break // its hash was learned meanwhile
+		}
+		if last.known.CompareAndSwap(before, known) {
+			break
+		}
+	}
 	last.began.Store(began.UnixNano())
 }
 

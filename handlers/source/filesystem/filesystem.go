@@ -165,7 +165,11 @@ func (s *Source) Provision(ctx caddy.Context) error {
 		if s.fleet, ok = app.(fleet); !ok {
 			return errors.New("the filewallball app is of an unexpected type: it has no cache for shared hashes")
 		}
-		s.hasher = newHasher(ctx, s)
+		pace := defaultPace()
+		if shared, ok := app.(interface{ HashPace() *Pace }); ok {
+			pace = shared.HashPace()
+		}
+		s.hasher = newHasher(ctx, s, pace)
 	}
 	return nil
 }

@@ -28,10 +28,9 @@ type fileRecord struct {
 // maxRecord is the largest record, in bytes. Records stay far below it.
 const maxRecord = 64 << 10
 
-// Load implements [cache.Source]. It waits for a hash only if the file is
-// small, and only shortly: a record without a hash is replaced once the hash is
-// known.
-func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
+// Load implements [cache.Source]. It does not wait for a hash: a record without
+// one is replaced once the hash is known.
+func (s *Source) Load(_ context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
 	began := time.Now()
 	state, codings, err := s.state(req.Scope, req.ID)
 	if err != nil {
@@ -39,18 +38,6 @@ func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record)
 	}
 	known := s.knownAs(req.Key, state)
 	known.codings = codings
-	if s.pending(known) {
-		s.note(req.Key, began, known) // the hash will be stored here
-		if ended := s.hashLater(req, known); ended != nil && state.size <= smallFile {
-			select {
-			case <-ended:
-			case <-ctx.Done():
-			case <-time.After(smallFileWait):
-			}
-			known = s.knownAs(req.Key, state)
-			known.codings = codings
-		}
-	}
 	record, err := s.record(req, known, old)
 	if err != nil {
 		return cache.Loaded{}, err
@@ -58,6 +45,7 @@ func (s *Source) Load(ctx context.Context, req cache.Request, old *cache.Record)
 	known.replaced, known.own = true, record
 	known.cached, known.use = record.Text(), record
 	s.note(req.Key, began, known)
+	s.hashLater(req, known) // the hash will be stored in what was noted
 	return cache.Loaded{Record: record}, nil
 }
 

@@ -30,6 +30,9 @@ type place struct {
 // Locate finds the file that file_server would serve for a path. ok is false if
 // file_server would serve none, or hides it.
 func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool) {
+	if s.hasher != nil && r != nil {
+		s.hasher.worker.pace.request()
+	}
 	// file_server redirects if a rewrite has only added or removed the slash at
 	// the end
 	if original := template.OriginalPath(r, repl); original != "" && path.Base(original) == path.Base(id) &&
