@@ -140,3 +140,44 @@ func TestTrafficIsComparedWithWhatItMustBe(t *testing.T) {
 	s.files.loads = 1
 	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a record was made again")
 }
+
+func TestPushesAreCountedByMessageAndKey(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]int64{
+		"+OK\r\n": {0, 0},
+		">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\na\r\n$2\r\nbc\r\n": {1, 2},
+		">2\r\n$10\r\ninvalidate\r\n_\r\n":                         {1, 0},
+		"*2\r\n:1\r\n$-1\r\n":                                      {0, 0},
+		"%1\r\n+a\r\n*3\r\n:1\r\n:2\r\n:3\r\n":                     {0, 0},
+	} {
+		w := &wire{reader: bufio.NewReader(strings.NewReader(text))}
+		kind, err := w.skip()
+		require.NoError(t, err, text)
+		require.Equal(t, text[0], kind, text)
+		require.Equal(t, want, [2]int64{w.pushes.Load(), w.keys.Load()}, text)
+		require.Zero(t, w.reader.Buffered(), text)
+	}
+	w := &wire{reader: bufio.NewReader(strings.NewReader(":42\r\n-ERR no\r\n"))}
+	_, err := w.skip()
+	require.NoError(t, err)
+	require.Equal(t, int64(42), w.number)
+	_, err = w.skip()
+	require.ErrorContains(t, err, "ERR no")
+}
+
+func TestReportsAreComparedWithTheWritesAlone(t *testing.T) {
+	t.Parallel()
+	all := []following{{"broadcast", 0, 0, 1}, {"broadcast", 4, 0, 1}, {"default mode", 4, 2, 1}}
+	turn := func(redis time.Duration, output int64, messages float64) []pushed {
+		return []pushed{{elapsed: time.Second, redis: redis, output: output, messages: messages, node: 5 * time.Millisecond}}
+	}
+	g := pushGrid(all, [][]pushed{
+		turn(10*time.Millisecond, 0, 0), turn(18*time.Millisecond, 1000*4*55, 250), turn(14*time.Millisecond, 1000*2*77, 500),
+	}, 1000)
+	require.Equal(t, [][]string{
+		{"broadcast", "0", "1000", "1 %", "10.0", "–", "–", "–", "–", "–"},
+		{"broadcast", "4", "1000", "2 %", "18.0", "2.00", "55", "4.0", "0 %", "5.0"},
+		{"default mode", "4", "1000", "1 %", "14.0", "2.00", "77", "1.0", "–", "–"},
+	}, g.rows)
+	require.Len(t, g.header, len(g.rows[0]))
+}

@@ -18,6 +18,8 @@ const (
 	// ownSessions is how many near copies the measured node has. None of them is
 	// written.
 	ownSessions = 10_000
+	// fleetRounds is the largest number of rounds: each starts hundreds of nodes.
+	fleetRounds = 3
 )
 
 // fleet measures everything that grows with the number of nodes.
@@ -96,7 +98,7 @@ func (b *bench) pushes(ctx context.Context, r *results) error {
 	}
 	all := b.followings()
 	rounds := make([][]pushed, len(all))
-	for range b.rounds {
+	for range min(b.rounds, fleetRounds) {
 		for i, f := range all {
 			b.say("fleet: %s, %d nodes", f.name, f.nodes)
 			p, err := b.follow(ctx, server, f, keys)
