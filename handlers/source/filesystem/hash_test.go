@@ -3,6 +3,7 @@ package filesource_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -118,6 +119,26 @@ func TestAHugeFileIsServedWhileItIsHashed(t *testing.T) {
 		require.Less(t, time.Since(began), 2*time.Second)
 	}
 	require.Empty(t, sums(t, app))
+}
+
+func TestSmallFilesDoNotWaitForTheHashOfALargeOne(t *testing.T) {
+	dir, url, app := site(t, "hash sha256\nrevalidate 1ms")
+	name := filepath.Join(dir, "large.bin")
+	require.NoError(t, os.WriteFile(name, nil, 0o644))
+	require.NoError(t, os.Truncate(name, 512<<20))
+	began := time.Now()
+	require.Eventually(t, func() bool {
+		status, h, _ := request(t, "HEAD", url+"/large.bin")
+		require.Equal(t, http.StatusOK, status)
+		require.Empty(t, h.Get("Etag"))
+		return time.Since(began) > 1100*time.Millisecond // it is hashed once it has been unchanged for a second
+	}, 10*time.Second, 10*time.Millisecond)
+	for i := range 20 {
+		small := fmt.Sprintf("small%d.txt", i)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, small), []byte(small), 0o644))
+		requireTag(t, url+"/"+small, small)
+	}
+	require.Len(t, sums(t, app), 20, "the large file is still being hashed")
 }
 
 func TestFilesAboveTheLimitAreNotHashed(t *testing.T) {
