@@ -86,7 +86,7 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 			r.findings = append(r.findings, rates[i].findings(work)...)
 		}
 	}
-	return nil
+	return b.dropTags(ctx, server, c, r)
 }
 
 // batchRates are keys per second, one figure for each round.

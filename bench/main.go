@@ -25,6 +25,8 @@
 //	fleet.go        the writes of others, with more nodes: fleetnode.go,
 //	                fleetredis.go, wire.go
 //	batch.go        purging and batches, beside redis-benchmark
+//	tags.go         dropping a tag of few and of many records
+//	warmfiles.go    warming the records of files, beside find
 //	latency.go      hits beside slow misses; openloop.go: requests that begin on time
 //	micro.go        hits in this process, and what a near copy takes
 //	table.go        the tables
@@ -177,7 +179,7 @@ func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err er
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *results) error
-	}{{"hashing", b.hashing}, {"batches", b.batches}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
+	}{{"hashing", b.hashing}, {"batches", b.batches}, {"warm", b.warmFiles}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
 		if !only.MatchString(part.name) {
 			continue
 		}

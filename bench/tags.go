@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const (
+	// tagDropped is the tag that is dropped.
+	tagDropped = "batch"
+	// tagDrops is how often it is dropped in each round.
+	tagDrops = 3
+)
+
+// taggedSource answers a record for any identity.
+type taggedSource struct{ record *cache.Record }
+
+func (taggedSource) Name() string { return "bench" }
+
+func (s taggedSource) Load(context.Context, cache.Request, *cache.Record) (cache.Loaded, error) {
+	return cache.Loaded{Record: s.record}, nil
+}
+
+// dropTags measures how long it takes to drop a tag that few or many records
+// bear: it is one write whatever their number.
+func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cache, r *results) error {
+	counts := []int{1, 1000, 100_000}
+	if b.smoke {
+		counts = []int{1, 1000}
+	}
+	took, trips := make([][]float64, len(counts)), make([]int64, len(counts))
+	for range b.rounds {
+		for i, n := range counts {
+			for range tagDrops {
+				duration, roundTrips, err := dropTag(ctx, server, c, n)
+				if err != nil {
+					return fmt.Errorf("dropping a tag of %d records: %w", n, err)
+				}
+				took[i], trips[i] = append(took[i], duration.Seconds()), roundTrips
+			}
+			if trips[i] != trips[0] {
+				return violation{fmt.Sprintf("dropping a tag of %d records takes %d round trips, and of one record %d", n, trips[i], trips[0])}
+			}
+		}
+	}
+	for i, n := range counts {
+		if i == 0 {
+			continue
+		}
+		ratio := spreadOf(took[i]).median / spreadOf(took[0]).median
+		r.findings = append(r.findings, finding{
+			work: fmt.Sprintf("cache.DropTag of %d records / of one", n), bar: "≤ 2", reached: ratio <= 2,
+			result: fmt.Sprintf("%.2f: %.0f against %.0f µs", ratio, spreadOf(took[i]).median*1e6, spreadOf(took[0]).median*1e6),
+		})
+	}
+	return nil
+}
+
+// dropTag stores n records that bear the tag, and drops it.
+func dropTag(ctx context.Context, server *redisServer, c *cache.Cache, n int) (took time.Duration, roundTrips int64, err error) {
+	items, err := tagged(ctx, c, n)
+	if err != nil {
+		return 0, 0, err
+	}
+	last := items[n-1].Key
+	if there, err := c.Exists(ctx, last); err != nil || !there {
+		return 0, 0, errors.Join(err, violation{"a record with a current tag is not found"})
+	}
+	before, err := server.traffic(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	start := time.Now()
+	if err := c.DropTag(ctx, tagDropped); err != nil {
+		return 0, 0, err
+	}
+	took = time.Since(start)
+	after, err := server.traffic(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	if there, err := c.Exists(ctx, last); err != nil || there {
+		return 0, 0, errors.Join(err, violation{"a record whose tag was dropped is found"})
+	}
+	_, err = c.DeletePrefix(ctx, batchPrefix)
+	return took, after.roundTrips - before.roundTrips, err
+}
+
+// tagged stores n records with the tag: a lookup fills the first, of which the
+// others are copies.
+func tagged(ctx context.Context, c *cache.Cache, n int) ([]cache.Item, error) {
+	record, err := cache.Decode(sessionRecord("0123456789abcdef0123456789abcdef"), cache.DefaultMaxValueSize)
+	if err != nil {
+		return nil, err
+	}
+	lookup, err := c.NewLookup(cache.LookupOptions{
+		Name: "tags", Family: cache.Session, TTL: time.Hour, Source: taggedSource{record},
+		Tags: func(cache.Request, *cache.Record) []string { return []string{tagDropped} },
+	})
+	if err != nil {
+		return nil, err
+	}
+	key := func(i int) string { return fmt.Sprintf("%s%012d", batchPrefix, i) }
+	if r := lookup.Find(ctx, cache.Request{Key: key(0), ID: "first"}); r.Err != nil || !r.Stored {
+		return nil, errors.Join(r.Err, violation{"a record with a tag is not stored"})
+	}
+	first, err := c.Get(ctx, key(0))
+	if err != nil {
+		return nil, err
+	}
+	items := make([]cache.Item, n)
+	for i := range items {
+		items[i] = cache.Item{Key: key(i), Record: first.Record, TTL: time.Hour}
+	}
+	return items, c.SetMany(ctx, items)
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	admin "github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+)
+
+// warmedFiles is the site whose files are warmed, and their keys' prefix.
+const (
+	warmedFiles  = "warmed"
+	warmedPrefix = "file:warmed:"
+)
+
+// warmFiles loads the records of a tree of files with the command line, beside
+// find, which looks at the size and date of each file too.
+func (b *bench) warmFiles(ctx context.Context, r *results) error {
+	n := 100_000
+	if b.smoke {
+		n = 500
+	}
+	tree := filepath.Join(b.dir, "tree")
+	if err := plantTree(tree, n); err != nil {
+		return fmt.Errorf("making files: %w", err)
+	}
+	defer os.RemoveAll(tree)
+	s := &servers{nursery: nursery{dir: b.dir, workers: b.workers}, caddy: b.caddy, sites: make(map[string]site)}
+	defer s.endAll()
+	directives := lines("\troot "+tree, "\tfile_metadata {\n\t\tname "+warmedFiles+"\n\t\tkey "+warmedPrefix+"{id}\n\t\tsource file_system {\n\t\t\troot "+tree+"\n\t\t}\n\t}", "\tfile_server")
+	if err := s.startCaddy(ctx, warmedFiles, b.nearOption(), []route{{warmedFiles, directives}}); err != nil {
+		return err
+	}
+	find, err := exec.LookPath("find")
+	if err != nil {
+		b.say("missing: find; warming is measured beside nothing")
+	}
+	var ours, theirs []float64
+	for range b.rounds {
+		if err := b.redis.forget(ctx, warmedPrefix); err != nil {
+			return err
+		}
+		took, err := warmAll(ctx, b.caddy, s.sites[warmedFiles].admin, n)
+		if err != nil {
+			return err
+		}
+		ours = append(ours, float64(n)/took.Seconds())
+		if find == "" {
+			continue
+		}
+		start := time.Now()
+		look := exec.CommandContext(ctx, find, tree, "-type", "f", "-printf", "%s %T@\n")
+		look.Stdout = io.Discard
+		if err := look.Run(); err != nil {
+			return fmt.Errorf("running find: %w", err)
+		}
+		theirs = append(theirs, float64(n)/time.Since(start).Seconds())
+	}
+	if find != "" {
+		spread := spreadOf(ratios(ours, theirs))
+		r.findings = append(r.findings, finding{
+			work: fmt.Sprintf("`caddy filewallball warm` of %d files / `find -printf '%%s %%T@'`", n), bar: "≥ 0.1", reached: spread.median >= 0.1,
+			result: fmt.Sprintf("%s: %.0f against %.0f files/s", spread, spreadOf(ours).median, spreadOf(theirs).median),
+		})
+	}
+	return b.redis.forget(ctx, warmedPrefix)
+}
+
+// plantTree makes n files of some bytes, a thousand in a directory.
+func plantTree(tree string, n int) error {
+	for i := range n {
+		dir := filepath.Join(tree, fmt.Sprintf("%03d", i/1000))
+		if i%1000 == 0 {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%06d.txt", i)), []byte("bench"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget drops the keys with a prefix.
+func (r *redisServer) forget(ctx context.Context, prefix string) error {
+	c, err := r.openCache()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.DeletePrefix(ctx, prefix)
+	return err
+}
+
+// warmAll warms all files and requires that each was loaded.
+func warmAll(ctx context.Context, caddy, address string, n int) (time.Duration, error) {
+	start := time.Now()
+	out, err := exec.CommandContext(ctx, caddy, "filewallball", "warm", warmedFiles, "--address", address, "--json").Output()
+	took := time.Since(start)
+	if err != nil {
+		return 0, fmt.Errorf("warming: %w", err)
+	}
+	var last admin.WarmProgress
+	if err := json.Unmarshal(lastLine(out), &last); err != nil {
+		return 0, fmt.Errorf("reading the result of warming: %w", err)
+	}
+	if !last.Finished || last.Loaded != n || last.Unstored != 0 {
+		return 0, violation{fmt.Sprintf("warming loaded %d of %d files, %d unstored, %d errors", last.Loaded, n, last.Unstored, last.Errors)}
+	}
+	return took, nil
+}
+
+// lastLine is the last line that is not empty.
+func lastLine(out []byte) (last []byte) {
+	for line := range bytes.Lines(out) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			last = line
+		}
+	}
+	return last
+}
