@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // growth is what requests cost while something grows.
@@ -25,9 +26,9 @@ type cell struct {
 	load load
 }
 
-// grow measures with more connections, more keys and more routes.
+// grow measures with more connections, more keys, larger records and more routes.
 func (b *bench) grow(ctx context.Context, r *results) error {
-	for _, grow := range []func(context.Context) (growth, error){b.growConnections, b.growKeys, b.growRoutes} {
+	for _, grow := range []func(context.Context) (growth, error){b.growConnections, b.growKeys, b.growSizes, b.growRoutes} {
 		g, err := grow(ctx)
 		if err != nil {
 			return err
@@ -109,6 +110,59 @@ func (b *bench) growKeys(ctx context.Context) (growth, error) {
 	return g, nil
 }
 
+// sizedVisitors is how many sessions have ever larger records.
+const sizedVisitors = 16
+
+// growSizes has ever larger records, near and from Redis. More connections would
+// have more of the largest on the way than Redis sends within lookup_timeout.
+func (b *bench) growSizes(ctx context.Context) (growth, error) {
+	g := growth{what: fmt.Sprintf("bytes of a record, %d connections", few), sites: []string{bareFiles, metadataFiles, nearOffFiles}}
+	sizes := []int{100, 10 << 10, 100 << 10, 1 << 20}
+	if b.smoke {
+		sizes = []int{100, 1 << 20}
+	}
+	for _, size := range sizes {
+		b.say("growth: records of %d bytes", size)
+		visitors, err := b.newVisitors(ctx, sizedVisitors)
+		if err != nil {
+			return g, err
+		}
+		visitors.evenly()
+		if err := b.redis.enlarge(ctx, visitors.ids, size); err != nil {
+			return g, err
+		}
+		if err := b.copyAll(ctx, visitors); err != nil {
+			return g, err
+		}
+		var cells []cell
+		for _, name := range g.sites {
+			cells = append(cells, cell{name, b.sites[name], load{ask: get(small), sessions: visitors, connections: few}})
+		}
+		row, err := b.measureRow(ctx, fmt.Sprint(size), cells)
+		if err != nil {
+			return g, err
+		}
+		g.rows = append(g.rows, row)
+		if err := b.redis.logOut(ctx, visitors.ids); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+// enlarge gives sessions records of so many bytes.
+func (r *redisServer) enlarge(ctx context.Context, ids []string, size int) error {
+	for _, id := range ids {
+		const end = `"}`
+		text := fmt.Sprintf(`{"user_id":%q,"padding":"`, id)
+		text += strings.Repeat("x", max(0, size-len(text)-len(end))) + end
+		if err := r.client.Set(ctx, sessionPrefix+id, text, 24*time.Hour).Err(); err != nil {
+			return fmt.Errorf("storing large sessions: %w", err)
+		}
+	}
+	return nil
+}
+
 // copyAll fills the near cache with all sessions. Redis reports their writes
 // meanwhile, which drops some again.
 func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
@@ -131,7 +185,7 @@ func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
 // without.
 func (b *bench) growRoutes(ctx context.Context) (growth, error) {
 	g := growth{what: "routes", sites: []string{"routes", "routes with session_lookup"}}
-	for _, n := range []int{1, 1000} {
+	for _, n := range []int{1, 100, 1000} {
 		row, last, err := b.routes(ctx, g.sites, n)
 		if err != nil {
 			return g, err
