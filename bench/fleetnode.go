@@ -41,7 +41,7 @@ func serveNode(addr, redisAddr string) error {
 	defer c.Close()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/near", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(c.Near()) })
-	mux.HandleFunc("/look", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/look", func(_ http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.FormValue("n"))
 		done := make(chan struct{})
 		for i := range n {
