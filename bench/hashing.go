@@ -3,21 +3,21 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
 const (
 	hashedSmall, hashedSmallSize = 10_000, 2 << 10
 	hashedLarge, hashedLargeSize = 20, 1 << 30
+	// mostHashingRounds is enough: each takes a minute.
+	mostHashingRounds = 3
+	// hashedPerSecond is the rate of the load.
+	hashedPerSecond = 2000
 	// firstByteMost is the bar: the time to the first byte over that of
 	// file_server.
 	firstByteMost = 1.1
@@ -42,7 +42,7 @@ func (b *bench) hashing(ctx context.Context, r *results) error {
 	if b.smoke {
 		count = 200
 	}
-	root := filepath.Join(b.dir, "hashed")
+	root := b.hashedRoot()
 	large, small, err := writeHashed(root, count)
 	if err != nil {
 		return err
@@ -53,65 +53,86 @@ func (b *bench) hashing(ctx context.Context, r *results) error {
 		return err
 	}
 	defer redis.end()
-	took := make([][]answers, len(hashingVariants))
-	for round := range b.rounds {
+	took := make([]firstByteTimes, len(hashingVariants))
+	for round := range min(b.rounds, mostHashingRounds) {
 		for i := range hashingVariants {
 			i = (i + round) % len(hashingVariants)
-			v := hashingVariants[i]
-			name := fmt.Sprintf("hashing %d %d", round, i)
-			options, metadata := "", ""
-			if i > 0 {
-				store := ""
-				if v.redis {
-					store = "\t\tredis " + redis.addr + "\n"
-				}
-				options = fmt.Sprintf("\tfilewallball {\n%s\t\tkey_prefix r%d-%d:\n\t}", store, round, i)
-				metadata = "\tfile_metadata {\n\t\tsource file_system {\n\t\t\t" + v.source + "\n\t\t}\n\t}"
-			}
-			if err := b.startCaddy(ctx, name, options, []route{{name, lines("\troot "+root, metadata, "\tfile_server")}}); err != nil {
-				return err
-			}
-			at := b.sites[name]
-			err := error(nil)
-			// the large ones first, of which only the beginning is asked for
-			if _, err = firstBytes(ctx, at.addr, large, "Range: bytes=0-0\r\n", http.StatusPartialContent); err == nil {
-				var latencies []time.Duration
-				if latencies, err = firstBytes(ctx, at.addr, small, "", http.StatusOK); err == nil {
-					a := answers{count: len(latencies)}
-					a.p50, a.p99 = percentiles(latencies)
-					took[i] = append(took[i], a)
-				}
-			}
-			if err == nil && at.plugin {
-				err = checkFirstLoads(ctx, at, len(large)+len(small))
-			}
-			at.process.end()
-			delete(b.sites, name)
-			if err != nil {
-				return fmt.Errorf("%s: %w", v.name, err)
+			if err := b.hashingTurn(ctx, redis, round, i, large, small, &took[i]); err != nil {
+				return fmt.Errorf("%s: %w", hashingVariants[i].name, err)
 			}
 		}
 	}
 	if b.smoke {
 		return nil
 	}
-	for i, v := range hashingVariants[1:] {
-		for _, part := range []struct {
-			name string
-			of   func(answers) time.Duration
-		}{{"p50", func(a answers) time.Duration { return a.p50 }}, {"p99", func(a answers) time.Duration { return a.p99 }}} {
-			ours, bare := milliseconds(took[i+1], part.of), milliseconds(took[0], part.of)
-			ratio := spreadOf(ratios(ours, bare))
-			r.findings = append(r.findings, finding{
-				fmt.Sprintf("%s of the time to the first byte of %d files not seen yet, after %d of 1 GiB: %s / bare file_server",
-					part.name, hashedSmall, hashedLarge, v.name),
-				fmt.Sprintf("≤ %.1f", firstByteMost), ratio.median <= firstByteMost,
-				fmt.Sprintf("%s: %.2f ms against %.2f ms", ratio, spreadOf(ours).median, spreadOf(bare).median),
-			})
+	p50, p99 := func(a answers) time.Duration { return a.p50 }, func(a answers) time.Duration { return a.p99 }
+	for _, c := range []struct{ i, with int }{{2, 0}, {4, 0}, {4, 3}} {
+		ours, other := took[c.i], took[c.with]
+		r.findings = append(r.findings,
+			compareFirstBytes("p50", "files not seen yet", c.i, c.with, ours.unseen, other.unseen, p50),
+			compareFirstBytes("p99", "files not seen yet", c.i, c.with, ours.unseen, other.unseen, p99))
+		if c.with == 0 {
+			r.findings = append(r.findings, compareFirstBytes("p50", "the same again", c.i, c.with, ours.again, other.again, p50))
 		}
 	}
 	return nil
 }
+
+// firstByteTimes are those of one variant, one of each in each round.
+type firstByteTimes struct{ unseen, again []answers }
+
+func compareFirstBytes(quantile, what string, i, with int, ours, other []answers, of func(answers) time.Duration) finding {
+	a, b := milliseconds(ours, of), milliseconds(other, of)
+	ratio := spreadOf(ratios(a, b))
+	return finding{
+		fmt.Sprintf("%s of the time to the first byte of %d files, %d a second, after %d of 1 GiB: %s, %s / %s",
+			quantile, hashedSmall, hashedPerSecond, hashedLarge, what, hashingVariants[i].name, hashingVariants[with].name),
+		fmt.Sprintf("≤ %.1f", firstByteMost), ratio.median <= firstByteMost,
+		fmt.Sprintf("%s: %.2f ms against %.2f ms", ratio, spreadOf(a).median, spreadOf(b).median),
+	}
+}
+
+// hashingTurn starts a server and asks it for all files, the small ones twice.
+func (b *bench) hashingTurn(ctx context.Context, redis *redisServer, round, i int, large, small []string, took *firstByteTimes) error {
+	v := hashingVariants[i]
+	name := fmt.Sprintf("hashing %d %d", round, i)
+	options, metadata := "", ""
+	if i > 0 {
+		store := ""
+		if v.redis {
+			store = "\t\tredis " + redis.addr + "\n"
+		}
+		options = fmt.Sprintf("\tfilewallball {\n%s\t\tkey_prefix r%d-%d:\n\t}", store, round, i)
+		metadata = "\tfile_metadata {\n\t\tsource file_system {\n\t\t\t" + v.source + "\n\t\t}\n\t}"
+	}
+	if err := b.startCaddy(ctx, name, options, []route{{name, lines("\troot "+b.hashedRoot(), metadata, "\tfile_server")}}); err != nil {
+		return err
+	}
+	at := b.sites[name]
+	defer func() {
+		at.process.end()
+		delete(b.sites, name)
+	}()
+	// the large ones first, of which only the beginning is asked for
+	if _, err := firstBytes(ctx, at.addr, large, "Range: bytes=0-0\r\n", http.StatusPartialContent); err != nil {
+		return err
+	}
+	for _, into := range []*[]answers{&took.unseen, &took.again} {
+		latencies, err := firstBytes(ctx, at.addr, small, "", http.StatusOK)
+		if err != nil {
+			return err
+		}
+		a := answers{count: len(latencies)}
+		a.p50, a.p99 = percentiles(latencies)
+		*into = append(*into, a)
+	}
+	if !at.plugin {
+		return nil
+	}
+	return checkFirstLoads(ctx, at, len(large)+len(small))
+}
+
+func (b *bench) hashedRoot() string { return filepath.Join(b.dir, "hashed") }
 
 func milliseconds(of []answers, part func(answers) time.Duration) []float64 {
 	values := make([]float64, len(of))
@@ -165,47 +186,14 @@ func writeHashed(root string, count int) (large, small []string, err error) {
 	return large, small, nil
 }
 
-// firstBytes asks once for each path, over as many connections as the other
-// loads have, and returns the times to the first bytes.
+// firstBytes asks once for each path, at a rate that the server can do, and
+// returns the times to the first bytes.
 func firstBytes(ctx context.Context, addr string, paths []string, header string, status int) ([]time.Duration, error) {
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	latencies := make([]time.Duration, len(paths))
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range min(connections, len(paths)) {
-		wait.Go(func() {
-			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-			if err != nil {
-				fail(err)
-				return
-			}
-			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-			r := bufio.NewReaderSize(conn, 16<<10)
-			for i := next.Add(1) - 1; int(i) < len(paths); i = next.Add(1) - 1 {
-				ask := asking{method: http.MethodGet, path: paths[i], header: header}
-				start := time.Now()
-				if _, err := conn.Write([]byte(ask.request(""))); err != nil {
-					fail(err)
-					return
-				}
-				if _, err := r.Peek(1); err != nil {
-					fail(err)
-					return
-				}
-				latencies[i] = time.Since(start)
-				switch got, err := readAnswer(r, false); {
-				case err != nil:
-					fail(err)
-					return
-				case got != status:
-					fail(violation{fmt.Sprintf("%s is answered %d, not %d", paths[i], got, status)})
-					return
-				}
-			}
-		})
+	l := openLoad{
+		addr: addr, ask: asking{method: http.MethodGet, header: header, want: status},
+		perSecond: hashedPerSecond, count: len(paths), firstByte: true,
+		id:   func(int) (string, bool) { return "", true },
+		path: func(n int) string { return paths[n] },
 	}
-	wait.Wait()
-	return latencies, context.Cause(ctx)
+	return l.run(ctx)
 }

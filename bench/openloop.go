@@ -24,6 +24,11 @@ type openLoad struct {
 	count     int
 	// id returns the session of the n-th request, and whether its latency counts.
 	id func(n int) (id string, counts bool)
+	// path is what the n-th request asks for; nil means what ask has.
+	path func(n int) string
+	// firstByte counts from the sending of a request to the first byte of its
+	// answer. That shows what is shorter than a timer is late.
+	firstByte bool
 }
 
 // idleLimit bounds the connections. A request that finds none free waits, which
@@ -58,8 +63,12 @@ func (l openLoad) run(ctx context.Context) (latencies []time.Duration, err error
 		case <-ctx.Done():
 		case <-time.After(time.Until(due)):
 		}
-		id, counts := l.id(n)
-		work <- openRequest{due, id, counts}
+		request := openRequest{due: due, ask: l.ask}
+		request.id, request.counts = l.id(n)
+		if l.path != nil {
+			request.ask.path = l.path(n)
+		}
+		work <- request
 	}
 	close(work)
 	wait.Wait()
@@ -69,6 +78,7 @@ func (l openLoad) run(ctx context.Context) (latencies []time.Duration, err error
 // openRequest is a request that is due at a time.
 type openRequest struct {
 	due    time.Time
+	ask    asking
 	id     string
 	counts bool
 }
@@ -89,15 +99,26 @@ func (l openLoad) serve(ctx context.Context, work <-chan openRequest) (latencies
 			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 			r = bufio.NewReader(conn)
 		}
-		if _, err := conn.Write([]byte(l.ask.request(request.id))); err != nil {
+		ask, start := request.ask, time.Now()
+		if _, err := conn.Write([]byte(ask.request(request.id))); err != nil {
 			return nil, fmt.Errorf("asking: %w", err)
 		}
-		status, err := readAnswer(r, l.ask.method == http.MethodHead)
+		first, err := time.Duration(0), error(nil)
+		if l.firstByte {
+			_, err = r.Peek(1)
+			first = time.Since(start)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading an answer: %w", err)
+		}
+		status, err := readAnswer(r, ask.method == http.MethodHead)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("reading an answer: %w", err)
-		case status != l.ask.want:
-			return nil, violation{fmt.Sprintf("%s %s is answered %d, not %d", l.ask.method, l.ask.path, status, l.ask.want)}
+		case status != ask.want:
+			return nil, violation{fmt.Sprintf("%s %s is answered %d, not %d", ask.method, ask.path, status, ask.want)}
+		case request.counts && l.firstByte:
+			latencies = append(latencies, first)
 		case request.counts:
 			latencies = append(latencies, time.Since(request.due))
 		}

@@ -23,8 +23,9 @@ const (
 	maxQueued = maxChecks
 	// hashPiece is how much of a file, in bytes, is read at a time.
 	hashPiece = 64 << 10
-	// perFile is the work that a file takes beside its content.
-	perFile = 50 * time.Microsecond
+	// perFile is the work that a file takes beside its content: opening it, and
+	// two round trips to the store.
+	perFile = 200 * time.Microsecond
 	// clockTick is longer than the granularity of file dates.
 	clockTick = 20 * time.Millisecond
 	// hashSpeed is the lowest expected speed of hashing, in bytes per second. A
