@@ -209,7 +209,7 @@ func (b *bench) turns(ctx context.Context, r *results) error {
 // nearMemory measures the heap that a million near copies take.
 func (b *bench) nearMemory(r *results) error {
 	const n = 1_000_000
-	copies := near.New[*cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})
+	copies := near.New[cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})
 	copies.SetTrust(near.Coherent)
 	defer copies.SetTrust(near.None)
 	before, now, bytes := heap(), time.Now(), 0
@@ -220,7 +220,7 @@ func (b *bench) nearMemory(r *results) error {
 			return err
 		}
 		bytes += len(text)
-		copies.Begin("session:user:"+strconv.Itoa(n+i), true).Keep(near.Copy[*cache.Record]{Record: record}, now)
+		copies.Begin("session:user:"+strconv.Itoa(n+i), true).Keep(near.Copy[cache.Record]{Record: record}, now)
 	}
 	taken, json := float64(heap()-before)/n, float64(bytes)/n
 	if entries := copies.Stats().Entries; entries < n {

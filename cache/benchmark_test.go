@@ -133,14 +133,14 @@ func BenchmarkNearMemory(b *testing.B) {
 	const entries = 1_000_000
 	for b.Loop() {
 		before := heap()
-		copies := near.New[*cache.Record](near.Options{MaxSize: 4 << 30})
+		copies := near.New[cache.Record](near.Options{MaxSize: 4 << 30})
 		copies.SetTrust(near.Coherent)
 		text := 0
 		for i := range entries {
 			record := decode(b, fmt.Sprintf(`{"user_id":"u-%07d","roles":["reader","editor"],"expires_at":4102444800}`, i))
 			text = record.Size()
 			key := fmt.Sprintf("session:user:%064d", i)
-			copies.Begin(key, true).Keep(near.Copy[*cache.Record]{Record: record}, time.Now())
+			copies.Begin(key, true).Keep(near.Copy[cache.Record]{Record: record}, time.Now())
 		}
 		require.Eventually(b, func() bool { return copies.Stats().Entries == entries }, time.Minute, time.Millisecond)
 		b.ReportMetric(float64(heap()-before)/entries, "bytes/entry")

@@ -19,7 +19,7 @@ type Cache struct {
 	store         Store
 	peeker        Peeker // the store, where it reads without I/O
 	stats         *Stats
-	near          *near.Cache[*Record] // nil where no near copies are kept
+	near          *near.Cache[Record, *Record] // nil where no near copies are kept
 	pending       *Pending
 	loads         flights
 	touches       flights
@@ -62,9 +62,10 @@ type Lookup struct {
 	asked    *sourceCounters
 	valid    Revalidator // the source, where it is one
 	sourceID uint64      // options.SourceID as a number; 0 where that is empty
-	// raw is the store, and decoderID the decoder's ID, where values are decoded.
+	// raw is the store, and decoderID the hash of the decoder's ID, where values are
+	// decoded.
 	raw       RawReader
-	decoderID string
+	decoderID uint64
 	slots     *queue // for loads
 }
 
@@ -200,13 +201,13 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	entry, err := l.find(ctx, req.Key, lead, b)
 	switch {
 	case errors.Is(err, ErrInvalidRecord):
-		ticket.Keep(near.Copy[*Record]{}, time.Now()) // no older copy may be used instead
+		ticket.Keep(near.Copy[Record]{}, time.Now()) // no older copy may be used instead
 		return Result{Outcome: OutcomeError, Err: err}
 	case err != nil:
 		return l.orStale(ctx, req, l.getWithoutStore(ctx, req, lead, b, err))
 	}
 	now := time.Now()
-	ticket.Keep(copyOf(entry), now)
+	ticket.Keep(l.copyOf(entry), now)
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		if finished != l.cache.pending.finished.Load() {
 			lead.end(ctx)
@@ -290,7 +291,9 @@ func (l *Lookup) current(ctx context.Context, req Request, record *Record, now t
 func (l *Lookup) usable(record *Record) bool {
 	switch record.origin {
 	case originAnyone:
-		return record.decoder == l.decoderID
+		return l.raw == nil
+	case originDecoded:
+		return l.raw != nil && record.sourceID == l.decoderID
 	case originSource:
 		return l.options.SourceID != "" && record.sourceID == l.sourceID &&
 			(record.state == Found || l.options.NegativeTTL > 0)

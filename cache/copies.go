@@ -32,7 +32,7 @@ type EndWatched interface {
 // must be called before the first lookup is made.
 func (c *Cache) EnableNear(options near.Options) {
 	if _, ok := c.store.(Watched); ok {
-		c.near = near.New[*Record](options)
+		c.near = near.New[Record](options)
 	}
 }
 
@@ -61,19 +61,19 @@ func (c *Cache) listen(key string) (woken <-chan struct{}, stop func()) {
 
 // ticket returns a ticket that must be drawn before the store is read, so that the
 // near cache refuses a copy whose key was written meanwhile.
-func (c *Cache) ticket(key string, strict bool) near.Ticket[*Record] {
+func (c *Cache) ticket(key string, strict bool) near.Ticket[Record, *Record] {
 	if c.near == nil {
-		return near.Ticket[*Record]{}
+		return near.Ticket[Record, *Record]{}
 	}
 	return c.near.Begin(key, strict)
 }
 
-func entryOf(c near.Copy[*Record]) Entry {
-	return Entry{Record: c.Record, Expires: c.Expires, Versions: c.Versions}
+func entryOf(c near.Copy[Record]) Entry {
+	return Entry{Record: c.Record, Expires: c.Expires}
 }
 
-func copyOf(e Entry) near.Copy[*Record] {
-	return near.Copy[*Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions}
+func (l *Lookup) copyOf(e Entry) near.Copy[Record] {
+	return near.Copy[Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions, Derives: l.options.Derives}
 }
 
 // changed drops all copies in this process that are older than a write of this
@@ -117,7 +117,7 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 	if staler, is := l.cache.store.(Staler); is {
 		entry, ok = staler.Stale(req.Key, l.options.StaleIfError)
 	} else if l.cache.near != nil {
-		var copied near.Copy[*Record]
+		var copied near.Copy[Record]
 		copied, ok = l.cache.near.Stale(req.Key, l.options.StaleIfError, now)
 		entry = entryOf(copied)
 	}
@@ -139,7 +139,7 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 // correctStale corrects the records kept for stale use after an answer of the
 // source that is not in the store: a client that was just refused must not be let
 // in later by an older record. The ticket was drawn before the source was asked.
-func (l *Lookup) correctStale(key string, ticket near.Ticket[*Record], loaded Loaded) {
+func (l *Lookup) correctStale(key string, ticket near.Ticket[Record, *Record], loaded Loaded) {
 	if staler, ok := l.cache.store.(Staler); ok {
 		staler.DropStale(key)
 	}

@@ -5,6 +5,8 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,10 +58,12 @@ func (l *Lookup) setDecoder() error {
 	if !ok {
 		return fmt.Errorf("it has a decoder, and the %s store holds records alone", l.cache.store.Name())
 	}
-	l.raw, l.decoderID = raw, l.options.Decoder.ID()
-	if l.decoderID == "" {
+	id := l.options.Decoder.ID()
+	if id == "" {
 		return errors.New("its decoder has no ID")
 	}
+	sum := sha256.Sum256([]byte(id))
+	l.raw, l.decoderID = raw, binary.BigEndian.Uint64(sum[:])
 	return nil
 }
 
@@ -80,7 +84,7 @@ func (l *Lookup) read(ctx context.Context, key string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	record.decoder = l.decoderID
+	record.origin, record.sourceID = originDecoded, l.decoderID
 	return Entry{Record: record, Expires: raw.Expires}, nil
 }
 
@@ -91,7 +95,7 @@ func decodedRecord(text string, expires time.Time) (*Record, error) {
 	case !utf8.ValidString(text), !json.Valid([]byte(text)):
 		return nil, fmt.Errorf("%w: decoded value is not valid JSON", ErrInvalidRecord)
 	}
-	r := &Record{text: text}
+	r := newRecord(text)
 	if !expires.IsZero() {
 		r.expires = unixNano(expires)
 	}

@@ -11,8 +11,8 @@
 //     (storing the answer) and budget.go (time limits).
 //   - batch.go: reading and writing records without a lookup; replace.go:
 //     writing a record only over a known one; warm.go: loading in advance.
-//   - record.go: what a record is; paths.go: reading several fields of many
-//     records; reserved.go: its reserved fields; decoder.go:
+//   - record.go: what a record is; block.go: how it lies in memory; paths.go:
+//     reading several fields of many records; reserved.go: its reserved fields; decoder.go:
 //     values in other formats; expiry.go and ttl.go: how long it is valid;
 //     tag.go: dropping many records together; family.go: keys and identities.
 //   - store.go and source.go: the interfaces that a lookup needs. The stores are

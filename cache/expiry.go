@@ -46,7 +46,7 @@ func (l *Lookup) ends(record *Record) int64 {
 	switch e := &l.options.Expiry; {
 	case !l.options.ExpiresAt || record.state != Found:
 		return 0
-	case record.decoder != "" || e.Field == "" && e.Unit == AnyTime:
+	case record.origin == originDecoded || e.Field == "" && e.Unit == AnyTime:
 		return record.expires
 	case e.Field == "":
 		return expiry(record, DefaultExpiryField, e.Unit)

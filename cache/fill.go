@@ -68,7 +68,11 @@ func (l *Lookup) tags(req Request, record *Record) []string {
 
 // superseded replaces a record that its source has just contradicted with an
 // answer that is not stored. No lookup uses it.
-var superseded = &Record{text: `{"_source":""}`, origin: originUnknown}
+var superseded = func() *Record {
+	r := newRecord(`{"_source":""}`)
+	r.origin = originUnknown
+	return r
+}()
 
 // withdraw drops a stored record that lookups would still use although the source
 // has just given another answer that is not stored. For example, a session that

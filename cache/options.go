@@ -32,6 +32,9 @@ type LookupOptions struct {
 	Family string
 	// KeyPrefix begins all keys of the lookup.
 	KeyPrefix string
+	// Derives says that readers set memos, so that near copies have room for them. See
+	// [Record.SetMemo].
+	Derives bool
 	// Strict allows near copies only while the store reports all writes. It is for
 	// records that can be revoked, such as sessions. Default false.
 	Strict bool

@@ -54,16 +54,15 @@ func (p *Paths) Len() int { return len(p.paths) }
 // or to "" where there is none; see [ParseValue]. raw must be as long as [Paths.Len].
 // It allocates nothing but what a large record keeps, once for each path.
 func (r *Record) Read(p *Paths, raw []string) {
-	if len(r.text) >= minPlaced {
-		r.readPlaced(p, raw)
-		return
+	if text := r.Text(); len(text) >= minPlaced {
+		r.readPlaced(p, text, raw)
+	} else {
+		r.scan(p, text, raw)
 	}
-	r.scan(p, raw)
 }
 
 // scan finds the values in the text.
-func (r *Record) scan(p *Paths, raw []string) {
-	text := r.text
+func (r *Record) scan(p *Paths, text string, raw []string) {
 	clear(raw)
 	at := skipBlanks(text, 0)
 	if at == len(text) || text[at] != '{' {
@@ -86,7 +85,7 @@ func (r *Record) scan(p *Paths, raw []string) {
 	}
 	for i := range p.paths {
 		switch w := &p.paths[i]; {
-		case r.decoder == "" && strings.HasPrefix(w.text, ReservedPrefix):
+		case r.origin != originDecoded && strings.HasPrefix(w.text, ReservedPrefix):
 			raw[i] = ""
 		case w.deep && raw[i] != "":
 			raw[i] = descend(raw[i], w.rest)
@@ -189,16 +188,16 @@ type place struct {
 const placeSize = int(unsafe.Sizeof(place{}))
 
 // readPlaced is Read for a record that keeps where its values are.
-func (r *Record) readPlaced(p *Paths, raw []string) {
-	m := r.memo.Load()
-	if m.find(r.text, p, raw) {
+func (r *Record) readPlaced(p *Paths, text string, raw []string) {
+	m := r.memory()
+	if m.find(text, p, raw) {
 		return
 	}
-	r.scan(p, raw)
+	r.scan(p, text, raw)
 	for i := range p.paths {
-		m = r.memo.Load()
-		if id := p.paths[i].id; m.place(id) == nil && m.hasRoom(r) {
-			start := offsetIn(r.text, raw[i])
+		m = r.memory()
+		if id := p.paths[i].id; m.place(id) == nil && m.hasRoom(text) {
+			start := offsetIn(text, raw[i])
 			r.setMemo(m, func(m *memo) {
 				m.places = append(slices.Clip(m.places), place{id, uint32(start), uint32(start + len(raw[i]))})
 			})
@@ -206,9 +205,9 @@ func (r *Record) readPlaced(p *Paths, raw []string) {
 	}
 }
 
-// hasRoom reports whether one more place may be kept with the record.
-func (m *memo) hasRoom(r *Record) bool {
-	return m == nil || (len(m.places)+1)*placeSize <= len(r.text)/placedShare
+// hasRoom reports whether one more place may be kept with a record.
+func (m *memo) hasRoom(text string) bool {
+	return m == nil || (len(m.places)+1)*placeSize <= len(text)/placedShare
 }
 
 // find sets raw to the values at the paths. ok is false if it does not have all

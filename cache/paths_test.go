@@ -68,8 +68,8 @@ func TestPlacesAreNotTakenOverByARecordWithAnotherText(t *testing.T) {
 	r, p := decoded(t, text), pathsOf("role", "other")
 	raw := make([]string, 2)
 	r.Read(p, raw)
-	require.NotEmpty(t, r.memo.Load().places)
-	r.SetMemo("derived")
+	require.NotEmpty(t, r.memory().places)
+	r.SetMemo("derived", 7)
 	for name, changed := range map[string]*Record{
 		"stamped": r.fromSource("0123456789abcdef"),
 		"tagged":  r.WithTags(map[string]string{"tag": "version"}),
@@ -97,7 +97,7 @@ func TestPlacesOfALargeRecordAreBounded(t *testing.T) {
 		fmt.Fprintf(&text, `,"field%03d":%d`, i, i)
 	}
 	r := decoded(t, text.String()+"}")
-	r.SetMemo("derived")
+	r.SetMemo("derived", 1)
 	readers := make([]*Paths, 500)
 	for i := range readers {
 		readers[i] = pathsOf("first", fmt.Sprintf("field%03d", i), fmt.Sprintf("field%03d", i+500))
@@ -117,12 +117,12 @@ func TestPlacesOfALargeRecordAreBounded(t *testing.T) {
 		})
 	}
 	group.Wait()
-	kept := len(r.memo.Load().places)
+	kept := len(r.memory().places)
 	require.LessOrEqual(t, kept*placeSize, r.Size()/placedShare)
 	require.Greater(t, kept*placeSize, r.Size()/placedShare-2*placeSize)
 	require.Equal(t, "derived", r.Memo())
-	r.SetMemo("derived again")
-	require.Len(t, r.memo.Load().places, kept)
+	r.SetMemo("derived again", 1)
+	require.Len(t, r.memory().places, kept)
 }
 
 func TestReadingFieldsAllocatesNothing(t *testing.T) {

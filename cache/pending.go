@@ -298,7 +298,7 @@ func (p *Pending) refusesOneOf(key string, record *Record) bool {
 		return true
 	}
 	if record != nil {
-		for _, tag := range record.tags {
+		for _, tag := range record.Tags() {
 			if _, ok := p.items[pendingItem{pendingTag, tag.Name}]; ok {
 				return true
 			}

@@ -7,11 +7,12 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 // ErrInvalidRecord says that a value is no record: it is neither a JSON object
@@ -38,39 +39,47 @@ const (
 
 // Record is a JSON object, kept as the text it was stored as, or null. It is
 // immutable and shared between goroutines.
+//
+// It has no pointers, so that the garbage collector need not look into near
+// copies. block.go says where the rest is.
 type Record struct {
-	text   string
-	state  State
-	origin origin
-	status uint16
-	// sourceID is the fingerprint of the question, where origin is originSource.
-	sourceID uint64
+	slot near.Slot // of a near copy
 	// expires is the record's expires_at in nanoseconds of Unix time: 0 where
 	// it has none, unreadableExpiry where it is not a time.
 	expires int64
-	// decoder is the ID of the [Decoder] that made the record; "" where it is
-	// stored as it is.
-	decoder string
-	tags    []RecordTag
-	// ttl is what the record was stored for, where that is less than the TTL of
-	// the lookup that stored it; else 0.
-	ttl time.Duration
-
-	memo atomic.Pointer[memo] // nil where there is nothing yet
+	// sourceID is the fingerprint of the question, where origin is originSource, and
+	// the hash of the decoder's ID, where it is originDecoded.
+	sourceID uint64
+	// ttl is what the record was stored for, in milliseconds, where that is less than
+	// the TTL of the lookup that stored it; else 0.
+	ttl               uint32
+	textSize, keySize uint16 // where form is not outlined
+	status            uint16
+	state             State
+	origin            origin
+	form              form
+	tagged            bool // whether it has tags
 }
 
 // memo is what is kept with a record besides its text. It is immutable.
 type memo struct {
 	value  any     // what a reader has derived; see [Record.Memo]
+	size   int     // of value, in bytes
 	places []place // where values are; see [Paths]
 }
 
 // AbsentRecord returns the record null.
-func AbsentRecord() *Record { return &Record{text: "null", state: Absent} }
+func AbsentRecord() *Record {
+	r := newRecord("null")
+	r.state = Absent
+	return r
+}
 
 // DeniedRecord returns the record {"denied": status}.
 func DeniedRecord(status int) *Record {
-	return &Record{text: `{"denied":` + strconv.Itoa(status) + `}`, state: Denied, status: uint16(status)}
+	r := newRecord(`{"denied":` + strconv.Itoa(status) + `}`)
+	r.state, r.status = Denied, uint16(status)
+	return r
 }
 
 // Decode reads the JSON text of a record of at most maxSize bytes. Every error
@@ -92,9 +101,11 @@ func Decode(text string, maxSize int) (*Record, error) {
 		return nil, fmt.Errorf("%w: value is not valid JSON", ErrInvalidRecord)
 	}
 	if trimmed[0] == 'n' {
-		return &Record{text: text, state: Absent}, nil
+		r := newRecord(text)
+		r.state = Absent
+		return r, nil
 	}
-	r := &Record{text: text}
+	r := newRecord(text)
 	// Most records lack most of these fields. A name with an escape in it is
 	// found by reading the fields alone.
 	escaped := strings.Contains(text, `\`)
@@ -107,10 +118,10 @@ func Decode(text string, maxSize int) (*Record, error) {
 		r.origin, r.sourceID = readOrigin(text)
 	}
 	if mayHave(ttlField) {
-		r.ttl = readTTL(text)
+		r.ttl = milliseconds(readTTL(text))
 	}
 	if mayHave(tagsField) {
-		r.tags = readTags(text)
+		r.setTags(readTags(text))
 	}
 	return r, nil
 }
@@ -189,20 +200,18 @@ func (r *Record) State() State { return r.state }
 // DeniedStatus is the HTTP status of a [Denied] record, else 0.
 func (r *Record) DeniedStatus() int { return int(r.status) }
 
-// Text is the JSON text of the record as it is stored, reserved fields included.
-func (r *Record) Text() string { return r.text }
-
 // Empty reports whether the record has no field that readers see.
 func (r *Record) Empty() bool {
-	empty := r.state != Found || strings.HasPrefix(strings.TrimLeft(r.text, blanks), "{")
-	eachField(r.text, func(f objectField) {
+	text := r.Text()
+	empty := r.state != Found || strings.HasPrefix(strings.TrimLeft(text, blanks), "{")
+	eachField(text, func(f objectField) {
 		empty = empty && strings.HasPrefix(f.name(), ReservedPrefix)
 	})
 	return empty
 }
 
 // Size is the length of the record's JSON text in bytes.
-func (r *Record) Size() int { return len(r.text) }
+func (r *Record) Size() int { return len(r.Text()) }
 
 // Field finds the value at a path whose dots descend into objects, and into
 // arrays by index: "user.roles.0". A dot that belongs to a name has a backslash
@@ -211,10 +220,11 @@ func (r *Record) Size() int { return len(r.text) }
 // fields, which begin with [ReservedPrefix], are not found, but in what a
 // [Decoder] has read: no name is reserved there.
 func (r *Record) Field(path string) (Value, bool) {
-	if r.decoder == "" && strings.HasPrefix(path, ReservedPrefix) {
+	if r.origin != originDecoded && strings.HasPrefix(path, ReservedPrefix) {
 		return Value{}, false
 	}
-	return ParseValue(descend(r.text[skipBlanks(r.text, 0):], path))
+	text := r.Text()
+	return ParseValue(descend(text[skipBlanks(text, 0):], path))
 }
 
 // cutPath cuts a path at its first dot that does not belong to a name.
@@ -247,36 +257,34 @@ func unixNano(at time.Time) int64 {
 // there what it derived from the record, so that the next hit need not derive
 // it again. The reader must check the type: a record may have other readers.
 func (r *Record) Memo() any {
-	if m := r.memo.Load(); m != nil {
+	if m := r.memory(); m != nil {
 		return m.value
 	}
 	return nil
 }
 
 // SetMemo keeps a value that a reader derived from the record. It must be
-// immutable and no larger than a small multiple of the record.
-func (r *Record) SetMemo(v any) {
-	for !r.setMemo(r.memo.Load(), func(m *memo) { m.value = v }) {
-	}
-}
-
-// takeMemo takes over what was derived from a record with the same fields. Places
-// are of the other record's text alone.
-func (r *Record) takeMemo(from *Record) {
-	if v := from.Memo(); v != nil {
-		r.SetMemo(v)
+// immutable and no larger than a small multiple of the record. size is what it
+// takes in memory, in bytes. A small near copy keeps a value only if a lookup with
+// [LookupOptions].Derives has read the record.
+func (r *Record) SetMemo(v any, size int) {
+	for !r.setMemo(r.memory(), func(m *memo) { m.value, m.size = v, size }) {
 	}
 }
 
 // setMemo replaces what is kept by a changed copy, unless another reader has
 // replaced it already.
 func (r *Record) setMemo(old *memo, change func(*memo)) bool {
+	l := r.links()
+	if l == nil {
+		return true
+	}
 	changed := new(memo)
 	if old != nil {
 		*changed = *old
 	}
 	change(changed)
-	return r.memo.CompareAndSwap(old, changed)
+	return l.memo.CompareAndSwap(old, changed)
 }
 
 // Value is one value inside a record.

@@ -249,7 +249,7 @@ func TestMemoIsKeptWithTheRecord(t *testing.T) {
 	t.Parallel()
 	r := decode(t, `{"a":1}`)
 	require.Nil(t, r.Memo())
-	r.SetMemo("derived")
+	r.SetMemo("derived", 1)
 	require.Equal(t, "derived", r.Memo())
 	require.Nil(t, decode(t, `{"a":1}`).Memo())
 }

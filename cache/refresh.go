@@ -22,7 +22,7 @@ func (l *Lookup) refreshable(record *Record, left time.Duration) bool {
 	}
 	full := l.options.TTL
 	if record.ttl != 0 {
-		full = min(full, record.ttl)
+		full = min(full, time.Duration(record.ttl)*time.Millisecond)
 	}
 	return left < full/refreshPart
 }

@@ -31,6 +31,9 @@ const (
 	// originSource: the record is a source's answer to the question
 	// Record.sourceID.
 	originSource
+	// originDecoded: a [Decoder] made the record, whose ID has the hash
+	// Record.sourceID.
+	originDecoded
 	// originUnknown: the fingerprint cannot be read. No lookup uses the record.
 	originUnknown
 )
@@ -65,21 +68,23 @@ func readOrigin(text string) (o origin, id uint64) {
 // fromSource returns the record that a source answered, without reserved fields
 // but with the fingerprint of the question, unless that is "".
 func (r *Record) fromSource(sourceID string) *Record {
-	text := withoutReserved(r.text)
+	text := withoutReserved(r.Text())
 	if sourceID != "" {
 		if r.state == Absent && !strings.HasSuffix(strings.TrimRight(text, blanks), "}") {
 			text = `{"absent":true}`
 		}
 		text = withField(text, sourceField, `"`+sourceID+`"`)
 	}
-	if text == r.text {
+	if text == r.Text() {
 		return r
 	}
-	stamped := &Record{text: text, state: r.state, status: r.status, expires: r.expires}
-	if stamped.sourceID, _ = parseSourceID(sourceID); sourceID != "" {
+	stamped := r.withText(text)
+	stamped.origin, stamped.sourceID, stamped.ttl = originAnyone, 0, 0
+	stamped.setTags(nil)
+	if sourceID != "" {
 		stamped.origin = originSource
+		stamped.sourceID, _ = parseSourceID(sourceID)
 	}
-	stamped.takeMemo(r)
 	return stamped
 }
 

@@ -80,7 +80,7 @@ func TestAnswersOfSourcesAreStamped(t *testing.T) {
 		require.Equal(t, want.bare, r.fromSource("").Text(), text)
 	}
 	r := decoded(t, `{"a":1}`)
-	r.SetMemo("derived")
+	r.SetMemo("derived", 1)
 	stamped := r.fromSource(testSourceID)
 	require.Equal(t, "derived", stamped.Memo(), "what readers have derived holds for the stamped record too")
 	require.Same(t, stamped, stamped.fromSource(testSourceID))

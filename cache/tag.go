@@ -47,7 +47,17 @@ func TagName(tag string) string {
 
 // Tags returns the tags of the record. A record whose tags cannot be read has
 // one that is never current.
-func (r *Record) Tags() []RecordTag { return r.tags }
+func (r *Record) Tags() []RecordTag {
+	switch {
+	case !r.tagged:
+		return nil
+	case r.form == outlined:
+		return r.outline().tags
+	}
+	return readTags(r.Text())
+}
+
+func (r *Record) setTags(tags []RecordTag) { r.outline().tags, r.tagged = tags, len(tags) > 0 }
 
 // unreadableTags are the tags of a record whose tags cannot be read. No version
 // is ever "".
@@ -80,18 +90,16 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	if len(versions) == 0 {
 		return r
 	}
-	text := r.text
+	text := r.Text()
 	if strings.Trim(text, blanks) == "null" {
 		text = `{"absent":true}`
 	}
 	value, _ := json.Marshal(versions) // a map of strings always marshals
-	tagged := &Record{
-		text: withField(text, tagsField, string(value)), state: r.state, status: r.status, expires: r.expires,
-		origin: r.origin, sourceID: r.sourceID, ttl: r.ttl,
-	}
+	tags := make([]RecordTag, 0, len(versions))
 	for _, name := range slices.Sorted(maps.Keys(versions)) {
-		tagged.tags = append(tagged.tags, RecordTag{name, versions[name]})
+		tags = append(tags, RecordTag{name, versions[name]})
 	}
-	tagged.takeMemo(r)
+	tagged := r.withText(withField(text, tagsField, string(value)))
+	tagged.setTags(tags)
 	return tagged
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -24,10 +25,12 @@ func readTTL(text string) time.Duration {
 // withTTL returns the record with the TTL that it is stored with. It must have
 // no such field yet.
 func (r *Record) withTTL(ttl time.Duration) *Record {
-	stamped := &Record{
-		text:  withField(r.text, ttlField, strconv.FormatInt(ttl.Milliseconds(), 10)),
-		state: r.state, status: r.status, expires: r.expires, origin: r.origin, sourceID: r.sourceID, tags: r.tags, ttl: ttl,
-	}
-	stamped.takeMemo(r)
+	stamped := r.withText(withField(r.Text(), ttlField, strconv.FormatInt(ttl.Milliseconds(), 10)))
+	stamped.ttl = milliseconds(ttl)
 	return stamped
+}
+
+// milliseconds is a TTL in milliseconds, or the longest there is, 49 days.
+func milliseconds(ttl time.Duration) uint32 {
+	return uint32(min(max(ttl.Milliseconds(), 0), math.MaxUint32))
 }

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/maypok86/otter/v2"
 )
 
 // Trust says what copies may be used for.
@@ -56,10 +54,6 @@ const (
 	// DefaultTTL is the default of [Options.TTL].
 	DefaultTTL = 30 * time.Second
 
-	// entryOverhead is the size of a copy besides its key and text, in bytes: the
-	// record, and otter's node and table slot.
-	entryOverhead = 200
-
 	// stripes is the number of counters that the keys share. Two keys of one stripe
 	// may cost a copy that is not kept, never a wrong copy.
 	stripes = 1024
@@ -67,51 +61,59 @@ const (
 
 // Options of a near cache.
 type Options struct {
-	// MaxSize is the total size of records and keys, in bytes. Versions of tags
-	// take at most a quarter as much in addition. Default 64 MiB.
+	// MaxSize is the memory that copies take with their keys and all that is kept
+	// with them, in bytes. Versions of tags take at most a quarter as much in
+	// addition. Default 64 MiB.
 	MaxSize int64
 	// TTL is the longest lifetime of a copy. Default 30s.
 	TTL time.Duration
 }
 
-// Record is a record that can be copied. It is immutable.
-type Record interface {
-	comparable
+// Record is a record that can be copied: a pointer to T. It is immutable.
+type Record[T any] interface {
+	entry[T]
 	// Text is the record as it is stored.
 	Text() string
+	// WithKey returns a copy of the record to be kept under a key, with the version of
+	// its tags, which may be nil, and with room for what readers derive, if they do.
+	WithKey(key string, version *Version, derives bool) *T
+	// Version is that version.
+	Version() *Version
 }
 
 // Copy is a record with the time at which it expires in the store, in
 // nanoseconds of Unix time; 0 means never.
-type Copy[R Record] struct {
-	Record  R
+type Copy[T any] struct {
+	Record  *T
 	Expires int64
 	// Versions are the versions of the record's tags. The copy is invalid once one
-	// of them has ended.
+	// of them has ended. [Cache.Peek] and [Cache.Stale] leave them out.
 	Versions []*Version
+	// Derives says that readers derive something from the record, to be kept with it.
+	Derives bool
 }
 
 // Cache holds the copies of one store.
-type Cache[R Record] struct {
+type Cache[T any, R Record[T]] struct {
 	options Options
 	seed    maphash.Seed
 	// generation is replaced by an empty one when copies may be out of date. Loads
 	// under way fill the old one, which is no longer read.
-	generation atomic.Pointer[generation[R]]
+	generation atomic.Pointer[generation[T, R]]
 	// staleGeneration holds the copies from before trust was lost, for stale use.
 	// It is dropped when trust is regained.
-	staleGeneration atomic.Pointer[generation[R]]
+	staleGeneration atomic.Pointer[generation[T, R]]
 	lease           atomic.Pointer[lease] // of Coherent; nil: it has ended
 	mu              sync.Mutex            // serializes changes of trust
 
 	hits, evictions, invalidations atomic.Uint64
 }
 
-type generation[R Record] struct {
+type generation[T any, R Record[T]] struct {
 	trust    Trust
-	copies   *otter.Cache[string, entry[R]]
-	versions *otter.Cache[string, *Version] // of tags, by key
-	written  [stripes]atomic.Uint64         // counts the reported writes, by stripe
+	copies   *table[T, R]
+	versions *table[Version, *Version] // of tags, by key
+	written  [stripes]atomic.Uint64    // counts the reported writes, by stripe
 	// tagged reports whether a version was ever read. It is set before that, so a
 	// report that is handled while it is not set came before the read.
 	tagged atomic.Bool
@@ -133,63 +135,59 @@ func (l *lease) holds(now time.Time) bool {
 // forever is longer than any process lives.
 const forever = 100 * 365 * 24 * time.Hour
 
-// entry is a copy with the time until which it may be served, in nanoseconds of
-// Unix time.
-type entry[R Record] struct {
-	Copy[R]
-	until int64
-}
-
 // New returns an empty near cache that does not trust the store yet.
-func New[R Record](options Options) *Cache[R] {
+func New[T any, R Record[T]](options Options) *Cache[T, R] {
 	if options.MaxSize == 0 {
 		options.MaxSize = DefaultMaxSize
 	}
 	if options.TTL == 0 {
 		options.TTL = DefaultTTL
 	}
-	c := &Cache[R]{options: options, seed: maphash.MakeSeed()}
-	c.generation.Store(&generation[R]{trust: None})
+	c := &Cache[T, R]{options: options, seed: maphash.MakeSeed()}
+	c.generation.Store(&generation[T, R]{trust: None})
 	return c
 }
 
-func (c *Cache[R]) newGeneration(trust Trust) *generation[R] {
-	g := &generation[R]{trust: trust}
+func (c *Cache[T, R]) newGeneration(trust Trust) *generation[T, R] {
+	g := &generation[T, R]{trust: trust}
 	if trust == None {
 		return g
 	}
-	g.versions = newVersions(c.options.MaxSize)
-	g.copies = otter.Must(&otter.Options[string, entry[R]]{
-		MaximumWeight: uint64(c.options.MaxSize),
-		Weigher: func(key string, e entry[R]) uint32 {
-			return uint32(len(key) + len(e.Record.Text()) + entryOverhead)
-		},
-		OnAtomicDeletion: func(e otter.DeletionEvent[string, entry[R]]) {
-			if e.WasEvicted() {
-				c.evictions.Add(1)
-			}
-		},
+	g.versions = newVersions(c.seed, c.options.MaxSize)
+	g.copies = newTable(c.seed, c.options.MaxSize, func(_ R, evicted bool) {
+		if evicted {
+			c.evictions.Add(1)
+		}
 	})
 	return g
 }
 
 // Peek returns a copy that may be served. strict rejects copies that could be
 // out of date.
-func (c *Cache[R]) Peek(key string, strict bool, now time.Time) (Copy[R], bool) {
+func (c *Cache[T, R]) Peek(key string, strict bool, now time.Time) (Copy[T], bool) {
 	g := c.generation.Load()
 	if !c.serves(g, strict, now) {
-		return Copy[R]{}, false
+		return Copy[T]{}, false
 	}
-	e, ok := g.copies.GetIfPresent(key)
-	if !ok || e.until <= now.UnixNano() || !Current(e.Versions) {
-		return Copy[R]{}, false
+	e := g.copies.get(c.hash(key), key)
+	if e == nil {
+		return Copy[T]{}, false
 	}
+	s := e.Slot()
+	if s.until.Load() <= now.UnixNano() || e.Version().Ended() {
+		return Copy[T]{}, false
+	}
+	g.copies.used(e)
 	c.hits.Add(1)
-	return e.Copy, true
+	return Copy[T]{Record: e, Expires: s.expires}, true
 }
 
+func (c *Cache[T, R]) hash(key string) uint64 { return maphash.String(c.seed, key) }
+
+func (g *generation[T, R]) stripe(hash uint64) *atomic.Uint64 { return &g.written[hash%stripes] }
+
 // serves reports whether copies of a generation may be served.
-func (c *Cache[R]) serves(g *generation[R], strict bool, now time.Time) bool {
+func (c *Cache[T, R]) serves(g *generation[T, R], strict bool, now time.Time) bool {
 	switch g.trust {
 	case Coherent:
 		return c.lease.Load().holds(now)
@@ -201,189 +199,52 @@ func (c *Cache[R]) serves(g *generation[R], strict bool, now time.Time) bool {
 
 // Stale returns a copy for stale use: one that may not be served any more and
 // expired at most maxAge ago.
-func (c *Cache[R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[R], bool) {
-	for _, g := range []*generation[R]{c.generation.Load(), c.staleGeneration.Load()} {
+func (c *Cache[T, R]) Stale(key string, maxAge time.Duration, now time.Time) (Copy[T], bool) {
+	hash := c.hash(key)
+	for _, g := range []*generation[T, R]{c.generation.Load(), c.staleGeneration.Load()} {
 		if g == nil || g.copies == nil {
 			continue
 		}
-		if e, ok := g.copies.GetIfPresent(key); ok && now.UnixNano()-e.until <= int64(maxAge) && Current(e.Versions) {
-			return e.Copy, true
+		e := g.copies.get(hash, key)
+		if e == nil {
+			continue
+		}
+		s := e.Slot()
+		if until := s.until.Load(); until != 0 && now.UnixNano()-until <= int64(maxAge) && !e.Version().Ended() {
+			return Copy[T]{Record: e, Expires: s.expires}, true
 		}
 	}
-	return Copy[R]{}, false
-}
-
-// Ticket is needed to keep a copy of what is read after the ticket was drawn.
-type Ticket[R Record] struct {
-	cache      *Cache[R]
-	generation *generation[R]
-	key        string
-	strict     bool
-	seen       uint64
-}
-
-// Begin draws a ticket. It must be called before the store is read.
-func (c *Cache[R]) Begin(key string, strict bool) Ticket[R] {
-	g := c.generation.Load()
-	return Ticket[R]{cache: c, generation: g, key: key, strict: strict, seen: g.stripe(c, key).Load()}
-}
-
-func (g *generation[R]) stripe(c *Cache[R], key string) *atomic.Uint64 {
-	return &g.written[maphash.String(c.seed, key)%stripes]
-}
-
-// Keep keeps a copy of the store's answer, unless the key was written or the
-// trust changed since the ticket was drawn. An answer without a record says
-// that the store has none.
-//
-// Keep also corrects the copies for stale use: a copy that differs from the
-// answer is dropped, whether or not the answer itself may be kept.
-//
-// If there is a copy with another text, which another reader has kept, one of
-// the two is out of date, and this process cannot know which until the store
-// reports the write. Then neither is kept, so that a client never sees an older
-// record after a newer one.
-func (t Ticket[R]) Keep(e Copy[R], now time.Time) {
-	g := t.generation
-	if g == nil {
-		return
-	}
-	t.cache.dropStale(t.key, e.Record)
-	if current := t.cache.generation.Load(); current != g {
-		current.doubt(t.cache, t.key, e.Record)
-	}
-	if g.copies == nil {
-		return
-	}
-	stripe := g.stripe(t.cache, t.key)
-	var none R
-	if e.Record == none && stripe.Load() == t.seen {
-		if _, ok := g.copies.GetIfPresent(t.key); !ok {
-			return // the usual case of a key that is nowhere
-		}
-	}
-	mayKeep := (!t.strict || g.trust == Coherent) && Current(e.Versions)
-	// An invalidation first counts and then drops the copy, under the same lock as
-	// this function. So it is either noticed here, or it drops the copy that is
-	// kept here.
-	g.copies.Compute(t.key, func(old entry[R], found bool) (entry[R], otter.ComputeOp) {
-		switch {
-		case found && (e.Record == none || old.Record.Text() != e.Record.Text()):
-			stripe.Add(1) // other readers may be about to keep either of the two
-			return old, otter.InvalidateOp
-		case e.Record == none, !mayKeep, stripe.Load() != t.seen:
-			return old, otter.CancelOp
-		}
-		return entry[R]{e, now.Add(t.lifetime(e, now)).UnixNano()}, otter.WriteOp
-	})
-}
-
-// dropStale drops the copy for stale use if it differs from what the store or
-// the source has just answered.
-func (c *Cache[R]) dropStale(key string, answered R) {
-	g := c.staleGeneration.Load()
-	if g == nil {
-		return
-	}
-	var none R
-	g.copies.ComputeIfPresent(key, func(old entry[R]) (entry[R], otter.ComputeOp) {
-		if answered != none && old.Record.Text() == answered.Text() {
-			return old, otter.CancelOp
-		}
-		return old, otter.InvalidateOp
-	})
-}
-
-// Correct corrects the copies of the key after an answer of the source that the
-// store does not have: a copy that differs is dropped, and the answer replaces
-// the copy for stale use. An answer without a record says that there is none,
-// or that it may not be kept. If the key was written or the trust changed since
-// the ticket was drawn, copies are only dropped.
-//
-// The ticket must be drawn before the source is asked.
-func (t Ticket[R]) Correct(answered R, now time.Time) {
-	c := t.cache
-	if c == nil {
-		return
-	}
-	var none R
-	g, stale := c.generation.Load(), c.staleGeneration.Load()
-	if g != t.generation || g.stripe(c, t.key).Load() != t.seen {
-		answered = none
-	}
-	if g.copies != nil {
-		g.copies.ComputeIfPresent(t.key, func(old entry[R]) (entry[R], otter.ComputeOp) {
-			if answered != none && old.Record.Text() == answered.Text() {
-				return old, otter.CancelOp
-			}
-			g.stripe(c, t.key).Add(1)
-			return old, otter.InvalidateOp
-		})
-	}
-	switch {
-	case stale == nil:
-	case answered == none:
-		stale.copies.Invalidate(t.key)
-	default:
-		stale.copies.Set(t.key, entry[R]{Copy[R]{Record: answered, Expires: now.UnixNano()}, now.UnixNano()})
-	}
-}
-
-// doubt drops the copy of a key if it differs from a record that was read with
-// a ticket of an earlier generation: one of the two is out of date.
-func (g *generation[R]) doubt(c *Cache[R], key string, seen R) {
-	if g.copies == nil {
-		return
-	}
-	g.copies.ComputeIfPresent(key, func(old entry[R]) (entry[R], otter.ComputeOp) {
-		var none R
-		if seen != none && old.Record.Text() == seen.Text() {
-			return old, otter.CancelOp
-		}
-		g.stripe(c, key).Add(1)
-		return old, otter.InvalidateOp
-	})
-}
-
-// lifetime is how long a copy may be served.
-func (t Ticket[R]) lifetime(e Copy[R], now time.Time) time.Duration {
-	ttl := t.cache.options.TTL
-	if t.generation.trust == Brief {
-		ttl = min(ttl, BriefTTL)
-	}
-	if e.Expires != 0 {
-		ttl = min(ttl, time.Duration(e.Expires-now.UnixNano()))
-	}
-	return ttl
+	return Copy[T]{}, false
 }
 
 // Invalidate drops the copies of keys that were written. Reads under way cannot
 // bring them back.
-func (c *Cache[R]) Invalidate(keys ...string) {
+func (c *Cache[T, R]) Invalidate(keys ...string) {
 	g, stale := c.generation.Load(), c.staleGeneration.Load()
 	c.invalidations.Add(uint64(len(keys)))
 	for _, key := range keys {
-		g.stripe(c, key).Add(1)
-		g.drop(key)
+		hash := c.hash(key)
+		g.stripe(hash).Add(1)
+		g.drop(hash, key)
 		if stale != nil {
-			stale.drop(key)
+			stale.drop(hash, key)
 		}
 	}
 }
 
 // drop drops the copy, or the version, of a key.
-func (g *generation[R]) drop(key string) {
+func (g *generation[T, R]) drop(hash uint64, key string) {
 	if g.copies == nil {
 		return
 	}
-	g.copies.Invalidate(key)
+	g.copies.drop(hash, key)
 	if g.tagged.Load() {
-		g.versions.Invalidate(key)
+		g.versions.drop(hash, key)
 	}
 }
 
 // Flush drops all copies, as after FLUSHALL.
-func (c *Cache[R]) Flush() {
+func (c *Cache[T, R]) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.invalidations.Add(1)
@@ -394,7 +255,7 @@ func (c *Cache[R]) Flush() {
 // SetTrust sets what copies may be used for, until the next call. A change
 // drops all copies; those that are dropped because trust was lost are kept for
 // stale use.
-func (c *Cache[R]) SetTrust(trust Trust) {
+func (c *Cache[T, R]) SetTrust(trust Trust) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if trust == Coherent {
@@ -406,7 +267,7 @@ func (c *Cache[R]) SetTrust(trust Trust) {
 }
 
 // TrustUntil is SetTrust(Coherent) with a deadline.
-func (c *Cache[R]) TrustUntil(until time.Time) {
+func (c *Cache[T, R]) TrustUntil(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lease.Store(newLease(until))
@@ -415,7 +276,7 @@ func (c *Cache[R]) TrustUntil(until time.Time) {
 
 // changeTrust replaces the generation if the trust changes. The caller holds
 // c.mu.
-func (c *Cache[R]) changeTrust(trust Trust) {
+func (c *Cache[T, R]) changeTrust(trust Trust) {
 	old := c.generation.Load()
 	if old.trust == trust {
 		return
@@ -429,10 +290,10 @@ func (c *Cache[R]) changeTrust(trust Trust) {
 	c.swap(trust)
 }
 
-func (c *Cache[R]) swap(trust Trust) { c.generation.Store(c.newGeneration(trust)) }
+func (c *Cache[T, R]) swap(trust Trust) { c.generation.Store(c.newGeneration(trust)) }
 
 // Coherent reports whether every write is reported here now.
-func (c *Cache[R]) Coherent() bool {
+func (c *Cache[T, R]) Coherent() bool {
 	return c.generation.Load().trust == Coherent && c.lease.Load().holds(time.Now())
 }
 
@@ -448,14 +309,14 @@ type Stats struct {
 }
 
 // Stats reads the numbers.
-func (c *Cache[R]) Stats() Stats {
+func (c *Cache[T, R]) Stats() Stats {
 	g := c.generation.Load()
 	s := Stats{
 		Coherent: c.Coherent(), Hits: c.hits.Load(), MaxBytes: c.options.MaxSize,
 		Evictions: c.evictions.Load(), Invalidations: c.invalidations.Load(),
 	}
 	if g.copies != nil {
-		s.Entries, s.Bytes = g.copies.EstimatedSize(), g.copies.WeightedSize()
+		s.Entries, s.Bytes = int(g.copies.count.Load()), uint64(g.copies.weight.Load())
 	}
 	return s
 }

@@ -16,22 +16,38 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type record string
+type record struct {
+	slot      Slot
+	text, key string
+	size      int
+	version   *Version
+}
 
-func (r *record) Text() string { return string(*r) }
+func (r *record) Text() string { return r.text }
+func (r *record) Key() string  { return r.key }
+func (r *record) Slot() *Slot  { return &r.slot }
+func (r *record) Memory() int  { return 100 + len(r.text) + len(r.key) + r.size }
 
-func rec(text string) *record { r := record(text); return &r }
+func (r *record) Version() *Version { return r.version }
 
-func trusted(t testing.TB, options Options, trust Trust) *Cache[*record] {
+func (r *record) WithKey(key string, version *Version, _ bool) *record {
+	return &record{text: r.text, key: key, size: r.size, version: version}
+}
+
+func rec(text string) *record { return &record{text: text} }
+
+type recordCache = Cache[record, *record]
+
+func trusted(t testing.TB, options Options, trust Trust) *recordCache {
 	t.Helper()
-	c := New[*record](options)
+	c := New[record](options)
 	c.SetTrust(trust)
 	t.Cleanup(func() { c.SetTrust(None) })
 	return c
 }
 
-func (c *Cache[R]) keep(key string, r R, expires time.Time, now time.Time) {
-	c.Begin(key, true).Keep(Copy[R]{Record: r, Expires: expires.UnixNano()}, now)
+func (c *Cache[T, R]) keep(key string, r R, expires time.Time, now time.Time) {
+	c.Begin(key, true).Keep(Copy[T]{Record: r, Expires: expires.UnixNano()}, now)
 }
 
 var start = time.Unix(1_700_000_000, 0)
@@ -57,18 +73,18 @@ func TestCopyLivesForTheLesserOfItsTTLAndTheCaches(t *testing.T) {
 
 func TestInvalidationBeatsEveryReadThatBeganBeforeIt(t *testing.T) {
 	t.Parallel()
-	for name, doubt := range map[string]func(*Cache[*record]){
-		"invalidate":        func(c *Cache[*record]) { c.Invalidate("k") },
-		"flush":             func(c *Cache[*record]) { c.Flush() },
-		"doubt and trust":   func(c *Cache[*record]) { c.SetTrust(None); c.SetTrust(Coherent) },
-		"invalidate twice":  func(c *Cache[*record]) { c.Invalidate("k"); c.Invalidate("k") },
-		"written and doubt": func(c *Cache[*record]) { c.Invalidate("k"); c.SetTrust(Brief); c.SetTrust(Coherent) },
+	for name, doubt := range map[string]func(*recordCache){
+		"invalidate":        func(c *recordCache) { c.Invalidate("k") },
+		"flush":             func(c *recordCache) { c.Flush() },
+		"doubt and trust":   func(c *recordCache) { c.SetTrust(None); c.SetTrust(Coherent) },
+		"invalidate twice":  func(c *recordCache) { c.Invalidate("k"); c.Invalidate("k") },
+		"written and doubt": func(c *recordCache) { c.Invalidate("k"); c.SetTrust(Brief); c.SetTrust(Coherent) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := trusted(t, Options{}, Coherent)
 			ticket := n.Begin("k", true)
 			doubt(n)
-			ticket.Keep(Copy[*record]{Record: rec("old")}, start)
+			ticket.Keep(Copy[record]{Record: rec("old")}, start)
 			_, ok := n.Peek("k", true, start)
 			require.False(t, ok, "a read that began before the write was kept")
 
@@ -90,11 +106,11 @@ func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := trusted(t, Options{}, Coherent)
 			one, two, late := n.Begin("k", true), n.Begin("k", true), n.Begin("k", true)
-			one.Keep(Copy[*record]{Record: c.first}, start)
-			two.Keep(Copy[*record]{Record: c.second}, start)
+			one.Keep(Copy[record]{Record: c.first}, start)
+			two.Keep(Copy[record]{Record: c.second}, start)
 			_, ok := n.Peek("k", true, start)
 			require.False(t, ok)
-			late.Keep(Copy[*record]{Record: c.first}, start)
+			late.Keep(Copy[record]{Record: c.first}, start)
 			_, ok = n.Peek("k", true, start)
 			require.False(t, ok, "a third reader brought back what is in doubt")
 			n.keep("k", rec("new"), start.Add(time.Hour), start)
@@ -106,7 +122,7 @@ func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
 	overtaken := n.Begin("k", true)
 	n.Invalidate("k")
 	n.keep("k", rec("old"), start.Add(time.Hour), start)
-	overtaken.Keep(Copy[*record]{Record: rec("new")}, start)
+	overtaken.Keep(Copy[record]{Record: rec("new")}, start)
 	_, ok := n.Peek("k", true, start)
 	require.False(t, ok, "who is overtaken knows better, too")
 }
@@ -115,23 +131,23 @@ func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
 // one has kept a copy of what was overwritten meanwhile.
 func TestReaderOfAnEarlierGenerationIsNotShownTheOlder(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*Cache[*record]){
-		"trust":       func(c *Cache[*record]) { c.SetTrust(Coherent) },
-		"flush":       func(c *Cache[*record]) { c.SetTrust(Coherent); c.Flush() },
-		"trust again": func(c *Cache[*record]) { c.SetTrust(Coherent); c.SetTrust(None); c.SetTrust(Coherent) },
+	for name, change := range map[string]func(*recordCache){
+		"trust":       func(c *recordCache) { c.SetTrust(Coherent) },
+		"flush":       func(c *recordCache) { c.SetTrust(Coherent); c.Flush() },
+		"trust again": func(c *recordCache) { c.SetTrust(Coherent); c.SetTrust(None); c.SetTrust(Coherent) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := trusted(t, Options{}, None)
 			early, gone := n.Begin("k", true), n.Begin("k", true)
 			change(n)
 			n.keep("k", rec("old"), start.Add(time.Hour), start)
-			early.Keep(Copy[*record]{Record: rec("new")}, start)
+			early.Keep(Copy[record]{Record: rec("new")}, start)
 			_, ok := n.Peek("k", true, start)
 			require.False(t, ok)
 			n.keep("k", rec("new"), start.Add(time.Hour), start)
 			_, ok = n.Peek("k", true, start)
 			require.True(t, ok)
-			gone.Keep(Copy[*record]{}, start)
+			gone.Keep(Copy[record]{}, start)
 			_, ok = n.Peek("k", true, start)
 			require.False(t, ok)
 		})
@@ -140,7 +156,7 @@ func TestReaderOfAnEarlierGenerationIsNotShownTheOlder(t *testing.T) {
 
 func TestNothingIsServedWithoutTrust(t *testing.T) {
 	t.Parallel()
-	n := New[*record](Options{})
+	n := New[record](Options{})
 	n.keep("k", rec("v"), start.Add(time.Hour), start)
 	_, ok := n.Peek("k", false, start)
 	require.False(t, ok)
@@ -150,8 +166,8 @@ func TestNothingIsServedWithoutTrust(t *testing.T) {
 func TestCopiesAreUsedBrieflyAfterALossOfTrustWhereThatIsAllowed(t *testing.T) {
 	t.Parallel()
 	n := trusted(t, Options{}, Brief)
-	n.Begin("file", false).Keep(Copy[*record]{Record: rec("v")}, start)
-	n.Begin("session", true).Keep(Copy[*record]{Record: rec("v")}, start)
+	n.Begin("file", false).Keep(Copy[record]{Record: rec("v")}, start)
+	n.Begin("session", true).Keep(Copy[record]{Record: rec("v")}, start)
 	_, ok := n.Peek("file", false, start)
 	require.True(t, ok)
 	_, ok = n.Peek("file", true, start)
@@ -258,11 +274,11 @@ func TestConcurrentReadersNeverGoBack(t *testing.T) {
 				e, ok := n.Peek("k", true, start)
 				if !ok {
 					ticket := n.Begin("k", true)
-					e = Copy[*record]{Record: versions[stored.Load()]}
+					e = Copy[record]{Record: versions[stored.Load()]}
 					runtime.Gosched()
 					ticket.Keep(e, start)
 				}
-				seen, err := strconv.ParseInt(string(*e.Record), 10, 64)
+				seen, err := strconv.ParseInt(e.Record.text, 10, 64)
 				if err != nil || seen < least {
 					t.Errorf("saw version %d after %d was told", seen, least)
 					return
@@ -314,10 +330,10 @@ func BenchmarkPeek(b *testing.B) {
 			n.Peek("k", true, start)
 		}
 	})
-	b.Run("otter", func(b *testing.B) {
+	b.Run("table", func(b *testing.B) {
 		copies := n.generation.Load().copies
 		for b.Loop() {
-			copies.GetIfPresent("k")
+			copies.get(copies.hash("k"), "k")
 		}
 	})
 }

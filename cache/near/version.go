@@ -6,16 +6,20 @@
 package near
 
 import (
+	"hash/maphash"
+	"math"
 	"sync/atomic"
 	"time"
-
-	"github.com/maypok86/otter/v2"
+	"unsafe"
 )
 
 // Version is one version of a tag. It is current until it ends.
 type Version struct {
+	slot  Slot
 	text  string
+	key   string // of the tag
 	ended atomic.Bool
+	all   []*Version // what this one stands for; see together
 }
 
 // NewVersion returns a version that is current.
@@ -29,14 +33,40 @@ func EndedVersion(text string) *Version {
 	return v
 }
 
+// together returns one version that is current while all of them are: nil for
+// none.
+func together(versions []*Version) *Version {
+	switch len(versions) {
+	case 0:
+		return nil
+	case 1:
+		return versions[0]
+	}
+	return &Version{all: versions}
+}
+
 // Text is the text of the version that records with the tag have.
 func (v *Version) Text() string { return v.text }
+
+// Key is the key of the tag.
+func (v *Version) Key() string { return v.key }
+
+// Slot is for the table of versions.
+func (v *Version) Slot() *Slot { return &v.slot }
+
+// Memory is the size of the version with its key and text, in bytes.
+func (v *Version) Memory() int {
+	return int(unsafe.Sizeof(*v)) + len(v.key) + len(v.text) + versionRounding
+}
 
 // End makes the version no longer current.
 func (v *Version) End() { v.ended.Store(true) }
 
-// Ended reports whether the version is no longer current, or may not be.
-func (v *Version) Ended() bool { return v.ended.Load() }
+// Ended reports whether the version is no longer current, or may not be. No
+// version does not end.
+func (v *Version) Ended() bool {
+	return v != nil && (v.ended.Load() || v.all != nil && !Current(v.all))
+}
 
 // Current reports whether none of the versions has ended.
 func Current(versions []*Version) bool {
@@ -52,51 +82,50 @@ const (
 	// versionShare is the part of [Options.MaxSize], a quarter, that versions may
 	// take in addition to the copies.
 	versionShare = 4
-	// versionOverhead is the size of a version besides its key and text, in bytes.
-	versionOverhead = 150
+	// versionRounding is what the allocator adds to a version, its key and its text,
+	// in bytes.
+	versionRounding = 16
 )
 
-// newVersions returns an empty table of versions by key. A version that is
-// evicted from the table ends, because changes to it could not be reported any
-// more.
-func newVersions(maxSize int64) *otter.Cache[string, *Version] {
-	return otter.Must(&otter.Options[string, *Version]{
-		MaximumWeight: uint64(max(maxSize/versionShare, 1)),
-		Weigher: func(key string, v *Version) uint32 {
-			return uint32(len(key) + len(v.text) + versionOverhead)
-		},
-		OnAtomicDeletion: func(e otter.DeletionEvent[string, *Version]) { e.Value.End() },
-	})
+// newVersions returns an empty table of versions by key. A version that leaves
+// the table ends, because changes to it could not be reported any more.
+func newVersions(seed maphash.Seed, maxSize int64) *table[Version, *Version] {
+	return newTable(seed, max(maxSize/versionShare, 1), func(v *Version, _ bool) { v.End() })
 }
 
 // Version returns the version under a key without reading the store. ok is
 // false where writes to the key are not reported.
-func (c *Cache[R]) Version(key string, now time.Time) (*Version, bool) {
+func (c *Cache[T, R]) Version(key string, now time.Time) (*Version, bool) {
 	g := c.generation.Load()
 	if !c.serves(g, true, now) {
 		return nil, false
 	}
-	v, ok := g.versions.GetIfPresent(key)
-	return v, ok && !v.Ended()
+	v := g.versions.get(c.hash(key), key)
+	if v == nil || v.Ended() {
+		return nil, false
+	}
+	g.versions.used(v)
+	return v, true
 }
 
 // VersionTicket is needed to keep a version that is read after the ticket was
 // drawn.
 type VersionTicket struct {
 	key      string
-	versions *otter.Cache[string, *Version]
+	hash     uint64 // of key
+	versions *table[Version, *Version]
 	written  *atomic.Uint64 // counts the writes told of
 	seen     uint64
 }
 
 // BeginVersion draws a ticket. It must be called before the store is read.
-func (c *Cache[R]) BeginVersion(key string) VersionTicket {
-	g := c.generation.Load()
+func (c *Cache[T, R]) BeginVersion(key string) VersionTicket {
+	g, hash := c.generation.Load(), c.hash(key)
 	if !g.tagged.Load() {
 		g.tagged.Store(true)
 	}
-	written := g.stripe(c, key)
-	return VersionTicket{key: key, versions: g.versions, written: written, seen: written.Load()}
+	written := g.stripe(hash)
+	return VersionTicket{key: key, hash: hash, versions: g.versions, written: written, seen: written.Load()}
 }
 
 // Keep returns the version that the store has, as one object for all readers.
@@ -106,19 +135,21 @@ func (t VersionTicket) Keep(text string) *Version {
 	if t.versions == nil {
 		return EndedVersion(text)
 	}
-	kept, ok := t.versions.Compute(t.key, func(old *Version, found bool) (*Version, otter.ComputeOp) {
+	var kept *Version
+	t.versions.update(t.hash, t.key, func(old *Version) *Version {
 		switch {
-		case found && old.text == text && !old.Ended():
-			return old, otter.CancelOp
-		case found:
+		case old != nil && old.text == text && !old.Ended():
+			kept = old
+		case old != nil:
 			t.written.Add(1) // one of the two is out of date
-			return old, otter.InvalidateOp
-		case t.written.Load() != t.seen:
-			return old, otter.CancelOp
+			return nil
+		case t.written.Load() == t.seen:
+			kept = &Version{text: text, key: t.key}
+			kept.slot.until.Store(math.MaxInt64)
 		}
-		return NewVersion(text), otter.WriteOp
+		return kept
 	})
-	if !ok || kept.text != text {
+	if kept == nil {
 		return EndedVersion(text)
 	}
 	return kept

@@ -29,11 +29,11 @@ func (r *repeated) Read(b []byte) (int, error) {
 func BenchmarkPushes(b *testing.B) {
 	for _, keys := range []int{1, 10, 1000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			sink := near.New[*cache.Record](near.Options{MaxSize: 1 << 30})
+			sink := near.New[cache.Record](near.Options{MaxSize: 1 << 30})
 			sink.SetTrust(near.Coherent)
 			defer sink.SetTrust(near.None)
 			for i := range 10_000 {
-				sink.Begin(fmt.Sprintf("session:user:own%d", i), true).Keep(near.Copy[*cache.Record]{Record: versioned(int64(i))}, time.Now())
+				sink.Begin(fmt.Sprintf("session:user:own%d", i), true).Keep(near.Copy[cache.Record]{Record: versioned(int64(i))}, time.Now())
 			}
 			var text bytes.Buffer
 			for i := range 100 {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 
@@ -41,8 +42,14 @@ func representationOf(record *cache.Record) *representation {
 		return rep
 	}
 	rep := newRepresentation(record)
-	record.SetMemo(rep)
+	record.SetMemo(rep, rep.memory())
 	return rep
+}
+
+// memory is the size of the representation beside the record's text, in bytes.
+// The other strings are parts of that text.
+func (rep *representation) memory() int {
+	return int(unsafe.Sizeof(*rep)) + len(rep.lastModified) + len(rep.etag) + len(rep.dispositionParams)
 }
 
 func newRepresentation(record *cache.Record) *representation {

@@ -1,0 +1,247 @@
+// How records lie in memory. A near copy is one object: the record, its text and
+// its key, without pointers where it can. So of a million copies the garbage
+// collector marks a million objects and looks into none, and a hit reads one place
+// in memory.
+
+package cache
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+// form says what a record is the beginning of.
+type form uint8
+
+const (
+	bare     form = iota // of nothing: it has no text
+	inlined              // of its text and its key
+	linked               // of a linkedRecord, its text and its key
+	outlined             // of an outline
+)
+
+// linkedRecord is a record with what only some have.
+type linkedRecord struct {
+	Record
+	memo    atomic.Pointer[memo] // nil where nothing is kept with the record yet
+	version *near.Version        // of the tags of a near copy
+}
+
+// outline is a record whose text is a string like any other.
+type outline struct {
+	linkedRecord
+	text string
+	key  string
+	tags []RecordTag
+}
+
+const (
+	recordSize = int(unsafe.Sizeof(Record{}))
+	linkedSize = int(unsafe.Sizeof(linkedRecord{}))
+)
+
+func newRecord(text string) *Record {
+	o := &outline{text: text}
+	o.form = outlined
+	return &o.Record
+}
+
+// outline is valid where form is outlined.
+func (r *Record) outline() *outline { return (*outline)(unsafe.Pointer(r)) }
+
+// links returns nil where a record can have none.
+func (r *Record) links() *linkedRecord {
+	if r.form == linked || r.form == outlined {
+		return (*linkedRecord)(unsafe.Pointer(r))
+	}
+	return nil
+}
+
+// tail returns a part of the text and the key that follow a record.
+func (r *Record) tail(from, size int) string {
+	if size == 0 {
+		return ""
+	}
+	if from += recordSize; r.form == linked {
+		from += linkedSize - recordSize
+	}
+	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(r), from)), size)
+}
+
+// Text is the JSON text of the record as it is stored, reserved fields included.
+func (r *Record) Text() string {
+	if r.form == outlined {
+		return r.outline().text
+	}
+	return r.tail(0, int(r.textSize))
+}
+
+// Key is the key under which a near copy is kept; "" for any other record.
+func (r *Record) Key() string {
+	if r.form == outlined {
+		return r.outline().key
+	}
+	return r.tail(int(r.textSize), int(r.keySize))
+}
+
+// Slot is for the near cache.
+func (r *Record) Slot() *near.Slot { return &r.slot }
+
+// Version is that of the tags of a near copy; nil where it has none.
+func (r *Record) Version() *near.Version {
+	if l := r.links(); l != nil {
+		return l.version
+	}
+	return nil
+}
+
+// WithKey returns a copy to be kept near. derives asks for room for a memo.
+func (r *Record) WithKey(key string, version *near.Version, derives bool) *Record {
+	text, m := r.Text(), r.memory()
+	size := len(text) + len(key)
+	var kept *Record
+	switch plain := version == nil && m == nil && !derives; {
+	case size > longestTail:
+		kept = newRecord(text)
+		kept.outline().key, kept.outline().tags = key, r.Tags()
+	case plain:
+		kept = newTailed[Record](size)
+		kept.form = inlined
+	default:
+		kept = &newTailed[linkedRecord](size).Record
+		kept.form = linked
+	}
+	if kept.form != outlined {
+		kept.textSize, kept.keySize = uint16(len(text)), uint16(len(key))
+		tail := unsafe.Slice(unsafe.StringData(kept.tail(0, size)), size)
+		copy(tail[copy(tail, text):], key)
+	}
+	if l := kept.links(); l != nil {
+		l.version = version
+		l.memo.Store(m)
+	}
+	kept.describe(r)
+	return kept
+}
+
+// memory is what is kept with the record, or nil.
+func (r *Record) memory() *memo {
+	if l := r.links(); l != nil {
+		return l.memo.Load()
+	}
+	return nil
+}
+
+// withText returns a record with another text that says the same.
+func (r *Record) withText(text string) *Record {
+	changed := newRecord(text)
+	changed.describe(r)
+	changed.outline().tags = r.Tags()
+	if m := r.memory(); m != nil && m.value != nil {
+		changed.links().memo.Store(&memo{value: m.value, size: m.size}) // without the places in the other text
+	}
+	return changed
+}
+
+// describe copies what is known of another record's text.
+func (r *Record) describe(other *Record) {
+	r.expires, r.sourceID, r.ttl = other.expires, other.sourceID, other.ttl
+	r.state, r.status, r.origin, r.tagged = other.state, other.status, other.origin, other.tagged
+}
+
+// longestTail is the longest text and key that follow a record: larger objects
+// have a header for the garbage collector, and seldom are many.
+const longestTail = 440
+
+// tailed is a record with a tail.
+type tailed[R, T any] struct {
+	record R
+	tail   T
+}
+
+func newOf[R, T any]() *R { return &new(tailed[R, T]).record }
+
+// newTailed returns a record with room for a tail, of a size that the allocator
+// has.
+func newTailed[R any](size int) *R {
+	switch {
+	case size <= 24:
+		return newOf[R, [24]byte]()
+	case size <= 40:
+		return newOf[R, [40]byte]()
+	case size <= 56:
+		return newOf[R, [56]byte]()
+	case size <= 72:
+		return newOf[R, [72]byte]()
+	case size <= 88:
+		return newOf[R, [88]byte]()
+	case size <= 104:
+		return newOf[R, [104]byte]()
+	case size <= 120:
+		return newOf[R, [120]byte]()
+	case size <= 136:
+		return newOf[R, [136]byte]()
+	case size <= 152:
+		return newOf[R, [152]byte]()
+	case size <= 168:
+		return newOf[R, [168]byte]()
+	case size <= 184:
+		return newOf[R, [184]byte]()
+	case size <= 200:
+		return newOf[R, [200]byte]()
+	case size <= 232:
+		return newOf[R, [232]byte]()
+	case size <= 264:
+		return newOf[R, [264]byte]()
+	case size <= 296:
+		return newOf[R, [296]byte]()
+	case size <= 328:
+		return newOf[R, [328]byte]()
+	case size <= 360:
+		return newOf[R, [360]byte]()
+	case size <= 392:
+		return newOf[R, [392]byte]()
+	}
+	return newOf[R, [longestTail]byte]()
+}
+
+// Memory is the size of the record with its text, its key and what is kept with
+// it, in bytes.
+func (r *Record) Memory() int {
+	size := tailSize(int(r.textSize) + int(r.keySize))
+	switch r.form {
+	case inlined:
+		size = rounded(recordSize + size)
+	case linked:
+		size = rounded(linkedSize + size)
+	default:
+		o := r.outline()
+		size = rounded(int(unsafe.Sizeof(*o))) + rounded(len(o.text)) + rounded(len(o.key)) + len(o.tags)*int(unsafe.Sizeof(RecordTag{}))
+	}
+	if m := r.memory(); m != nil {
+		size += rounded(int(unsafe.Sizeof(memo{}))) + rounded(len(m.places)*placeSize) + m.size
+	}
+	return size
+}
+
+// tailSize is the size of the tail that newTailed makes.
+func tailSize(size int) int {
+	if size <= 200 {
+		return max((size+7)&^15+8, 24)
+	}
+	return min((size+23)&^31+8, longestTail)
+}
+
+// rounded is about the size that the allocator takes for a size: its sizes grow by
+// 16 bytes up to 256, by 32 up to 512, and then by an eighth or less.
+func rounded(size int) int {
+	switch {
+	case size <= 256:
+		return (size + 15) &^ 15
+	case size <= 512:
+		return (size + 31) &^ 31
+	}
+	return size + size/24
+}
