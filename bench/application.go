@@ -31,6 +31,12 @@ func serveApplication(addr string) error {
 		}
 		a.auth(w, r)
 	})
+	for path, status := range map[string]int{"/absent": http.StatusUnauthorized, "/denied": http.StatusForbidden} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			a.calls.Add(1)
+			w.WriteHeader(status)
+		})
+	}
 	mux.HandleFunc("/asked", a.asked)
 	if err := http.ListenAndServe(addr, mux); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving the application: %w", err)

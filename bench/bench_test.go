@@ -67,7 +67,10 @@ func TestRoundTripsAreReadsButForHousekeeping(t *testing.T) {
 		"cmdstat_ping:calls=30,usec=1\r\ncmdstat_client|tracking:calls=2,usec=1\r\ncmdstat_info:calls=7,usec=1\r\n")
 	require.NoError(t, err)
 	// the question itself is the 1
-	require.Equal(t, redisTraffic{roundTrips: 100 - 1 - 3 - 30 - 2 - 7, lookups: 40}, got)
+	require.Equal(t, redisTraffic{roundTrips: 100 - 1 - 30 - 2 - 7, lookups: 40, canaries: 3}, got)
+	require.EqualValues(t, 100-1-3-30-2-7, got.since(redisTraffic{}).roundTrips)
+	got.scripts = 5
+	require.EqualValues(t, 100-1-30-2-7, got.since(redisTraffic{}).roundTrips, "scripts get and set too")
 	_, err = parseTraffic("redis_version:5.0.0\r\n")
 	require.ErrorContains(t, err, "version 6 or newer")
 }

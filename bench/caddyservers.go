@@ -83,6 +83,10 @@ func (s *servers) startCaddies(ctx context.Context) error {
 	session := "\tsession_lookup {cookie.session}"
 	fromSource := "\tsession_lookup {cookie.session} {\n\t\tkey session:asked:{id}\n\t\tsource http " + application + "\n\t}"
 	fromSlowSource := strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:asked:", "session:slow:"), "/auth", "/slow")
+	asking := func(kind, path string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:asked:", "session:"+kind+":"), "/auth", path)
+	}
+	tagged := strings.TrimSuffix(asking("tagged", "/auth"), "\t}") + "\t\ttag user:{http.session.user_id} all\n\t}"
 	metadata := "\tfile_metadata {\n\t\tsource file_system\n\t}"
 	precompressed := "\tfile_server {\n\t\tprecompressed\n\t}"
 	inMemory := "\tfile_metadata {\n\t\tsource file_system\n\t\tmemory 64KiB\n\t}"
@@ -97,6 +101,7 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{headers304, lines(headers(sameHeaders[:3]...), "\trespond 304")},
 		{error404, lines(headers(sameHeaders[0]), "\terror 404")},
 		{forwardAuthFiles, lines(forwardAuth, files, "\tfile_server")},
+		{limitFiles, lines("\troute {\n\t\tbare_requests "+application+" "+s.redis.addr+"\n\t}", files, "\tfile_server")},
 	}); err != nil {
 		return err
 	}
@@ -107,6 +112,9 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{metadataPrecompressed, lines(files, session, metadata, precompressed)},
 		{memoryPrecompressed, lines(files, session, inMemory, precompressed)},
 		{sourceFiles, lines(files, fromSource, "\tfile_server")},
+		{taggedFiles, lines(files, tagged, "\tfile_server")},
+		{absentFiles, lines(files, asking("absent", "/absent"), "\tfile_server")},
+		{deniedFiles, lines(files, asking("denied", "/denied"), "\tfile_server")},
 		{slowSourceFiles, lines(files, fromSlowSource, "\tfile_server")},
 	}); err != nil {
 		return err

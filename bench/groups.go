@@ -11,6 +11,8 @@ type group struct {
 	bars     []bar
 	// cold asks once for each of many sessions that were never used.
 	cold bool
+	// coldOnly measures nothing else, and the bars are of that.
+	coldOnly bool
 }
 
 // variant is one request at one site.
@@ -33,8 +35,12 @@ func (v variant) connections() int {
 }
 
 // traffic is how often a site asks others. files is how often it reads the
-// metadata of files into records.
-type traffic struct{ application, redis, files often }
+// metadata of files into records. trips is the most round trips to Redis for each
+// session; 0 is not checked.
+type traffic struct {
+	application, redis, files often
+	trips                     float64
+}
 
 // often is how often something is asked.
 type often int
@@ -73,22 +79,43 @@ func bySite(ask asking, sites ...string) []variant {
 		v := variant{site: site, ask: ask}
 		switch site {
 		case sessionFiles:
-			v.cold, v.warm = traffic{application: never, redis: perSession}, traffic{application: never, redis: never}
+			v.cold, v.warm = traffic{application: never, redis: perSession, trips: 1}, traffic{application: never, redis: never}
 		case metadataFiles, memoryFiles, metadataPrecompressed, memoryPrecompressed:
-			v.cold = traffic{application: never, redis: perSession, files: never}
+			v.cold = traffic{application: never, redis: perSession, files: never, trips: 1}
 			v.warm = traffic{application: never, redis: never, files: never}
 		case sourceFiles:
 			v.cold, v.warm = traffic{application: perSession, redis: anyNumber}, traffic{application: never, redis: never}
+		case taggedFiles, absentFiles, deniedFiles:
+			v.cold = traffic{application: perSession, redis: anyNumber, trips: 2}
+			switch site {
+			case absentFiles:
+				v.ask.want = http.StatusUnauthorized
+			case deniedFiles:
+				v.ask.want = http.StatusForbidden
+			}
 		case nearOffFiles, nginxLuaFiles:
 			v.cold, v.warm = traffic{application: never, redis: perRequest}, traffic{application: never, redis: perRequest}
 		case forwardAuthFiles:
 			v.cold, v.warm = traffic{application: perRequest, redis: never}, traffic{application: perRequest, redis: never}
+		case limitFiles:
+			v.cold = traffic{application: perRequest, redis: anyNumber}
 		case nginxAuthFiles:
 			v.cold, v.warm = traffic{application: perSession, redis: never}, traffic{application: never, redis: never}
 		default:
 			v.cold, v.warm = traffic{application: never, redis: never}, traffic{application: never, redis: never}
 		}
 		variants = append(variants, v)
+	}
+	return variants
+}
+
+// twoTrips lets sites that ask the application for new sessions take two round trips
+// to Redis for each.
+func twoTrips(variants []variant) []variant {
+	for i := range variants {
+		if variants[i].site == sourceFiles {
+			variants[i].cold.trips = 2
+		}
 	}
 	return variants
 }
@@ -144,6 +171,19 @@ func groups(etags tags) []group {
 				{"session_lookup with source http / forward_auth", 3.3, over(sourceFiles, forwardAuthFiles)},
 				{"the same as a share of its own unprotected route / nginx auth_request + proxy_cache likewise", 1.0,
 					share(sourceFiles, bareFiles, nginxAuthFiles, nginxFiles)},
+			},
+		},
+		{
+			name: "new sessions",
+			variants: twoTrips(bySite(get(small), bareFiles, sessionFiles, metadataFiles, sourceFiles, taggedFiles,
+				absentFiles, deniedFiles, forwardAuthFiles, limitFiles)),
+			cold: true, coldOnly: true,
+			bars: []bar{
+				{"session_lookup with source http / forward_auth", 2.5, over(sourceFiles, forwardAuthFiles)},
+				{"the same with two tags / forward_auth", 0, over(taggedFiles, forwardAuthFiles)},
+				{"session_lookup with source http / bare requests to the application and Redis", 0, over(sourceFiles, limitFiles)},
+				{"for comparison, bare requests to the application and Redis / forward_auth", 0, over(limitFiles, forwardAuthFiles)},
+				{"session_lookup of what the application wrote + file_metadata / bare file_server", 1.1, over(metadataFiles, bareFiles)},
 			},
 		},
 		{

@@ -69,8 +69,7 @@ func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err err
 	}
 	s.cpu = after.cpu - before.cpu
 	s.application = after.application - before.application
-	s.redis.roundTrips = after.redis.roundTrips - before.redis.roundTrips
-	s.redis.lookups = after.redis.lookups - before.redis.lookups
+	s.redis = after.redis.since(before.redis)
 	s.files.hits = after.files.hits - before.files.hits
 	s.files.loads = after.files.loads - before.files.loads
 	return s, nil
@@ -201,6 +200,9 @@ func (v variant) check(phase string, l load, s sample, want traffic) error {
 		case s.files.hits < int64(s.count):
 			return wrong(s.files.hits, "hits of records of files", "at least ", int64(s.count))
 		}
+	}
+	if most := int64(want.trips*float64(len(l.sessions.ids))) + background; want.trips > 0 && s.redis.roundTrips > most {
+		return wrong(s.redis.roundTrips, "round trips to Redis", "at most about ", most)
 	}
 	n, ok := want.redis.of(l, s)
 	switch {

@@ -18,17 +18,24 @@ func (b *bench) profile(ctx context.Context, v variant) error {
 	if at.admin == "" {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	loaded := make(chan error, 1)
-	go func() {
+	return b.profiled(ctx, v, "", max(1, int(b.duration.Seconds())), func() error {
 		_, err := b.measure(ctx, at, load{
 			ask: v.ask, sessions: b.visitors, connections: connections, duration: b.duration + time.Second,
 		})
-		loaded <- err
-	}()
-	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(fmt.Sprint(v.ask.method, v.ask.path, " ", v.ask.want, " ", v.site))
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", at.admin, max(1, int(b.duration.Seconds())))
+		return err
+	})
+}
+
+// profiled carries out a load, and keeps a profile of it if profiles are wanted.
+func (b *bench) profiled(ctx context.Context, v variant, phase string, seconds int, measure func() error) error {
+	at := b.sites[v.site]
+	if b.profiles == "" || at.admin == "" {
+		return measure()
+	}
+	loaded := make(chan error, 1)
+	go func() { loaded <- measure() }()
+	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(fmt.Sprint(v.ask.method, v.ask.path, " ", v.ask.want, " ", v.site, " ", phase))
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", at.admin, seconds)
 	if err := download(ctx, url, filepath.Join(b.profiles, name+".pprof")); err != nil {
 		return fmt.Errorf("profiling: %w", err)
 	}

@@ -76,7 +76,10 @@ func (r *redisServer) logOut(ctx context.Context, ids []string) error {
 	for part := range slices.Chunk(ids, sessionBatch) {
 		var keys []string
 		for _, id := range part {
-			keys = append(keys, sessionPrefix+id, "session:asked:"+cache.KeyIdentity(id, true))
+			keys = append(keys, sessionPrefix+id, "limit:"+id)
+			for _, kind := range []string{"asked", "tagged", "absent", "denied"} {
+				keys = append(keys, "session:"+kind+":"+cache.KeyIdentity(id, true))
+			}
 		}
 		if err := r.client.Unlink(ctx, keys...).Err(); err != nil {
 			return fmt.Errorf("deleting sessions: %w", err)
@@ -87,15 +90,29 @@ func (r *redisServer) logOut(ctx context.Context, ids []string) error {
 
 // housekeeping are the commands of connections, of trackers and of this
 // program; none of them belongs to a lookup. Trackers read their canary by GET,
-// and lookups read records by GETRANGE.
+// and lookups read records by GETRANGE. Scripts of lookups use GET and SET too.
 var housekeeping = map[string]bool{
-	"get": true, "set": true, "info": true, "ping": true, "hello": true, "client": true, "subscribe": true, "config": true, "command": true, "select": true,
+	"info": true, "ping": true, "hello": true, "client": true, "subscribe": true, "config": true, "command": true, "select": true,
 }
 
 // redisTraffic is what Redis was asked since it started.
 type redisTraffic struct {
 	roundTrips int64 // reads from a connection; a pipeline of lookups needs one
 	lookups    int64 // commands that read a record
+	canaries   int64 // GET and SET, which are round trips of trackers where no script ran
+	scripts    int64
+}
+
+// since is what was asked since an earlier time.
+func (t redisTraffic) since(before redisTraffic) redisTraffic {
+	t.roundTrips -= before.roundTrips
+	t.lookups -= before.lookups
+	t.canaries -= before.canaries
+	t.scripts -= before.scripts
+	if t.scripts == 0 {
+		t.roundTrips -= t.canaries
+	}
+	return t
 }
 
 func (r *redisServer) traffic(ctx context.Context) (redisTraffic, error) {
@@ -116,10 +133,12 @@ func parseTraffic(info string) (t redisTraffic, err error) {
 		command, isCommand := strings.CutPrefix(name, "cmdstat_")
 		command, _, _ = strings.Cut(command, "|")
 		reads := isCommand && command == "getrange"
+		canary := isCommand && (command == "get" || command == "set")
+		script := isCommand && (command == "eval" || command == "evalsha")
 		switch {
 		case name == "total_reads_processed":
 			found = true
-		case reads, isCommand && housekeeping[command]:
+		case reads, canary, script, isCommand && housekeeping[command]:
 			value, _, _ = strings.Cut(strings.TrimPrefix(value, "calls="), ",")
 		default:
 			continue
@@ -130,6 +149,10 @@ func parseTraffic(info string) (t redisTraffic, err error) {
 			return t, fmt.Errorf("reading %q: %w", name, err)
 		case reads:
 			t.lookups += n
+		case canary:
+			t.canaries += n
+		case script:
+			t.scripts += n
 		case isCommand:
 			t.roundTrips -= n
 		default:

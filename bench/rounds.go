@@ -25,6 +25,13 @@ const countedVisits = 400
 func (b *bench) run(ctx context.Context, g group) (o outcome, err error) {
 	o = outcome{group: g, calls: make(map[string]float64)}
 	for _, v := range g.variants {
+		if g.coldOnly { // but the file is known
+			first := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
+			if _, err := b.measure(ctx, b.sites[v.site], first); err != nil {
+				return o, b.told(v.site, err)
+			}
+			continue
+		}
 		if err := b.countOne(ctx, v, o.calls); err != nil {
 			return o, b.told(v.site, err)
 		}
@@ -36,7 +43,7 @@ func (b *bench) run(ctx context.Context, g group) (o outcome, err error) {
 				return o, err
 			}
 		}
-		if !b.smoke {
+		if !b.smoke && !g.coldOnly {
 			if err := b.round(ctx, g, round, &o.rounds, b.warmOne); err != nil {
 				return o, err
 			}
@@ -84,14 +91,17 @@ func (b *bench) coldOne(ctx context.Context, v variant) (s sample, err error) {
 			return err
 		}
 		visits := everyone(strangers)
-		if b.smoke && v.cold.application == perSession {
+		if b.smoke && v.cold.application == perSession && v.cold.trips == 0 {
 			// each at the same time again, which must not ask the application again
 			visits = slices.Concat(visits, visits)
 			slices.Sort(visits)
 		}
 		l := load{ask: v.ask, sessions: strangers, connections: connections, visits: visits}
-		s, err = b.measure(ctx, b.sites[v.site], l)
-		if err != nil {
+		measure := func() error {
+			s, err = b.measure(ctx, b.sites[v.site], l)
+			return err
+		}
+		if err := b.profiled(ctx, v, "new sessions", 1, measure); err != nil {
 			return err
 		}
 		// what is measured as warm is with the visitors alone

@@ -111,9 +111,13 @@ func barsTable(out *strings.Builder, outcomes []outcome) {
 	}
 	out.WriteString("| work | bar | by requests/s | by CPU | reached |\n|---|---|---|---|---|\n")
 	for _, o := range outcomes {
+		rounds := o.rounds
+		if o.coldOnly {
+			rounds = o.strangers
+		}
 		for _, bar := range o.bars {
-			speed := spreadOf(bar.ratios(o.rounds, requestsPerSecond))
-			cpu := spreadOf(bar.ratios(o.rounds, requestsPerCPU))
+			speed := spreadOf(bar.ratios(rounds, requestsPerSecond))
+			cpu := spreadOf(bar.ratios(rounds, requestsPerCPU))
 			want, reached := "–", "–"
 			if bar.want > 0 {
 				want = fmt.Sprintf("≥ %.2f", bar.want)
@@ -160,6 +164,10 @@ func detailsTable(out *strings.Builder, outcomes []outcome) {
 		"|---|---|---|---|---|---|---|---|---|\n")
 	for _, o := range outcomes {
 		for _, v := range o.variants {
+			if o.coldOnly {
+				detail(out, o.name, v.site, o.strangers, "–")
+				continue
+			}
 			calls := "–"
 			if n, ok := o.calls[v.site]; ok {
 				calls = fmt.Sprintf("%.1f", n)
@@ -167,7 +175,7 @@ func detailsTable(out *strings.Builder, outcomes []outcome) {
 			detail(out, o.name, v.site, o.rounds, calls)
 		}
 		for _, v := range o.variants {
-			if o.cold {
+			if o.cold && !o.coldOnly {
 				detail(out, o.name+", new sessions", v.site, o.strangers, "–")
 			}
 		}

@@ -18,7 +18,13 @@ type flights struct {
 	loads  map[string][]*flight // by key
 	group  sync.WaitGroup
 	closed bool
+	// idle are goroutines that have ended a load and wait for the next: a new one
+	// would grow its stack anew.
+	idle []chan func()
 }
+
+// maxIdle is how many goroutines may be idle.
+const maxIdle = 64
 
 // flight is one load and the callers that wait for it.
 type flight struct {
@@ -159,7 +165,7 @@ func (f *flights) add(key string, source Source) *flight {
 func (f *flights) run(ctx context.Context, key string, fl *flight, load loading) {
 	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	fl.cancel = cancel
-	go func() {
+	f.goes(func() {
 		defer f.group.Done()
 		defer close(fl.done)
 		defer cancel()
@@ -170,7 +176,37 @@ func (f *flights) run(ctx context.Context, key string, fl *flight, load loading)
 			}
 		}()
 		fl.result = load(detached, fl)
-	}()
+	})
+}
+
+// goes runs work in an idle goroutine or a new one. The caller holds f.mu.
+func (f *flights) goes(work func()) {
+	if last := len(f.idle) - 1; last >= 0 {
+		next := f.idle[last]
+		f.idle = f.idle[:last]
+		next <- work
+		return
+	}
+	f.group.Add(1)
+	go f.serve(work)
+}
+
+// serve runs work, and more of it until the flights are closed or enough goroutines
+// are idle.
+func (f *flights) serve(work func()) {
+	defer f.group.Done()
+	next := make(chan func(), 1)
+	for work != nil {
+		work()
+		f.mu.Lock()
+		if f.closed || len(f.idle) >= maxIdle {
+			f.mu.Unlock()
+			return
+		}
+		f.idle = append(f.idle, next)
+		f.mu.Unlock()
+		work = <-next
+	}
 }
 
 // answerAfter gives the callers that began the load a provisional result once they
@@ -243,6 +279,10 @@ func (f *flights) forgetAll() {
 func (f *flights) close() {
 	f.mu.Lock()
 	f.closed = true
+	for _, idle := range f.idle {
+		close(idle)
+	}
+	f.idle = nil
 	f.mu.Unlock()
 	f.group.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -89,13 +90,15 @@ func (g *gatherers[C]) close() {
 	}
 }
 
-// gatherer sends calls at once, each on its own, until as many as may be are
-// under way. Those that come then go together when the next one ends.
+// gatherer sends calls at once, with those that arrive at the same moment, until as
+// many round trips as may be are under way. Calls that come then go together when
+// the next one ends.
 type gatherer[C call] struct {
 	send    func(ctx context.Context, calls []C) error
 	trips   int
 	mu      sync.Mutex
 	flying  int
+	open    *batch[C]      // about to be sent by its first caller
 	waiting []*batch[C]    // the oldest first; all but the last are full
 	closed  bool           // no round trip begins any more
 	running sync.WaitGroup // grows under mu and while not closed only
@@ -127,11 +130,9 @@ func (g *gatherer[C]) do(ctx context.Context, c C) error {
 		g.mu.Unlock()
 		return errGathererClosed
 	}
-	if g.flying < g.trips {
+	if g.flying < g.trips && g.open == nil {
 		g.flying++
-		g.mu.Unlock()
-		defer g.landed()
-		return g.send(ctx, []C{c})
+		return g.lead(ctx, c)
 	}
 	b := g.join(ctx, c)
 	g.mu.Unlock()
@@ -143,47 +144,98 @@ func (g *gatherer[C]) do(ctx context.Context, c C) error {
 	}
 }
 
-// join adds a call to the waiting batch.
-func (g *gatherer[C]) join(ctx context.Context, c C) *batch[C] {
-	size := c.size()
-	if n := len(g.waiting); n == 0 || len(g.waiting[n-1].calls) == pipelineKeys || g.waiting[n-1].size+size > pipelineBytes {
-		g.waiting = append(g.waiting, &batch[C]{done: make(chan struct{})})
+// lead sends a call, with those that other goroutines have ready now. On an idle
+// machine there are none, and the yield takes no time. The caller holds g.mu, which
+// lead unlocks.
+func (g *gatherer[C]) lead(ctx context.Context, c C) error {
+	b := newBatch(ctx, c)
+	g.open = b
+	g.mu.Unlock()
+	runtime.Gosched()
+	g.mu.Lock()
+	g.open = nil
+	g.mu.Unlock()
+	defer g.landed()
+	defer close(b.done)
+	if len(b.calls) > 1 { // the others must not end with this caller
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), b.deadline)
+		defer cancel()
 	}
-	b := g.waiting[len(g.waiting)-1]
+	b.err = g.send(ctx, b.calls)
+	return b.err
+}
+
+func newBatch[C call](ctx context.Context, c C) *batch[C] {
+	return &batch[C]{calls: []C{c}, size: c.size(), deadline: deadlineOf(ctx), done: make(chan struct{})}
+}
+
+// join adds a call to a batch that is still to be sent.
+func (g *gatherer[C]) join(ctx context.Context, c C) *batch[C] {
+	b := g.open
+	if n := len(g.waiting); !b.takes(c) && n > 0 {
+		b = g.waiting[n-1]
+	}
+	if !b.takes(c) {
+		b = newBatch(ctx, c)
+		g.waiting = append(g.waiting, b)
+		return b
+	}
 	b.calls = append(b.calls, c)
-	b.size += size
+	b.size += c.size()
 	if deadline := deadlineOf(ctx); deadline.After(b.deadline) {
 		b.deadline = deadline
 	}
 	return b
 }
 
-// landed sends the waiting batch after a round trip has ended.
+// takes reports whether a call fits into the batch.
+func (b *batch[C]) takes(c C) bool {
+	return b != nil && len(b.calls) < pipelineKeys && b.size+c.size() <= pipelineBytes
+}
+
+// landed sends the waiting batches after a round trip has ended.
 func (g *gatherer[C]) landed() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiting) == 0 {
-		g.flying--
-		return
+	if b := g.next(); b != nil {
+		g.running.Go(func() { g.sendAll(b) })
 	}
-	next := g.waiting[0]
-	g.waiting = g.waiting[1:]
-	g.start(next)
 }
 
-// start sends a batch for all callers that wait for it.
-func (g *gatherer[C]) start(b *batch[C]) {
-	g.running.Go(func() {
-		defer g.landed()
-		defer close(b.done)
-		ctx, cancel := context.WithDeadline(context.Background(), b.deadline)
-		defer cancel()
-		if err := ctx.Err(); err != nil {
-			b.err = tooLate(err) // all callers have left
-			return
-		}
-		b.err = g.send(ctx, b.calls)
-	})
+// next returns the next waiting batch. Without one, a round trip ends. The caller
+// holds g.mu.
+func (g *gatherer[C]) next() *batch[C] {
+	if len(g.waiting) == 0 {
+		g.flying--
+		return nil
+	}
+	b := g.waiting[0]
+	g.waiting = g.waiting[1:]
+	return b
+}
+
+// sendAll sends a batch, and those that wait when it has landed: a new goroutine for
+// each would grow its stack anew.
+func (g *gatherer[C]) sendAll(b *batch[C]) {
+	for b != nil {
+		g.sendBatch(b)
+		g.mu.Lock()
+		b = g.next()
+		g.mu.Unlock()
+	}
+}
+
+// sendBatch sends a batch for all callers that wait for it.
+func (g *gatherer[C]) sendBatch(b *batch[C]) {
+	defer close(b.done)
+	ctx, cancel := context.WithDeadline(context.Background(), b.deadline)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		b.err = tooLate(err) // all callers have left
+		return
+	}
+	b.err = g.send(ctx, b.calls)
 }
 
 // close refuses further calls and waits for the batches under way.

@@ -206,8 +206,11 @@ func (h *Source) MaxLoads() int { return h.MaxConcurrent }
 // Load requests the record of an identity that has passed
 // [cache.CheckIdentity]. Errors never contain the identity or the URL.
 func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.Timeout))
-	defer cancel()
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > time.Duration(h.Timeout) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(h.Timeout))
+		defer cancel()
+	}
 	r, ok := h.question.about(h.connectionContext(ctx), &req)
 	if !ok {
 		return cache.Loaded{Record: cache.AbsentRecord(), NoStore: true}, nil
