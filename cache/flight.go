@@ -46,24 +46,29 @@ type loading func(ctx context.Context, fl *flight) Result
 var errNoResult = errors.New("loading ended without a result")
 
 // do joins the flight of the key and source, or starts load in its own goroutine.
-// The context of load has the values of ctx but does not end with it. joined
+// The context of load has the values of ctx but does not end with it; it ends at the
+// deadline, unless that is zero. joined
 // reports whether a flight was joined. do returns before the load only when ctx
 // ends.
-func (f *flights) do(ctx context.Context, key string, source Source, load loading) (result Result, joined bool) {
-	fl, joined := f.board(ctx, key, source, load)
+func (f *flights) do(ctx context.Context, key string, source Source, deadline time.Time, load loading) (result Result, joined bool) {
+	fl, joined := f.board(ctx, key, source, deadline, load)
 	if fl == nil {
 		return Result{Outcome: OutcomeError, Err: ErrClosed}, false
 	}
-	return f.wait(ctx, key, fl, joined), joined
-}
-
-// wait waits for the result of a flight.
-func (f *flights) wait(ctx context.Context, key string, fl *flight, joined bool) Result {
-	defer f.leave(key, fl)
 	answered := fl.answered
 	if joined {
 		// only a finished load reports whether the key was changed meanwhile
 		answered = nil
+	}
+	return f.wait(ctx, key, fl, answered, nil), joined
+}
+
+// wait waits for the result of a flight, until ctx or late ends.
+func (f *flights) wait(ctx context.Context, key string, fl *flight, answered chan struct{}, late context.Context) Result {
+	defer f.leave(key, fl)
+	var ended <-chan struct{}
+	if late != nil {
+		ended = late.Done()
 	}
 	select {
 	case <-fl.done:
@@ -71,6 +76,8 @@ func (f *flights) wait(ctx context.Context, key string, fl *flight, joined bool)
 	case <-answered:
 		return fl.early
 	case <-ctx.Done():
+	case <-ended:
+		ctx = late
 	}
 	select {
 	case <-fl.done:
@@ -98,12 +105,13 @@ func (f *flights) lead(key string, source Source) *flight {
 }
 
 // launch starts the load of a flight that the caller leads, and waits for it as do
-// does.
-func (f *flights) launch(ctx context.Context, key string, fl *flight, load loading) Result {
+// does, until the deadline.
+func (f *flights) launch(ctx context.Context, key string, fl *flight, deadline time.Time, load loading) Result {
+	detached, cancel := context.WithDeadlineCause(context.WithoutCancel(ctx), deadline, errTooLate)
 	f.mu.Lock()
-	f.run(ctx, key, fl, load)
+	f.run(detached, cancel, key, fl, load)
 	f.mu.Unlock()
-	return f.wait(ctx, key, fl, false)
+	return f.wait(ctx, key, fl, fl.answered, detached)
 }
 
 // drop ends a flight that the caller leads, without a load.
@@ -118,10 +126,10 @@ func (f *flights) drop(key string, fl *flight) {
 // waits for it and nothing ends it early.
 func (f *flights) start(ctx context.Context, key string, source Source, load loading) {
 	// its only waiter never leaves
-	f.board(ctx, key, source, load)
+	f.board(ctx, key, source, time.Time{}, load)
 }
 
-func (f *flights) board(ctx context.Context, key string, source Source, load loading) (fl *flight, joined bool) {
+func (f *flights) board(ctx context.Context, key string, source Source, deadline time.Time, load loading) (fl *flight, joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -132,7 +140,14 @@ func (f *flights) board(ctx context.Context, key string, source Source, load loa
 		return fl, true
 	}
 	fl = f.add(key, source)
-	f.run(ctx, key, fl, load)
+	detached := context.WithoutCancel(ctx)
+	var cancel context.CancelFunc
+	if deadline.IsZero() {
+		detached, cancel = context.WithCancel(detached)
+	} else {
+		detached, cancel = context.WithDeadlineCause(detached, deadline, errTooLate)
+	}
+	f.run(detached, cancel, key, fl, load)
 	return fl, false
 }
 
@@ -162,20 +177,19 @@ func (f *flights) add(key string, source Source) *flight {
 }
 
 // run runs the load of a flight in a goroutine.
-func (f *flights) run(ctx context.Context, key string, fl *flight, load loading) {
-	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+func (f *flights) run(ctx context.Context, cancel context.CancelFunc, key string, fl *flight, load loading) {
 	fl.cancel = cancel
 	f.goes(func() {
 		defer f.group.Done()
+		defer cancel() // after done is closed: a caller may wait for both
 		defer close(fl.done)
-		defer cancel()
 		defer f.land(key, fl)
 		defer func() {
 			if p := recover(); p != nil {
 				fl.result = Result{Outcome: OutcomeError, Err: fmt.Errorf("loading panicked: %v\n%s", p, debug.Stack())}
 			}
 		}()
-		fl.result = load(detached, fl)
+		fl.result = load(ctx, fl)
 	})
 }
 

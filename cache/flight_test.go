@@ -37,7 +37,7 @@ func noLoad(t *testing.T) loading {
 // board is do without waiting.
 func board(t *testing.T, f *flights, key string, source Source, load loading) (*flight, bool) {
 	t.Helper()
-	fl, joined := f.board(t.Context(), key, source, load)
+	fl, joined := f.board(t.Context(), key, source, time.Time{}, load)
 	require.NotNil(t, fl)
 	return fl, joined
 }
@@ -66,7 +66,7 @@ func TestFlightsOfOneKeyAreJoined(t *testing.T) {
 		key    string
 		source Source
 	}{{"b", source}, {"a", &fakeSource{Source: source}}, {"a", nil}} {
-		r, joined := f.do(t.Context(), test.key, test.source, loads(func() Result { return Result{Outcome: OutcomeHit} }))
+		r, joined := f.do(t.Context(), test.key, test.source, time.Time{}, loads(func() Result { return Result{Outcome: OutcomeHit} }))
 		require.False(t, joined, "another key or source is another flight")
 		require.Equal(t, OutcomeHit, r.Outcome)
 	}
@@ -123,7 +123,7 @@ func TestAFlightEndsWithItsLastCaller(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		callers[i] = leave
 		go func() {
-			r, _ := f.do(ctx, "a", nil, load)
+			r, _ := f.do(ctx, "a", nil, time.Time{}, load)
 			results <- r
 		}()
 	}
@@ -142,7 +142,7 @@ func TestAFlightEndsWithItsLastCaller(t *testing.T) {
 		require.Equal(t, len(callers)-1-i, f.waiters("a"))
 	}
 	// a load that is being ended is not joined
-	r, joined := f.do(t.Context(), "a", nil, loads(func() Result { return Result{Outcome: OutcomeHit} }))
+	r, joined := f.do(t.Context(), "a", nil, time.Time{}, loads(func() Result { return Result{Outcome: OutcomeHit} }))
 	require.False(t, joined)
 	require.Equal(t, OutcomeHit, r.Outcome)
 	<-ended
@@ -172,18 +172,18 @@ func TestAnEarlyAnswerIsForTheRequestsThatBeganTheLoad(t *testing.T) {
 	early := make(chan Result)
 	joined := make(chan Result)
 	go func() {
-		r, _ := f.do(t.Context(), "b", nil, load)
+		r, _ := f.do(t.Context(), "b", nil, time.Time{}, load)
 		early <- r
 	}()
 	go func() {
-		r, _ := f.do(t.Context(), "a", nil, noLoad(t))
+		r, _ := f.do(t.Context(), "a", nil, time.Time{}, noLoad(t))
 		joined <- r
 	}()
 	require.Equal(t, Result{Outcome: OutcomeMiss}, <-early)
 	<-fl.answered
 	leaving, leave := context.WithCancel(t.Context())
 	leave()
-	r, _ := f.do(leaving, "a", nil, noLoad(t))
+	r, _ := f.do(leaving, "a", nil, time.Time{}, noLoad(t))
 	require.Equal(t, Result{Outcome: OutcomeMiss}, r, "better than an error")
 	close(finish)
 	require.Equal(t, Result{Outcome: OutcomeMiss, Stored: true}, <-joined)
@@ -214,10 +214,10 @@ func TestALoadThatBreaksIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var f flights
-			r, _ := f.do(t.Context(), "a", nil, loads(load))
+			r, _ := f.do(t.Context(), "a", nil, time.Time{}, loads(load))
 			require.Equal(t, OutcomeError, r.Outcome)
 			require.Error(t, r.Err)
-			r, joined := f.do(t.Context(), "a", nil, loads(func() Result { return Result{Outcome: OutcomeHit} }))
+			r, joined := f.do(t.Context(), "a", nil, time.Time{}, loads(func() Result { return Result{Outcome: OutcomeHit} }))
 			require.False(t, joined)
 			require.Equal(t, OutcomeHit, r.Outcome)
 			f.close()
@@ -245,7 +245,7 @@ func TestClosingWaitsForFlightsAndRefusesNewOnes(t *testing.T) {
 		require.Fail(t, "closed before the load had ended")
 	default:
 	}
-	r, _ := f.do(t.Context(), "b", nil, noLoad(t))
+	r, _ := f.do(t.Context(), "b", nil, time.Time{}, noLoad(t))
 	require.ErrorIs(t, r.Err, ErrClosed)
 	f.start(t.Context(), "b", nil, noLoad(t))
 	finish()

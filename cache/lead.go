@@ -3,7 +3,10 @@
 
 package cache
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // lead is the flight that a lookup leads, with a slot for the load and, after the
 // read, the key's lease. A nil lead belongs to a lookup that only reads.
@@ -17,11 +20,12 @@ type lead struct {
 }
 
 // lead makes a lookup the one that loads the key in this process. It returns nil
-// where the lookup has no source, another lookup loads the key already, or the
-// load would have to wait for others: a lease that waits would keep other nodes
-// waiting too.
+// where the lookup has no source, or another lookup loads the key already. It also
+// does where the load would have to wait for others, because a lease that waits would
+// keep other nodes waiting too, and where the store is likely to have the record,
+// because only reading it is cheaper.
 func (l *Lookup) lead(key string) *lead {
-	if l.options.Source == nil || !l.slots.tryEnter() {
+	if l.options.Source == nil || l.cache.near != nil && l.cache.near.Outlived(key, time.Now()) || !l.slots.tryEnter() {
 		return nil
 	}
 	fl := l.cache.loads.lead(key, l.options.Source)
@@ -68,8 +72,8 @@ func (d *lead) end(ctx context.Context) {
 
 // launch starts the load, which takes over all that the lookup leads, and waits
 // for its result.
-func (d *lead) launch(ctx context.Context, load loading) Result {
+func (d *lead) launch(ctx context.Context, b *budget, load loading) Result {
 	fl := d.flight
 	d.flight = nil
-	return d.lookup.cache.loads.launch(ctx, d.key, fl, load)
+	return d.lookup.cache.loads.launch(ctx, d.key, fl, b.deadline, load)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
 func TestANewRecordIsReadAndLeasedAtOnce(t *testing.T) {
@@ -190,4 +191,75 @@ func (s *lateStore) GetOrAcquire(ctx context.Context, key string, ttl time.Durat
 		err = cache.ErrUnavailable
 	}
 	return token, cache.Entry{}, err
+}
+
+// The deadline of the request that began a load is not that of the load.
+func TestALoadOutlivesTheDeadlineOfTheRequestThatBeganIt(t *testing.T) {
+	t.Parallel()
+	for _, busy := range []bool{false, true} { // with a lead and without
+		g := newGate()
+		c := newCache(t, &wrapped{Store: newStore(t)})
+		lookup := newLookup(t, c, cache.LookupOptions{Source: g, MaxConcurrent: 2})
+		var group sync.WaitGroup
+		if busy {
+			for _, key := range []string{"key:b", "key:c"} {
+				group.Go(func() { lookup.Find(t.Context(), cache.Request{Key: key}) })
+				<-g.entered
+			}
+		}
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		group.Go(func() {
+			r := lookup.Find(short, reqA)
+			assert.ErrorIs(t, r.Err, context.DeadlineExceeded)
+		})
+		require.Eventually(t, func() bool { return c.Waiters(reqA.Key) == 1 }, 10*time.Second, time.Millisecond)
+		answered := make(chan cache.Result)
+		go func() { answered <- lookup.Find(t.Context(), reqA) }()
+		<-short.Done()
+		if busy {
+			g.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+			g.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+		}
+		<-g.entered
+		g.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
+		r := <-answered
+		require.True(t, r.OK(), "%v", r.Err)
+		group.Wait()
+	}
+}
+
+// A record whose near copy has only become too old is read, and no lease is wanted.
+func TestACopyThatIsTooOldIsOnlyReadAgain(t *testing.T) {
+	t.Parallel()
+	store := &watched{wrapped: wrapped{Store: newStore(t)}}
+	c := cache.New(store, cache.NewStats())
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	c.EnableNear(near.Options{TTL: time.Millisecond})
+	lookup := newLookup(t, c, cache.LookupOptions{Source: saying(t, `{"n":2}`)})
+	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Hour))
+	r := lookup.Find(t.Context(), reqA)
+	require.Equal(t, "memory", r.From)
+	require.Equal(t, 1, store.called("get or acquire"))
+	require.Eventually(t, func() bool {
+		before := store.called("get")
+		r := lookup.Find(t.Context(), reqA)
+		return r.From == "memory" && store.called("get") == before+1
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, 1, store.called("get or acquire"))
+	_, err := store.Delete(t.Context(), reqA.Key) // unnoticed
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { r := lookup.Find(t.Context(), reqA); return r.Stored }, 10*time.Second, time.Millisecond)
+}
+
+// watched is a store whose copies are trusted, which counts both ways of reading.
+type watched struct{ wrapped }
+
+func (w *watched) Watch(_ string, sink near.Sink) { sink.SetTrust(near.Coherent) }
+
+func (w *watched) GetOrAcquire(ctx context.Context, key string, ttl time.Duration, tagged bool) (string, cache.Entry, error) {
+	if err := w.call(ctx, "get or acquire"); err != nil {
+		return "", cache.Entry{}, err
+	}
+	return w.Store.GetOrAcquire(ctx, key, ttl, tagged)
 }

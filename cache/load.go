@@ -23,20 +23,20 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, lead *lead,
 	if source == nil {
 		return Result{Outcome: OutcomeAbsent}
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
-	defer cancel()
 	load := func(ctx context.Context, fl *flight) Result { return l.load(ctx, req, old, lead, b, fl) }
 	if lead != nil {
-		return lead.launch(ctx, load)
+		return lead.launch(ctx, b, load)
 	}
-	r, joined := l.cache.loads.do(ctx, req.Key, source, load)
+	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
+	defer cancel()
+	r, joined := l.cache.loads.do(ctx, req.Key, source, b.deadline, load)
 	for joined && r.notLoaded && ctx.Err() == nil {
-		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
+		r, joined = l.cache.loads.do(ctx, req.Key, source, b.deadline, load)
 	}
 	if joined && (r.overtaken || r.tooLate) && ctx.Err() == nil {
 		// another node may have changed the key before this lookup began, or the load
 		// may have begun long before it
-		r, joined = l.cache.loads.do(ctx, req.Key, source, load)
+		r, joined = l.cache.loads.do(ctx, req.Key, source, b.deadline, load)
 	}
 	if joined && r.private {
 		// the answer sets a cookie for another client
@@ -52,8 +52,6 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, lead *lead,
 // asks the source and stores nothing: the store is unreachable, the load with
 // the lease takes too long, or its answer may not be stored.
 func (l *Lookup) load(ctx context.Context, req Request, old *Record, lead *lead, b *budget, fl *flight) Result {
-	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
-	defer cancel()
 	s, waited := &slot{queue: l.slots}, false
 	if lead != nil {
 		s, waited = &lead.slot, lead.held

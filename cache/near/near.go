@@ -186,6 +186,21 @@ func (c *Cache[T, R]) hash(key string) uint64 { return maphash.String(c.seed, ke
 
 func (g *generation[T, R]) stripe(hash uint64) *atomic.Uint64 { return &g.written[hash%stripes] }
 
+// Outlived reports whether there is a copy of a record that the store is likely to
+// have still: the copy may only have become too old.
+func (c *Cache[T, R]) Outlived(key string, now time.Time) bool {
+	g := c.generation.Load()
+	if g.copies == nil {
+		return false
+	}
+	e := g.copies.get(c.hash(key), key)
+	if e == nil {
+		return false
+	}
+	s := e.Slot()
+	return s.until.Load() != 0 && (s.expires == 0 || s.expires > now.UnixNano()) && !e.Version().Ended()
+}
+
 // serves reports whether copies of a generation may be served.
 func (c *Cache[T, R]) serves(g *generation[T, R], strict bool, now time.Time) bool {
 	switch g.trust {

@@ -337,3 +337,19 @@ func BenchmarkPeek(b *testing.B) {
 		}
 	})
 }
+
+func TestACopyThatIsTooOldOutlivesItself(t *testing.T) {
+	t.Parallel()
+	c := trusted(t, Options{TTL: time.Minute}, Coherent)
+	require.False(t, c.Outlived("k", start), "there is none")
+	c.keep("k", rec("1"), start.Add(time.Hour), start)
+	later := start.Add(2 * time.Minute)
+	_, served := c.Peek("k", false, later)
+	require.False(t, served)
+	require.True(t, c.Outlived("k", later))
+	require.False(t, c.Outlived("k", start.Add(time.Hour)), "its record has expired too")
+	c.Invalidate("k")
+	require.False(t, c.Outlived("k", later))
+	c.SetTrust(None)
+	require.False(t, c.Outlived("k", later))
+}
