@@ -4,8 +4,8 @@
 //
 // # Files
 //
-//   - cache.go: a lookup, up to a miss. After a miss: load.go (asking the
-//     source), lease.go (one load in the fleet), flight.go (one load in this
+//   - cache.go: a lookup, up to a miss; lead.go: taking the lease with the first
+//     read. After a miss: load.go (asking the source), lease.go (one load in the fleet), flight.go (one load in this
 //     process), limit.go (how many loads at a time), waits.go (waking waiting
 //     loads), giveback.go (leases that may have been granted unnoticed), fill.go
 //     (storing the answer) and budget.go (time limits).
@@ -37,7 +37,9 @@
 //     context or a goroutine. In the last tenth of the record's TTL, a hit
 //     starts a refresh in the background.
 //  2. It reads the record and its remaining TTL from the store, in one round
-//     trip. The record is used if its own expires_at has not passed (where the
+//     trip. A lookup that will load the record if there is none takes the key's
+//     lease in the same round trip (step 6), if no load of the key runs in this
+//     process and it need not wait for others (step 5). The record is used if its own expires_at has not passed (where the
 //     lookup has ExpiresAt) and the source confirms it (where the source is a
 //     [Revalidator]). A record that is not used is passed along as "old". A
 //     ticket, drawn before the read, admits a near copy only if the key was not
@@ -46,8 +48,9 @@
 //  4. In this process, one load runs per key and source; the others join it.
 //     It runs in a goroutine of its own. It ends when the last lookup that
 //     waits for it is ended, and not before.
-//  5. The load waits until fewer than MaxConcurrent are under way.
-//  6. In the fleet, the load takes the key's lease. A load that does not get it
+//  5. The load waits until fewer than MaxConcurrent are under way. It holds no
+//     lease meanwhile.
+//  6. In the fleet, the load takes the key's lease, unless it has it. A load that does not get it
 //     waits until the key is filled or the other load has ended. A [Watched]
 //     store reports that; any other store is read every 5ms to 100ms. The load
 //     then uses what was filled, or fails as the other load did. Where the other
@@ -89,9 +92,14 @@
 //     (TestNoMoreLoadsThanAllowedAreUnderWay). A lookup with very many waiting
 //     loads fails at once with [ErrOverloaded]
 //     (TestALookupWithTooManyWaitingLoadsIsOverloaded). Each lookup has its own
-//     limit (TestALookupIsNotDelayedByTheLoadsOfAnother). Loads use at most half
-//     of the store's connections (TestMissesDoNotStarveOthers), and so do reads,
-//     in clusters and from replicas too (TestReadsNeverTakeAllConnections).
+//     limit (TestALookupIsNotDelayedByTheLoadsOfAnother). A load that waits for
+//     others takes no lease (TestALoadThatWaitsForOthersHoldsNoLease). Loads never
+//     use all of the store's connections (TestMissesDoNotStarveOthers), and neither
+//     do reads, in clusters and from replicas too
+//     (TestReadsNeverTakeAllConnections).
+//   - A load of a record that is nowhere takes two calls of the store, whatever the
+//     source answers (TestANewRecordIsReadAndLeasedAtOnce), and two round trips to
+//     Redis, with tags too (TestANewSessionTakesTwoRoundTrips).
 //   - A refresh that fails is repeated after a pause that grows from a second to
 //     a minute (TestARefreshThatFailsIsNotRepeatedAtEveryHit). A record that
 //     another node has refreshed is not refreshed again

@@ -21,9 +21,11 @@
 //	sentinel.go     the master and its replicas
 //	store.go        reading and writing records
 //	add.go          adding records without replacing any
-//	gather.go       reads that share round trips
+//	gather.go       calls that share round trips
+//	script.go       scripts in pipelines
 //	raw.go          reading values of other formats, and hashes
-//	lease.go        leases: three scripts
+//	lease.go        leases: three scripts, and reading with one of them
+//	bear.go         filling records that bear tags
 //	halfmoved.go    leases in slots that are being moved
 //	leasekey.go     the keys of leases, in the slots of their records
 //	tag.go          dropping records by tag
@@ -47,6 +49,15 @@
 // 500 MB it reads one byte more than the limit. The two commands are not atomic.
 // If a key is written or deleted in between, there is either no TTL, which means
 // that the key does not exist, or a TTL without a text, and the key is read again.
+//
+// A lookup that may load the record reads it by the script that takes the lease if
+// there is none: one round trip to the primary. A server that refuses the script
+// (it is full, read-only, or the user may run none) is asked again by GETRANGE and
+// PTTL, so what it has is still found.
+//
+// Calls that are ready at the same moment share a round trip. At most four round
+// trips of reads and four of loads are under way to a server, and no more than half
+// and a quarter of its connections.
 //
 // # Writing
 //

@@ -328,6 +328,11 @@ func (deadStore) Get(context.Context, string) (cache.Entry, error) {
 	return cache.Entry{}, fmt.Errorf("reading: %w", cache.ErrUnavailable)
 }
 
+func (s deadStore) GetOrAcquire(ctx context.Context, key string, _ time.Duration, _ bool) (string, cache.Entry, error) {
+	_, err := s.Get(ctx, key)
+	return "", cache.Entry{}, err
+}
+
 func TestWarmAsksNoSourceWithoutTheStore(t *testing.T) {
 	url, asked := answering(t)
 	ctx, app := lookuptest.NewApp(t, `{}`)
