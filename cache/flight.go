@@ -24,7 +24,7 @@ type flights struct {
 }
 
 // maxIdle is how many goroutines may be idle.
-const maxIdle = 64
+const maxIdle = 32
 
 // flight is one load and the callers that wait for it.
 type flight struct {

@@ -380,11 +380,15 @@ func TestACallerThatLeavesKnowsItsToken(t *testing.T) {
 	require.NoError(t, get(s, "k"))
 	server.Pause()
 	var group sync.WaitGroup
+	all := s.reads.byShard[""]
 	for i := range readTrips { // all round trips there may be
 		group.Go(func() { _ = get(s, fmt.Sprint(i)) })
+		require.Eventually(t, func() bool {
+			all.mu.Lock()
+			defer all.mu.Unlock()
+			return all.flying == i+1 && all.open == nil
+		}, patience, time.Millisecond)
 	}
-	all := s.reads.byShard[""]
-	require.Eventually(t, func() bool { all.mu.Lock(); defer all.mu.Unlock(); return all.flying == readTrips }, patience, time.Millisecond)
 	ctx, leave := context.WithCancel(t.Context())
 	type result struct {
 		token string
