@@ -34,6 +34,9 @@ func (b *bench) grow(ctx context.Context, r *results) error {
 			return err
 		}
 		r.growth = append(r.growth, g)
+		if f := amongKeys(g); g.what == "keys" && f.work != "" {
+			r.findings = append(r.findings, f)
+		}
 	}
 	return nil
 }

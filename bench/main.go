@@ -28,7 +28,8 @@
 //	tags.go         dropping a tag of few and of many records
 //	warmfiles.go    warming the records of files, beside find
 //	latency.go      hits beside slow misses; openloop.go: requests that begin on time
-//	micro.go        hits in this process, and what a near copy takes
+//	micro.go        hits in this process
+//	nearcopies.go   what many near copies take: memory, and CPU at a hit
 //	table.go        the tables
 package main
 
@@ -179,7 +180,7 @@ func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err er
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *results) error
-	}{{"hashing", b.hashing}, {"batches", b.batches}, {"warm", b.warmFiles}, {"hits", b.hits}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
+	}{{"hashing", b.hashing}, {"batches", b.batches}, {"warm", b.warmFiles}, {"hits", b.hits}, {"near copies", b.nearCopies}, {"latency", b.hitsBesideMisses}, {"growth", b.grow}, {"fleet", b.fleet}} {
 		if !only.MatchString(part.name) {
 			continue
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// hits measures near hits: of package cache, of the handlers, and in memory.
+// hits measures near hits: of package cache and of the handlers.
 func (b *bench) hits(ctx context.Context, r *results) error {
 	if err := b.nearHits(ctx, r); err != nil {
 		return err
@@ -31,10 +30,7 @@ func (b *bench) hits(ctx context.Context, r *results) error {
 	if err := b.handlerHits(ctx, r); err != nil {
 		return err
 	}
-	if err := b.turns(ctx, r); err != nil {
-		return err
-	}
-	return b.nearMemory(r)
+	return b.turns(ctx, r)
 }
 
 // nearKeys are as many as are looked up in turn.
@@ -204,40 +200,4 @@ func (b *bench) turns(ctx context.Context, r *results) error {
 		r.findings = append(r.findings, finding{row, "≥ 0.97", s.median >= 0.97, s.String()})
 	}
 	return nil
-}
-
-// nearMemory measures the heap that a million near copies take.
-func (b *bench) nearMemory(r *results) error {
-	const n = 1_000_000
-	copies := near.New[cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})
-	copies.SetTrust(near.Coherent)
-	defer copies.SetTrust(near.None)
-	before, now, bytes := heap(), time.Now(), 0
-	for i := range n {
-		text := sessionRecord(strconv.Itoa(n + i))
-		record, err := cache.Decode(text, cache.DefaultMaxValueSize)
-		if err != nil {
-			return err
-		}
-		bytes += len(text)
-		copies.Begin("session:user:"+strconv.Itoa(n+i), true).Keep(near.Copy[cache.Record]{Record: record}, now)
-	}
-	taken, json := float64(heap()-before)/n, float64(bytes)/n
-	if entries := copies.Stats().Entries; entries < n {
-		return violation{fmt.Sprintf("of %d near copies there are %d", n, entries)}
-	}
-	limit := 2*json + 200
-	r.findings = append(r.findings, finding{
-		"memory of a near entry, of a million with their keys", "≤ 2 × JSON + 200 bytes", taken <= limit,
-		fmt.Sprintf("%.0f bytes each; the JSON has %.0f, the bar is at %.0f", taken, json, limit),
-	})
-	return nil
-}
-
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

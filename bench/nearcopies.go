@@ -1,0 +1,223 @@
+// What many near copies cost: memory, and the CPU time of a hit among them.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
+)
+
+const (
+	manyCopies = 1_000_000
+	fewCopies  = 10_000
+)
+
+func (b *bench) nearCopies(_ context.Context, r *results) error {
+	if b.smoke {
+		return nil
+	}
+	if err := b.nearMemory(r); err != nil {
+		return err
+	}
+	return b.nearAmongMany(r)
+}
+
+// copiesOf makes near copies of n sessions. With perTag, that many of them share a
+// tag.
+func copiesOf(n, perTag int) (copies *near.Cache[cache.Record, *cache.Record], json float64, err error) {
+	copies = near.New[cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})
+	copies.SetTrust(near.Coherent)
+	now, bytes := time.Now(), 0
+	for i := range n {
+		record, err := cache.Decode(sessionRecord(strconv.Itoa(manyCopies+i)), cache.DefaultMaxValueSize)
+		if err != nil {
+			return nil, 0, err
+		}
+		var versions []*near.Version
+		if perTag > 0 {
+			const version = "ABCDEFGHIJKLMNOP" // as long as those of the Redis store
+			tag := "user:" + strconv.Itoa(i/perTag)
+			record = record.WithTags(map[string]string{tag: version})
+			versions = append(versions, copies.BeginVersion("fwb:tag:"+tag).Keep(version))
+		}
+		bytes += record.Size()
+		copies.Begin(sessionKey(i), true).Keep(near.Copy[cache.Record]{Record: record, Versions: versions}, now)
+	}
+	if entries := copies.Stats().Entries; entries < n {
+		return nil, 0, violation{fmt.Sprintf("of %d near copies there are %d", n, entries)}
+	}
+	return copies, float64(bytes) / float64(n), nil
+}
+
+func sessionKey(i int) string { return "session:user:" + strconv.Itoa(manyCopies+i) }
+
+// nearMemory measures the heap that near copies take. Reading what a route requires
+// of a session keeps nothing with a small one.
+func (b *bench) nearMemory(r *results) error {
+	const allowance = 220 - 97 // beside the JSON
+	for _, kind := range []struct {
+		name   string
+		perTag int
+		barred bool
+	}{
+		{"memory of a near entry with its key, of a million", 0, true},
+		{"the same with a tag that 100 of them share", 100, true},
+		{"the same with a tag for each", 1, false},
+	} {
+		before := heap()
+		copies, json, err := copiesOf(manyCopies, kind.perTag)
+		if err != nil {
+			return err
+		}
+		taken, counted := float64(heap()-before)/manyCopies, float64(copies.Stats().Bytes)/manyCopies
+		f := finding{work: kind.name, result: fmt.Sprintf("%.0f bytes; the JSON has %.0f; counted in max_size are %.0f", taken, json, counted)}
+		if kind.barred {
+			f.bar, f.reached = fmt.Sprintf("≤ JSON + %d bytes", allowance), taken <= json+allowance
+		}
+		r.findings = append(r.findings, f)
+		runtime.KeepAlive(copies)
+	}
+	before, nothing := heap(), 0
+	bare := otter.Must(&otter.Options[string, *int]{MaximumWeight: 1 << 40, Weigher: func(string, *int) uint32 { return 100 }})
+	defer bare.StopAllGoroutines()
+	for i := range manyCopies {
+		bare.Set(sessionKey(i), &nothing)
+	}
+	bare.CleanUp()
+	r.findings = append(r.findings, finding{
+		work: "bare otter with the same keys and no values", result: fmt.Sprintf("%.0f bytes", float64(heap()-before)/manyCopies),
+	})
+	runtime.KeepAlive(bare)
+	return nil
+}
+
+// nearAmongMany measures the CPU time of hits while requests leave garbage, which
+// makes the garbage collector go through all copies again and again. For
+// comparison, it goes through as many objects of that size that nobody reads.
+func (b *bench) nearAmongMany(r *results) error {
+	few, _, err := copiesOf(fewCopies, 0)
+	if err != nil {
+		return err
+	}
+	var ofFew, ofMany, ofObjects []float64
+	for range b.rounds {
+		cost, err := amongCopies(few, fewCopies)
+		if err != nil {
+			return err
+		}
+		ofFew = append(ofFew, cost)
+	}
+	objects := make([]*[176]byte, manyCopies)
+	for i := range objects {
+		objects[i] = new([176]byte)
+	}
+	for range b.rounds {
+		cost, err := amongCopies(few, fewCopies)
+		if err != nil {
+			return err
+		}
+		ofObjects = append(ofObjects, cost)
+	}
+	runtime.KeepAlive(objects)
+	objects = nil
+	many, _, err := copiesOf(manyCopies, 0)
+	if err != nil {
+		return err
+	}
+	for range b.rounds {
+		cost, err := amongCopies(many, manyCopies)
+		if err != nil {
+			return err
+		}
+		ofMany = append(ofMany, cost)
+	}
+	runtime.KeepAlive(few)
+	for _, row := range []struct {
+		work  string
+		costs []float64
+	}{
+		{fmt.Sprintf("CPU of a near hit and of the garbage of a request (5 KiB), %d copies", fewCopies), ofFew},
+		{fmt.Sprintf("the same, with %d objects of 176 bytes that nobody reads", manyCopies), ofObjects},
+		{fmt.Sprintf("the same, %d copies", manyCopies), ofMany},
+	} {
+		r.findings = append(r.findings, finding{work: row.work, result: spreadOf(row.costs).String() + " µs"})
+	}
+	return nil
+}
+
+// garbage is where the compiler cannot see that nobody reads it.
+var garbage []byte
+
+// amongCopies is the CPU time of a hit, in microseconds.
+func amongCopies(copies *near.Cache[cache.Record, *cache.Record], n int) (float64, error) {
+	const hits, perHit = 1_000_000, 5 << 10
+	keys := make([]string, hits/100)
+	random, now := uint64(1), time.Now()
+	runtime.GC()
+	before, err := cpuTime(os.Getpid())
+	if err != nil {
+		return 0, err
+	}
+	for i := range hits {
+		if i%len(keys) == 0 {
+			for j := range keys {
+				random = random*6364136223846793005 + 1442695040888963407
+				keys[j] = sessionKey(int(random >> 33 % uint64(n)))
+			}
+		}
+		found, ok := copies.Peek(keys[i%len(keys)], true, now)
+		if !ok || found.Record.State() != cache.Found {
+			return 0, violation{"a near copy is gone"}
+		}
+		garbage = make([]byte, perHit)
+	}
+	after, err := cpuTime(os.Getpid())
+	return float64((after - before).Nanoseconds()) / hits / 1000, err
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// amongKeys compares the CPU time of a hit over HTTP among ever more sessions,
+// beside what the same requests cost without a lookup.
+func amongKeys(g growth) finding {
+	cost := func(label string) []float64 {
+		at := slices.IndexFunc(g.rows, func(row growthRow) bool { return row.label == label })
+		if at < 0 {
+			return nil
+		}
+		var costs []float64
+		for i, s := range g.rows[at].samples[metadataFiles] {
+			costs = append(costs, s.cpuPer10k()/g.rows[at].samples[bareFiles][i].cpuPer10k())
+		}
+		return costs
+	}
+	few, many := cost(strconv.Itoa(fewCopies)), cost(strconv.Itoa(manyCopies))
+	var ratios []float64
+	for i := range min(len(few), len(many)) {
+		ratios = append(ratios, many[i]/few[i])
+	}
+	if len(ratios) == 0 {
+		return finding{}
+	}
+	s := spreadOf(ratios)
+	return finding{
+		fmt.Sprintf("CPU of a hit of both lookups among %d sessions near / among %d, beside file_server", manyCopies, fewCopies),
+		"≤ 1.05", s.median <= 1.05, s.String(),
+	}
+}
