@@ -163,7 +163,7 @@ func (l *Lookup) Find(ctx context.Context, req Request) Result {
 	if ok {
 		l.counters.addFast(&r)
 	} else {
-		r = l.get(ctx, req)
+		r = l.get(ctx, req, l.newBudget())
 		l.counters.add(ctx, &r, time.Since(now))
 	}
 	r.Key = req.Key
@@ -192,8 +192,7 @@ func (l *Lookup) peek(ctx context.Context, req Request, now time.Time) (Result, 
 }
 
 // get is Find for a record of which this process has no usable copy.
-func (l *Lookup) get(ctx context.Context, req Request) Result {
-	b := l.newBudget()
+func (l *Lookup) get(ctx context.Context, req Request, b *budget) Result {
 	finished := l.cache.pending.finished.Load()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	lead := l.lead(req.Key)
@@ -211,7 +210,7 @@ func (l *Lookup) get(ctx context.Context, req Request) Result {
 	if r, ok := l.hit(ctx, req, entry, l.cache.store.Name(), now); ok {
 		if finished != l.cache.pending.finished.Load() {
 			lead.end(ctx)
-			return l.get(ctx, req) // the record may have been read just before it was dropped
+			return l.get(ctx, req, b) // the record may have been read just before it was dropped
 		}
 		return r
 	}

@@ -47,20 +47,29 @@ var errNoResult = errors.New("loading ended without a result")
 
 // do joins the flight of the key and source, or starts load in its own goroutine.
 // The context of load has the values of ctx but does not end with it; it ends at the
-// deadline, unless that is zero. joined
-// reports whether a flight was joined. do returns before the load only when ctx
-// ends.
+// deadline, unless that is zero. joined reports whether a flight was joined. do
+// returns before the load only when ctx ends. Where the flight that it joined ends
+// without a load, do tries once more and then joins no flight that has none yet:
+// there may always be another one.
 func (f *flights) do(ctx context.Context, key string, source Source, deadline time.Time, load loading) (result Result, joined bool) {
-	fl, joined := f.board(ctx, key, source, deadline, load)
-	if fl == nil {
-		return Result{Outcome: OutcomeError, Err: ErrClosed}, false
+	for again := false; ; again = true {
+		fl, joined := f.board(ctx, key, source, deadline, load, again)
+		if fl == nil {
+			return Result{Outcome: OutcomeError, Err: ErrClosed}, false
+		}
+		answered := fl.answered
+		if joined {
+			// only a finished load reports whether the key was changed meanwhile
+			answered = nil
+		}
+		result := f.wait(ctx, key, fl, answered, nil)
+		switch {
+		case !result.notLoaded:
+			return result, joined
+		case ctx.Err() != nil:
+			return Result{Outcome: OutcomeError, Err: context.Cause(ctx)}, joined
+		}
 	}
-	answered := fl.answered
-	if joined {
-		// only a finished load reports whether the key was changed meanwhile
-		answered = nil
-	}
-	return f.wait(ctx, key, fl, answered, nil), joined
 }
 
 // wait waits for the result of a flight, until ctx or late ends.
@@ -98,7 +107,7 @@ func (f *flights) wait(ctx context.Context, key string, fl *flight, answered cha
 func (f *flights) lead(key string, source Source) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed || f.find(key, source) != nil {
+	if f.closed || f.find(key, source, false) != nil {
 		return nil
 	}
 	return f.add(key, source)
@@ -126,16 +135,18 @@ func (f *flights) drop(key string, fl *flight) {
 // waits for it and nothing ends it early.
 func (f *flights) start(ctx context.Context, key string, source Source, load loading) {
 	// its only waiter never leaves
-	f.board(ctx, key, source, time.Time{}, load)
+	f.board(ctx, key, source, time.Time{}, load, false)
 }
 
-func (f *flights) board(ctx context.Context, key string, source Source, deadline time.Time, load loading) (fl *flight, joined bool) {
+// board joins a flight or starts one. With onlyLoads, it joins none that has no load
+// yet.
+func (f *flights) board(ctx context.Context, key string, source Source, deadline time.Time, load loading, onlyLoads bool) (fl *flight, joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return nil, false
 	}
-	if fl := f.find(key, source); fl != nil {
+	if fl := f.find(key, source, onlyLoads); fl != nil {
 		fl.waiters++
 		return fl, true
 	}
@@ -151,11 +162,11 @@ func (f *flights) board(ctx context.Context, key string, source Source, deadline
 	return fl, false
 }
 
-// find returns the flight of a key and source. The caller of find, add and run
-// holds f.mu.
-func (f *flights) find(key string, source Source) *flight {
+// find returns the flight of a key and source; with onlyLoads, one that has its
+// load. The caller of find, add and run holds f.mu.
+func (f *flights) find(key string, source Source, onlyLoads bool) *flight {
 	for _, fl := range f.loads[key] {
-		if fl.source == source {
+		if fl.source == source && (fl.cancel != nil || !onlyLoads) {
 			return fl
 		}
 	}

@@ -37,7 +37,7 @@ func noLoad(t *testing.T) loading {
 // board is do without waiting.
 func board(t *testing.T, f *flights, key string, source Source, load loading) (*flight, bool) {
 	t.Helper()
-	fl, joined := f.board(t.Context(), key, source, time.Time{}, load)
+	fl, joined := f.board(t.Context(), key, source, time.Time{}, load, false)
 	require.NotNil(t, fl)
 	return fl, joined
 }
@@ -250,4 +250,27 @@ func TestClosingWaitsForFlightsAndRefusesNewOnes(t *testing.T) {
 	f.start(t.Context(), "b", nil, noLoad(t))
 	finish()
 	<-closed
+}
+
+// There may always be another flight without a load, as where many lookups find a
+// record at once.
+func TestACallerThatJoinedNoLoadWaitsForNoOtherSuchFlight(t *testing.T) {
+	t.Parallel()
+	var f flights
+	defer f.close()
+	source := &fakeSource{}
+	first := f.lead("a", source)
+	got := make(chan Result)
+	go func() {
+		r, _ := f.do(t.Context(), "a", source, time.Time{}, loads(func() Result { return Result{Outcome: OutcomeMiss} }))
+		got <- r
+	}()
+	require.Eventually(t, func() bool { return f.waiters("a") == 2 }, 10*time.Second, time.Millisecond)
+	f.forget("a")
+	second := f.lead("a", source)
+	require.NotNil(t, second)
+	f.drop("a", first)
+	require.Equal(t, Result{Outcome: OutcomeMiss}, <-got)
+	f.drop("a", second)
+	require.Zero(t, f.count())
 }

@@ -56,6 +56,9 @@ func (l *Lookup) find(ctx context.Context, key string, lead *lead, b *budget) (e
 		return Entry{}, err
 	}
 	lead.held = lead.token == "" && entry.Record == nil
+	if entry.Record != nil {
+		lead.slot.give() // a hit may refresh the record, which takes a slot of its own
+	}
 	return entry, nil
 }
 

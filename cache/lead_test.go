@@ -263,3 +263,31 @@ func (w *watched) GetOrAcquire(ctx context.Context, key string, ttl time.Duratio
 	}
 	return w.Store.GetOrAcquire(ctx, key, ttl, tagged)
 }
+
+// A hit that finds its record in the store may refresh it, although its own slot was
+// the only one.
+func TestAHitOfTheStoreLeavesItsSlotToTheRefresh(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, &wrapped{Store: newStore(t)})
+	src := new(slowCheck)
+	src.load = saying(t, `{"n":2}`).load
+	lookup := newLookup(t, c, cache.LookupOptions{Source: src, MaxConcurrent: 1})
+	src.begin = func() {
+		r := lookup.Find(t.Context(), cache.Request{Key: "key:other"})
+		require.True(t, r.Stored, "%v", r.Err)
+	}
+	require.NoError(t, c.Set(t.Context(), reqA.Key, decode(t, `{"n":1}`), time.Hour))
+	r := lookup.Find(t.Context(), reqA)
+	require.Equal(t, cache.OutcomeHit, r.Outcome)
+}
+
+// slowCheck is a source whose check of a record takes its time.
+type slowCheck struct {
+	source
+	begin func()
+}
+
+func (s *slowCheck) Current(_ context.Context, _ cache.Request, record *cache.Record, _ time.Time) (*cache.Record, bool) {
+	s.begin()
+	return record, true
+}

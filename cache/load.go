@@ -30,9 +30,6 @@ func (l *Lookup) miss(ctx context.Context, req Request, old *Record, lead *lead,
 	ctx, cancel := context.WithDeadlineCause(ctx, b.deadline, errTooLate)
 	defer cancel()
 	r, joined := l.cache.loads.do(ctx, req.Key, source, b.deadline, load)
-	for joined && r.notLoaded && ctx.Err() == nil {
-		r, joined = l.cache.loads.do(ctx, req.Key, source, b.deadline, load)
-	}
 	if joined && (r.overtaken || r.tooLate) && ctx.Err() == nil {
 		// another node may have changed the key before this lookup began, or the load
 		// may have begun long before it
