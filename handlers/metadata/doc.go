@@ -8,6 +8,7 @@
 //     Content-Disposition.
 //   - response.go: what is answered or added. content.go: files in memory.
 //   - following.go: which handlers come next, and what their file_servers hide.
+//     precompressed.go: which representation they select.
 //     served.go: which file the next handler really serves.
 //   - rewrite.go: the URI that the request goes on with.
 //

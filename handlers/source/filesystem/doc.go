@@ -1,15 +1,18 @@
 // Package filesource is the source file_system: records of files.
 //
 //   - locate.go finds the file that file_server would serve for a request path,
-//     index files among them; hide.go has its rules for hidden files, follow.go
-//     what is taken over from the file_server behind the lookup.
+//     index files among them, or that it would answer 404; hide.go has its rules
+//     for hidden files, follow.go what is taken over from the file_server behind
+//     the lookup.
 //   - state.go is what tells one state of a file from the next: its kind, size
 //     and date and, on systems that have them, inode and change time.
 //   - load.go makes records. current.go finds out at each hit which record is
 //     true of the file on this node, with a check of the file at most once per
 //     revalidate.
-//   - hash.go hashes files in the background; content.go keeps small ones in
-//     memory; list.go walks all that a site may serve.
+//   - hasher.go has the files that wait to be hashed in the background, pace.go
+//     how much of the CPU that takes, hash.go how the fleet shares the hashes;
+//     content.go keeps small files in memory; list.go walks all that a site may
+//     serve.
 //
 // # What is seen of a change
 //
