@@ -11,22 +11,10 @@ import (
 // fill stores a loaded record, if it may be stored, and notes the result in r. It
 // returns true where the lease is used up or is being given back.
 func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Record, loaded Loaded, r *Result) (used bool) {
-	if loaded.Record == nil || loaded.NoStore {
+	record, ttl := l.toStore(loaded)
+	if record == nil {
 		return false
 	}
-	ttl := l.options.TTL
-	if loaded.Record.state != Found {
-		ttl = l.options.NegativeTTL
-	}
-	ttl = jitter(ttl)
-	if loaded.MaxTTL > 0 {
-		ttl = min(ttl, loaded.MaxTTL)
-	}
-	ttl = l.capTTL(ttl, loaded.Record, time.Now())
-	if ttl < MinTTL {
-		return false
-	}
-	record := l.capped(loaded.Record, ttl)
 	err := l.finish(ctx, func(ctx context.Context) (err error) {
 		r.Stored, err = l.cache.store.Fill(ctx, req.Key, token, old, record, l.tags(req, loaded.Record), ttl)
 		return err
@@ -44,6 +32,27 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 		l.cache.changed(req.Key)
 	}
 	return true
+}
+
+// toStore is what is stored of an answer of the source and for how long, or nil if
+// it may not be stored.
+func (l *Lookup) toStore(loaded Loaded) (record *Record, ttl time.Duration) {
+	if loaded.Record == nil || loaded.NoStore {
+		return nil, 0
+	}
+	ttl = l.options.TTL
+	if loaded.Record.state != Found {
+		ttl = l.options.NegativeTTL
+	}
+	ttl = jitter(ttl)
+	if loaded.MaxTTL > 0 {
+		ttl = min(ttl, loaded.MaxTTL)
+	}
+	ttl = l.capTTL(ttl, loaded.Record, time.Now())
+	if ttl < MinTTL {
+		return nil, 0
+	}
+	return l.capped(loaded.Record, ttl), ttl
 }
 
 // capped notes in a record that it is stored for less than the lookup's TTL.

@@ -26,6 +26,9 @@ const (
 	maxWarmFailures = 100
 	// a warm-up ends after this many failures of the store in a row
 	warmPatience = 20
+	// warmBatch is how many records are loaded under leases that are taken
+	// together, and warmBatches how many such batches are under way at a time.
+	warmBatch, warmBatches = 300, 2
 )
 
 // warmUp is a warm-up under way.
@@ -35,6 +38,7 @@ type warmUp struct {
 	repl    *caddy.Replacer
 	cancel  context.CancelCauseFunc
 	started time.Time
+	batch   int // how many records are loaded at a time
 
 	mu     sync.Mutex
 	counts wire.WarmProgress
@@ -42,7 +46,7 @@ type warmUp struct {
 }
 
 func newWarmUp(request wire.WarmRequest, lookups []*lookup.Lookup, repl *caddy.Replacer, cancel context.CancelCauseFunc) *warmUp {
-	u := &warmUp{request: request, lookups: lookups, repl: repl, cancel: cancel, started: time.Now()}
+	u := &warmUp{request: request, lookups: lookups, repl: repl, cancel: cancel, started: time.Now(), batch: batchOf(request, lookups)}
 	u.counts.Total = -1
 	if request.IDs != nil {
 		u.counts.Total = len(request.IDs) * len(lookups)
@@ -59,16 +63,21 @@ type warmTask struct {
 
 // start begins to load. The channel closes when all is done, or ctx has ended.
 func (u *warmUp) start(ctx context.Context) (done chan struct{}) {
-	tasks := make(chan warmTask)
+	tasks := make(chan []warmTask)
 	var group sync.WaitGroup
 	group.Go(func() {
 		defer close(tasks)
 		u.feed(ctx, tasks)
 	})
-	for range u.request.Concurrency {
+	workers, loads := u.request.Concurrency, 1 // each
+	if u.batch > 1 {
+		workers = min(workers, warmBatches)
+		loads = u.request.Concurrency / workers
+	}
+	for range workers {
 		group.Go(func() {
-			for task := range tasks {
-				u.load(ctx, task)
+			for batch := range tasks {
+				u.loadBatch(ctx, batch, loads)
 			}
 		})
 	}
@@ -80,8 +89,19 @@ func (u *warmUp) start(ctx context.Context) (done chan struct{}) {
 	return done
 }
 
+// batchOf is how many records are loaded at a time: with a rate, and where loads
+// may take long, it is one.
+func batchOf(request wire.WarmRequest, lookups []*lookup.Lookup) int {
+	for _, l := range lookups {
+		if quick, ok := l.Source().(source.Quick); !ok || !quick.Quick() || request.Rate > 0 {
+			return 1
+		}
+	}
+	return warmBatch
+}
+
 // feed sends the tasks, at the requested rate.
-func (u *warmUp) feed(ctx context.Context, tasks chan<- warmTask) {
+func (u *warmUp) feed(ctx context.Context, tasks chan<- []warmTask) {
 	limit := rate.Inf
 	if u.request.Rate > 0 {
 		limit = rate.Limit(u.request.Rate)
@@ -89,6 +109,16 @@ func (u *warmUp) feed(ctx context.Context, tasks chan<- warmTask) {
 	limiter := rate.NewLimiter(limit, 1)
 	total := 0
 	for _, lookup := range u.lookups {
+		var batch []warmTask // of one lookup
+		send := func() (ok bool) {
+			select {
+			case tasks <- batch:
+				batch = nil
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
 		for task, err := range u.tasks(ctx, lookup) {
 			total++
 			if err != nil {
@@ -98,11 +128,12 @@ func (u *warmUp) feed(ctx context.Context, tasks chan<- warmTask) {
 			if limiter.Wait(ctx) != nil {
 				return
 			}
-			select {
-			case tasks <- task:
-			case <-ctx.Done():
+			if batch = append(batch, task); len(batch) == u.batch && !send() {
 				return
 			}
+		}
+		if len(batch) > 0 && !send() {
+			return
 		}
 	}
 	u.mu.Lock()
@@ -132,12 +163,36 @@ func (u *warmUp) tasks(ctx context.Context, lookup *lookup.Lookup) iter.Seq2[war
 
 var errEmptyIdentity = errors.New("empty identity")
 
-// load loads one identity.
-func (u *warmUp) load(ctx context.Context, task warmTask) {
-	if ctx.Err() != nil {
-		return
+// loadBatch loads identities of one lookup, so many at a time.
+func (u *warmUp) loadBatch(ctx context.Context, batch []warmTask, loads int) {
+	var known []warmTask
+	var reqs []cache.Request
+	for _, task := range batch {
+		if ctx.Err() != nil {
+			return
+		}
+		req, err := u.requestOf(task)
+		if err != nil {
+			u.fail(task, err.Error())
+			continue
+		}
+		known, reqs = append(known, task), append(reqs, req)
 	}
-	var req cache.Request
+	switch len(known) {
+	case 0:
+	case 1:
+		r := known[0].lookup.Records().Warm(ctx, reqs[0])
+		u.note(ctx, known[0], &r)
+	default:
+		results := known[0].lookup.Records().WarmMany(ctx, reqs, loads)
+		for i := range results {
+			u.note(ctx, known[i], &results[i])
+		}
+	}
+}
+
+// requestOf is what a task asks for.
+func (u *warmUp) requestOf(task warmTask) (req cache.Request, err error) {
 	id, err := task.lookup.ParseIdentity(task.id)
 	if err == nil {
 		req, err = task.lookup.Request(nil, u.repl, id)
@@ -145,13 +200,13 @@ func (u *warmUp) load(ctx context.Context, task warmTask) {
 	if task.id == "" {
 		err = errEmptyIdentity
 	}
-	if err != nil {
-		u.fail(task, err.Error())
-		return
-	}
-	r := task.lookup.Records().Warm(ctx, req)
+	return req, err
+}
+
+// note counts what a task came to.
+func (u *warmUp) note(ctx context.Context, task warmTask, r *cache.Result) {
 	if r.Outcome != cache.OutcomeError {
-		u.count(&r)
+		u.count(r)
 		return
 	}
 	var fromSource *cache.SourceError

@@ -7,6 +7,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
+// Quick is a source whose loads may take no longer than looking at a file, so that
+// a warm-up loads many under leases that it takes together.
+type Quick interface {
+	// Quick reports whether loads are so short.
+	Quick() bool
+}
+
 // Lister is a source that can list all identities that it knows.
 type Lister interface {
 	// CanList returns an error if the source needs a request to find its

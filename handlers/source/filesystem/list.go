@@ -49,6 +49,10 @@ func (s *Source) known(scope string) bool {
 	return ok
 }
 
+// Quick reports whether a load only looks at the file and its neighbors, and does
+// not wait for a hash.
+func (s *Source) Quick() bool { return s.Hash == "" }
+
 // List lists the request paths of all files under the root that are not hidden.
 // It follows links, but not in loops. It reads directories in parts, so its
 // memory grows with the depth, not with the number of files.
@@ -156,5 +160,8 @@ func (w *walk) failed(err error) bool {
 	return w.yield("", fmt.Errorf("listing a directory: %w", err))
 }
 
-// Interface guard
-var _ source.Lister = (*Source)(nil)
+// Interface guards
+var (
+	_ source.Lister = (*Source)(nil)
+	_ source.Quick  = (*Source)(nil)
+)
