@@ -10,7 +10,8 @@
 //     loads), giveback.go (leases that may have been granted unnoticed), fill.go
 //     (storing the answer) and budget.go (time limits).
 //   - batch.go: reading and writing records without a lookup; replace.go:
-//     writing a record only over a known one; warm.go: loading in advance.
+//     writing a record only over a known one; warm.go: loading in advance,
+//     warmmany.go: many at a time.
 //   - record.go: what a record is; block.go: how it lies in memory; paths.go:
 //     reading several fields of many records; reserved.go: its reserved fields; decoder.go:
 //     values in other formats; expiry.go and ttl.go: how long it is valid;

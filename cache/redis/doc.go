@@ -27,6 +27,7 @@
 //	lease.go        leases: three scripts, and reading with one of them
 //	bear.go         filling records that bear tags
 //	halfmoved.go    leases in slots that are being moved
+//	leasemany.go    leases of many keys in one script, to warm files
 //	leasekey.go     the keys of leases, in the slots of their records
 //	tag.go          dropping records by tag
 //	drops.go        drops of tags during loads
