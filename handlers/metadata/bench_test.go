@@ -19,12 +19,40 @@ import (
 
 // A hit of file_metadata with source file_system. Run:
 //
-//	go test -run '^$' -bench 'MetadataHit|SessionHit' -benchmem ./handlers
+//	go test -run '^$' -bench 'MetadataHit|SessionHit' -benchmem ./handlers/...
 //
 // What is above SessionHit/BareRequest is ours, within 2µs. Our allocations:
 // what is published (2), the key, Cache-Status, and the response writer, which
 // has room for all headers.
 func BenchmarkMetadataHit(b *testing.B) {
+	benchmarkMetadata(b, []metadataRequest{
+		{name: "Next", method: http.MethodGet},
+		{name: "HEAD", method: http.MethodHead, status: http.StatusOK},
+		{name: "304", method: http.MethodGet, header: []string{"If-Modified-Since", time.Now().UTC().Format(http.TimeFormat)}, status: http.StatusNotModified},
+		{name: "Memory", method: http.MethodGet, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
+		{name: "Index", method: http.MethodGet, path: "/", memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
+	})
+}
+
+// A hit of a precompressed file, which has two lookups.
+func BenchmarkMetadataPrecompressed(b *testing.B) {
+	browser := []string{"Accept-Encoding", "gzip, deflate, br, zstd"}
+	benchmarkMetadata(b, []metadataRequest{
+		{name: "Next", method: http.MethodGet, path: "/page.css", header: browser},
+		{name: "HEAD", method: http.MethodHead, path: "/page.css", header: browser, status: http.StatusOK},
+		{name: "Memory", method: http.MethodGet, path: "/page.css", header: browser, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
+	})
+}
+
+// metadataRequest is a request of a benchmark.
+type metadataRequest struct {
+	name, method, memory string
+	path                 string
+	header               []string
+	status               int
+}
+
+func benchmarkMetadata(b *testing.B, requests []metadataRequest) {
 	dir := b.TempDir()
 	hourAgo := time.Now().Add(-time.Hour)
 	for _, name := range []string{"report.pdf", "index.html", "page.css", "page.css.gz", "page.css.br", "page.css.zst"} {
@@ -32,22 +60,7 @@ func BenchmarkMetadataHit(b *testing.B) {
 		require.NoError(b, os.WriteFile(name, make([]byte, 2048), 0o600))
 		require.NoError(b, os.Chtimes(name, hourAgo, hourAgo))
 	}
-	browser := []string{"Accept-Encoding", "gzip, deflate, br, zstd"}
-	for _, c := range []struct {
-		name, method, memory string
-		path                 string
-		header               []string
-		status               int
-	}{
-		{name: "Next", method: http.MethodGet},
-		{name: "HEAD", method: http.MethodHead, status: http.StatusOK},
-		{name: "304", method: http.MethodGet, header: []string{"If-Modified-Since", hourAgo.UTC().Format(http.TimeFormat)}, status: http.StatusNotModified},
-		{name: "Memory", method: http.MethodGet, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
-		{name: "Index", method: http.MethodGet, path: "/", memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
-		{name: "PrecompressedNext", method: http.MethodGet, path: "/page.css", header: browser},
-		{name: "PrecompressedHEAD", method: http.MethodHead, path: "/page.css", header: browser, status: http.StatusOK},
-		{name: "Precompressed", method: http.MethodGet, path: "/page.css", header: browser, memory: `, "memory": {"max_file_size": 4096}`, status: http.StatusOK},
-	} {
+	for _, c := range requests {
 		b.Run(c.name, func(b *testing.B) {
 			ctx, _ := lookuptest.NewApp(b, `{}`)
 			h, err := lookuptest.NewHandler(ctx, "file_metadata", `{"source": {"source": "file_system", "root": "`+dir+`", "hide": ["secret"]}`+c.memory+`}`)
