@@ -190,7 +190,7 @@ func (f *flights) add(key string, source Source) *flight {
 // run runs the load of a flight in a goroutine.
 func (f *flights) run(ctx context.Context, cancel context.CancelFunc, key string, fl *flight, load loading) {
 	fl.cancel = cancel
-	f.goes(func() {
+	f.spawn(func() {
 		defer f.group.Done()
 		defer cancel() // after done is closed: a caller may wait for both
 		defer close(fl.done)
@@ -204,8 +204,8 @@ func (f *flights) run(ctx context.Context, cancel context.CancelFunc, key string
 	})
 }
 
-// goes runs work in an idle goroutine or a new one. The caller holds f.mu.
-func (f *flights) goes(work func()) {
+// spawn runs work in an idle goroutine or a new one. The caller holds f.mu.
+func (f *flights) spawn(work func()) {
 	if last := len(f.idle) - 1; last >= 0 {
 		next := f.idle[last]
 		f.idle = f.idle[:last]
