@@ -34,8 +34,8 @@ func (b *bench) grow(ctx context.Context, r *results) error {
 			return err
 		}
 		r.growth = append(r.growth, g)
-		if f := amongKeys(g); g.what == "keys" && f.work != "" {
-			r.findings = append(r.findings, f)
+		if g.what == "keys" {
+			r.findings = append(r.findings, amongKeys(g)...)
 		}
 	}
 	return nil
