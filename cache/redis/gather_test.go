@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -237,4 +239,95 @@ func TestLargeCallsShareNoRoundTrip(t *testing.T) {
 	require.Equal(t, []string{"large"}, large.keys)
 	require.Equal(t, []string{"small", "other"}, small.keys)
 	end(large, small)
+}
+
+// A caller whose time is short does not wait as long as those that joined its round
+// trip may.
+func TestACallerWaitsNoLongerForThoseThatJoinedIt(t *testing.T) {
+	t.Parallel()
+	for joined := false; !joined; {
+		release := make(chan struct{})
+		var mixed atomic.Bool
+		g := &gatherer[*named]{trips: 1000, send: func(ctx context.Context, calls []*named) error {
+			if calls[0].key == "short" && slices.ContainsFunc(calls, func(c *named) bool { return c.key == "long" }) {
+				mixed.Store(true)
+			}
+			select {
+			case <-release:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}
+		var short, long sync.WaitGroup
+		begin := make(chan struct{})
+		for range 16 {
+			short.Go(func() {
+				<-begin
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+				defer cancel()
+				assert.Error(t, g.do(ctx, &named{key: "short"}))
+			})
+			long.Go(func() {
+				<-begin
+				assert.NoError(t, g.do(context.WithoutCancel(t.Context()), &named{key: "long"}))
+			})
+		}
+		close(begin)
+		left := make(chan struct{})
+		go func() { short.Wait(); close(left) }()
+		select {
+		case <-left:
+		case <-time.After(patience):
+			t.Error("a caller waits for the others")
+		}
+		close(release)
+		long.Wait()
+		<-left
+		g.close()
+		require.Zero(t, g.flying)
+		joined = mixed.Load() || t.Failed()
+	}
+}
+
+// refusing is a hook that makes the answer to each read an error, as a server does
+// that is busy for a moment.
+type refusing struct{ goredis.Hook }
+
+func (refusing) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, cmd := range cmds {
+			if cmd.Name() == "getrange" {
+				cmd.SetErr(busy{})
+			}
+		}
+		return err
+	}
+}
+
+func (refusing) DialHook(next goredis.DialHook) goredis.DialHook          { return next }
+func (refusing) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook { return next }
+
+type busy struct{}
+
+func (busy) Error() string { return "BUSY expected" }
+func (busy) RedisError()   {}
+
+// A read that fails does not take the token away from a lease of the same round trip.
+func TestALeaseBesideAReadThatFailsIsKnown(t *testing.T) {
+	t.Parallel()
+	s := open(t, at(redistest.Start(t)))
+	s.primary.AddHook(refusing{})
+	a, err := s.newAcquiring("b", nil, time.Hour, false, false)
+	require.NoError(t, err)
+	calls := []*readCall{{key: "a"}, {key: "b", acquire: a.call}}
+	require.NoError(t, s.sendReads(t.Context(), calls))
+	require.ErrorContains(t, calls[0].got.Err, "BUSY")
+	require.NoError(t, calls[1].got.Err)
+	token, _, _, err := a.result(t.Context())
+	require.NoError(t, err)
+	filled, err := s.Fill(t.Context(), "b", token, nil, versioned(1), nil, time.Hour)
+	require.NoError(t, err)
+	require.True(t, filled)
 }

@@ -224,7 +224,9 @@ func (s *Store) sendReads(ctx context.Context, calls []*readCall) error {
 			return s.failed("reading records", goredis.ErrClosed)
 		}
 		if err := s.readPipeline(ctx, s.primary, keys, got, acquires...); err != nil {
-			return err
+			for i := range got { // the leases have answers of their own, and may be held
+				got[i] = cache.Got{Err: err}
+			}
 		}
 		for _, a := range acquires {
 			got = append(got, s.newerOf(a))
