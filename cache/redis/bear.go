@@ -21,11 +21,10 @@ import (
 // it has none, and the text of the record before its version; then the rest of the
 // text. It answers whether it wrote. If a tag was dropped, it wakes those who wait.
 //
-// A version stands in the text as it is, so one with characters that JSON escapes
-// is replaced, which drops the records that have it.
+// A version stands in the text as it is; see [plainLua].
 var fillTagged = leaseScript{text: fillTaggedText, Script: goredis.NewScript(fillTaggedText)}
 
-const fillTaggedText = `
+const fillTaggedText = plainLua + `
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local tags = #KEYS - 4
 local noted = redis.call('XRANGE', KEYS[4], ARGV[6], '+', 'COUNT', ARGV[8])
@@ -45,7 +44,7 @@ if ok then
 	for i = 1, tags do
 		local tag = KEYS[4 + i]
 		local version = redis.pcall('GET', tag)
-		if type(version) ~= 'string' or version == '' or string.find(version, '[%c"\\\128-\255]') then
+		if not plain(version) then
 			version = ARGV[8 + 3 * i]
 			redis.call('SET', tag, version, 'PX', ARGV[9])
 		else

@@ -421,7 +421,7 @@ func TestVersionsOfTagsThatAreNotPlainAreReplaced(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, at(server))
-	for i, version := range []string{"", `a"b`, `a\b`, "a\nb", "\x00", "é", "\xff", "a\x7f"} {
+	for i, version := range []string{"", `a"b`, `a\b`, "a\nb", "\x00", "é", "\xff", "a\x7f", strings.Repeat("x", 66)} {
 		require.NoError(t, server.Client().Set(t.Context(), s.leases.ofTag("tag"), version, 0).Err())
 		key := fmt.Sprint("k", i)
 		tagged(t, s, key, "tag")

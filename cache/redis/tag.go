@@ -31,15 +31,24 @@ func tagTTL(ttl time.Duration) time.Duration { return 2*min(ttl, 1<<61) + minTag
 // plugin are shorter.
 const versionLength = 64
 
+// plainLua is a function for scripts: it reports whether a version can be read back
+// and stands in a JSON text as it is. Any other is replaced, which drops the records
+// that have it.
+const plainLua = `
+local function plain(version)
+	return type(version) == 'string' and version ~= '' and #version <= 64 and not string.find(version, '[%c"\\\128-\255]')
+end
+`
+
 func newVersion() string { return rand.Text()[:16] }
 
 // obtainScript: key of a tag; the version to set if it has none ("" for none),
 // the smallest TTL in milliseconds, and the TTL to set if it has less. It
 // answers the current version. It is sent as a whole, because it is used in
 // pipelines.
-const obtainScript = `
+const obtainScript = plainLua + `
 local version = redis.pcall('GET', KEYS[1])
-if type(version) ~= 'string' then
+if not plain(version) then
 	if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3]) end
 	return ARGV[1]
 end
