@@ -320,15 +320,17 @@ func (s *shard[T, R]) evictOne(t *table[T, R], now int64) {
 			return
 		}
 	}
-	for {
-		if s.hand++; s.hand >= len(*s.buckets.Load())*perBucket {
+	places := len(*s.buckets.Load()) * perBucket
+	for passed := 0; ; passed++ {
+		if s.hand++; s.hand >= places {
 			s.hand = 0
 		}
 		e := s.at(s.hand)
 		if e == nil {
 			continue
 		}
-		if uses := e.Slot().uses.Load(); uses > 0 && e.Slot().until.Load() > now {
+		// entries may be used as fast as the hand goes around
+		if uses := e.Slot().uses.Load(); uses > 0 && e.Slot().until.Load() > now && passed <= mostUses*places {
 			e.Slot().uses.Store(uses - 1)
 			continue
 		}

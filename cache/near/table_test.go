@@ -218,3 +218,32 @@ func TestTableIsUsedConcurrently(t *testing.T) {
 	require.Equal(t, weight, table.weight.Load())
 	require.Equal(t, count, table.count.Load())
 }
+
+// hot is an entry that is used each time anything looks at it.
+type hot struct {
+	slot Slot
+	key  string
+}
+
+func (h *hot) Key() string { return h.key }
+func (h *hot) Memory() int { return 100 }
+func (h *hot) Slot() *Slot {
+	h.slot.uses.Store(mostUses)
+	return &h.slot
+}
+
+// Eviction ends, however fast the entries are used meanwhile.
+func TestEvictionEndsWhereAllEntriesAreUsedWithoutPause(t *testing.T) {
+	t.Parallel()
+	table := newTable(maphash.MakeSeed(), 1<<10, func(*hot, bool) {})
+	for i := range 100 {
+		key := fmt.Sprint("key", i)
+		table.update(table.hash(key), key, func(*hot) *hot {
+			h := &hot{key: key}
+			h.slot.until.Store(1 << 62)
+			return h
+		})
+	}
+	require.LessOrEqual(t, table.weight.Load(), int64(1<<10))
+	require.Positive(t, table.count.Load())
+}
