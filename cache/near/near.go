@@ -56,7 +56,7 @@ const (
 
 	// stripes is the number of counters that the keys share. Two keys of one stripe
 	// may cost a copy that is not kept, never a wrong copy.
-	stripes = 1024
+	stripes = 4096
 )
 
 // Options of a near cache.
@@ -113,10 +113,16 @@ type generation[T any, R Record[T]] struct {
 	trust    Trust
 	copies   *table[T, R]
 	versions *table[Version, *Version] // of tags, by key
-	written  [stripes]atomic.Uint64    // counts the reported writes, by stripe
+	stripes  [stripes]stripe
 	// tagged reports whether a version was ever read. It is set before that, so a
 	// report that is handled while it is not set came before the read.
 	tagged atomic.Bool
+}
+
+// stripe counts what happened to some of the keys.
+type stripe struct {
+	written atomic.Uint64 // reported writes
+	absent  atomic.Uint64 // reads that found no record
 }
 
 // lease is the deadline of the trust by two clocks: the monotonic clock stops
@@ -184,7 +190,7 @@ func (c *Cache[T, R]) Peek(key string, strict bool, now time.Time) (Copy[T], boo
 
 func (c *Cache[T, R]) hash(key string) uint64 { return maphash.String(c.seed, key) }
 
-func (g *generation[T, R]) stripe(hash uint64) *atomic.Uint64 { return &g.written[hash%stripes] }
+func (g *generation[T, R]) stripe(hash uint64) *stripe { return &g.stripes[hash%stripes] }
 
 // Outlived reports whether there is a copy of a record that the store is likely to
 // have still: the copy may only have become too old.
@@ -239,7 +245,6 @@ func (c *Cache[T, R]) Invalidate(keys ...string) {
 	c.invalidations.Add(uint64(len(keys)))
 	for _, key := range keys {
 		hash := c.hash(key)
-		g.stripe(hash).Add(1)
 		g.drop(hash, key)
 		if stale != nil {
 			stale.drop(hash, key)
@@ -247,8 +252,10 @@ func (c *Cache[T, R]) Invalidate(keys ...string) {
 	}
 }
 
-// drop drops the copy, or the version, of a key.
+// drop drops the copy, or the version, of a key that was written. It first counts
+// the write, so that reads under way keep nothing.
 func (g *generation[T, R]) drop(hash uint64, key string) {
+	g.stripe(hash).written.Add(1)
 	if g.copies == nil {
 		return
 	}

@@ -20,13 +20,17 @@ type record struct {
 	slot      Slot
 	text, key string
 	size      int
+	grown     atomic.Int64 // what readers have derived
 	version   *Version
 }
 
 func (r *record) Text() string { return r.text }
 func (r *record) Key() string  { return r.key }
 func (r *record) Slot() *Slot  { return &r.slot }
-func (r *record) Memory() int  { return 100 + len(r.text) + len(r.key) + r.size }
+func (r *record) Memory() int {
+	return 100 + len(r.text) + len(r.key) + r.size + int(r.grown.Load())
+}
+func (r *record) grow(size int) { r.grown.Add(int64(size)) }
 
 func (r *record) Version() *Version { return r.version }
 
@@ -102,6 +106,7 @@ func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
 		"older kept last": {rec("new"), rec("old")},
 		"newer kept last": {rec("old"), rec("new")},
 		"gone seen last":  {rec("old"), nil},
+		"gone seen first": {nil, rec("old")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := trusted(t, Options{}, Coherent)

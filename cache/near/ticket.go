@@ -11,13 +11,18 @@ type Ticket[T any, R Record[T]] struct {
 	key        string
 	hash       uint64 // of key
 	strict     bool
-	seen       uint64
+	seen       uint64 // of the key's stripe: written
+	seenAbsent uint64 // absent
 }
 
 // Begin draws a ticket. It must be called before the store is read.
 func (c *Cache[T, R]) Begin(key string, strict bool) Ticket[T, R] {
 	g, hash := c.generation.Load(), c.hash(key)
-	return Ticket[T, R]{cache: c, generation: g, key: key, hash: hash, strict: strict, seen: g.stripe(hash).Load()}
+	stripe := g.stripe(hash)
+	return Ticket[T, R]{
+		cache: c, generation: g, key: key, hash: hash, strict: strict,
+		seen: stripe.written.Load(), seenAbsent: stripe.absent.Load(),
+	}
 }
 
 // Keep keeps a copy of the store's answer, unless the key was written or the
@@ -44,20 +49,20 @@ func (t Ticket[T, R]) Keep(e Copy[T], now time.Time) {
 		return
 	}
 	stripe := g.stripe(t.hash)
-	if e.Record == nil && stripe.Load() == t.seen && g.copies.get(t.hash, t.key) == nil {
-		return // the usual case of a key that is nowhere
+	if e.Record == nil {
+		stripe.absent.Add(1) // other readers may be about to keep what was deleted
 	}
 	version := together(e.Versions)
 	mayKeep := (!t.strict || g.trust == Coherent) && !version.Ended()
 	// An invalidation first counts and then drops the copy, under the same lock as
 	// this function. So it is either noticed here, or it drops the copy that is
-	// kept here.
+	// kept here. The same holds for a reader that finds no record.
 	g.copies.update(t.hash, t.key, func(old R) R {
 		switch {
 		case old != nil && !same(old, e.Record):
-			stripe.Add(1) // other readers may be about to keep either of the two
+			stripe.written.Add(1) // other readers may be about to keep either of the two
 			return nil
-		case e.Record == nil, !mayKeep, stripe.Load() != t.seen:
+		case e.Record == nil, !mayKeep, stripe.written.Load() != t.seen, stripe.absent.Load() != t.seenAbsent:
 			return old
 		}
 		return t.copyOf(e, now.Add(t.lifetime(e, now)).UnixNano(), version)
@@ -94,14 +99,16 @@ func (t Ticket[T, R]) dropStale(answered R) {
 
 // doubt drops the copy in a generation if it differs from what was answered: one
 // of the two is out of date.
-func (t Ticket[T, R]) doubt(g *generation[T, R], answered R) {
+func (t Ticket[T, R]) doubt(g *generation[T, R], answered R) (dropped bool) {
 	g.copies.update(t.hash, t.key, func(old R) R {
 		if old == nil || same(old, answered) {
 			return old
 		}
-		g.stripe(t.hash).Add(1) // other readers may be about to keep either of the two
+		g.stripe(t.hash).written.Add(1) // other readers may be about to keep either of the two
+		dropped = true
 		return nil
 	})
+	return dropped
 }
 
 // Correct corrects the copies of the key after an answer of the source that the
@@ -117,20 +124,27 @@ func (t Ticket[T, R]) Correct(answered R, now time.Time) {
 		return
 	}
 	g, stale := c.generation.Load(), c.staleGeneration.Load()
-	if g != t.generation || g.stripe(t.hash).Load() != t.seen {
+	overtaken := func() bool {
+		return c.generation.Load() != t.generation || t.generation.stripe(t.hash).written.Load() != t.seen
+	}
+	if overtaken() {
 		answered = nil
 	}
-	if g.copies != nil {
-		t.doubt(g, answered)
+	if g.copies != nil && t.doubt(g, answered) {
+		t.seen++
 	}
-	switch {
-	case stale == nil:
-	case answered == nil:
-		stale.copies.drop(t.hash, t.key)
-	default:
-		at := now.UnixNano()
-		stale.copies.update(t.hash, t.key, func(R) R { return t.copyOf(Copy[T]{Record: answered, Expires: at}, at, nil) })
+	if stale == nil {
+		return
 	}
+	at := now.UnixNano()
+	// An invalidation that is not noticed in this function waits for its lock and then
+	// drops the copy, also if trust has changed by then.
+	stale.copies.update(t.hash, t.key, func(R) R {
+		if answered == nil || overtaken() {
+			return nil
+		}
+		return t.copyOf(Copy[T]{Record: answered, Expires: at}, at, nil)
+	})
 }
 
 // lifetime is how long a copy may be served.

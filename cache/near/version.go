@@ -124,7 +124,7 @@ func (c *Cache[T, R]) BeginVersion(key string) VersionTicket {
 	if !g.tagged.Load() {
 		g.tagged.Store(true)
 	}
-	written := g.stripe(hash)
+	written := &g.stripe(hash).written
 	return VersionTicket{key: key, hash: hash, versions: g.versions, written: written, seen: written.Load()}
 }
 
