@@ -159,8 +159,8 @@ func (c *Cache[T, R]) newGeneration(trust Trust) *generation[T, R] {
 	if trust == None {
 		return g
 	}
-	g.versions = newVersions(c.seed, c.options.MaxSize)
-	g.copies = newTable(c.seed, c.options.MaxSize, func(_ R, evicted bool) {
+	g.versions = newVersions(c.hash, c.options.MaxSize)
+	g.copies = newTable(c.hash, c.options.MaxSize, func(_ R, evicted bool) {
 		if evicted {
 			c.evictions.Add(1)
 		}
@@ -175,7 +175,8 @@ func (c *Cache[T, R]) Peek(key string, strict bool, now time.Time) (Copy[T], boo
 	if !c.serves(g, strict, now) {
 		return Copy[T]{}, false
 	}
-	e := g.copies.get(c.hash(key), key)
+	hash := c.hash(key)
+	e := g.copies.get(hash, key)
 	if e == nil {
 		return Copy[T]{}, false
 	}
@@ -183,7 +184,7 @@ func (c *Cache[T, R]) Peek(key string, strict bool, now time.Time) (Copy[T], boo
 	if s.until.Load() <= now.UnixNano() || e.Version().Ended() {
 		return Copy[T]{}, false
 	}
-	g.copies.used(e)
+	g.copies.used(hash, e)
 	c.hits.Add(1)
 	return Copy[T]{Record: e, Expires: s.expires}, true
 }
@@ -199,7 +200,8 @@ func (c *Cache[T, R]) Outlived(key string, now time.Time) bool {
 	if g.copies == nil {
 		return false
 	}
-	e := g.copies.get(c.hash(key), key)
+	hash := c.hash(key)
+	e := g.copies.get(hash, key)
 	if e == nil {
 		return false
 	}

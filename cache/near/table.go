@@ -9,14 +9,14 @@
 // Eviction is S3-FIFO (Yang and others, FIFO queues are all you need for cache
 // eviction, SOSP 2023) with a clock for the main queue: an entry that was not used
 // while it was among the freshest tenth is evicted first; otherwise a hand goes
-// around the buckets, takes a use off each entry and evicts what has none left.
+// around the buckets, takes a use off each entry and evicts what has none left, or
+// the least used of those that it passes at once.
 // What comes back soon after it was evicted counts as used. So what is read once
 // does not drive out what is read often.
 
 package near
 
 import (
-	"hash/maphash"
 	"math"
 	"math/bits"
 	"sync"
@@ -66,9 +66,21 @@ const (
 	overflowOne = 1 << (8 * perBucket)
 	overflowed  = 0xff // so many that they are no longer counted
 
-	mostShards    = 64
-	sizePerShard  = 4 << 20
+	// sizePerShard keeps shards small, because writers of a shard wait while it
+	// grows or evicts: at most some 2,500 entries, which move in about a millisecond.
+	sizePerShard = 128 << 10
+	mostShards   = 1 << 18
+	// evictedInTurn is how many entries are evicted under one lock.
 	evictedInTurn = 4
+	// mostLooked is how many entries the hand passes before it evicts the one that
+	// was used least among them.
+	mostLooked = 32
+	// evictedBeyond is how much one write evicts, in bytes, beyond twice what it has
+	// added.
+	evictedBeyond = 64 << 10
+	// triedByHit is how many shards a hit looks at to evict, if it made the total
+	// exceed its limit. It waits for no lock.
+	triedByHit = 4
 )
 
 type bucket[T any] struct {
@@ -78,7 +90,7 @@ type bucket[T any] struct {
 
 // table holds entries up to a total weight.
 type table[T any, R entry[T]] struct {
-	seed   maphash.Seed
+	hash   func(key string) uint64
 	max    int64
 	gone   func(e R, evicted bool) // called under a lock
 	weight atomic.Int64
@@ -97,22 +109,22 @@ type shard[T any, R entry[T]] struct {
 	_       [64]byte
 }
 
-func newTable[T any, R entry[T]](seed maphash.Seed, maxWeight int64, gone func(e R, evicted bool)) *table[T, R] {
+func newTable[T any, R entry[T]](hash func(key string) uint64, maxWeight int64, gone func(e R, evicted bool)) *table[T, R] {
 	shards := 1
 	for shards < mostShards && maxWeight/int64(2*shards) >= sizePerShard {
 		shards *= 2
 	}
 	t := &table[T, R]{
-		seed: seed, max: maxWeight, gone: gone,
+		hash: hash, max: maxWeight, gone: gone,
 		shift: uint(64 - bits.TrailingZeros(uint(shards))), shards: make([]shard[T, R], shards),
 	}
+	none := new([]bucket[T]) // until an entry is added
 	for i := range t.shards {
-		t.shards[i].resize(t, 4)
+		t.shards[i].buckets.Store(none)
 	}
 	return t
 }
 
-func (t *table[T, R]) hash(key string) uint64         { return maphash.String(t.seed, key) }
 func (t *table[T, R]) shard(hash uint64) *shard[T, R] { return &t.shards[hash>>t.shift] }
 func home[T any](buckets []bucket[T], hash uint64) int {
 	return int((hash >> 8 & math.MaxUint32) * uint64(len(buckets)) >> 32)
@@ -181,7 +193,7 @@ func (t *table[T, R]) update(hash uint64, key string, change func(old R) R) {
 	}
 	s.mu.Unlock()
 	if now != nil && t.weight.Load() > t.max {
-		t.evict(hash >> t.shift)
+		t.evictFor(hash>>t.shift, now.Memory()+slotSize)
 	}
 }
 
@@ -197,12 +209,16 @@ func (t *table[T, R]) weigh(e R) {
 	t.count.Add(1)
 }
 
-// reweigh corrects the total for an entry that has grown.
-func (t *table[T, R]) reweigh(e R) {
+// reweigh corrects the total for an entry that may have grown, and returns by how
+// much it has.
+func (t *table[T, R]) reweigh(e R) (grown int) {
 	s, now := e.Slot(), min(e.Memory()+slotSize, dropped-1)
-	if old := s.weight.Load(); old != dropped && int(old) < now && s.weight.CompareAndSwap(old, uint32(now)) {
-		t.weight.Add(int64(now) - int64(old))
+	old := s.weight.Load()
+	if old == dropped || int(old) >= now || !s.weight.CompareAndSwap(old, uint32(now)) {
+		return 0
 	}
+	t.weight.Add(int64(now) - int64(old))
+	return now - int(old)
 }
 
 // release takes an entry that leaves the table off the total. Readers that have
@@ -216,11 +232,15 @@ func (t *table[T, R]) release(e R, evicted bool) {
 }
 
 // used notes a hit.
-func (t *table[T, R]) used(e R) {
+func (t *table[T, R]) used(hash uint64, e R) {
 	s := e.Slot()
-	if uses := s.uses.Load(); uses < mostUses {
-		s.uses.Store(uses + 1)
-		t.reweigh(e)
+	uses := s.uses.Load()
+	if uses == mostUses {
+		return
+	}
+	s.uses.Store(uses + 1)
+	if grown := t.reweigh(e); grown > 0 && t.weight.Load() > t.max {
+		t.tryEvict(hash >> t.shift)
 	}
 }
 
@@ -282,12 +302,11 @@ func (s *shard[T, R]) remove(t *table[T, R], e R, evicted bool, hash uint64, buc
 // resize moves the entries into n new buckets.
 func (s *shard[T, R]) resize(t *table[T, R], n int) {
 	buckets := make([]bucket[T], n)
-	if old := s.buckets.Load(); old != nil {
-		for i := range *old {
-			for j := range perBucket {
-				if e := R((*old)[i].entries[j].Load()); e != nil {
-					put(buckets, e, t.hash(e.Key()))
-				}
+	old := *s.buckets.Load()
+	for i := range old {
+		for j := range perBucket {
+			if e := R(old[i].entries[j].Load()); e != nil {
+				put(buckets, e, t.hash(e.Key()))
 			}
 		}
 	}
@@ -295,58 +314,86 @@ func (s *shard[T, R]) resize(t *table[T, R], n int) {
 	s.hand, s.fresh, s.ghosts = 0, nil, make([]uint16, n*ghostsPerBucket)
 }
 
-// evict evicts entries until the total is within its limit: a few of each shard
-// in turn, from this one on.
-func (t *table[T, R]) evict(shard uint64) {
-	now := time.Now().UnixNano()
-	for ; t.weight.Load() > t.max && t.count.Load() > 0; shard++ {
-		s := &t.shards[shard%uint64(len(t.shards))]
+// evictFor evicts entries until the total is within its limit: a few of each
+// shard in turn, from this one on. Where entries have grown much, it leaves some of
+// the work to the writes after it.
+func (t *table[T, R]) evictFor(shard uint64, added int) {
+	now, work := time.Now().UnixNano(), 2*int64(added)+evictedBeyond
+	for ; work > 0 && t.weight.Load() > t.max && t.count.Load() > 0; shard++ {
+		s := t.inTurn(shard)
 		s.mu.Lock()
-		for n := 0; n < evictedInTurn && s.count > 0 && t.weight.Load() > t.max; n++ {
-			s.evictOne(t, now)
-		}
+		work -= s.evictSome(t, now)
 		s.mu.Unlock()
 	}
 }
 
+// tryEvict is evictFor for a hit.
+func (t *table[T, R]) tryEvict(shard uint64) {
+	now := time.Now().UnixNano()
+	for range triedByHit {
+		if s := t.inTurn(shard); s.mu.TryLock() {
+			s.evictSome(t, now)
+			s.mu.Unlock()
+		}
+		shard++
+	}
+}
+
+func (t *table[T, R]) inTurn(shard uint64) *shard[T, R] {
+	return &t.shards[shard%uint64(len(t.shards))]
+}
+
+// evictSome returns the weight of what it has evicted.
+func (s *shard[T, R]) evictSome(t *table[T, R], now int64) (weight int64) {
+	for n := 0; n < evictedInTurn && s.count > 0 && t.weight.Load() > t.max; n++ {
+		weight += s.evictOne(t, now)
+	}
+	return weight
+}
+
 // evictOne evicts an entry: a fresh one that was not used while it was among the
-// freshest, or what the hand finds.
-func (s *shard[T, R]) evictOne(t *table[T, R], now int64) {
-	for len(s.fresh) > s.count/freshShare {
+// freshest, or what the hand finds. It returns its weight.
+func (s *shard[T, R]) evictOne(t *table[T, R], now int64) int64 {
+	for looked := 0; looked < mostLooked && len(s.fresh) > s.count/freshShare; looked++ {
 		place := int(s.fresh[0])
 		s.fresh = s.fresh[1:]
 		if e := s.at(place); e != nil && e.Slot().uses.Load() == 0 {
-			s.evict(t, e, place)
-			return
+			return s.evict(t, e, place)
 		}
 	}
-	places := len(*s.buckets.Load()) * perBucket
-	for passed := 0; ; passed++ {
-		if s.hand++; s.hand >= places {
+	var least R // used
+	leastUses, place := uint32(mostUses+1), 0
+	for looked := 0; looked < mostLooked && leastUses > 0; {
+		if s.hand++; s.hand >= len(*s.buckets.Load())*perBucket {
 			s.hand = 0
 		}
 		e := s.at(s.hand)
 		if e == nil {
 			continue
 		}
-		// entries may be used as fast as the hand goes around
-		if uses := e.Slot().uses.Load(); uses > 0 && e.Slot().until.Load() > now && passed <= mostUses*places {
-			e.Slot().uses.Store(uses - 1)
-			continue
+		uses := e.Slot().uses.Load()
+		if e.Slot().until.Load() <= now {
+			uses = 0
 		}
-		s.evict(t, e, s.hand)
-		return
+		if uses < leastUses {
+			least, leastUses, place = e, uses, s.hand
+		}
+		e.Slot().uses.Store(max(uses, 1) - 1)
+		looked++
 	}
+	return s.evict(t, least, place)
 }
 
 func (s *shard[T, R]) at(place int) R {
 	return (*s.buckets.Load())[place/perBucket].entries[place%perBucket].Load()
 }
 
-func (s *shard[T, R]) evict(t *table[T, R], e R, place int) {
+func (s *shard[T, R]) evict(t *table[T, R], e R, place int) (weight int64) {
 	hash := t.hash(e.Key())
 	s.ghosts[s.ghost(hash)] = ghostOf(hash)
+	weight = int64(e.Slot().weight.Load())
 	s.remove(t, e, true, hash, place/perBucket, place%perBucket)
+	return weight
 }
 
 func ghostOf(hash uint64) uint16 { return uint16(hash >> 40) }

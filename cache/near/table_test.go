@@ -13,17 +13,24 @@ import (
 )
 
 func tableOf(maxWeight int64) (t *table[record, *record], evicted *atomic.Int64) {
+	seed := maphash.MakeSeed()
+	return hashedTable(func(key string) uint64 { return maphash.String(seed, key) }, maxWeight)
+}
+
+func hashedTable(hash func(key string) uint64, maxWeight int64) (t *table[record, *record], evicted *atomic.Int64) {
 	evicted = new(atomic.Int64)
-	return newTable(maphash.MakeSeed(), maxWeight, func(_ *record, byPressure bool) {
+	return newTable(hash, maxWeight, func(_ *record, byPressure bool) {
 		if byPressure {
 			evicted.Add(1)
 		}
 	}), evicted
 }
 
-func putRecord(t *table[record, *record], key, text string) {
+func putRecord(t *table[record, *record], key, text string) { putSized(t, key, text, 0) }
+
+func putSized(t *table[record, *record], key, text string, size int) {
 	t.update(t.hash(key), key, func(*record) *record {
-		r := &record{text: text, key: key}
+		r := &record{text: text, key: key, size: size}
 		r.slot.until.Store(1 << 62)
 		return r
 	})
@@ -98,12 +105,12 @@ func TestEntryThatGrowsIsWeighedAgain(t *testing.T) {
 	e := table.get(table.hash("a"), "a")
 	before := table.weight.Load()
 	e.size = 1000
-	table.used(e)
+	table.used(table.hash(e.key), e)
 	require.Equal(t, before+1000, table.weight.Load())
 	table.drop(table.hash("a"), "a")
 	require.Zero(t, table.weight.Load())
 	e.size = 5000
-	table.used(e)
+	table.used(table.hash(e.key), e)
 	require.Zero(t, table.weight.Load(), "what has left the table is not weighed")
 }
 
@@ -114,7 +121,7 @@ func TestWhatIsReadOftenSurvivesAScan(t *testing.T) {
 		for i := range 1000 {
 			key := fmt.Sprint("hot", i)
 			if e := table.get(table.hash(key), key); e != nil {
-				table.used(e)
+				table.used(table.hash(e.key), e)
 				hits++
 			}
 		}
@@ -144,7 +151,8 @@ func TestHitRateIsThatOfOtter(t *testing.T) {
 	t.Parallel()
 	const entries, reads = 2000, 200_000
 	for name, next := range map[string]func(*rand.Rand, *rand.Zipf, int) uint64{
-		"zipf": func(_ *rand.Rand, z *rand.Zipf, _ int) uint64 { return z.Uint64() },
+		"zipf of large ones": func(_ *rand.Rand, z *rand.Zipf, _ int) uint64 { return z.Uint64() },
+		"zipf":               func(_ *rand.Rand, z *rand.Zipf, _ int) uint64 { return z.Uint64() },
 		"zipf with scans": func(_ *rand.Rand, z *rand.Zipf, i int) uint64 {
 			if i/10_000%2 == 1 {
 				return uint64(1_000_000 + i)
@@ -155,7 +163,11 @@ func TestHitRateIsThatOfOtter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			table, _ := tableOf(entries * (100 + 8 + slotSize))
+			size := 0
+			if name == "zipf of large ones" { // in many shards, with few in each
+				size = 20_000
+			}
+			table, _ := tableOf(entries * int64(size+100+8+slotSize))
 			theirs := otter.Must(&otter.Options[string, int]{MaximumSize: entries, Executor: func(f func()) { f() }})
 			defer theirs.StopAllGoroutines()
 			random := rand.New(rand.NewPCG(1, 2))
@@ -164,10 +176,10 @@ func TestHitRateIsThatOfOtter(t *testing.T) {
 			for i := range reads {
 				key := fmt.Sprintf("%08d", next(random, zipf, i))
 				if e := table.get(table.hash(key), key); e != nil {
-					table.used(e)
+					table.used(table.hash(e.key), e)
 					ours++
 				} else {
-					putRecord(table, key, "")
+					putSized(table, key, "", size)
 				}
 				if _, ok := theirs.GetIfPresent(key); ok {
 					other++
@@ -201,7 +213,7 @@ func TestTableIsUsedConcurrently(t *testing.T) {
 						if e.text != key {
 							t.Errorf("%s has the text of %s", key, e.text)
 						}
-						table.used(e)
+						table.used(table.hash(e.key), e)
 					}
 				}
 			}
@@ -235,7 +247,8 @@ func (h *hot) Slot() *Slot {
 // Eviction ends, however fast the entries are used meanwhile.
 func TestEvictionEndsWhereAllEntriesAreUsedWithoutPause(t *testing.T) {
 	t.Parallel()
-	table := newTable(maphash.MakeSeed(), 1<<10, func(*hot, bool) {})
+	seed := maphash.MakeSeed()
+	table := newTable(func(key string) uint64 { return maphash.String(seed, key) }, 1<<10, func(*hot, bool) {})
 	for i := range 100 {
 		key := fmt.Sprint("key", i)
 		table.update(table.hash(key), key, func(*hot) *hot {
@@ -246,4 +259,159 @@ func TestEvictionEndsWhereAllEntriesAreUsedWithoutPause(t *testing.T) {
 	}
 	require.LessOrEqual(t, table.weight.Load(), int64(1<<10))
 	require.Positive(t, table.count.Load())
+}
+
+// Keys with few hashes share homes and tags, fill buckets and overflow them.
+func TestTableTellsKeysOfOneHashApart(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		keys int
+		hash func(key string) uint64
+	}{
+		"one hash":               {400, func(string) uint64 { return 0 }},
+		"one home at the end":    {400, func(key string) uint64 { return 0xffffffff<<8 | uint64(key[len(key)-1]) }},
+		"one tag":                {2000, func(key string) uint64 { return uint64(len(key))<<60 | uint64(key[3])<<20 }},
+		"more than are counted":  {3 * overflowed, func(string) uint64 { return 1 << 39 }},
+		"tags that look like no": {500, func(key string) uint64 { return uint64(key[len(key)-1]&1) | 1<<35 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			table, _ := hashedTable(c.hash, 1<<40)
+			want := make(map[string]string)
+			random := rand.New(rand.NewPCG(3, 4))
+			for step := range 8 * c.keys {
+				i := random.IntN(c.keys)
+				if step > 4*c.keys {
+					i = i * i / c.keys // others stay
+				}
+				key := fmt.Sprint("key", i)
+				switch random.IntN(5) {
+				case 0, 1:
+					table.drop(table.hash(key), key)
+					delete(want, key)
+				case 2:
+					e := table.get(table.hash(key), key)
+					text, ok := want[key]
+					require.Equal(t, ok, e != nil, key)
+					require.True(t, e == nil || e.text == text)
+				default:
+					want[key] = fmt.Sprint(step)
+					putRecord(table, key, want[key])
+				}
+			}
+			for i := range c.keys {
+				key := fmt.Sprint("key", i)
+				text, ok := want[key]
+				e := table.get(table.hash(key), key)
+				require.Equal(t, ok, e != nil, key)
+				require.True(t, e == nil || e.text == text)
+			}
+			for key := range want {
+				table.drop(table.hash(key), key)
+				require.Nil(t, table.get(table.hash(key), key))
+			}
+			require.Zero(t, table.count.Load())
+			require.Zero(t, table.weight.Load())
+			for i := range table.shards {
+				for j := range *table.shards[i].buckets.Load() {
+					meta := (*table.shards[i].buckets.Load())[j].meta.Load()
+					require.Zero(t, meta&tagBits)
+					require.Contains(t, []uint64{0, overflowed}, meta>>(8*perBucket), "each overflow is taken back")
+				}
+			}
+		})
+	}
+}
+
+// Where entries grow by what readers derive, hits keep the total near its limit.
+func TestTableStaysWithinItsWeightWhileEntriesGrow(t *testing.T) {
+	t.Parallel()
+	const most = 4 << 20
+	table, evicted := tableOf(most)
+	keys := make([]string, 20_000)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key", i)
+		putRecord(table, keys[i], "text")
+	}
+	require.Zero(t, evicted.Load())
+	for _, key := range keys {
+		if e := table.get(table.hash(key), key); e != nil {
+			e.grow(500)
+			table.used(table.hash(key), e)
+			require.LessOrEqual(t, table.weight.Load(), int64(most+1000))
+		}
+	}
+	require.Positive(t, evicted.Load())
+}
+
+// However many entries there are, and however often each was used, no write looks
+// at more than a few of them to evict one.
+func TestEvictionLooksAtFewEntries(t *testing.T) {
+	t.Parallel()
+	table, evicted := tableOf(1 << 20)
+	keys := 0
+	for ; evicted.Load() == 0; keys++ {
+		putRecord(table, fmt.Sprint("key", keys), "")
+	}
+	uses := func() (sum int) {
+		for i := range keys {
+			key := fmt.Sprint("key", i)
+			if e := table.get(table.hash(key), key); e != nil {
+				sum += int(e.Slot().uses.Load())
+			}
+		}
+		return sum
+	}
+	for i := range keys {
+		key := fmt.Sprint("key", i)
+		for range mostUses {
+			if e := table.get(table.hash(key), key); e != nil {
+				table.used(table.hash(key), e)
+			}
+		}
+	}
+	for i := range 2000 {
+		before, gone := uses(), evicted.Load()
+		putRecord(table, fmt.Sprint("new", i), "")
+		after, now := uses(), evicted.Load()
+		require.LessOrEqual(t, before-after, int(now-gone)*(mostLooked+mostUses))
+		if i > keys/8 {
+			break
+		}
+	}
+	require.Greater(t, evicted.Load(), int64(100))
+}
+
+// What writers of a shard wait for at most: that the largest shard there is, of the
+// smallest copies, gets more buckets.
+func BenchmarkGrowingShard(b *testing.B) {
+	table, evicted := tableOf(64 << 20)
+	for i := 0; evicted.Load() == 0; i++ {
+		putRecord(table, fmt.Sprint("key", i), "")
+	}
+	i := 0
+	for b.Loop() {
+		s := &table.shards[i%len(table.shards)]
+		s.resize(table, len(*s.buckets.Load()))
+		i++
+	}
+	b.ReportMetric(float64(table.count.Load())/float64(len(table.shards)), "entries/shard")
+}
+
+// A write that evicts where all entries are in use.
+func BenchmarkEvictingWrite(b *testing.B) {
+	table, evicted := tableOf(64 << 20)
+	keys := 0
+	for ; evicted.Load() == 0; keys++ {
+		putRecord(table, fmt.Sprint("key", keys), "")
+	}
+	for b.Loop() {
+		key := fmt.Sprint("key", rand.IntN(2*keys))
+		for range mostUses {
+			if e := table.get(table.hash(key), key); e != nil {
+				table.used(table.hash(key), e)
+			}
+		}
+		putRecord(table, fmt.Sprint("new", rand.IntN(keys)), "")
+	}
 }

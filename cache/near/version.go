@@ -6,7 +6,6 @@
 package near
 
 import (
-	"hash/maphash"
 	"math"
 	"sync/atomic"
 	"time"
@@ -89,8 +88,8 @@ const (
 
 // newVersions returns an empty table of versions by key. A version that leaves
 // the table ends, because changes to it could not be reported any more.
-func newVersions(seed maphash.Seed, maxSize int64) *table[Version, *Version] {
-	return newTable(seed, max(maxSize/versionShare, 1), func(v *Version, _ bool) { v.End() })
+func newVersions(hash func(key string) uint64, maxSize int64) *table[Version, *Version] {
+	return newTable(hash, max(maxSize/versionShare, 1), func(v *Version, _ bool) { v.End() })
 }
 
 // Version returns the version under a key without reading the store. ok is
@@ -100,11 +99,12 @@ func (c *Cache[T, R]) Version(key string, now time.Time) (*Version, bool) {
 	if !c.serves(g, true, now) {
 		return nil, false
 	}
-	v := g.versions.get(c.hash(key), key)
+	hash := c.hash(key)
+	v := g.versions.get(hash, key)
 	if v == nil || v.Ended() {
 		return nil, false
 	}
-	g.versions.used(v)
+	g.versions.used(hash, v)
 	return v, true
 }
 
