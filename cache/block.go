@@ -203,6 +203,8 @@ func newTailed[R any](size int) *R {
 		return newOf[R, [360]byte]()
 	case size <= 392:
 		return newOf[R, [392]byte]()
+	case size <= 424:
+		return newOf[R, [424]byte]()
 	}
 	return newOf[R, [longestTail]byte]()
 }
@@ -216,6 +218,8 @@ func (r *Record) Memory() int {
 		size = rounded(recordSize + size)
 	case linked:
 		size = rounded(linkedSize + size)
+	case bare:
+		size = recordSize
 	default:
 		o := r.outline()
 		size = rounded(int(unsafe.Sizeof(*o))) + rounded(len(o.text)) + rounded(len(o.key)) + len(o.tags)*int(unsafe.Sizeof(RecordTag{}))

@@ -2,8 +2,10 @@ package cache
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +58,79 @@ func TestMemoOfACopyIsThatOfItsRecord(t *testing.T) {
 	require.Equal(t, "derived", r.WithKey("k", nil, false).Memo())
 }
 
+func TestCopiesOfAllSizesAreRecordsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	version := near.NewVersion("v")
+	text, key := strings.Repeat("t", 1<<17), strings.Repeat("k", 1<<17)
+	type size struct{ text, key int }
+	sizes := []size{{0, 0}, {0, 1}, {1, 0}, {longestTail, 0}, {longestTail + 1, 0}, {0, longestTail}, {0, longestTail + 1}, {longestTail / 2, longestTail / 2}}
+	for _, n := range []int{1<<16 - 1, 1 << 16, 1<<16 + 1, 1 << 17} {
+		sizes = append(sizes, size{n, 0}, size{0, n}, size{n, n}, size{n, 1}, size{1, n})
+	}
+	for _, s := range sizes {
+		for _, derives := range []bool{false, true} {
+			r := newRecord(text[:s.text])
+			for _, kept := range []*Record{r.WithKey(key[:s.key], nil, derives), r.WithKey(key[:s.key], version, derives), r.WithKey("k", nil, derives).WithKey(key[:s.key], version, false)} {
+				require.True(t, kept.Text() == text[:s.text] && kept.Key() == key[:s.key], "%v", s)
+				require.GreaterOrEqual(t, kept.Memory(), recordSize+s.text+s.key)
+				require.Nil(t, kept.Memo())
+			}
+		}
+	}
+	require.Equal(t, recordSize, new(Record).Memory())
+	require.Equal(t, "k", new(Record).WithKey("k", version, true).Key())
+}
+
+// What a copy counts for is what the allocator takes for it.
+func TestTailsAreAsLargeAsTheyAreCounted(t *testing.T) {
+	var before, after runtime.MemStats
+	kept := make([]*Record, 200)
+	for size := 1; size <= longestTail; size++ {
+		r := newRecord(strings.Repeat("t", size))
+		for _, derives := range []bool{false, true} {
+			counted := r.WithKey("", nil, derives).Memory()
+			taken := math.Inf(1)
+			for range 10 { // something else may allocate meanwhile
+				runtime.ReadMemStats(&before)
+				for i := range kept {
+					kept[i] = r.WithKey("", nil, derives)
+				}
+				runtime.ReadMemStats(&after)
+				if taken = min(taken, float64(after.TotalAlloc-before.TotalAlloc)/float64(len(kept))); taken-float64(counted) < 4 {
+					break
+				}
+			}
+			require.InDelta(t, counted, taken, 4, "size %d", size)
+		}
+	}
+}
+
+// A copy is made while other readers keep what they derive with its record.
+func TestRecordIsCopiedWhileReadersDerive(t *testing.T) {
+	t.Parallel()
+	text := fmt.Sprintf(`{"a":1,"b":"%s","c":[1,2],"d":{"e":5}}`, strings.Repeat("x", 2*minPlaced))
+	r := decoded(t, text).WithKey("key", nil, true)
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			p, raw := pathsOf(fmt.Sprint("p", i), "a", "d.e"), make([]string, 3)
+			for n := range 500 {
+				r.Read(p, raw)
+				if raw[0] != "" || raw[1] != "1" || raw[2] != "5" {
+					t.Errorf("read %q", raw)
+				}
+				r.SetMemo(n, n)
+				kept := r.WithKey("other", nil, true)
+				kept.Read(p, raw)
+				if _, ok := kept.Memo().(int); !ok || kept.Text() != text || kept.Memory() < len(text) || raw[2] != "5" {
+					t.Errorf("the copy has %v and %q", kept.Memo(), raw)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
 // MaxSize is memory, as an operator understands it.
 func TestSizeOfNearCopiesIsWhatTheyTakeInMemory(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -74,7 +149,7 @@ func TestSizeOfNearCopiesIsWhatTheyTakeInMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const n = 20_000
 			before := heapSize()
-			copies := near.New[Record](near.Options{MaxSize: 1 << 30, TTL: time.Hour})
+			copies := near.New[Record](near.Options{MaxSize: 128 << 20, TTL: time.Hour})
 			copies.SetTrust(near.Coherent)
 			p, raw, now := pathsOf("user_id", "roles"), make([]string, 2), time.Now()
 			for i := range n {

@@ -139,12 +139,14 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 // correctStale corrects the records kept for stale use after an answer of the
 // source that is not in the store: a client that was just refused must not be let
 // in later by an older record. The ticket was drawn before the source was asked.
-func (l *Lookup) correctStale(key string, ticket near.Ticket[Record, *Record], loaded Loaded) {
+// Nor is a tagged answer kept: it has no versions, so that no drop of its tags would
+// end it.
+func (l *Lookup) correctStale(req Request, ticket near.Ticket[Record, *Record], loaded Loaded) {
 	if staler, ok := l.cache.store.(Staler); ok {
-		staler.DropStale(key)
+		staler.DropStale(req.Key)
 	}
 	answered := loaded.Record
-	if answered != nil && (answered.state != Found || loaded.NoStore) {
+	if answered != nil && (answered.state != Found || loaded.NoStore || len(l.tags(req, answered)) > 0) {
 		answered = nil
 	}
 	ticket.Correct(answered, time.Now())

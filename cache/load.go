@@ -100,7 +100,7 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 	case err != nil:
 		r, ended = Result{Outcome: OutcomeError, Err: err, tooLate: tooLate(ctx), Response: loaded.Response, private: loaded.Private}, failureOf(ctx, err)
 	default:
-		l.correctStale(req.Key, ticket, loaded)
+		l.correctStale(req, ticket, loaded)
 		r, ended = l.resultOf(loaded), new(Ended)
 	}
 	defer fl.answerAfter(b.left, r)()

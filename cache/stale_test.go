@@ -191,3 +191,17 @@ func TestARefusalCorrectsWhatTheStoreKeepsForStaleUse(t *testing.T) {
 		})
 	}
 }
+
+// An answer that could not be stored has no versions of its tags, so that nothing
+// would end it.
+func TestATaggedAnswerIsNotKeptForStaleUse(t *testing.T) {
+	t.Parallel()
+	f := newStaleFixture(t, cache.LookupOptions{Tags: func(cache.Request, *cache.Record) []string { return []string{"user:1"} }})
+	f.store.leave()
+	f.answer.Store(&cache.Loaded{Record: decode(t, `{"n":2}`)})
+	require.Equal(t, cache.OutcomeMiss, f.find(t).Outcome)
+	require.NoError(t, f.cache.DropTag(t.Context(), "user:1"))
+	f.answer.Store(nil)
+	r := f.find(t)
+	require.Equal(t, cache.OutcomeError, r.Outcome, "%v", r.Record)
+}

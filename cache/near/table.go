@@ -102,11 +102,10 @@ type table[T any, R entry[T]] struct {
 type shard[T any, R entry[T]] struct {
 	mu      sync.Mutex
 	buckets atomic.Pointer[[]bucket[T]]
-	count   int
-	hand    int
+	count   int32
+	hand    uint32   // the place of the entry that was looked at last
 	fresh   []uint32 // places of new entries, or of what has replaced them
 	ghosts  []uint16 // parts of the hashes of what was evicted last, by another part
-	_       [64]byte
 }
 
 func newTable[T any, R entry[T]](hash func(key string) uint64, maxWeight int64, gone func(e R, evicted bool)) *table[T, R] {
@@ -246,14 +245,14 @@ func (t *table[T, R]) used(hash uint64, e R) {
 
 // add puts an entry into the shard, which must not have its key.
 func (s *shard[T, R]) add(t *table[T, R], e R, hash uint64) {
-	if n := len(*s.buckets.Load()); s.count >= n*perBucket*4/5 {
-		s.resize(t, n+max(n/4, 4))
+	if n := len(*s.buckets.Load()); int(s.count) >= n*perBucket*4/5 {
+		s.resize(t, n+max(n/4, 2))
 	}
 	at := put(*s.buckets.Load(), e, hash)
 	if s.ghosts[s.ghost(hash)] == ghostOf(hash) {
 		e.Slot().uses.Store(1)
 	} else {
-		if s.fresh = append(s.fresh, at); len(s.fresh) > s.count/freshShare+perBucket {
+		if s.fresh = append(s.fresh, at); len(s.fresh) > int(s.count)/freshShare+perBucket {
 			s.fresh = s.fresh[1:]
 		}
 	}
@@ -354,17 +353,17 @@ func (s *shard[T, R]) evictSome(t *table[T, R], now int64) (weight int64) {
 // evictOne evicts an entry: a fresh one that was not used while it was among the
 // freshest, or what the hand finds. It returns its weight.
 func (s *shard[T, R]) evictOne(t *table[T, R], now int64) int64 {
-	for looked := 0; looked < mostLooked && len(s.fresh) > s.count/freshShare; looked++ {
-		place := int(s.fresh[0])
+	for looked := 0; looked < mostLooked && len(s.fresh) > int(s.count)/freshShare; looked++ {
+		place := s.fresh[0]
 		s.fresh = s.fresh[1:]
 		if e := s.at(place); e != nil && e.Slot().uses.Load() == 0 {
 			return s.evict(t, e, place)
 		}
 	}
 	var least R // used
-	leastUses, place := uint32(mostUses+1), 0
+	leastUses, place := uint32(mostUses+1), uint32(0)
 	for looked := 0; looked < mostLooked && leastUses > 0; {
-		if s.hand++; s.hand >= len(*s.buckets.Load())*perBucket {
+		if s.hand++; s.hand >= uint32(len(*s.buckets.Load())*perBucket) {
 			s.hand = 0
 		}
 		e := s.at(s.hand)
@@ -384,15 +383,15 @@ func (s *shard[T, R]) evictOne(t *table[T, R], now int64) int64 {
 	return s.evict(t, least, place)
 }
 
-func (s *shard[T, R]) at(place int) R {
+func (s *shard[T, R]) at(place uint32) R {
 	return (*s.buckets.Load())[place/perBucket].entries[place%perBucket].Load()
 }
 
-func (s *shard[T, R]) evict(t *table[T, R], e R, place int) (weight int64) {
+func (s *shard[T, R]) evict(t *table[T, R], e R, place uint32) (weight int64) {
 	hash := t.hash(e.Key())
 	s.ghosts[s.ghost(hash)] = ghostOf(hash)
 	weight = int64(e.Slot().weight.Load())
-	s.remove(t, e, true, hash, place/perBucket, place%perBucket)
+	s.remove(t, e, true, hash, int(place/perBucket), int(place%perBucket))
 	return weight
 }
 
