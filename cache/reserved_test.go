@@ -52,7 +52,7 @@ func TestTheFingerprintOfARecordIsReadStrictly(t *testing.T) {
 		r := decoded(t, text)
 		require.Equal(t, want, r.origin, text)
 		if want == originSource {
-			require.EqualValues(t, 0x0123456789abcdef, r.sourceID, text)
+			require.EqualValues(t, uint64(0x0123456789abcdef), r.sourceID, text)
 		}
 	}
 }
