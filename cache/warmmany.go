@@ -165,7 +165,7 @@ func (w *warmLoad) run(ctx context.Context, l *Lookup) {
 		*w.result, w.ended = Result{Outcome: OutcomeError, Err: err}, failureOf(ctx, err)
 		return
 	}
-	l.correctStale(w.req.Key, ticket, loaded)
+	l.correctStale(w.req, ticket, loaded)
 	*w.result, w.ended = l.resultOf(loaded), new(Ended)
 	if record, ttl := l.toStore(loaded); record != nil {
 		w.record, w.ttl = record, ttl
