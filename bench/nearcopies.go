@@ -191,6 +191,7 @@ func amongCopies(copies *near.Cache[cache.Record, *cache.Record], n int) (float6
 		}
 		garbage = make([]byte, perHit)
 	}
+	runtime.KeepAlive(garbage)
 	after, err := cpuTime(os.Getpid())
 	return float64((after - before).Nanoseconds()) / hits / 1000, err
 }

@@ -158,7 +158,7 @@ const longestTail = 440
 // tailed is a record with a tail.
 type tailed[R, T any] struct {
 	record R
-	tail   T
+	_      T
 }
 
 func newOf[R, T any]() *R { return &new(tailed[R, T]).record }

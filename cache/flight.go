@@ -62,7 +62,7 @@ func (f *flights) do(ctx context.Context, key string, source Source, deadline ti
 			// only a finished load reports whether the key was changed meanwhile
 			answered = nil
 		}
-		result := f.wait(ctx, key, fl, answered, nil)
+		result := f.wait(ctx, ctx, key, fl, answered)
 		switch {
 		case !result.notLoaded:
 			return result, joined
@@ -73,19 +73,15 @@ func (f *flights) do(ctx context.Context, key string, source Source, deadline ti
 }
 
 // wait waits for the result of a flight, until ctx or late ends.
-func (f *flights) wait(ctx context.Context, key string, fl *flight, answered chan struct{}, late context.Context) Result {
+func (f *flights) wait(ctx, late context.Context, key string, fl *flight, answered chan struct{}) Result {
 	defer f.leave(key, fl)
-	var ended <-chan struct{}
-	if late != nil {
-		ended = late.Done()
-	}
 	select {
 	case <-fl.done:
 		return fl.result
 	case <-answered:
 		return fl.early
 	case <-ctx.Done():
-	case <-ended:
+	case <-late.Done():
 		ctx = late
 	}
 	select {
@@ -120,7 +116,7 @@ func (f *flights) launch(ctx context.Context, key string, fl *flight, deadline t
 	f.mu.Lock()
 	f.run(detached, cancel, key, fl, load)
 	f.mu.Unlock()
-	return f.wait(ctx, key, fl, fl.answered, detached)
+	return f.wait(ctx, detached, key, fl, fl.answered)
 }
 
 // drop ends a flight that the caller leads, without a load.

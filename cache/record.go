@@ -268,7 +268,10 @@ func (r *Record) Memo() any {
 // takes in memory, in bytes. A small near copy keeps a value only if a lookup with
 // [LookupOptions].Derives has read the record.
 func (r *Record) SetMemo(v any, size int) {
-	for !r.setMemo(r.memory(), func(m *memo) { m.value, m.size = v, size }) {
+	for {
+		if r.setMemo(r.memory(), func(m *memo) { m.value, m.size = v, size }) {
+			return
+		}
 	}
 }
 

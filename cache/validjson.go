@@ -28,7 +28,8 @@ func fastValue(text string, at, depth int) int {
 	case c == '[':
 		return fastList(text, at+1, depth-1, ']')
 	case '1' <= c && c <= '9': // a whole number without a sign
-		for at++; at < len(text) && '0' <= text[at] && text[at] <= '9'; at++ {
+		for at < len(text) && '0' <= text[at] && text[at] <= '9' {
+			at++
 		}
 		if at < len(text) && (text[at] == '.' || text[at]|0x20 == 'e') {
 			return -1

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -54,7 +55,7 @@ func (b *BareRequests) ServeHTTP(w http.ResponseWriter, r *http.Request, next ca
 		return caddyhttp.Error(http.StatusUnauthorized, err)
 	}
 	key := "limit:" + cookie.Value
-	if b.redis.Get(r.Context(), key).Err() != redis.Nil {
+	if err := b.redis.Get(r.Context(), key).Err(); !errors.Is(err, redis.Nil) {
 		return next.ServeHTTP(w, r)
 	}
 	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, b.URL, nil)

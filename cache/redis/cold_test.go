@@ -55,7 +55,7 @@ func TestANewSessionTakesTwoRoundTrips(t *testing.T) {
 	sentinel := sync.OnceValue(func() *redistest.Sentinel { return redistest.StartSentinel(t) })
 	for kind, options := range map[string]func(*testing.T) Options{
 		"standalone": func(t *testing.T) Options { return at(redistest.Start(t)) },
-		"sentinel":   func(t *testing.T) Options { return sentinelOptions(sentinel()) },
+		"sentinel":   func(*testing.T) Options { return sentinelOptions(sentinel()) },
 	} {
 		for name, test := range tests {
 			t.Run(kind+"/"+name, func(t *testing.T) {
@@ -279,7 +279,7 @@ func TestAReadOnlyServerStillAnswers(t *testing.T) {
 	in, stats := newPlain(t, at(server), cache.LookupOptions{Source: src})
 	host, port, _ := strings.Cut(master.Addr(), ":")
 	require.NoError(t, master.Client().Set(t.Context(), "session:user:known", `{"v":7}`, time.Hour).Err())
-	require.NoError(t, server.Client().SlaveOf(t.Context(), host, port).Err())
+	require.NoError(t, server.Client().ReplicaOf(t.Context(), host, port).Err())
 	require.Eventually(t, func() bool {
 		r := in.look("session:user:known")
 		n, _ := version(&r)

@@ -29,7 +29,10 @@ func (q *quickSource) Load(_ context.Context, req cache.Request, _ *cache.Record
 	q.loads.Add(1)
 	now := q.atOnce.Add(1)
 	defer q.atOnce.Add(-1)
-	for most := q.most.Load(); now > most && !q.most.CompareAndSwap(most, now); most = q.most.Load() {
+	for {
+		if most := q.most.Load(); now <= most || q.most.CompareAndSwap(most, now) {
+			break
+		}
 	}
 	return q.load(req)
 }

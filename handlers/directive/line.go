@@ -59,7 +59,10 @@ func checkBlock(d *caddyfile.Dispenser, text string) error {
 			continue
 		}
 		at, name := *d, fields[0] // at the line, if any of it is left
-		for words[number] > 0 && at.Line() != number && at.Next() {
+		for words[number] > 0 && at.Line() != number {
+			if !at.Next() {
+				break
+			}
 		}
 		if strings.Contains(name, "{") {
 			name = d.Val()
