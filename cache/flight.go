@@ -193,11 +193,16 @@ func (f *flights) run(ctx context.Context, cancel context.CancelFunc, key string
 		defer f.land(key, fl)
 		defer func() {
 			if p := recover(); p != nil {
-				fl.result = Result{Outcome: OutcomeError, Err: fmt.Errorf("loading panicked: %v\n%s", p, debug.Stack())}
+				fl.result = panicked(p)
 			}
 		}()
 		fl.result = load(ctx, fl)
 	})
+}
+
+// panicked is the result of a load that panicked.
+func panicked(p any) Result {
+	return Result{Outcome: OutcomeError, Err: fmt.Errorf("loading panicked: %v\n%s", p, debug.Stack())}
 }
 
 // spawn runs work in an idle goroutine or a new one. The caller holds f.mu.

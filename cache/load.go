@@ -116,7 +116,12 @@ func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *
 
 // askAlone asks the source for one request, because the answer is only for its
 // client.
-func (l *Lookup) askAlone(ctx context.Context, req Request, old *Record) Result {
+func (l *Lookup) askAlone(ctx context.Context, req Request, old *Record) (r Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r = panicked(p)
+		}
+	}()
 	slot := &slot{queue: l.slots}
 	defer slot.give()
 	if err := slot.take(ctx); err != nil {
