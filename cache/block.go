@@ -224,6 +224,7 @@ func (r *Record) Memory() int {
 		o := r.outline()
 		size = rounded(int(unsafe.Sizeof(*o))) + rounded(len(o.text)) + rounded(len(o.key)) + len(o.tags)*int(unsafe.Sizeof(RecordTag{}))
 	}
+	size += r.Version().Own()
 	if m := r.memory(); m != nil {
 		size += rounded(int(unsafe.Sizeof(memo{}))) + rounded(len(m.places)*placeSize) + m.size
 	}

@@ -136,13 +136,16 @@ func TestSizeOfNearCopiesIsWhatTheyTakeInMemory(t *testing.T) {
 	for name, c := range map[string]struct {
 		size    int
 		tags    int // 0: none; n: a tag for n records
+		many    int // tags of each record
 		derives bool
 	}{
 		"small":                  {size: 97},
 		"tiny":                   {size: 20},
 		"medium":                 {size: 300},
 		"large":                  {size: 3000},
-		"with a shared tag":      {size: 97, tags: 100},
+		"with a shared tag":      {size: 97, tags: 100, many: 1},
+		"with two tags":          {size: 97, tags: 100, many: 2},
+		"with many tags":         {size: 97, tags: 100, many: 9},
 		"with a derived value":   {size: 150, derives: true},
 		"derived, of large ones": {size: 1000, derives: true},
 	} {
@@ -158,9 +161,14 @@ func TestSizeOfNearCopiesIsWhatTheyTakeInMemory(t *testing.T) {
 				r, key := decoded(t, text), fmt.Sprint("session:user:", n+i)
 				var versions []*near.Version
 				if c.tags > 0 {
-					tag := fmt.Sprint("user:", i/c.tags)
-					r = r.WithTags(map[string]string{tag: "v"})
-					versions = append(versions, copies.BeginVersion("tag:"+tag).Keep("v"))
+					versions = make([]*near.Version, c.many)
+				}
+				for n := range versions {
+					tag := fmt.Sprint(n, "user:", i/c.tags)
+					versions[n] = copies.BeginVersion("tag:" + tag).Keep("v")
+					if n == 0 {
+						r = r.WithTags(map[string]string{tag: "v"})
+					}
 				}
 				copies.Begin(key, true).Keep(near.Copy[Record]{Record: r, Versions: versions, Derives: c.derives}, now)
 				for range 2 { // the second hit finds what the first one has kept

@@ -58,6 +58,15 @@ func (v *Version) Memory() int {
 	return int(unsafe.Sizeof(*v)) + len(v.key) + len(v.text) + versionRounding
 }
 
+// Own is the part of that which each copy takes for itself, in bytes: 0 but for what
+// stands for several versions.
+func (v *Version) Own() int {
+	if v == nil || v.all == nil {
+		return 0
+	}
+	return int(unsafe.Sizeof(*v)+unsafe.Sizeof(v)*uintptr(len(v.all))) + versionRounding
+}
+
 // End makes the version no longer current.
 func (v *Version) End() { v.ended.Store(true) }
 
