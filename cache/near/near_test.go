@@ -22,6 +22,7 @@ type record struct {
 	size      int
 	grown     atomic.Int64 // what readers have derived
 	version   *Version
+	copied    func() // called by WithKey
 }
 
 func (r *record) Text() string { return r.text }
@@ -35,6 +36,9 @@ func (r *record) grow(size int) { r.grown.Add(int64(size)) }
 func (r *record) Version() *Version { return r.version }
 
 func (r *record) WithKey(key string, version *Version, _ bool) *record {
+	if r.copied != nil {
+		r.copied()
+	}
 	return &record{text: r.text, key: key, size: r.size, version: version}
 }
 

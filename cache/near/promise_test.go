@@ -65,6 +65,27 @@ func TestCorrectionThatAWriteOvertakesIsNotKept(t *testing.T) {
 	require.Zero(t, left)
 }
 
+// An invalidation counts before it waits for a reader that keeps a copy. So the next
+// reader keeps nothing that was read before it.
+func TestInvalidationCountsBeforeItDrops(t *testing.T) {
+	t.Parallel()
+	n := trusted(t, Options{}, Coherent)
+	written := &n.generation.Load().stripe(n.hash("k")).written
+	var group sync.WaitGroup
+	r := rec("old")
+	r.copied = func() {
+		group.Go(func() { n.Invalidate("k") })
+		for end := time.Now().Add(10 * time.Second); written.Load() == 0 && time.Now().Before(end); {
+			runtime.Gosched()
+		}
+	}
+	n.keep("k", r, start.Add(time.Hour), start)
+	require.Positive(t, written.Load())
+	group.Wait()
+	_, ok := n.Peek("k", true, start)
+	require.False(t, ok)
+}
+
 // Every key has a number that goes up. Writers store a number and report it; after
 // that, no reader that begins gets a lower one, whatever else happens.
 func TestNoReaderGetsWhatWasReportedAsWrittenOver(t *testing.T) {
@@ -113,7 +134,7 @@ func TestNoReaderGetsWhatWasReportedAsWrittenOver(t *testing.T) {
 	}
 }
 
-const modelRounds = 4000
+const modelRounds = 3000
 
 type model struct {
 	near *recordCache
@@ -140,6 +161,7 @@ func (k *modelKey) next(report func()) {
 func (m *model) write(t *testing.T, seed uint64, rounds int, trusts bool) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	for range rounds {
+		pause(random)
 		k := &m.keys[random.IntN(len(m.keys))]
 		switch action := random.IntN(400); {
 		case action == 0:
@@ -183,13 +205,16 @@ func (m *model) read(t *testing.T, seed uint64, ended *atomic.Bool) {
 		}
 		ticket := m.near.Begin(k.name, true)
 		number := k.stored.Load()
+		pause(random)
 		var versions []*Version
 		tagNumber := int64(-1)
 		if i%3 != 0 { // the others have no tag
 			v, ok := m.near.Version(k.tag, now)
 			if !ok {
 				drawn := m.near.BeginVersion(k.tag)
-				v = drawn.Keep(strconv.FormatInt(tag.stored.Load(), 10))
+				text := strconv.FormatInt(tag.stored.Load(), 10)
+				pause(random)
+				v = drawn.Keep(text)
 			}
 			tagNumber, _ = strconv.ParseInt(v.Text(), 10, 64)
 			versions = append(versions, v)
@@ -203,6 +228,13 @@ func (m *model) read(t *testing.T, seed uint64, ended *atomic.Bool) {
 			continue
 		}
 		ticket.Keep(Copy[record]{Record: r, Expires: now.Add(time.Hour).UnixNano(), Versions: versions}, now)
+	}
+}
+
+// pause lets others run, so that they overtake.
+func pause(random *rand.Rand) {
+	for range random.IntN(4) {
+		runtime.Gosched()
 	}
 }
 
