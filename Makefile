@@ -27,7 +27,7 @@ soak: ## the tests of coherence, faults, leaks and memory at length, for half an
 	FILEWALLBALL_SOAK=1 go test -v -run ManyRecords ./cache/memory
 	FILEWALLBALL_SOAK=1 go -C handlers/e2e test -timeout 2h -v ./faults
 
-bench: ## compare side by side with file_server, forward_auth and nginx; some 15 minutes
+bench: ## compare side by side with file_server, forward_auth and nginx; some 25 minutes
 	.ci/install redis-server
 	for tool in wrk nginx libnginx-mod-http-lua strace; do .ci/install $$tool || true; done
 	go -C bench run . $(BENCH)

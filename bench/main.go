@@ -1,7 +1,7 @@
 // Command bench compares Caddy with this plugin to Caddy without it, to
 // forward_auth, and to nginx, side by side on this machine:
 //
-//	go -C bench run .            # some fifteen minutes
+//	go -C bench run .            # some twenty-five minutes
 //	go -C bench run . -smoke     # does it work, and are the counts right?
 //
 // It is a module of its own, so that building the plugin does not need what only
