@@ -209,14 +209,16 @@ func TestALoadOutlivesTheDeadlineOfTheRequestThatBeganIt(t *testing.T) {
 		}
 		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		group.Go(func() {
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
 			r := lookup.Find(short, reqA)
 			assert.ErrorIs(t, r.Err, context.DeadlineExceeded)
-		})
+		}()
 		require.Eventually(t, func() bool { return c.Waiters(reqA.Key) == 1 }, 10*time.Second, time.Millisecond)
 		answered := make(chan cache.Result)
 		go func() { answered <- lookup.Find(t.Context(), reqA) }()
-		<-short.Done()
+		<-left
 		if busy {
 			g.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
 			g.answer <- cache.Loaded{Record: decode(t, `{"n":1}`)}
