@@ -111,7 +111,7 @@ func TestNoReaderGetsWhatWasReportedAsWrittenOver(t *testing.T) {
 			var writers, readers sync.WaitGroup
 			var ended atomic.Bool
 			for i := range 2 {
-				writers.Go(func() { m.write(t, uint64(i), modelRounds, c.trusts && i == 0) })
+				writers.Go(func() { m.write(uint64(i), modelRounds, c.trusts && i == 0) })
 			}
 			for i := range 4 {
 				readers.Go(func() { m.read(t, uint64(i), &ended) })
@@ -158,7 +158,7 @@ func (k *modelKey) next(report func()) {
 	k.reported.Store(number)
 }
 
-func (m *model) write(t *testing.T, seed uint64, rounds int, trusts bool) {
+func (m *model) write(seed uint64, rounds int, trusts bool) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	for range rounds {
 		pause(random)
