@@ -192,7 +192,7 @@ func detail(out *strings.Builder, name, site string, rounds []map[string]sample,
 		}
 		return spreadOf(values).median
 	}
-	each := func(n int64, s sample) float64 { return float64(n) / float64(s.count) }
+	each := func(n int64, s sample) float64 { return float64(max(0, n)) / float64(s.count) }
 	fmt.Fprintf(out, "| %s | %s | %.0f | %.2f ms | %.2f ms | %.2f | %.2f | %.2f | %s |\n", name, site,
 		median(requestsPerSecond),
 		median(func(s sample) float64 { return float64(s.p50.Microseconds()) / 1000 }),
