@@ -69,6 +69,15 @@ func (r *redisServer) memory(ctx context.Context) (used int64, err error) {
 	return used, err
 }
 
+// trackedKeys are keys of sessions that nobody has read.
+func trackedKeys(n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s%032d", sessionPrefix, i)
+	}
+	return keys
+}
+
 // trackedReads measures what Redis pays to remember a read.
 func (b *bench) trackedReads(ctx context.Context, r *results) error {
 	if b.smoke {
@@ -80,10 +89,7 @@ func (b *bench) trackedReads(ctx context.Context, r *results) error {
 	}
 	defer server.end()
 	const n = 100_000
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = fmt.Sprintf("%s%032d", sessionPrefix, i)
-	}
+	keys := trackedKeys(n)
 	names := []string{"GET", "GET over a tracked connection, the first of each key", "the same again"}
 	costs := make([][]float64, len(names))
 	for range b.rounds {
@@ -132,10 +138,7 @@ func (b *bench) trackingTable(ctx context.Context, r *results) error {
 	}
 	defer server.end()
 	const n = 100_000
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = fmt.Sprintf("%s%032d", sessionPrefix, i)
-	}
+	keys := trackedKeys(n)
 	before, err := server.memory(ctx)
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func hasHalfPair(text []byte) bool {
 		if !utf16.IsSurrogate(first) {
 			continue
 		}
-		const unit = len("uXXXX")
+		const unit = len("ud800")
 		rest := text[i+unit:]
 		if len(rest) == 0 || rest[0] != '\\' || utf16.DecodeRune(first, escapedUnit(rest[1:])) == utf8.RuneError {
 			return true
@@ -93,7 +93,8 @@ func hasHalfPair(text []byte) bool {
 	return false
 }
 
-// escapedUnit is the UTF-16 code unit of an escape that begins uXXXX, else 0.
+// escapedUnit is the UTF-16 code unit of an escape: u and four hex digits, at the
+// beginning of text. It is 0 where there is none.
 func escapedUnit(text []byte) rune {
 	if len(text) < 5 || text[0] != 'u' {
 		return 0
