@@ -32,6 +32,10 @@ func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cach
 	if b.smoke {
 		counts = []int{1, 1000}
 	}
+	// redis-benchmark writes and deletes random keys, so some of them are left
+	if _, err := c.DeletePrefix(ctx, batchPrefix); err != nil {
+		return err
+	}
 	took, trips := make([][]float64, len(counts)), make([]int64, len(counts))
 	for range b.rounds {
 		for i, n := range counts {
