@@ -44,7 +44,11 @@ func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cach
 				if err != nil {
 					return fmt.Errorf("dropping a tag of %d records: %w", n, err)
 				}
-				took[i], trips[i] = append(took[i], duration.Seconds()), roundTrips
+				took[i] = append(took[i], duration.Seconds())
+				// the watchdog's own round trips may fall among those of a drop
+				if trips[i] == 0 || roundTrips < trips[i] {
+					trips[i] = roundTrips
+				}
 			}
 			if trips[i] != trips[0] {
 				return violation{fmt.Sprintf("dropping a tag of %d records takes %d round trips, and of one record %d", n, trips[i], trips[0])}
