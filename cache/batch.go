@@ -58,7 +58,7 @@ func (c *Cache) Set(ctx context.Context, key string, record *Record, ttl time.Du
 func (c *Cache) SetMany(ctx context.Context, items []Item) error {
 	keys := keysOf(items)
 	defer c.changed(keys...)
-	number := c.pending.call()
+	number := c.pending.lastNumber()
 	ctx, cancel := c.bounded(ctx, len(items))
 	defer cancel()
 	if err := c.store.SetMany(ctx, items); err != nil {

@@ -86,7 +86,7 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
 	}
 	c.boundBy(options.LookupTimeout)
-	c.pending.know(options.KeyPrefix)
+	c.pending.addKeyPrefix(options.KeyPrefix)
 	c.watchPrefix(options.KeyPrefix)
 	if staler, ok := c.store.(Staler); ok {
 		staler.RetainStale(options.StaleIfError)

@@ -21,8 +21,8 @@
 //     tests each store against what store.go promises.
 //   - near/: near copies of shared records; copies.go: how lookups use them;
 //     refresh.go: loading a record again before it expires.
-//   - pending.go: invalidations, and retrying those that the store did not carry
-//     out.
+//   - invalidate.go: dropping records; pending.go: what the store did not drop;
+//     pendingretry.go: retrying that.
 //   - options.go: the options of a [Lookup]; stats.go, window.go, histogram.go,
 //     uploads.go and storeerrors.go: what is counted and measured.
 //

@@ -1,15 +1,12 @@
-// Invalidations that the store did not carry out. They are remembered: until
-// they are carried out, this process uses no record that they concern, and
-// retries them in the background.
+// Invalidations that the store did not carry out. Until they are carried out,
+// this process uses no record that they concern.
 
 package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -21,22 +18,25 @@ import (
 // been carried out yet. It wraps [ErrUnavailable].
 var ErrPending = fmt.Errorf("%w: an invalidation of the record is still to be carried out", ErrUnavailable)
 
+// PendingError says that invalidations were not carried out and are pending.
+type PendingError struct {
+	// Undone is the number of invalidations that were not carried out.
+	Undone int
+	Err    error
+}
+
+func (e *PendingError) Error() string {
+	return fmt.Sprintf("%d invalidations are pending: %v", e.Undone, e.Err)
+}
+
+func (e *PendingError) Unwrap() error { return e.Err }
+
 const (
 	// maxPending limits the number of separate pending invalidations, and
 	// maxPendingBytes the total length of their keys, tags and prefixes. Beyond
 	// that, the key prefixes of all lookups are invalidated instead.
 	maxPending      = 50_000
 	maxPendingBytes = 16 << 20
-
-	// the shortest and the longest pause between attempts
-	pendingPauseMin = 50 * time.Millisecond
-	pendingPauseMax = time.Second
-	// the timeouts of one attempt: for keys and tags, and for prefixes
-	pendingTimeout       = 2 * time.Second
-	pendingPrefixTimeout = time.Minute
-
-	// the number of keys in one attempt
-	pendingBatch = 500
 )
 
 const (
@@ -57,16 +57,16 @@ type Pending struct {
 	// read before the count changed may be older than the invalidation.
 	finished atomic.Uint64
 
-	mu       sync.RWMutex
-	items    map[pendingItem]uint64 // the number of the call that asked for it last
-	prefixes []string               // the prefixes among the items
-	bytes    int
-	number   uint64
-	since    time.Time
-	last     error
-	full     bool
-	caches   []*Cache        // the caches that may carry them out, the newest last
-	known    map[string]bool // prefixes of the keys of all lookups
+	mu          sync.RWMutex
+	items       map[pendingItem]uint64 // the number of the call that asked for it last
+	prefixes    []string               // the prefixes among the items
+	bytes       int
+	number      uint64
+	since       time.Time
+	last        error
+	full        bool
+	caches      []*Cache        // the caches that may carry them out, the newest last
+	keyPrefixes map[string]bool // of all lookups
 
 	cancel context.CancelFunc // of the goroutine, if it runs
 	done   chan struct{}      // closed when the goroutine has ended
@@ -92,7 +92,7 @@ func NewPending(logger *slog.Logger) *Pending {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Pending{logger: logger, items: make(map[pendingItem]uint64), known: make(map[string]bool)}
+	return &Pending{logger: logger, items: make(map[pendingItem]uint64), keyPrefixes: make(map[string]bool)}
 }
 
 // PendingStats describes what is pending.
@@ -130,49 +130,14 @@ func (p *Pending) Stats() PendingStats {
 	return s
 }
 
-// attach makes a cache one of those that carry out pending invalidations.
-func (p *Pending) attach(c *Cache) {
+// addKeyPrefix notes the key prefix of a lookup.
+func (p *Pending) addKeyPrefix(prefix string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.caches = append(p.caches, c)
-	p.startLocked()
-}
-
-// detach ends what attach began. The last cache makes one more attempt first;
-// what is left then waits for the next cache.
-func (p *Pending) detach(c *Cache) {
-	p.mu.RLock()
-	last := len(p.caches) == 1 && len(p.items) > 0
-	p.mu.RUnlock()
-	if last {
-		p.attempt(context.Background(), c, pendingTimeout)
-	}
-	p.mu.Lock()
-	p.caches = slices.DeleteFunc(p.caches, func(other *Cache) bool { return other == c })
-	lost := len(p.caches) == 0 && len(p.items) > 0
-	done := p.done
-	if len(p.caches) == 0 && p.cancel != nil {
-		p.cancel()
-	} else {
-		done = nil
-	}
-	p.mu.Unlock()
-	if done != nil {
-		<-done
-	}
-	if lost {
-		p.logger.Error(logPendingLost)
-	}
-}
-
-// know notes the key prefix of a lookup.
-func (p *Pending) know(prefix string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if prefix == "" || p.known[prefix] {
+	if prefix == "" || p.keyPrefixes[prefix] {
 		return
 	}
-	p.known[prefix] = true
+	p.keyPrefixes[prefix] = true
 	if p.full {
 		p.addLocked(pendingItem{pendingPrefix, prefix})
 	}
@@ -200,7 +165,7 @@ func (p *Pending) add(cause error, kind pendingKind, texts ...string) {
 
 func (p *Pending) addLocked(item pendingItem) {
 	if p.full && p.coveredLocked(item) {
-		for prefix := range p.known { // from now on they are pending once more
+		for prefix := range p.keyPrefixes { // from now on they are pending once more
 			p.items[pendingItem{pendingPrefix, prefix}] = p.number
 		}
 		return
@@ -218,7 +183,7 @@ func (p *Pending) addLocked(item pendingItem) {
 // prefixes of all lookups. Only records of lookups bear tags, so a tag always
 // is.
 func (p *Pending) coveredLocked(item pendingItem) bool {
-	for prefix := range p.known {
+	for prefix := range p.keyPrefixes {
 		if item.kind == pendingTag || item.kind == pendingKey && strings.HasPrefix(item.text, prefix) {
 			return true
 		}
@@ -228,7 +193,7 @@ func (p *Pending) coveredLocked(item pendingItem) bool {
 
 // addAllLocked replaces all items by the key prefixes of all lookups.
 func (p *Pending) addAllLocked() {
-	if len(p.known) == 0 {
+	if len(p.keyPrefixes) == 0 {
 		return // there are no lookups
 	}
 	p.logger.Error(logPendingFull)
@@ -237,7 +202,7 @@ func (p *Pending) addAllLocked() {
 			p.removeLocked(item)
 		}
 	}
-	for prefix := range p.known {
+	for prefix := range p.keyPrefixes {
 		p.addLocked(pendingItem{pendingPrefix, prefix})
 	}
 	p.full = true
@@ -272,8 +237,8 @@ func (p *Pending) finish(number uint64, items ...pendingItem) {
 	}
 }
 
-// call returns a number for finish: every later add has a higher one.
-func (p *Pending) call() uint64 {
+// lastNumber returns the number for finish: every later add has a higher one.
+func (p *Pending) lastNumber() uint64 {
 	if !p.some.Load() {
 		return 0
 	}
@@ -307,105 +272,6 @@ func (p *Pending) refusesOneOf(key string, record *Record) bool {
 	return slices.ContainsFunc(p.prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-// startLocked starts the goroutine that retries. It ends when nothing is
-// pending or no cache is left to carry it out.
-func (p *Pending) startLocked() {
-	if p.cancel != nil || len(p.items) == 0 || len(p.caches) == 0 {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p.cancel, p.done = cancel, make(chan struct{})
-	go p.run(ctx, p.done)
-}
-
-func (p *Pending) run(ctx context.Context, done chan struct{}) {
-	defer close(done)
-	for pause := pendingPauseMin; ; pause = min(2*pause, pendingPauseMax) {
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-ctx.Done():
-		}
-		c := p.executor()
-		if c == nil {
-			return
-		}
-		p.attempt(ctx, c, pendingPrefixTimeout)
-	}
-}
-
-// executor returns the cache that carries out what is pending, or nil where the
-// goroutine must end.
-func (p *Pending) executor() *Cache {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.items) == 0 || len(p.caches) == 0 {
-		p.cancel()
-		p.cancel = nil
-		return nil
-	}
-	return p.caches[len(p.caches)-1]
-}
-
-// attempt tries to carry out what is pending, until something fails.
-func (p *Pending) attempt(ctx context.Context, c *Cache, prefixTimeout time.Duration) {
-	p.mu.RLock()
-	number := p.number
-	byKind := make(map[pendingKind][]string)
-	for item := range p.items {
-		byKind[item.kind] = append(byKind[item.kind], item.text)
-	}
-	p.mu.RUnlock()
-	err := func() error {
-		for _, tag := range byKind[pendingTag] {
-			if err := try(ctx, pendingTimeout, func(ctx context.Context) error { return c.dropTag(ctx, tag) }); err != nil {
-				return err
-			}
-			p.dropCopies(c)
-			p.finish(number, pendingItem{pendingTag, tag})
-		}
-		for keys := range slices.Chunk(byKind[pendingKey], pendingBatch) {
-			if err := try(ctx, pendingTimeout, func(ctx context.Context) error { _, err := c.deleteKeys(ctx, keys); return err }); err != nil {
-				return err
-			}
-			p.dropCopies(c)
-			p.finish(number, itemsOf(pendingKey, keys)...)
-		}
-		for _, prefix := range byKind[pendingPrefix] {
-			if err := try(ctx, prefixTimeout, func(ctx context.Context) error { _, err := c.deletePrefix(ctx, prefix); return err }); err != nil {
-				return err
-			}
-			p.dropCopies(c)
-			p.finish(number, pendingItem{pendingPrefix, prefix})
-		}
-		return nil
-	}()
-	if err != nil {
-		p.mu.Lock()
-		p.last = err
-		p.mu.Unlock()
-	}
-}
-
-// dropCopies drops the near copies of the other caches that share the Pending,
-// such as that of an older configuration which still serves requests: the store
-// reports the change to them only later.
-func (p *Pending) dropCopies(by *Cache) {
-	p.mu.RLock()
-	caches := slices.Clone(p.caches)
-	p.mu.RUnlock()
-	for _, c := range caches {
-		if c != by {
-			c.changedAll()
-		}
-	}
-}
-
-func try(ctx context.Context, timeout time.Duration, invalidate func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return invalidate(ctx)
-}
-
 func itemsOf(kind pendingKind, texts []string) []pendingItem {
 	items := make([]pendingItem, len(texts))
 	for i, text := range texts {
@@ -425,98 +291,3 @@ func (c *Cache) SharePending(p *Pending) {
 
 // Pending describes the invalidations that have not been carried out yet.
 func (c *Cache) Pending() PendingStats { return c.pending.Stats() }
-
-// PendingError says that invalidations were not carried out and are pending.
-type PendingError struct {
-	// Undone is the number of invalidations that were not carried out.
-	Undone int
-	Err    error
-}
-
-func (e *PendingError) Error() string {
-	return fmt.Sprintf("%d invalidations are pending: %v", e.Undone, e.Err)
-}
-
-func (e *PendingError) Unwrap() error { return e.Err }
-
-// Delete drops records on every node and returns how many there were. A load
-// that began before Delete cannot bring the old record back. Where the store
-// fails, the error is a [PendingError]: this process does not use the records
-// from then on and retries until they are dropped.
-func (c *Cache) Delete(ctx context.Context, keys ...string) (deleted int, err error) {
-	number := c.pending.call()
-	for len(keys) > 0 {
-		part := keys[:min(len(keys), pendingBatch)]
-		n, err := c.deleteKeys(ctx, part)
-		deleted += n
-		if err != nil {
-			return deleted, c.postpone(err, pendingKey, keys...)
-		}
-		c.pending.finish(number, itemsOf(pendingKey, part)...)
-		keys = keys[len(part):]
-	}
-	return deleted, nil
-}
-
-func (c *Cache) deleteKeys(ctx context.Context, keys []string) (int, error) {
-	defer c.changed(keys...)
-	ctx, cancel := c.bounded(ctx, len(keys))
-	defer cancel()
-	return c.store.Delete(ctx, keys...)
-}
-
-// errEmpty says that a prefix or tag is empty: it would concern everything, or
-// nothing.
-var errEmpty = errors.New("prefix or tag is empty")
-
-// DeletePrefix is Delete for every key with the prefix, which must not be empty.
-func (c *Cache) DeletePrefix(ctx context.Context, prefix string) (int, error) {
-	if prefix == "" {
-		return 0, errEmpty
-	}
-	number := c.pending.call()
-	deleted, err := c.deletePrefix(ctx, prefix)
-	if err != nil {
-		return deleted, c.postpone(err, pendingPrefix, prefix)
-	}
-	c.pending.finish(number, pendingItem{pendingPrefix, prefix})
-	return deleted, nil
-}
-
-func (c *Cache) deletePrefix(ctx context.Context, prefix string) (int, error) {
-	defer c.changedAll()
-	return c.store.DeletePrefix(ctx, prefix)
-}
-
-// DropTag is Delete for every record that bears the tag. The time that it takes
-// does not depend on the number of records. The tag must not be empty.
-func (c *Cache) DropTag(ctx context.Context, tag string) error {
-	if tag == "" {
-		return errEmpty
-	}
-	number := c.pending.call()
-	err := c.dropTag(ctx, tag)
-	if err != nil {
-		return c.postpone(err, pendingTag, TagName(tag))
-	}
-	c.pending.finish(number, pendingItem{pendingTag, TagName(tag)})
-	return nil
-}
-
-func (c *Cache) dropTag(ctx context.Context, tag string) error {
-	defer c.loads.forgetAll()
-	ctx, cancel := c.bounded(ctx, 1)
-	defer cancel()
-	return c.store.DropTag(ctx, tag)
-}
-
-// postpone makes pending what could not be carried out.
-func (c *Cache) postpone(cause error, kind pendingKind, texts ...string) error {
-	c.pending.add(cause, kind, texts...)
-	if kind == pendingKey {
-		c.changed(texts...)
-	} else {
-		c.loads.forgetAll()
-	}
-	return &PendingError{Undone: len(texts), Err: cause}
-}

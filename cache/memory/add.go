@@ -28,5 +28,5 @@ func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err
 		})
 	}
 	s.keeper.changed.Store(true)
-	return added, s.open()
+	return added, s.errClosed()
 }

@@ -87,7 +87,7 @@ func (s *Store) await(ctx context.Context) error {
 	}
 	select {
 	case <-s.keeper.read:
-		return s.open()
+		return s.errClosed()
 	case <-ctx.Done():
 		return fmt.Errorf("%w: its file is still being read", cache.ErrUnavailable)
 	}

@@ -66,7 +66,7 @@ func (s *Store) Scan(ctx context.Context, prefix, cursor string, limit int) (key
 		keys = keys[:limit]
 		next = keys[limit-1]
 	}
-	if err := s.open(); err != nil {
+	if err := s.errClosed(); err != nil {
 		return nil, "", err
 	}
 	return keys, next, nil
@@ -80,7 +80,7 @@ func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.List
 			return
 		}
 		for key, entry := range s.records.All() {
-			if err := errors.Join(s.open(), ctx.Err()); err != nil {
+			if err := errors.Join(s.errClosed(), ctx.Err()); err != nil {
 				yield(cache.Listed{}, err)
 				return
 			}
@@ -88,7 +88,7 @@ func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.List
 				return
 			}
 		}
-		if err := s.open(); err != nil {
+		if err := s.errClosed(); err != nil {
 			yield(cache.Listed{}, err)
 		}
 	}

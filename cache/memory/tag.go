@@ -168,7 +168,7 @@ func (s *Store) DropTag(ctx context.Context, tag string) error {
 	if err := s.noteDrop(ctx, tagDropped, name); err != nil {
 		return err
 	}
-	return s.open()
+	return s.errClosed()
 }
 
 // AdoptTags adds the tags of records from another store.
@@ -180,5 +180,5 @@ func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, _ time.D
 	for i, record := range records {
 		_, count[i] = s.tags.adopt(record)
 	}
-	return count, s.open()
+	return count, s.errClosed()
 }

@@ -11,7 +11,9 @@
 //	validate.go     which settings conflict
 //	fingerprint.go  which options make equal stores
 //	client.go       the go-redis clients
-//	conn.go         every connection: handshake, run ID, pauses after refusals
+//	connector.go    making connections: run ID, pauses after refusals
+//	handshake.go    the first commands of a connection
+//	conn.go         a connection, as go-redis uses it
 //	resp.go         the protocol, for connections that go-redis cannot drive
 //	gate.go         turns for connections
 //	breaker.go      the circuit breaker of a server
@@ -19,7 +21,9 @@
 //	localfailure.go connections that this process cannot make
 //	reader.go       reading from replicas
 //	sentinel.go     the master and its replicas
-//	store.go        reading and writing records
+//	store.go        a store: its parts, its beginning and its end
+//	read.go         reading records
+//	write.go        writing, extending and deleting records
 //	add.go          adding records without replacing any
 //	gather.go       calls that share round trips
 //	script.go       scripts in pipelines

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+
+	goredis "github.com/redis/go-redis/v9"
 )
 
 const (
@@ -158,3 +160,6 @@ func appendCommand(b []byte, words ...string) []byte {
 	}
 	return b
 }
+
+// Interface guards
+var _ goredis.Error = replyError("")

@@ -1,0 +1,272 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/filewallball/caddy-filewallball/cache"
+)
+
+const (
+	// pipelineKeys is the most keys of one pipeline. A batch of any size then
+	// neither blocks the server nor fills its buffers.
+	pipelineKeys = 500
+	// pipelineBytes is the most bytes of records in one pipeline, unless one record
+	// is larger.
+	pipelineBytes = 4 << 20
+	// parallelPipelines is how many pipelines of one batch run at a time.
+	parallelPipelines = 3
+)
+
+// Get reads a record and when it expires.
+func (s *Store) Get(ctx context.Context, key string) (cache.Entry, error) {
+	c := &readCall{key: key}
+	if err := s.reads.do(ctx, key, c); err != nil {
+		return cache.Entry{}, err
+	}
+	return c.got.Entry, c.got.Err
+}
+
+// GetMany reads many keys, in the order of the keys.
+func (s *Store) GetMany(ctx context.Context, keys []string) ([]cache.Got, error) {
+	got := make([]cache.Got, len(keys))
+	return got, s.read(ctx, keys, got)
+}
+
+// read fills got and checks the tags of the records.
+func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error {
+	if err := s.readRecords(ctx, keys, got); err != nil {
+		return err
+	}
+	s.doubtAbsence(got)
+	s.checkTags(ctx, got)
+	return nil
+}
+
+// readCall is a read of one key. It may take the lease of the key if there is no
+// record.
+type readCall struct {
+	key     string
+	acquire *scriptCall // nil: it only reads
+	got     cache.Got   // of what is read
+}
+
+func (*readCall) size() int { return 0 }
+
+// sendReads carries out reads in one round trip, and in another one for versions of
+// tags that are not known.
+func (s *Store) sendReads(ctx context.Context, calls []*readCall) error {
+	var keys []string
+	var acquires []*scriptCall
+	for _, c := range calls {
+		if c.acquire == nil {
+			keys = append(keys, c.key)
+		} else {
+			acquires = append(acquires, c.acquire)
+		}
+	}
+	got := make([]cache.Got, len(keys), len(calls))
+	if len(acquires) == 0 {
+		if err := s.readRecords(ctx, keys, got); err != nil {
+			return err
+		}
+	} else {
+		if s.closed.Load() {
+			return s.failed("reading records", goredis.ErrClosed)
+		}
+		if err := s.readPipeline(ctx, s.primary, keys, got, acquires...); err != nil {
+			for i := range got { // the leases have answers of their own, and may be held
+				got[i] = cache.Got{Err: err}
+			}
+		}
+		for _, a := range acquires {
+			got = append(got, s.newerOf(a))
+		}
+	}
+	s.doubtAbsence(got[:len(keys)])
+	s.checkTags(ctx, got)
+	read, taken := 0, len(keys)
+	for _, c := range calls {
+		if c.acquire == nil {
+			c.got = got[read]
+			read++
+		} else {
+			c.got = got[taken]
+			taken++
+		}
+	}
+	return nil
+}
+
+// switchDoubt is how long after a failover the absence of a record is doubted.
+const switchDoubt = time.Second
+
+var errSwitched = errors.New("the master has just changed, so an absence may not be true")
+
+func (s *Store) doubtsAbsence() bool {
+	return s.sentinels != nil && time.Now().UnixNano()-s.sentinels.switched.Load() < int64(switchDoubt)
+}
+
+// doubtAbsence turns absences into errors shortly after a failover: the new
+// master may not have all writes.
+func (s *Store) doubtAbsence(got []cache.Got) {
+	if !s.doubtsAbsence() {
+		return
+	}
+	for i := range got {
+		if got[i].Record == nil && got[i].Err == nil {
+			got[i].Err = s.failed("reading a record", errSwitched)
+		}
+	}
+}
+
+// readRecords fills got from replicas, if they are to be read, and from the
+// primary.
+func (s *Store) readRecords(ctx context.Context, keys []string, got []cache.Got) error {
+	if s.reader == nil || s.closed.Load() {
+		return s.readFrom(ctx, s.primary, keys, got)
+	}
+	left := s.reader.read(ctx, s, keys, got)
+	if len(left) == 0 {
+		return nil
+	}
+	rest := make([]cache.Got, len(left))
+	if err := s.readFrom(ctx, s.primary, pick(keys, left), rest); err != nil {
+		return err
+	}
+	for i, index := range left {
+		got[index] = rest[i]
+	}
+	return nil
+}
+
+type pipeliner interface{ Pipeline() goredis.Pipeliner }
+
+// readFrom fills got from one server or cluster.
+func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+	if s.closed.Load() {
+		return s.failed("reading records", goredis.ErrClosed)
+	}
+	if len(keys) <= pipelineKeys {
+		return s.readPipeline(ctx, client, keys, got)
+	}
+	var group errgroup.Group // so that this side works while the server does
+	group.SetLimit(parallelPipelines)
+	for len(keys) > 0 {
+		n := min(len(keys), pipelineKeys)
+		part, into := keys[:n], got[:n]
+		group.Go(func() error { return s.readPipeline(ctx, client, part, into) })
+		keys, got = keys[n:], got[n:]
+	}
+	return group.Wait()
+}
+
+// reading is a read of one key. It reads one byte more than the limit, which
+// shows that a text is too long.
+type reading struct {
+	text goredis.StringCmd
+	ttl  goredis.IntCmd // as PTTL answers
+}
+
+// readings adds the reads of keys to a pipeline. What they need is allocated for
+// all of them together, because a batch may be large.
+func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []string) []reading {
+	const size = 6
+	args := make([]any, 0, size*len(keys))
+	readings := make([]reading, len(keys))
+	cmds := make([]goredis.Cmder, 0, 2*len(keys))
+	var last any = s.options.MaxValueSize
+	for i := range keys {
+		key := &keys[i] // which, unlike a text, is an interface as it is
+		args = append(args, "getrange", key, 0, last, "pttl", key)
+		at, r := args[size*i:], &readings[i]
+		r.text = *goredis.NewStringCmd(ctx, at[:4:4]...)
+		// go-redis' own PTTL overflows on a TTL that is meant as forever
+		r.ttl = *goredis.NewIntCmd(ctx, at[4:size:size]...)
+		cmds = append(cmds, &r.text, &r.ttl)
+	}
+	_ = pipe.BatchProcess(ctx, cmds...)
+	return readings
+}
+
+// readPipeline fills got in one round trip, with scripts that take leases.
+func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got, acquires ...*scriptCall) error {
+	pipe := client.Pipeline()
+	readings := s.readings(ctx, pipe, keys)
+	for _, c := range acquires {
+		c.queue(ctx, pipe)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	now := time.Now()
+	s.runAgain(ctx, acquires)
+	for i := range readings {
+		r := &readings[i]
+		if r.text.Err() == nil && r.ttl.Err() == nil {
+			got[i] = s.got(r.text.Val(), r.ttl.Val(), now)
+			continue
+		}
+		switch err := joinOnce(r.text.Err(), r.ttl.Err()); {
+		case isWrongType(err):
+			got[i] = cache.Got{Err: errWrongType}
+		case goredis.IsPermissionError(r.text.Err()), goredis.IsPermissionError(r.ttl.Err()):
+			got[i] = cache.Got{Err: s.failed("reading a record", err)} // other records may be readable
+		default:
+			return s.failed("reading records", err)
+		}
+	}
+	return s.readAgain(ctx, client, keys, got)
+}
+
+// errEmpty says that there was a TTL but no text: an empty value, or a key that
+// was written between the two commands.
+var errEmpty = fmt.Errorf("%w: value is empty, want a JSON object or null", cache.ErrInvalidRecord)
+
+// got returns the entry of a text and a TTL in milliseconds, as Redis answers
+// them.
+func (s *Store) got(text string, ttl int64, now time.Time) cache.Got {
+	switch {
+	case ttl == -2: // no such key, or none any more
+		return cache.Got{}
+	case text == "":
+		return cache.Got{Err: errEmpty}
+	}
+	record, err := cache.Decode(text, s.options.MaxValueSize)
+	if err != nil {
+		return cache.Got{Err: err}
+	}
+	return cache.Got{Entry: cache.Entry{Record: record, Expires: expires(ttl, now)}}
+}
+
+// expires returns when a TTL in milliseconds ends; -1 means never.
+func expires(ttl int64, now time.Time) int64 {
+	at := now.UnixNano()
+	switch {
+	case ttl < 0:
+		return 0
+	case ttl > (math.MaxInt64-at)/int64(time.Millisecond):
+		return math.MaxInt64
+	}
+	return at + ttl*int64(time.Millisecond)
+}
+
+// readAgain reads the keys again whose values seemed to be empty.
+func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, got []cache.Got) error {
+	for i, key := range keys {
+		if !errors.Is(got[i].Err, errEmpty) {
+			continue
+		}
+		pipe := client.Pipeline()
+		again := &s.readings(ctx, pipe, []string{key})[0]
+		if _, err := pipe.Exec(ctx); err != nil && !isWrongType(err) {
+			return s.failed("reading records", err)
+		}
+		got[i] = s.got(again.text.Val(), again.ttl.Val(), time.Now())
+	}
+	return nil
+}
