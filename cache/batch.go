@@ -15,7 +15,7 @@ func (c *Cache) Store() Store { return c.store }
 // Get reads a record. It does not count as a lookup. Where the record is not used
 // because its invalidation is pending, the error wraps [ErrPending].
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
-	ctx, cancel := c.bounded(ctx, 1)
+	ctx, cancel := c.withTimeout(ctx, 1)
 	defer cancel()
 	entry, err := c.store.Get(ctx, key)
 	if err == nil && c.pending.refuses(key, entry.Record) {
@@ -59,7 +59,7 @@ func (c *Cache) SetMany(ctx context.Context, items []Item) error {
 	keys := keysOf(items)
 	defer c.changed(keys...)
 	number := c.pending.lastNumber()
-	ctx, cancel := c.bounded(ctx, len(items))
+	ctx, cancel := c.withTimeout(ctx, len(items))
 	defer cancel()
 	if err := c.store.SetMany(ctx, items); err != nil {
 		return err

@@ -12,14 +12,14 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// form says what a record is the beginning of.
+// form is how a record lies in memory.
 type form uint8
 
 const (
-	bare     form = iota // of nothing: it has no text
-	inlined              // of its text and its key
-	linked               // of a linkedRecord, its text and its key
-	outlined             // of an outline
+	bare     form = iota // alone: it has no text
+	inlined              // its text and its key follow it
+	linked               // it begins a linkedRecord, which its text and its key follow
+	outlined             // it begins an outline
 )
 
 // linkedRecord is a record with what only some have.
@@ -29,7 +29,7 @@ type linkedRecord struct {
 	version *near.Version        // of the tags of a near copy
 }
 
-// outline is a record whose text is a string like any other.
+// outline is a record whose text is a separate string.
 type outline struct {
 	linkedRecord
 	text string
@@ -51,7 +51,8 @@ func newRecord(text string) *Record {
 // outline is valid where form is outlined.
 func (r *Record) outline() *outline { return (*outline)(unsafe.Pointer(r)) }
 
-// links returns nil where a record can have none.
+// links returns the linkedRecord that begins with the record, or nil where the form
+// has none.
 func (r *Record) links() *linkedRecord {
 	if r.form == linked || r.form == outlined {
 		return (*linkedRecord)(unsafe.Pointer(r))
@@ -86,7 +87,7 @@ func (r *Record) Key() string {
 	return r.tail(int(r.textSize), int(r.keySize))
 }
 
-// Slot is for the near cache.
+// Slot is the part of the record that the near cache uses.
 func (r *Record) Slot() *near.Slot { return &r.slot }
 
 // Version is that of the tags of a near copy; nil where it has none.
@@ -97,12 +98,12 @@ func (r *Record) Version() *near.Version {
 	return nil
 }
 
-// WithKey returns a copy to be kept near. derives asks for room for a memo.
-func (r *Record) WithKey(key string, version *near.Version, derives bool) *Record {
+// WithKey returns a near copy of the record. With memos, it has room for a memo.
+func (r *Record) WithKey(key string, version *near.Version, memos bool) *Record {
 	text, m := r.Text(), r.memory()
 	size := len(text) + len(key)
 	var kept *Record
-	switch plain := version == nil && m == nil && !derives; {
+	switch plain := version == nil && m == nil && !memos; {
 	case size > longestTail:
 		kept = newRecord(text)
 		kept.outline().key, kept.outline().tags = key, r.Tags()
@@ -134,7 +135,8 @@ func (r *Record) memory() *memo {
 	return nil
 }
 
-// withText returns a record with another text that says the same.
+// withText returns the record with another text. The fields that were read from the
+// old text must have the same values in the new one.
 func (r *Record) withText(text string) *Record {
 	changed := newRecord(text)
 	changed.describe(r)
@@ -145,14 +147,14 @@ func (r *Record) withText(text string) *Record {
 	return changed
 }
 
-// describe copies what is known of another record's text.
+// describe copies what was read from the text of another record.
 func (r *Record) describe(other *Record) {
 	r.expires, r.sourceID, r.ttl = other.expires, other.sourceID, other.ttl
 	r.state, r.status, r.origin, r.tagged = other.state, other.status, other.origin, other.tagged
 }
 
-// longestTail is the longest text and key that follow a record: larger objects
-// have a header for the garbage collector, and seldom are many.
+// longestTail is the longest text and key that follow a record, in bytes together.
+// Larger objects need a header of the garbage collector; there are seldom many.
 const longestTail = 440
 
 // tailed is a record with a tail.
@@ -163,8 +165,8 @@ type tailed[R, T any] struct {
 
 func newOf[R, T any]() *R { return &new(tailed[R, T]).record }
 
-// newTailed returns a record with room for a tail, of a size that the allocator
-// has.
+// newTailed returns a record with room for a tail. The rooms are the sizes that the
+// allocator has, so that no memory is wasted.
 func newTailed[R any](size int) *R {
 	switch {
 	case size <= 24:
@@ -209,8 +211,8 @@ func newTailed[R any](size int) *R {
 	return newOf[R, [longestTail]byte]()
 }
 
-// Memory is the size of the record with its text, its key and what is kept with
-// it, in bytes.
+// Memory is the size of the record with its text, its key, its memo and its share of
+// versions, in bytes.
 func (r *Record) Memory() int {
 	size := tailSize(int(r.textSize) + int(r.keySize))
 	switch r.form {
@@ -239,8 +241,8 @@ func tailSize(size int) int {
 	return min((size+23)&^31+8, longestTail)
 }
 
-// rounded is about the size that the allocator takes for a size: its sizes grow by
-// 16 bytes up to 256, by 32 up to 512, and then by an eighth or less.
+// rounded estimates what the allocator uses for an object of a size. Its sizes grow
+// by 16 bytes up to 256, by 32 up to 512, and then by an eighth or less.
 func rounded(size int) int {
 	switch {
 	case size <= 256:

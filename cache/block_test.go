@@ -108,7 +108,7 @@ func TestTailsAreAsLargeAsTheyAreCounted(t *testing.T) {
 // A copy is made while other readers keep what they derive with its record.
 func TestRecordIsCopiedWhileReadersDerive(t *testing.T) {
 	t.Parallel()
-	text := fmt.Sprintf(`{"a":1,"b":"%s","c":[1,2],"d":{"e":5}}`, strings.Repeat("x", 2*minPlaced))
+	text := fmt.Sprintf(`{"a":1,"b":"%s","c":[1,2],"d":{"e":5}}`, strings.Repeat("x", 2*minIndexed))
 	r := decoded(t, text).WithKey("key", nil, true)
 	var group sync.WaitGroup
 	for i := range 4 {
@@ -170,7 +170,7 @@ func TestSizeOfNearCopiesIsWhatTheyTakeInMemory(t *testing.T) {
 						r = r.WithTags(map[string]string{tag: "v"})
 					}
 				}
-				copies.Begin(key, true).Keep(near.Copy[Record]{Record: r, Versions: versions, Derives: c.derives}, now)
+				copies.Begin(key, true).Keep(near.Copy[Record]{Record: r, Versions: versions, Memos: c.derives}, now)
 				for range 2 { // the second hit finds what the first one has kept
 					kept, ok := copies.Peek(key, true, now)
 					require.True(t, ok)

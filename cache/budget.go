@@ -47,10 +47,10 @@ const minFinishTimeout = 2 * time.Second
 // keysPerTrip is the number of keys that one LookupTimeout is enough for.
 const keysPerTrip = 500
 
-// bounded returns a context for an operation on some keys that is not part of a
+// withTimeout returns a context for an operation on some keys that is not part of a
 // lookup. Its timeout is the longest LookupTimeout of the cache's lookups for each
 // round trip.
-func (c *Cache) bounded(ctx context.Context, keys int) (context.Context, context.CancelFunc) {
+func (c *Cache) withTimeout(ctx context.Context, keys int) (context.Context, context.CancelFunc) {
 	timeout := time.Duration(c.lookupTimeout.Load())
 	if timeout == 0 {
 		timeout = DefaultLookupTimeout
@@ -58,8 +58,8 @@ func (c *Cache) bounded(ctx context.Context, keys int) (context.Context, context
 	return context.WithTimeout(ctx, timeout*time.Duration(1+keys/keysPerTrip))
 }
 
-// boundBy raises the timeout of bounded to that of a lookup.
-func (c *Cache) boundBy(timeout time.Duration) {
+// raiseTimeout raises the timeout of withTimeout to that of a lookup.
+func (c *Cache) raiseTimeout(timeout time.Duration) {
 	for {
 		old := c.lookupTimeout.Load()
 		if int64(timeout) <= old || c.lookupTimeout.CompareAndSwap(old, int64(timeout)) {

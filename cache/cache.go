@@ -59,9 +59,9 @@ type Lookup struct {
 	cache    *Cache
 	options  LookupOptions
 	counters *routeCounters
-	asked    *sourceCounters
-	valid    Revalidator // the source, where it is one
-	sourceID uint64      // options.SourceID as a number; 0 where that is empty
+	asked    *sourceCounters // nil without a source
+	valid    Revalidator     // the source, where it is one
+	sourceID uint64          // options.SourceID as a number; 0 where that is empty
 	// raw is the store, and decoderID the hash of the decoder's ID, where values are
 	// decoded.
 	raw       RawReader
@@ -85,7 +85,7 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
 	}
-	c.boundBy(options.LookupTimeout)
+	c.raiseTimeout(options.LookupTimeout)
 	c.pending.addKeyPrefix(options.KeyPrefix)
 	c.watchPrefix(options.KeyPrefix)
 	if staler, ok := c.store.(Staler); ok {
@@ -170,7 +170,8 @@ func (l *Lookup) Find(ctx context.Context, req Request) Result {
 	return r
 }
 
-// peek finds what this process has.
+// peek answers from the memory of this process, without I/O. ok is false where
+// that has no record which the lookup may use.
 func (l *Lookup) peek(ctx context.Context, req Request, now time.Time) (Result, bool) {
 	c := l.cache
 	finished := c.pending.finished.Load()

@@ -73,7 +73,7 @@ func entryOf(c near.Copy[Record]) Entry {
 }
 
 func (l *Lookup) copyOf(e Entry) near.Copy[Record] {
-	return near.Copy[Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions, Derives: l.options.Derives}
+	return near.Copy[Record]{Record: e.Record, Expires: e.Expires, Versions: e.Versions, Memos: l.options.Memos}
 }
 
 // changed drops all copies in this process that are older than a write of this
@@ -138,8 +138,8 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 
 // correctStale corrects the records kept for stale use after an answer of the
 // source that is not in the store: a client that was just refused must not be let
-// in later by an older record. The ticket was drawn before the source was asked.
-// Nor is a tagged answer kept: it has no versions, so that no drop of its tags would
+// in later by an older record. The ticket was drawn before the source was asked. An
+// answer with tags is not kept: it has no versions, so a drop of its tags would not
 // end it.
 func (l *Lookup) correctStale(req Request, ticket near.Ticket[Record, *Record], loaded Loaded) {
 	if staler, ok := l.cache.store.(Staler); ok {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// LookupResult is what a lookup came to and who answered it. Each lookup has one.
+// LookupResult is the outcome of a lookup, and whether a cache or the source gave it.
+// Each lookup has one.
 type LookupResult int
 
 // The results. The first four are answers of a cache.
@@ -20,10 +21,10 @@ const (
 	ResultHit        LookupResult = iota // a record
 	ResultAbsent                         // a known absence
 	ResultDenied                         // a known refusal
-	ResultStale                          // a record past its time
+	ResultStale                          // an expired record
 	ResultMiss                           // a record of the source
-	ResultMissAbsent                     // there is none
-	ResultMissDenied                     // the source refuses
+	ResultMissAbsent                     // neither the store nor the source has one
+	ResultMissDenied                     // a refusal of the source
 	ResultError                          // the lookup failed
 	lookupResults    = iota
 )
@@ -52,7 +53,7 @@ func resultOf(r *Result) LookupResult {
 	return ResultMiss
 }
 
-// counts are the counts that have names.
+// counts sums the results into the counts that have names.
 func (n *ResultCounts) counts() Counts {
 	return Counts{
 		Hits:   n[ResultHit] + n[ResultAbsent] + n[ResultDenied] + n[ResultStale],
@@ -93,7 +94,7 @@ type familyCounters struct {
 // addFast counts a lookup that was answered from the memory of this process.
 func (c *routeCounters) addFast(r *Result) { c.fast[resultOf(r)].Add(1) }
 
-// add counts any other lookup, which took so long.
+// add counts any other lookup, with its duration.
 func (c *routeCounters) add(ctx context.Context, r *Result, took time.Duration) {
 	c.slow[resultOf(r)].Add(1)
 	c.family.slow.Observe(ctx, took)
@@ -109,7 +110,7 @@ func (c *routeCounters) results() (all ResultCounts, fast uint64) {
 	return all, fast
 }
 
-// SourceOutcome is what a request to a source came to.
+// SourceOutcome is the outcome of a request to a source.
 type SourceOutcome int
 
 // The outcomes of requests to sources.
@@ -135,7 +136,7 @@ const (
 	sourceFailures   = iota
 )
 
-// String is a word for it, in metrics and the log.
+// String is the reason in metrics and in the log.
 func (f SourceFailure) String() string {
 	return [...]string{"timeout", "connection", "invalid", "other"}[f]
 }
@@ -206,7 +207,8 @@ func (c *sourceCounters) counts() SourceCounts {
 	return n
 }
 
-// failureText is an error without the path of a file, which is an identity.
+// failureText is the text of an error without the path of a file, because the path is
+// an identity.
 func failureText(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {

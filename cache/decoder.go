@@ -52,11 +52,11 @@ func (l *Lookup) setDecoder() error {
 		return nil
 	}
 	if l.options.Source != nil {
-		return errors.New("it has a decoder and a source: what an application writes in a format of its own, nothing here can write")
+		return errors.New("it has a decoder and a source, want only one: records from a source cannot be written in the application's own format")
 	}
 	raw, ok := l.cache.store.(RawReader)
 	if !ok {
-		return fmt.Errorf("it has a decoder, and the %s store holds records alone", l.cache.store.Name())
+		return fmt.Errorf("it has a decoder, and the %s store reads no values in other formats: want a store in Redis", l.cache.store.Name())
 	}
 	id := l.options.Decoder.ID()
 	if id == "" {

@@ -5,17 +5,19 @@
 // # Files
 //
 //   - cache.go: a lookup, up to a miss; lead.go: taking the lease with the first
-//     read. After a miss: load.go (asking the source), lease.go (one load in the fleet), flight.go (one load in this
-//     process), limit.go (how many loads at a time), waits.go (waking waiting
-//     loads), giveback.go (leases that may have been granted unnoticed), fill.go
-//     (storing the answer) and budget.go (time limits).
+//     read. After a miss: load.go (asking the source), lease.go (one load in the
+//     fleet), flight.go (one load in this process), limit.go (how many loads at a
+//     time), waits.go (waking waiting loads), giveback.go (leases that may have
+//     been granted although no answer came), fill.go (storing the answer) and
+//     budget.go (time limits).
 //   - batch.go: reading and writing records without a lookup; replace.go:
-//     writing a record only over a known one; warm.go: loading in advance,
+//     writing a record only over a known one; warm.go: loading in advance;
 //     warmmany.go: many at a time.
 //   - record.go: what a record is; block.go: how it lies in memory; paths.go:
-//     reading several fields of many records; reserved.go: its reserved fields; decoder.go:
-//     values in other formats; expiry.go and ttl.go: how long it is valid;
-//     tag.go: dropping many records together; family.go: keys and identities.
+//     reading several fields of many records; reserved.go: its reserved fields;
+//     validjson.go: checking its text; decoder.go: values in other formats;
+//     expiry.go and ttl.go: how long it is valid; tag.go: dropping many records
+//     together; family.go: keys and identities.
 //   - store.go and source.go: the interfaces that a lookup needs. The stores are
 //     in the packages memory and redis. Package cachetest is the suite that
 //     tests each store against what store.go promises.
@@ -23,8 +25,11 @@
 //     refresh.go: loading a record again before it expires.
 //   - invalidate.go: dropping records; pending.go: what the store did not drop;
 //     pendingretry.go: retrying that.
-//   - options.go: the options of a [Lookup]; stats.go, window.go, histogram.go,
-//     uploads.go and storeerrors.go: what is counted and measured.
+//   - options.go: the options of a [Lookup].
+//   - stats.go and counters.go: what is counted for lookups and sources; window.go:
+//     the counts of the last minutes; durations.go and histogram.go: durations;
+//     storeerrors.go, filesystem.go and uploads.go: further counters; sourcelog.go:
+//     logging sources that fail.
 //
 // A [Cache] owns its store and outlives the lookups over it. [Stats] outlive
 // the cache.
@@ -38,25 +43,26 @@
 //     context or a goroutine. In the last tenth of the record's TTL, a hit
 //     starts a refresh in the background.
 //  2. It reads the record and its remaining TTL from the store, in one round
-//     trip. A lookup that will load the record if there is none takes the key's
-//     lease in the same round trip (step 6), if no load of the key runs in this
-//     process and it need not wait for others (step 5). The record is used if its own expires_at has not passed (where the
-//     lookup has ExpiresAt) and the source confirms it (where the source is a
-//     [Revalidator]). A record that is not used is passed along as "old". A
-//     ticket, drawn before the read, admits a near copy only if the key was not
-//     written meanwhile.
+//     trip. If a miss will lead to a load of its own, the same round trip takes the
+//     key's lease (step 6). That is so unless another load of the key runs in this
+//     process (step 4) or the load would have to wait (step 5). The record is used
+//     if its own expires_at has not passed (where the lookup has ExpiresAt) and the
+//     source confirms it (where the source is a [Revalidator]). A record that is
+//     not used is passed along as "old". A ticket, drawn before the read, admits a
+//     near copy only if the key was not written meanwhile.
 //  3. Without a source, the record is absent.
 //  4. In this process, one load runs per key and source; the others join it.
 //     It runs in a goroutine of its own. It ends when the last lookup that
 //     waits for it is ended, and not before.
 //  5. The load waits until fewer than MaxConcurrent are under way. It holds no
 //     lease meanwhile.
-//  6. In the fleet, the load takes the key's lease, unless it has it. A load that does not get it
-//     waits until the key is filled or the other load has ended. A [Watched]
-//     store reports that; any other store is read every 5ms to 100ms. The load
-//     then uses what was filled, or fails as the other load did. Where the other
-//     answer was not stored, or the other load does not end within LoadTimeout,
-//     it asks the source itself and stores nothing.
+//  6. In the fleet, the load takes the key's lease, unless it has it already. A
+//     load that does not get the lease waits until the key is filled or the other
+//     load has ended. A [Watched] store reports that; any other store is read every
+//     5ms to 100ms. The load then uses what was filled, or fails as the other load
+//     did. If the answer of the other load was not stored, or the other load does
+//     not end within LoadTimeout, the load asks the source itself and stores
+//     nothing.
 //  7. The load with the lease asks the source and fills the key, for TTL or
 //     NegativeTTL, 5 % more or less, but never beyond the record's expires_at or
 //     the source's MaxTTL. An answer that is not stored (NegativeTTL 0, NoStore)

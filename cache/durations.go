@@ -1,4 +1,4 @@
-// Durations by bucket, as Prometheus has them: all that were ever measured.
+// Durations by bucket, as Prometheus has them, since the process started.
 
 package cache
 
@@ -11,9 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// durationBounds are the upper bounds of the buckets of [Durations]. The first
-// has what this process answers from memory, which takes less than a
-// microsecond.
+// durationBounds are the upper bounds of the buckets of [Durations]. Answers from
+// the memory of this process, which take less than a microsecond, are in the first.
 var durationBounds = [...]time.Duration{
 	10 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
 	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond,
@@ -21,7 +20,7 @@ var durationBounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
 }
 
-// durationBuckets is one more, for what takes longer.
+// durationBuckets counts one more bucket, for durations above all bounds.
 const durationBuckets = len(durationBounds) + 1
 
 // Durations counts durations by bucket. Observe takes no lock. The zero value is
@@ -50,7 +49,7 @@ type DurationCounts struct {
 	Exemplars []*Exemplar
 }
 
-// Count is how many durations there are.
+// Count is the number of durations.
 func (d *DurationCounts) Count() (total uint64) {
 	for _, n := range d.Buckets {
 		total += n
@@ -58,7 +57,8 @@ func (d *DurationCounts) Count() (total uint64) {
 	return total
 }
 
-// Observe adds a duration. Where ctx is of a sampled trace, it is an exemplar.
+// Observe adds a duration. If ctx belongs to a sampled trace, the duration becomes
+// the exemplar of its bucket.
 func (d *Durations) Observe(ctx context.Context, took time.Duration) {
 	took = max(0, took)
 	bucket := sort.Search(len(durationBounds), func(i int) bool { return took <= durationBounds[i] })

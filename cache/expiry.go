@@ -11,7 +11,7 @@ import (
 
 // errExpiry is the error of a record whose expiry field cannot be read: the record
 // may have expired.
-var errExpiry = fmt.Errorf("%w: its field of expiry is not a time", ErrInvalidRecord)
+var errExpiry = fmt.Errorf("%w: its expiry field is not a time", ErrInvalidRecord)
 
 // unreadableExpiry is the expiry of a record whose expiry field cannot be read.
 const unreadableExpiry = math.MinInt64

@@ -34,8 +34,8 @@ func (l *Lookup) fill(ctx context.Context, req Request, token string, old *Recor
 	return true
 }
 
-// toStore is what is stored of an answer of the source and for how long, or nil if
-// it may not be stored.
+// toStore returns the record to store for an answer of the source, and its TTL. The
+// record is nil if the answer may not be stored.
 func (l *Lookup) toStore(loaded Loaded) (record *Record, ttl time.Duration) {
 	if loaded.Record == nil || loaded.NoStore {
 		return nil, 0
@@ -55,7 +55,8 @@ func (l *Lookup) toStore(loaded Loaded) (record *Record, ttl time.Duration) {
 	return l.capped(loaded.Record, ttl), ttl
 }
 
-// capped notes in a record that it is stored for less than the lookup's TTL.
+// capped returns the record with its TTL in the field "_ttl", if that is less than
+// the lookup's TTL.
 func (l *Lookup) capped(record *Record, ttl time.Duration) *Record {
 	if record.state != Found || ttl >= l.options.TTL-l.options.TTL/refreshPart {
 		return record

@@ -48,9 +48,9 @@ var errNoResult = errors.New("loading ended without a result")
 // do joins the flight of the key and source, or starts load in its own goroutine.
 // The context of load has the values of ctx but does not end with it; it ends at the
 // deadline, unless that is zero. joined reports whether a flight was joined. do
-// returns before the load only when ctx ends. Where the flight that it joined ends
-// without a load, do tries once more and then joins no flight that has none yet:
-// there may always be another one.
+// returns before the load only when ctx ends. A flight of [flights.lead] may end
+// without a load. If do has joined one, it tries again, and then joins only flights
+// whose load has started.
 func (f *flights) do(ctx context.Context, key string, source Source, deadline time.Time, load loading) (result Result, joined bool) {
 	for again := false; ; again = true {
 		fl, joined := f.board(ctx, key, source, deadline, load, again)
@@ -97,9 +97,9 @@ func (f *flights) wait(ctx, late context.Context, key string, fl *flight, answer
 	}
 }
 
-// lead begins a flight that others may join and that has no load yet. It must be
-// launched or dropped. lead returns nil where a flight is under way, or where no
-// more may begin.
+// lead adds a flight that others may join, although its load has not started. The
+// caller must launch or drop it. lead returns nil if a flight of the key and source
+// is under way, or if the flights are closed.
 func (f *flights) lead(key string, source Source) *flight {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -134,8 +134,8 @@ func (f *flights) start(ctx context.Context, key string, source Source, load loa
 	f.board(ctx, key, source, time.Time{}, load, false)
 }
 
-// board joins a flight or starts one. With onlyLoads, it joins none that has no load
-// yet.
+// board joins a flight or starts one. With onlyLoads, it joins only a flight whose
+// load has started.
 func (f *flights) board(ctx context.Context, key string, source Source, deadline time.Time, load loading, onlyLoads bool) (fl *flight, joined bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,8 +158,8 @@ func (f *flights) board(ctx context.Context, key string, source Source, deadline
 	return fl, false
 }
 
-// find returns the flight of a key and source; with onlyLoads, one that has its
-// load. The caller of find, add and run holds f.mu.
+// find returns the flight of a key and source; with onlyLoads, only if its load has
+// started. The caller of find, add and run holds f.mu.
 func (f *flights) find(key string, source Source, onlyLoads bool) *flight {
 	for _, fl := range f.loads[key] {
 		if fl.source == source && (fl.cancel != nil || !onlyLoads) {

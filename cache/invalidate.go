@@ -31,7 +31,7 @@ func (c *Cache) Delete(ctx context.Context, keys ...string) (deleted int, err er
 
 func (c *Cache) deleteKeys(ctx context.Context, keys []string) (int, error) {
 	defer c.changed(keys...)
-	ctx, cancel := c.bounded(ctx, len(keys))
+	ctx, cancel := c.withTimeout(ctx, len(keys))
 	defer cancel()
 	return c.store.Delete(ctx, keys...)
 }
@@ -76,7 +76,7 @@ func (c *Cache) DropTag(ctx context.Context, tag string) error {
 
 func (c *Cache) dropTag(ctx context.Context, tag string) error {
 	defer c.loads.forgetAll()
-	ctx, cancel := c.bounded(ctx, 1)
+	ctx, cancel := c.withTimeout(ctx, 1)
 	defer cancel()
 	return c.store.DropTag(ctx, tag)
 }

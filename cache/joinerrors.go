@@ -12,7 +12,7 @@ import (
 func JoinErrors(errs ...error) error {
 	var joined joinedErrors
 	undone := 0
-	said := make(map[string]bool)
+	seen := make(map[string]bool)
 	for _, err := range errs {
 		if err == nil {
 			continue
@@ -22,8 +22,8 @@ func JoinErrors(errs ...error) error {
 			undone += pending.Undone
 			err = pending.Err
 		}
-		if reason := reasonOf(err); !said[reason] {
-			said[reason] = true
+		if reason := reasonOf(err); !seen[reason] {
+			seen[reason] = true
 			joined = append(joined, err)
 		}
 	}

@@ -1,5 +1,5 @@
-// Leading: a lookup that may load its record, if its first read of the store finds
-// none. The read then takes the key's lease in the same round trip.
+// A lookup that leads is the one that loads the record, if its first read of the
+// store finds none. That read then takes the key's lease in the same round trip.
 
 package cache
 
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// lead is the flight that a lookup leads, with a slot for the load and, after the
-// read, the key's lease. A nil lead belongs to a lookup that only reads.
+// lead holds what a leading lookup has taken for its load: the flight, a slot and,
+// after the read, the key's lease. It is nil for a lookup that only reads.
 type lead struct {
 	lookup *Lookup
 	key    string
@@ -19,11 +19,12 @@ type lead struct {
 	held   bool   // another load has the lease
 }
 
-// lead makes a lookup the one that loads the key in this process. It returns nil
-// where the lookup has no source, or another lookup loads the key already. It also
-// does where the load would have to wait for others, because a lease that waits would
-// keep other nodes waiting too, and where the store is likely to have the record,
-// because only reading it is cheaper.
+// lead lets the lookup lead, or returns nil:
+//
+//   - if it has no source, or another lookup in this process loads the key already;
+//   - if the load would have to wait for a slot, because other nodes would wait for
+//     its lease meanwhile;
+//   - if the store is likely to have the record, because a plain read is cheaper.
 func (l *Lookup) lead(key string) *lead {
 	if l.options.Source == nil || l.cache.near != nil && l.cache.near.Outlived(key, time.Now()) || !l.slots.tryEnter() {
 		return nil
@@ -62,7 +63,7 @@ func (l *Lookup) find(ctx context.Context, key string, lead *lead, b *budget) (e
 	return entry, nil
 }
 
-// end gives up what the lookup leads, unless its load was launched.
+// end gives back all that was taken, unless the load was launched.
 func (d *lead) end(ctx context.Context) {
 	if d == nil || d.flight == nil {
 		return
@@ -73,8 +74,8 @@ func (d *lead) end(ctx context.Context) {
 	d.flight = nil
 }
 
-// launch starts the load, which takes over all that the lookup leads, and waits
-// for its result.
+// launch starts the load, which takes over the flight, the slot and the lease, and
+// waits for its result.
 func (d *lead) launch(ctx context.Context, b *budget, load loading) Result {
 	fl := d.flight
 	d.flight = nil

@@ -10,11 +10,11 @@ import (
 
 const (
 	// How often a load that waits for another one reads the store. While the store
-	// reports writes, the interval is long: the poll is only for a lease that
-	// expires and for a report that gets lost.
-	leasePollTold = 250 * time.Millisecond
-	leasePollMin  = 5 * time.Millisecond
-	leasePollMax  = 100 * time.Millisecond
+	// reports writes, the interval is leasePollReported: the poll is only for a lease
+	// that expires and for a report that gets lost.
+	leasePollReported = 250 * time.Millisecond
+	leasePollMin      = 5 * time.Millisecond
+	leasePollMax      = 100 * time.Millisecond
 )
 
 // leaseTTL is the TTL of a lease: as long as a load takes, with the round trips
@@ -51,7 +51,7 @@ func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, 
 	for poll := leasePollMin; held && err == nil; poll = min(leasePollMax, poll*3/2) {
 		wait := poll
 		if l.cache.near != nil && l.cache.near.Coherent() {
-			wait = leasePollTold
+			wait = leasePollReported
 		}
 		select {
 		case <-ctx.Done():

@@ -28,13 +28,14 @@ type LookupOptions struct {
 	// Name is the name of the lookup in statistics. Lookups of one name share
 	// counters.
 	Name string
-	// Family is the family of the records, for statistics.
+	// Family is the family of the records, for statistics, such as [Session].
 	Family string
-	// KeyPrefix begins all keys of the lookup.
+	// KeyPrefix begins all keys of the lookup. Near copies are kept only of keys with
+	// the prefix of a lookup.
 	KeyPrefix string
-	// Derives says that readers set memos, so that near copies have room for them. See
-	// [Record.SetMemo].
-	Derives bool
+	// Memos gives near copies room for a memo, for readers that call
+	// [Record.SetMemo]. Default false: small copies keep no memo.
+	Memos bool
 	// Strict allows near copies only while the store reports all writes. It is for
 	// records that can be revoked, such as sessions. Default false.
 	Strict bool
@@ -87,8 +88,8 @@ type LookupOptions struct {
 	// over its round trips. The time for which it waits for another load is not
 	// counted. Default 500ms.
 	LookupTimeout time.Duration
-	// Logger learns when the source begins to fail, at most once a minute that it
-	// still does, and when it answers again. Nil: nothing is logged.
+	// Logger logs when the source begins to fail, at most once a minute while it
+	// fails, and when it answers again. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 

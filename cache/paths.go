@@ -16,10 +16,9 @@ import (
 // Paths are the paths of fields that one reader wants of each record. They are
 // as in [Record.Field]. All fields are read in one pass.
 //
-// Small records are read anew each time, which takes about as long as finding
-// what an earlier hit has noted. Larger records keep where the values are; see
-// [minPlaced]. What they keep depends on the paths alone, so that any number of
-// readers share it.
+// Small records are scanned at each read. Records of at least [minIndexed] bytes
+// keep an index of the places of the values. The index depends on the paths alone,
+// so that all readers of a record share it.
 type Paths struct {
 	paths []path
 }
@@ -52,10 +51,10 @@ func (p *Paths) Len() int { return len(p.paths) }
 
 // Read sets raw[i] to the JSON text of the field at the path with the index i,
 // or to "" where there is none; see [ParseValue]. raw must be as long as [Paths.Len].
-// It allocates nothing but what a large record keeps, once for each path.
+// It allocates nothing but the index of a large record, once for each path.
 func (r *Record) Read(p *Paths, raw []string) {
-	if text := r.Text(); len(text) >= minPlaced {
-		r.readPlaced(p, text, raw)
+	if text := r.Text(); len(text) >= minIndexed {
+		r.readIndexed(p, text, raw)
 	} else {
 		r.scan(p, text, raw)
 	}
@@ -114,8 +113,8 @@ func topField(text, name string) gjson.Result {
 	return gjson.Parse(fieldIn(text[skipBlanks(text, 0):], name))
 }
 
-// fieldIn returns the JSON text of an object's field, or "". Of a name that stands
-// twice the last one counts.
+// fieldIn returns the JSON text of an object's field, or "". If the name occurs more
+// than once, the last one counts.
 func fieldIn(object, name string) (found string) {
 	for at := skipBlanks(object, 1); object[at] == '"'; {
 		start := at
@@ -157,8 +156,7 @@ func ParseValue(raw string) (v Value, ok bool) {
 // Field is the value at a path below this one; see [Record.Field].
 func (v Value) Field(path string) (Value, bool) { return ParseValue(descend(v.v.Raw, path)) }
 
-// FoldedField is the field of an object whose name is equal to name without
-// regard to case.
+// FoldedField is the field of an object whose name is equal to name, ignoring case.
 func (v Value) FoldedField(name string) (found Value, ok bool) {
 	raw := ""
 	eachField(v.v.Raw, func(f objectField) {
@@ -170,12 +168,12 @@ func (v Value) FoldedField(name string) (found Value, ok bool) {
 }
 
 const (
-	// minPlaced is the size in bytes from which a record keeps where its values are:
-	// reading it takes longer than finding that.
-	minPlaced = 512
-	// placedShare is the part of a record's size, an eighth, that it takes to keep
-	// that. Further paths are read anew each time.
-	placedShare = 8
+	// minIndexed is the size in bytes from which a record keeps an index: scanning it
+	// takes longer than searching the index.
+	minIndexed = 512
+	// indexShare is the part of a record's size, an eighth, that its index may take.
+	// Paths for which there is no room are scanned for at each read.
+	indexShare = 8
 )
 
 // place is where the value of a path is in a record's text. An absent one has no
@@ -187,8 +185,8 @@ type place struct {
 
 const placeSize = int(unsafe.Sizeof(place{}))
 
-// readPlaced is Read for a record that keeps where its values are.
-func (r *Record) readPlaced(p *Paths, text string, raw []string) {
+// readIndexed is Read for a record with an index.
+func (r *Record) readIndexed(p *Paths, text string, raw []string) {
 	m := r.memory()
 	if m.find(text, p, raw) {
 		return
@@ -205,13 +203,13 @@ func (r *Record) readPlaced(p *Paths, text string, raw []string) {
 	}
 }
 
-// hasRoom reports whether one more place may be kept with a record.
+// hasRoom reports whether the index has room for one more place.
 func (m *memo) hasRoom(text string) bool {
-	return m == nil || (len(m.places)+1)*placeSize <= len(text)/placedShare
+	return m == nil || (len(m.places)+1)*placeSize <= len(text)/indexShare
 }
 
-// find sets raw to the values at the paths. ok is false if it does not have all
-// of them.
+// find sets raw to the values at the paths. ok is false if a path is not in the
+// index.
 func (m *memo) find(text string, p *Paths, raw []string) (ok bool) {
 	if m == nil {
 		return false

@@ -29,7 +29,7 @@ func FuzzRead(f *testing.F) {
 		p.Add("a")
 		at := p.Add(path)
 		want := oracleField(text, path)
-		filled := withField(text, "filler", `"`+strings.Repeat("x", 2*minPlaced)+`"`)
+		filled := withField(text, "filler", `"`+strings.Repeat("x", 2*minIndexed)+`"`)
 		for _, r := range []*Record{r, decoded(t, filled)} {
 			for range 2 {
 				raw := make([]string, p.Len())

@@ -19,7 +19,7 @@ func pathsOf(texts ...string) *Paths {
 
 // large makes the text of a record large by a field that no test reads.
 func large(text string) string {
-	return `{"filler":"` + strings.Repeat("x", 2*minPlaced) + `",` + strings.TrimLeft(text, " \n")[1:]
+	return `{"filler":"` + strings.Repeat("x", 2*minIndexed) + `",` + strings.TrimLeft(text, " \n")[1:]
 }
 
 func TestFieldsThatAreReadTogetherAreThoseReadAlone(t *testing.T) {
@@ -64,7 +64,7 @@ func TestFieldsThatAreReadTogetherAreThoseReadAlone(t *testing.T) {
 
 func TestPlacesAreNotTakenOverByARecordWithAnotherText(t *testing.T) {
 	t.Parallel()
-	text := `{ "_x" : 1 ,  "role" :  "reader"  , "other":"admin", "filler":"` + strings.Repeat("x", 2*minPlaced) + `"  }`
+	text := `{ "_x" : 1 ,  "role" :  "reader"  , "other":"admin", "filler":"` + strings.Repeat("x", 2*minIndexed) + `"  }`
 	r, p := decoded(t, text), pathsOf("role", "other")
 	raw := make([]string, 2)
 	r.Read(p, raw)
@@ -118,8 +118,8 @@ func TestPlacesOfALargeRecordAreBounded(t *testing.T) {
 	}
 	group.Wait()
 	kept := len(r.memory().places)
-	require.LessOrEqual(t, kept*placeSize, r.Size()/placedShare)
-	require.Greater(t, kept*placeSize, r.Size()/placedShare-2*placeSize)
+	require.LessOrEqual(t, kept*placeSize, r.Size()/indexShare)
+	require.Greater(t, kept*placeSize, r.Size()/indexShare-2*placeSize)
 	require.Equal(t, "derived", r.Memo())
 	r.SetMemo("derived again", 1)
 	require.Len(t, r.memory().places, kept)

@@ -65,7 +65,7 @@ type Record struct {
 type memo struct {
 	value  any     // what a reader has derived; see [Record.Memo]
 	size   int     // of value, in bytes
-	places []place // where values are; see [Paths]
+	places []place // the index of values; see [Paths]
 }
 
 // AbsentRecord returns the record null.
@@ -133,9 +133,9 @@ const (
 	deniedField = "denied"
 )
 
-// readRefusal finds out whether a JSON object says that its identity is absent or
-// refused. It takes no chances: these names count in any case, and where one stands
-// there several times, each of them does.
+// readRefusal returns what a JSON object says about its identity: found, absent or
+// refused. It fails closed: the names of the fields count in any case, and if a name
+// occurs more than once, each of them counts.
 func readRefusal(text string) (state State, status uint16) {
 	if !mayRefuse(text) {
 		return Found, 0
@@ -143,7 +143,7 @@ func readRefusal(text string) (state State, status uint16) {
 	eachField(text, func(f objectField) {
 		name := f.name()
 		switch value := (Value{gjson.Parse(f.value)}); {
-		case value.isNo():
+		case value.isFalseOrNull():
 		case strings.EqualFold(name, deniedField) && state != Denied:
 			state, status = Denied, deniedStatus(value)
 		case strings.EqualFold(name, absentField) && state == Found:
@@ -172,9 +172,9 @@ func mayRefuse(text string) bool {
 	return false
 }
 
-// isNo reports whether a value turns off what its field says. Anything but
-// false and null leaves it on: a record that cannot be read is no permission.
-func (v Value) isNo() bool { return v.JSON() == "false" || v.JSON() == "null" }
+// isFalseOrNull reports whether a value turns its field off. Any other value leaves
+// it on: a record that cannot be read permits nothing.
+func (v Value) isFalseOrNull() bool { return v.JSON() == "false" || v.JSON() == "null" }
 
 // deniedStatus is the HTTP status of a refusal: 403 unless the value is a
 // status of an error.
@@ -200,7 +200,7 @@ func (r *Record) State() State { return r.state }
 // DeniedStatus is the HTTP status of a [Denied] record, else 0.
 func (r *Record) DeniedStatus() int { return int(r.status) }
 
-// Empty reports whether the record has no field that readers see.
+// Empty reports whether the record has no fields besides reserved ones.
 func (r *Record) Empty() bool {
 	text := r.Text()
 	empty := r.state != Found || strings.HasPrefix(strings.TrimLeft(text, blanks), "{")
@@ -215,10 +215,10 @@ func (r *Record) Size() int { return len(r.Text()) }
 
 // Field finds the value at a path whose dots descend into objects, and into
 // arrays by index: "user.roles.0". A dot that belongs to a name has a backslash
-// before it: `warden\.user.key`. Of a name that stands twice in one object
-// the last one counts, as encoding/json and Python's json have it. Reserved
-// fields, which begin with [ReservedPrefix], are not found, but in what a
-// [Decoder] has read: no name is reserved there.
+// before it: `warden\.user.key`. If a name occurs more than once in an object, the
+// last one counts, as in encoding/json and Python's json. Reserved fields, which
+// begin with [ReservedPrefix], are not found. Records that a [Decoder] has read have
+// no reserved fields.
 func (r *Record) Field(path string) (Value, bool) {
 	if r.origin != originDecoded && strings.HasPrefix(path, ReservedPrefix) {
 		return Value{}, false
@@ -241,8 +241,8 @@ func cutPath(path string) (name, rest string, more bool) {
 	}
 }
 
-// unixNano is a time in nanoseconds of Unix time, or the nearest there is, but
-// for 0, which means never.
+// unixNano is a time in nanoseconds of Unix time, or the nearest that an int64 can
+// hold. It never returns 0, which means never.
 func unixNano(at time.Time) int64 {
 	switch {
 	case at.Before(time.Unix(0, 1)):
@@ -264,9 +264,9 @@ func (r *Record) Memo() any {
 }
 
 // SetMemo keeps a value that a reader derived from the record. It must be
-// immutable and no larger than a small multiple of the record. size is what it
-// takes in memory, in bytes. A small near copy keeps a value only if a lookup with
-// [LookupOptions].Derives has read the record.
+// immutable and no larger than a small multiple of the record. size is the memory
+// that it takes, in bytes. A small near copy keeps a value only if a lookup with
+// [LookupOptions].Memos has read the record.
 func (r *Record) SetMemo(v any, size int) {
 	for {
 		if r.setMemo(r.memory(), func(m *memo) { m.value, m.size = v, size }) {
@@ -380,7 +380,7 @@ func (v Value) Strings() []string {
 }
 
 // EachString calls yield for each of [Value.Strings], until yield returns false.
-// It allocates nothing but texts with escapes.
+// It allocates only for texts with escapes.
 func (v Value) EachString(yield func(word string) bool) {
 	switch {
 	case v.v.IsArray():

@@ -13,8 +13,8 @@ type Request struct {
 	ID string
 	// Parts are the parts of an identity that has several, otherwise nil.
 	Parts []string
-	// Values are further values of the request that the source may use, in the
-	// order in which it asked for them. They must be part of the key.
+	// Values are further values of the request that the source uses, in an order that
+	// the source and its caller have agreed on. They must be part of the key.
 	Values []string
 	// Scope is where the identity is valid, for sources that need it: the name of a
 	// file system. The key must differ between scopes.
@@ -58,8 +58,8 @@ type Loaded struct {
 	// Response is an answer for the client of the request that asked: instead of a
 	// Record (a redirect), beside one, or beside an error. It is never cached.
 	Response any
-	// Private keeps the answer from the requests that joined this load, because
-	// Response sets a cookie. Each of them asks the source itself.
+	// Private reports that the answer is for one client alone, because Response sets a
+	// cookie. Each other request that joined the load asks the source itself.
 	Private bool
 }
 

@@ -1,5 +1,5 @@
-// Requests to a source that fail are logged by lookup, since the counters of a
-// source say neither which lookup asked nor when it began.
+// Logging requests to a source that fail, by lookup: the counters of a source show
+// neither the lookup nor the time of the first failure.
 
 package cache
 
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// What the log says of the source of a lookup.
+// Log messages.
 const (
 	logSourceFails   = "source failed"
 	logSourceAnswers = "source answers again"
@@ -20,8 +20,8 @@ const (
 	// sourceLogEach is the least time between two warnings of the same failure,
 	// while the state does not change.
 	sourceLogEach = time.Minute
-	// sourceLogCalm is how long nothing may fail before a source is said to answer
-	// again, so that one which fails now and then does not fill the log.
+	// sourceLogCalm is how long nothing must have failed before logSourceAnswers, so
+	// that a source which fails now and then does not fill the log.
 	sourceLogCalm = 10 * time.Second
 )
 
@@ -35,8 +35,8 @@ type sourceState struct {
 	warned map[SourceFailure]time.Time
 }
 
-// failed takes note of a failure, and warns where it is of a new kind, or the
-// last warning of its kind is old.
+// failed notes a failure. It logs a warning if the failure is of a new kind, or if
+// the last warning of its kind is older than sourceLogEach.
 func (s *sourceState) failed(logger *slog.Logger, route, source string, err error) {
 	now, failure := time.Now(), sourceFailureOf(err)
 	s.mu.Lock()
@@ -57,7 +57,7 @@ func (s *sourceState) failed(logger *slog.Logger, route, source string, err erro
 	}
 }
 
-// worked takes note of an answer.
+// worked notes an answer.
 func (s *sourceState) worked(logger *slog.Logger, route, source string) {
 	if !s.failing.Load() {
 		return

@@ -233,15 +233,20 @@ type ServerInfo struct {
 // PoolStats describes a connection pool: connections now, and counters since
 // it was made.
 type PoolStats struct {
-	Size     int    `json:"size"`
-	Total    uint32 `json:"total"`
-	Idle     uint32 `json:"idle"`
-	InUse    uint32 `json:"in_use"`
-	Hits     uint32 `json:"hits"`
-	Misses   uint32 `json:"misses"`
+	// Size is the configured size, per server. Total is the number of connections
+	// now, of which Idle are free and InUse are not.
+	Size  int    `json:"size"`
+	Total uint32 `json:"total"`
+	Idle  uint32 `json:"idle"`
+	InUse uint32 `json:"in_use"`
+	// Hits counts callers that found a free connection, Misses those that did not.
+	Hits   uint32 `json:"hits"`
+	Misses uint32 `json:"misses"`
+	// Waits counts callers that waited for a connection, Timeouts those that waited
+	// too long.
 	Timeouts uint32 `json:"timeouts"`
 	Waits    uint32 `json:"waits"`
-	// WaitSeconds is the time callers have waited for a connection, in all.
+	// WaitSeconds is the total time for which callers waited.
 	WaitSeconds float64 `json:"wait_seconds"`
 	// Breaker is closed, open or half-open.
 	Breaker string `json:"breaker"`

@@ -36,13 +36,13 @@ const (
 	// StoreErrorsCalm keeps the state from changing with every round trip where
 	// some fail and others do not: a user may have rights to some keys alone.
 	StoreErrorsCalm = 2 * time.Second
-	// StoreErrorsPast is when failures are past where nothing was tried since.
+	// StoreErrorsPast is the time after the latest failure at which the state no longer
+	// counts as failing, even if nothing was tried since.
 	StoreErrorsPast = time.Minute
 )
 
 // StoreNotAsked is the reason of round trips that were not begun, because the
-// circuit breaker is open. It does not take the place of the reason for which it
-// is open.
+// circuit breaker is open. The state keeps the reason for which the breaker opened.
 const StoreNotAsked = "breaker_open"
 
 // StoreFailure is one kind of failure.
@@ -58,9 +58,8 @@ type StoreErrorCounts struct {
 	Reads, Writes uint64
 	// ByReason are the same by kind of failure.
 	ByReason map[StoreFailure]uint64
-	// Last is what the server said last, or why it did not answer, and LastAt
-	// is when; LastFailure and LastAddress are what failed and at which server.
-	// They are zero where nothing failed.
+	// The latest failure: what the server answered, or why it did not answer, when,
+	// of which kind, and the server's address. They are zero where nothing failed.
 	Last        string
 	LastAt      time.Time
 	LastFailure StoreFailure
@@ -75,8 +74,8 @@ type StoreErrorState struct {
 	Failing bool
 	// Since is when they began to.
 	Since time.Time
-	// The latest failure, also where it is past: its reason, what the server
-	// said, the server's address, and when.
+	// The latest failure, even if it is over: its reason, what the server answered,
+	// the server's address, and when.
 	Reason, Text, Address string
 	At                    time.Time
 	// Refused reports that the server answered, with a refusal.
@@ -84,7 +83,8 @@ type StoreErrorState struct {
 }
 
 // Failed counts a failed round trip. text is what the server said, if it has
-// refused it, or why there was no answer; it must hold no key. began reports whether round trips of this kind did not fail before.
+// refused it, or why there was no answer; it must hold no key. began reports whether
+// round trips of this kind did not fail before.
 func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused bool) (began bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -111,8 +111,8 @@ func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused
 	return began
 }
 
-// Worked takes note of a round trip that succeeded. It reports whether those of
-// this kind have failed until now.
+// Worked notes a round trip that succeeded. recovered reports whether it ended the
+// failing state of its kind.
 func (e *StoreErrors) Worked(op StoreOp) (recovered bool) {
 	if !e.failing[op].Load() {
 		return false
@@ -128,8 +128,9 @@ func (e *StoreErrors) Worked(op StoreOp) (recovered bool) {
 	return true
 }
 
-// Answered takes note of an answer to something that is neither a read nor a
-// write: where those failed because there was no answer, they fail no more.
+// Answered notes an answer to a command that is neither a read nor a write, such as
+// PING. It ends the failing state of the kinds that failed for want of an answer, and
+// returns them.
 func (e *StoreErrors) Answered() (recovered []StoreOp) {
 	for op := range StoreOp(storeOps) {
 		if !e.failing[op].Load() {

@@ -8,9 +8,9 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// ttlField holds the TTL in milliseconds that a record was stored with, where
-// its source or its own expires_at capped that. The remaining TTL alone does
-// not show whether a record is near its end or had a short TTL to begin with.
+// ttlField holds the TTL in milliseconds that a record was stored with, where its
+// source or its own expires_at capped it. The remaining TTL alone does not show
+// whether a record is near its end or was stored for a short time.
 const ttlField = "_ttl"
 
 // readTTL reads that TTL in the text of a JSON object.

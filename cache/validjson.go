@@ -14,8 +14,8 @@ func validJSON(text string) bool {
 	return at >= 0 && skipBlanks(text, at) == len(text) || json.Valid([]byte(text))
 }
 
-// fastValue returns the end of the JSON value at at, or -1 where it is none, or
-// is too deep to tell.
+// fastValue returns the end of the JSON value at at, or -1 if the fast check does not
+// accept it.
 func fastValue(text string, at, depth int) int {
 	if at >= len(text) || depth == 0 {
 		return -1

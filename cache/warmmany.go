@@ -1,6 +1,6 @@
-// Warming many records at a time: their leases are taken together, and used
-// together. It is for sources whose loads take no longer than looking at a file,
-// because the last load of a batch has its lease as long as the first.
+// Warming many records at a time, with few round trips: one takes their leases, and
+// one fills them. It is for sources that load as fast as the file system does,
+// because all leases of a batch are held until its last load has ended.
 
 package cache
 
@@ -25,8 +25,8 @@ type BatchLoader interface {
 	FillMany(ctx context.Context, token string, items []Item) (filled []bool, err error)
 }
 
-// WarmMany is [Lookup.Warm] for many requests, with so many loads at a time. The
-// results are in their order.
+// WarmMany is [Lookup.Warm] for many requests, with at most loads loads at a time.
+// The results are in the order of the requests.
 func (l *Lookup) WarmMany(ctx context.Context, reqs []Request, loads int) []Result {
 	results := make([]Result, len(reqs))
 	alone := l.warmTogether(ctx, reqs, loads, results)
@@ -34,7 +34,7 @@ func (l *Lookup) WarmMany(ctx context.Context, reqs []Request, loads int) []Resu
 	return results
 }
 
-// inParallel calls work for the numbers below n, so many at a time.
+// inParallel calls work for each number below n, with at most most calls at a time.
 func inParallel(most, n int, work func(i int)) {
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -48,7 +48,7 @@ func inParallel(most, n int, work func(i int)) {
 	group.Wait()
 }
 
-// warmTogether fills the results of requests whose records are there, and of
+// warmTogether sets the results of the requests whose records are stored, and of
 // those whose leases it gets. It returns the indexes of the others.
 func (l *Lookup) warmTogether(ctx context.Context, reqs []Request, loads int, results []Result) (alone []int) {
 	store, ok := l.cache.store.(BatchLoader)
@@ -59,7 +59,7 @@ func (l *Lookup) warmTogether(ctx context.Context, reqs []Request, loads int, re
 	for i := range reqs {
 		keys[i] = reqs[i].Key
 	}
-	read, cancel := l.cache.bounded(ctx, len(keys))
+	read, cancel := l.cache.withTimeout(ctx, len(keys))
 	defer cancel()
 	got, err := l.cache.GetMany(read, keys)
 	if err != nil {
@@ -104,7 +104,7 @@ func (l *Lookup) fillMissing(ctx context.Context, store BatchLoader, reqs []Requ
 		keys[i] = reqs[index].Key
 	}
 	began := time.Now()
-	taking, cancel := l.cache.bounded(ctx, len(keys))
+	taking, cancel := l.cache.withTimeout(ctx, len(keys))
 	defer cancel()
 	token, taken, err := store.AcquireMany(taking, keys, l.leaseTTL())
 	if err != nil {

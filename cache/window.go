@@ -56,8 +56,8 @@ func (s *Stats) tick(now time.Time) {
 	s.recent.add(due, now, s.totals())
 }
 
-// add adds a sample that was due at a time. Nothing was counted between then
-// and now, or that lookup would have taken the sample.
+// add adds a sample that was due at a time before now. Nothing was counted between
+// the two, because the first lookup after due takes the sample.
 func (r *recent) add(due int64, now time.Time, totals Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -27,6 +27,6 @@ func (s *Store) AddMany(ctx context.Context, items []cache.Item) (added int, err
 			return entries[i], otter.WriteOp
 		})
 	}
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	return added, s.errClosed()
 }

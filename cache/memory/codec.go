@@ -38,7 +38,7 @@ var errDamaged = errors.New("file is damaged")
 // errCutOff is the error of a file that ends before its last line.
 var errCutOff = fmt.Errorf("%w: it ends early", errDamaged)
 
-// castagnoli is the polynomial that processors have an instruction for.
+// castagnoli is the polynomial for which processors have an instruction.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 type savedHeader struct {
@@ -120,7 +120,7 @@ func (e *encoder) put(v any) error {
 type counts struct {
 	kept    int64
 	expired int64
-	dropped int64 // larger than the store takes, or of tags that were dropped
+	dropped int64 // larger than MaxValueSize, or of tags that were dropped
 	changed int64 // by the journals
 	at      savedAt
 }
@@ -135,7 +135,7 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 		return n, fmt.Errorf("reading the first line: %w", err)
 	}
 	if json.Unmarshal(line, &header) != nil || header.Format != formatName {
-		return n, fmt.Errorf("%w: it does not begin as a file of records does", errDamaged)
+		return n, fmt.Errorf("%w: its first line is not that of a file of records", errDamaged)
 	}
 	if header.Version != formatVersion {
 		return n, fmt.Errorf("format version %d is not known, want %d", header.Version, formatVersion)
@@ -156,7 +156,7 @@ func (s *Store) readRecords(ctx context.Context, r io.Reader) (n counts, err err
 			savedEnd
 		}
 		if json.Unmarshal(line, &saved) != nil {
-			return n, fmt.Errorf("%w: line %d is not as it is written", errDamaged, lines+2)
+			return n, fmt.Errorf("%w: line %d is not a record", errDamaged, lines+2)
 		}
 		if saved.Records != nil {
 			return n, d.end(*saved.Records, lines)
@@ -209,7 +209,7 @@ func newDecoder(r io.Reader) *decoder { return &decoder{r: bufio.NewReaderSize(r
 func (d *decoder) next(ctx context.Context, limit int) ([]byte, error) {
 	var head [sumLen]byte
 	if _, err := io.ReadFull(d.r, head[:]); err != nil {
-		return nil, early(err)
+		return nil, asCutOff(err)
 	}
 	d.line = d.line[:0]
 	fits := true
@@ -219,7 +219,7 @@ func (d *decoder) next(ctx context.Context, limit int) ([]byte, error) {
 		}
 		part, err := d.r.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return nil, early(err)
+			return nil, asCutOff(err)
 		}
 		more = err != nil
 		d.sum = crc32.Update(d.sum, castagnoli, part)
@@ -250,9 +250,9 @@ func (d *decoder) end(claimed, lines int64) error {
 	return nil
 }
 
-// early returns the error of a file that ends within a line or without its last
-// line.
-func early(err error) error {
+// asCutOff turns the error of a file that ends within a line, or without its last
+// line, into errCutOff.
+func asCutOff(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errCutOff
 	}

@@ -291,9 +291,9 @@ func FuzzReadRecords(f *testing.F) {
 func TestCallsWaitForTheFileAsLongAsTheyMay(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, Options{File: filepath.Join(t.TempDir(), "records")})
-	s.keeper.start(func(ctx context.Context) { // in place of a file that takes long to read
+	s.saver.start(func(ctx context.Context) { // in place of a file that takes long to read
 		<-ctx.Done()
-		close(s.keeper.read)
+		close(s.saver.read)
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()

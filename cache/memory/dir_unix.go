@@ -61,8 +61,8 @@ func names(path string) []string {
 
 // walk is a walk along a path.
 type walk struct {
-	path  string // where it is
-	fd    int
+	path  string // of the directory that it has reached
+	fd    int    // of that directory
 	ahead []string
 	links int
 	// shared reports whether other users may make files here. They cannot replace
@@ -85,7 +85,7 @@ func (w *walk) fromRoot() error {
 	return w.enter("/", fd)
 }
 
-// enter goes on in a directory, if that can be trusted.
+// enter continues the walk in a directory, if that can be trusted.
 func (w *walk) enter(path string, fd int) error {
 	var info unix.Stat_t
 	if err := unix.Fstat(fd, &info); err != nil {
@@ -101,7 +101,8 @@ func (w *walk) enter(path string, fd int) error {
 	return err
 }
 
-// step goes to the next directory, or to the target of a symbolic link.
+// step enters the next directory, which it makes if it is missing, or follows a
+// symbolic link.
 func (w *walk) step() error {
 	name := w.ahead[0]
 	w.ahead = w.ahead[1:]
@@ -234,7 +235,7 @@ func (d *dirUnix) names() ([]string, error) {
 func (d *dirUnix) sync() error {
 	err := unix.Fsync(d.fd)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
-		return nil // a file system without it keeps the order of changes by itself, or not at all
+		return nil // the file system cannot sync directories
 	}
 	if err != nil {
 		return failed("sync", d.path, err)

@@ -113,7 +113,7 @@ func (s *Store) saveEvery(interval time.Duration) {
 	options := *s.options.Load()
 	options.SaveInterval = interval
 	s.options.Store(&options)
-	s.keeper.wake()
+	s.saver.wake()
 }
 
 // SaveSoon lets the store save again and again what has changed.

@@ -77,7 +77,8 @@ func (f *file) leave() {
 	f.dir = nil
 }
 
-// claim sets aside an existing file that is not the store's own.
+// claim sets aside an existing file that was not read to its end or written by this
+// store. why is part of its new name.
 func (f *file) claim(why string, logger *slog.Logger) error {
 	if f.ours {
 		return nil

@@ -57,7 +57,7 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 	}
 	if len(tags) > 0 {
 		var ok bool
-		entry.Record, entry.Versions, ok = s.tags.bear(record, tags, token)
+		entry.Record, entry.Versions, ok = s.tags.addTo(record, tags, token)
 		if !ok || entry.Record.Size() > s.options.Load().MaxValueSize {
 			return false, s.Release(ctx, key, token)
 		}
@@ -73,7 +73,7 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 		}
 		return entry, otter.WriteOp
 	})
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	if c.Number > 0 {
 		return filled, s.journal.add(ctx, c)
 	}

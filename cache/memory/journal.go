@@ -85,7 +85,7 @@ type journal struct {
 	size    int64  // of the newest journal, in bytes, without its first line
 	saved   int64  // the size of the current save, in bytes
 	full    func() // called when size exceeds the limit
-	skipped bool   // a revocation was not noted: no save that began before it may be used
+	skipped bool   // a revocation was not written: a save that began before it must not be used
 }
 
 // batch is a set of changes that are written together.

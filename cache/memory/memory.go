@@ -35,7 +35,7 @@ type Store struct {
 	leases  leases
 	tags    tags
 	upkeep  upkeep
-	keeper  *keeper
+	saver   *saver
 	journal journal
 	started time.Time
 	state   atomic.Int32
@@ -64,8 +64,8 @@ func New(options Options) (*Store, error) {
 	if err := options.complete(); err != nil {
 		return nil, err
 	}
-	s := &Store{started: time.Now(), keeper: newKeeper(), openDirectory: openDirectory}
-	s.journal.full = s.keeper.wake
+	s := &Store{started: time.Now(), saver: newSaver(), openDirectory: openDirectory}
+	s.journal.full = s.saver.wake
 	s.options.Store(&options)
 	if options.File == "" {
 		s.state.Store(opened)
@@ -103,7 +103,7 @@ func (s *Store) Adjust(options Options) error {
 			}
 		}
 	}
-	s.adjustKeeper()
+	s.notifySaver()
 	return nil
 }
 
@@ -165,7 +165,7 @@ func (s *Store) count(e otter.DeletionEvent[string, cache.Entry]) {
 // goroutines. A store that was never used is not saved.
 func (s *Store) Close() error {
 	s.state.Store(closed)
-	s.keeper.stop()
+	s.saver.stop()
 	s.records.StopAllGoroutines()
 	s.upkeep.close()
 	return nil

@@ -20,16 +20,16 @@ const (
 	logRead        = "memory: read the file of records"
 	logDamaged     = "memory: the file of records is damaged: the records before the damage are kept"
 	logUnreadable  = "memory: the file of records cannot be read"
-	logNotTrusted  = "memory: the journal of revocations cannot be read: the records of the file are not used, for some may be revoked"
+	logNotTrusted  = "memory: the journal of revocations cannot be read: the records of the file are not used, because some may be revoked"
 	logSaveFails   = "memory: records cannot be saved: they are lost if this process ends now"
 	logSavesAgain  = "memory: records are saved again"
 	logSetAside    = "memory: a file was in the place of the file of records and is set aside"
 	logUnprotected = "memory: the file of records has no journal and cannot be saved with one"
 )
 
-// keeper is what the callers of a store share with the goroutine that reads and
+// saver is what the callers of a store share with the goroutine that reads and
 // writes its file.
-type keeper struct {
+type saver struct {
 	changed  atomic.Bool   // the store has changed since its last save began
 	adjusted chan struct{} // the options may have changed
 	read     chan struct{} // closed when the file has been read, or will never be
@@ -43,34 +43,34 @@ type keeper struct {
 	running sync.WaitGroup
 }
 
-func newKeeper() *keeper {
-	k := &keeper{adjusted: make(chan struct{}, 1), read: make(chan struct{})}
-	k.ctx, k.cancel = context.WithCancel(context.Background())
-	return k
+func newSaver() *saver {
+	v := &saver{adjusted: make(chan struct{}, 1), read: make(chan struct{})}
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	return v
 }
 
 // start runs the goroutine unless it is running or has ended. It returns false
 // if it has ended.
-func (k *keeper) start(run func(context.Context)) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.stopped {
+func (v *saver) start(run func(context.Context)) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.stopped {
 		return false
 	}
-	if !k.started {
-		k.started = true
-		k.running.Go(func() { run(k.ctx) })
+	if !v.started {
+		v.started = true
+		v.running.Go(func() { run(v.ctx) })
 	}
 	return true
 }
 
 // stop ends the goroutine and waits for it.
-func (k *keeper) stop() {
-	k.mu.Lock()
-	k.stopped = true
-	k.mu.Unlock()
-	k.cancel()
-	k.running.Wait()
+func (v *saver) stop() {
+	v.mu.Lock()
+	v.stopped = true
+	v.mu.Unlock()
+	v.cancel()
+	v.running.Wait()
 }
 
 // await waits until the store's file is read; the first call starts that.
@@ -82,42 +82,42 @@ func (s *Store) await(ctx context.Context) error {
 	case closed:
 		return cache.ErrClosed
 	}
-	if !s.keeper.start(s.readAndKeep) {
+	if !s.saver.start(s.readAndSave) {
 		return cache.ErrClosed
 	}
 	select {
-	case <-s.keeper.read:
+	case <-s.saver.read:
 		return s.errClosed()
 	case <-ctx.Done():
 		return fmt.Errorf("%w: its file is still being read", cache.ErrUnavailable)
 	}
 }
 
-// adjustKeeper notifies the goroutine of changed options. A store whose file
+// notifySaver notifies the goroutine of changed options. A store whose file
 // has not been read yet has no goroutine.
-func (s *Store) adjustKeeper() {
+func (s *Store) notifySaver() {
 	if s.options.Load().File != "" && s.state.Load() == opened {
-		s.keeper.start(s.runSaver)
+		s.saver.start(s.runSaver)
 	}
-	s.keeper.wake()
+	s.saver.wake()
 }
 
-func (k *keeper) wake() {
+func (v *saver) wake() {
 	select {
-	case k.adjusted <- struct{}{}:
+	case v.adjusted <- struct{}{}:
 	default:
 	}
 }
 
-// readAndKeep is the goroutine of a store that begins by reading its file.
-func (s *Store) readAndKeep(ctx context.Context) {
+// readAndSave is the goroutine of a store that begins by reading its file.
+func (s *Store) readAndSave(ctx context.Context) {
 	f := &file{path: s.options.Load().File}
 	complete := s.load(ctx, f)
 	if complete && f.dir != nil && f.ours && f.journaled != s.journals() {
 		s.protect(ctx, f)
 	}
 	s.state.CompareAndSwap(unread, opened)
-	close(s.keeper.read)
+	close(s.saver.read)
 	if !complete {
 		f.leave()
 		return // what was not read must not be replaced by what was
@@ -129,7 +129,7 @@ func (s *Store) readAndKeep(ctx context.Context) {
 // protect saves the records of a file without a journal, before a revocation
 // needs one.
 func (s *Store) protect(ctx context.Context, f *file) {
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	s.save(ctx, f, false)
 	if s.journals() && !f.journaled && ctx.Err() == nil {
 		f.ours = false // the records are in memory
@@ -158,7 +158,7 @@ func (s *Store) saveUntilDone(ctx context.Context, f *file) {
 			s.save(context.Background(), f, true)
 			s.journal.detach()
 			return
-		case <-s.keeper.adjusted:
+		case <-s.saver.adjusted:
 			timer.Stop()
 			o := s.options.Load()
 			switched := o.File != f.path || f.ours && f.journaled == o.NoJournal
@@ -166,7 +166,7 @@ func (s *Store) saveUntilDone(ctx context.Context, f *file) {
 				continue
 			}
 			if switched {
-				s.keeper.changed.Store(true)
+				s.saver.changed.Store(true)
 			}
 		case <-timer.C:
 		}
@@ -187,7 +187,7 @@ func (s *Store) load(ctx context.Context, f *file) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		s.keeper.changed.Store(true)
+		s.saver.changed.Store(true)
 		logger.Warn(logUnreadable, slog.Any("error", err))
 		return true
 	}
@@ -199,7 +199,7 @@ func (s *Store) load(ctx context.Context, f *file) bool {
 	case err == nil:
 		f.ours, f.journaled = true, n.at.Journal > 0
 		if n.changed > 0 {
-			s.keeper.changed.Store(true)
+			s.saver.changed.Store(true)
 		}
 		logger.Info(logRead, counts...)
 		return true
@@ -215,7 +215,7 @@ func (s *Store) load(ctx context.Context, f *file) bool {
 	default:
 		logger.Warn(logUnreadable, slog.Any("error", err))
 	}
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	if err := f.claim("damaged", s.options.Load().Logger); err != nil {
 		s.fails(f, logSaveFails, err)
 	}
@@ -224,7 +224,7 @@ func (s *Store) load(ctx context.Context, f *file) bool {
 
 // fails notes that records cannot be saved, and logs the first failure.
 func (s *Store) fails(f *file, message string, err error) {
-	s.keeper.note(func(status *FileStatus) { status.Err = err })
+	s.saver.note(func(status *FileStatus) { status.Err = err })
 	if !f.failing {
 		f.failing = true
 		s.options.Load().Logger.Warn(message, slog.String("file", f.path), slog.Any("error", err))
@@ -238,21 +238,21 @@ func (s *Store) save(ctx context.Context, f *file, last bool) {
 		s.journal.detach()
 		f.leave()
 		*f = file{path: path}
-		s.keeper.changed.Store(true)
-		s.keeper.note(func(status *FileStatus) { *status = FileStatus{} })
+		s.saver.changed.Store(true)
+		s.saver.note(func(status *FileStatus) { *status = FileStatus{} })
 	}
-	if f.path == "" || !s.keeper.changed.Swap(false) {
+	if f.path == "" || !s.saver.changed.Swap(false) {
 		return
 	}
 	records, err := s.writeFile(ctx, f, last)
 	if err != nil {
-		s.keeper.changed.Store(true)
+		s.saver.changed.Store(true)
 		if ctx.Err() == nil {
 			s.fails(f, logSaveFails, err)
 		}
 		return
 	}
-	s.keeper.note(func(status *FileStatus) {
+	s.saver.note(func(status *FileStatus) {
 		*status = FileStatus{Saved: time.Now(), Records: records, Journal: f.journaled}
 	})
 	if f.failing {
@@ -277,16 +277,16 @@ type FileStatus struct {
 
 // FileStatus returns the result of the last save.
 func (s *Store) FileStatus() FileStatus {
-	k := s.keeper
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	status := k.status
+	v := s.saver
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	status := v.status
 	status.File = s.options.Load().File
 	return status
 }
 
-func (k *keeper) note(change func(*FileStatus)) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	change(&k.status)
+func (v *saver) note(change func(*FileStatus)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change(&v.status)
 }

@@ -89,7 +89,7 @@ func (s *Store) write(key string, entry cache.Entry, changes []change) []change 
 		}
 		return entry, otter.WriteOp
 	})
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	if c.Number > 0 {
 		c.Value, c.Expires = entry.Record.Text(), entry.Expires
 		changes = append(changes, c)
@@ -159,7 +159,7 @@ func (s *Store) Touch(ctx context.Context, key string, _ *cache.Record, ttl time
 		current.Expires = expires
 		return current, otter.WriteOp
 	})
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	return touched, nil
 }
 
@@ -197,7 +197,7 @@ func (s *Store) removeNoted(key string) (removed bool, c change) {
 		return none, otter.InvalidateOp
 	})
 	if removed {
-		s.keeper.changed.Store(true)
+		s.saver.changed.Store(true)
 	}
 	return removed, c
 }

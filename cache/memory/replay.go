@@ -1,5 +1,4 @@
-// How journals are read: at the start of a store, after the file that they
-// belong to.
+// How journals are read: when a store begins, after the file that they belong to.
 
 package memory
 
@@ -48,7 +47,7 @@ func (s *Store) replay(ctx context.Context, f *file, at savedAt, numbers []uint6
 		}
 		err := readJournal(ctx, f.dir, f.name+journalInfix+strconv.FormatUint(number, 10), number, func(c change) {
 			if c.Number <= at.Change {
-				return // noted late: the save has it
+				return // the journal has it late: the save has it already
 			}
 			changed++
 			s.journal.numbered.Store(max(s.journal.numbered.Load(), c.Number))
@@ -133,7 +132,7 @@ func readJournal(ctx context.Context, dir directory, file string, number uint64,
 		if lines == 0 {
 			var h journalHeader
 			if json.Unmarshal(line, &h) != nil || h.Format != journalFormat || h.Number != number {
-				return fmt.Errorf("%w: it does not begin as this journal does", errDamaged)
+				return fmt.Errorf("%w: its first line is not that of this journal", errDamaged)
 			}
 			if h.Version != formatVersion {
 				return fmt.Errorf("format version %d is not known, want %d", h.Version, formatVersion)
@@ -142,7 +141,7 @@ func readJournal(ctx context.Context, dir directory, file string, number uint64,
 		}
 		var c change
 		if json.Unmarshal(line, &c) != nil || !slices.Contains([]string{keyDropped, keySet, prefixDropped, tagDropped}, c.Kind) {
-			return fmt.Errorf("%w: line %d is not as it is written", errDamaged, lines+1)
+			return fmt.Errorf("%w: line %d is not a change", errDamaged, lines+1)
 		}
 		yield(c)
 	}

@@ -93,8 +93,8 @@ func (t *tags) droppedSince(mark uint64, names []string) bool {
 	return false
 }
 
-// lately reports whether a tag is among the latest drops.
-func (t *tags) lately(name string) bool {
+// droppedLately reports whether a tag is among the latest drops.
+func (t *tags) droppedLately(name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Contains(t.drops[:], name)
@@ -105,7 +105,7 @@ func (t *tags) lately(name string) bool {
 func (t *tags) versionsOf(record *cache.Record) []*near.Version {
 	var versions []*near.Version
 	for _, tag := range record.Tags() {
-		v := t.known(tag.Name)
+		v := t.currentVersion(tag.Name)
 		if v == nil || v.Text() != tag.Version {
 			v = near.EndedVersion(tag.Version)
 		}
@@ -114,15 +114,16 @@ func (t *tags) versionsOf(record *cache.Record) []*near.Version {
 	return versions
 }
 
-func (t *tags) known(name string) *near.Version {
+// currentVersion returns the current version of a tag, or nil.
+func (t *tags) currentVersion(name string) *near.Version {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.current[name].Value()
 }
 
-// bear returns the record with the current versions of its tags. ok is false if
-// one of the tags was dropped since the lease was taken.
-func (t *tags) bear(record *cache.Record, tags []string, token string) (tagged *cache.Record, versions []*near.Version, ok bool) {
+// addTo returns the record with the current versions of the tags. ok is false if
+// one of the tags was dropped since the lease of the token was taken.
+func (t *tags) addTo(record *cache.Record, tags []string, token string) (tagged *cache.Record, versions []*near.Version, ok bool) {
 	_, text, _ := strings.Cut(token, " ")
 	mark, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
@@ -144,7 +145,7 @@ func (t *tags) bear(record *cache.Record, tags []string, token string) (tagged *
 func (t *tags) adopt(record *cache.Record) (versions []*near.Version, ok bool) {
 	ok = true
 	for _, tag := range record.Tags() {
-		if tag.Version == "" || t.known(tag.Name) == nil && t.lately(tag.Name) {
+		if tag.Version == "" || t.currentVersion(tag.Name) == nil && t.droppedLately(tag.Name) {
 			return nil, false
 		}
 		v := t.obtain(tag.Name, tag.Version)
@@ -164,7 +165,7 @@ func (s *Store) DropTag(ctx context.Context, tag string) error {
 	}
 	name := cache.TagName(tag)
 	s.tags.drop(name)
-	s.keeper.changed.Store(true)
+	s.saver.changed.Store(true)
 	if err := s.noteDrop(ctx, tagDropped, name); err != nil {
 		return err
 	}
@@ -176,9 +177,9 @@ func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, _ time.D
 	if err := s.await(ctx); err != nil {
 		return nil, err
 	}
-	count := make([]bool, len(records))
+	valid := make([]bool, len(records))
 	for i, record := range records {
-		_, count[i] = s.tags.adopt(record)
+		_, valid[i] = s.tags.adopt(record)
 	}
-	return count, s.errClosed()
+	return valid, s.errClosed()
 }

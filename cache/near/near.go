@@ -61,9 +61,8 @@ const (
 
 // Options of a near cache.
 type Options struct {
-	// MaxSize is the memory that copies take with their keys and all that is kept
-	// with them, in bytes. Versions of tags take at most a quarter as much in
-	// addition. Default 64 MiB.
+	// MaxSize is the memory that copies may take with their keys and memos, in bytes.
+	// Versions of tags may take a quarter as much in addition. Default 64 MiB.
 	MaxSize int64
 	// TTL is the longest lifetime of a copy. Default 30s.
 	TTL time.Duration
@@ -74,10 +73,10 @@ type Record[T any] interface {
 	entry[T]
 	// Text is the record as it is stored.
 	Text() string
-	// WithKey returns a copy of the record to be kept under a key, with the version of
-	// its tags, which may be nil, and with room for what readers derive, if they do.
-	WithKey(key string, version *Version, derives bool) *T
-	// Version is that version.
+	// WithKey returns a copy of the record under a key, with the version of its tags,
+	// which may be nil. With memos, the copy has room for what readers derive from it.
+	WithKey(key string, version *Version, memos bool) *T
+	// Version is the version given to WithKey.
 	Version() *Version
 }
 
@@ -89,8 +88,8 @@ type Copy[T any] struct {
 	// Versions are the versions of the record's tags. The copy is invalid once one
 	// of them has ended. [Cache.Peek] and [Cache.Stale] leave them out.
 	Versions []*Version
-	// Derives says that readers derive something from the record, to be kept with it.
-	Derives bool
+	// Memos gives the copy room for what readers derive from it.
+	Memos bool
 }
 
 // Cache holds the copies of one store.
@@ -114,8 +113,8 @@ type generation[T any, R Record[T]] struct {
 	copies   *table[T, R]
 	versions *table[Version, *Version] // of tags, by key
 	stripes  [stripes]stripe
-	// tagged reports whether a version was ever read. It is set before that, so a
-	// report that is handled while it is not set came before the read.
+	// tagged reports whether a version was ever read. It is set before the read, so a
+	// report that is handled while tagged is false came before the read.
 	tagged atomic.Bool
 }
 
@@ -193,8 +192,8 @@ func (c *Cache[T, R]) hash(key string) uint64 { return maphash.String(c.seed, ke
 
 func (g *generation[T, R]) stripe(hash uint64) *stripe { return &g.stripes[hash%stripes] }
 
-// Outlived reports whether there is a copy of a record that the store is likely to
-// have still: the copy may only have become too old.
+// Outlived reports whether the store is likely to have the record of a key, although
+// its copy may no longer be served: the record has not expired.
 func (c *Cache[T, R]) Outlived(key string, now time.Time) bool {
 	g := c.generation.Load()
 	if g.copies == nil {
@@ -321,18 +320,23 @@ func (c *Cache[T, R]) Coherent() bool {
 	return c.generation.Load().trust == Coherent && c.lease.Load().holds(time.Now())
 }
 
-// Stats are the numbers of a near cache at one time. Sizes are in bytes.
+// Stats are the counters of a near cache since it was made, and its size now.
 type Stats struct {
-	Coherent      bool   `json:"coherent"`
-	Hits          uint64 `json:"hits"`
-	Entries       int    `json:"entries"`
-	Bytes         uint64 `json:"bytes"`
-	MaxBytes      int64  `json:"max_bytes"`
+	// Coherent reports whether every write is reported here now.
+	Coherent bool   `json:"coherent"`
+	Hits     uint64 `json:"hits"`
+	// Entries is the number of copies now. Bytes is the memory that they take, at most
+	// MaxBytes.
+	Entries  int    `json:"entries"`
+	Bytes    uint64 `json:"bytes"`
+	MaxBytes int64  `json:"max_bytes"`
+	// Evictions counts copies that were dropped for want of room, Invalidations the
+	// keys whose writes were reported.
 	Evictions     uint64 `json:"evictions"`
 	Invalidations uint64 `json:"invalidations"`
 }
 
-// Stats reads the numbers.
+// Stats returns the counters and the size.
 func (c *Cache[T, R]) Stats() Stats {
 	g := c.generation.Load()
 	s := Stats{

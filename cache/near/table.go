@@ -8,11 +8,11 @@
 //
 // Eviction is S3-FIFO (Yang and others, FIFO queues are all you need for cache
 // eviction, SOSP 2023) with a clock for the main queue: an entry that was not used
-// while it was among the freshest tenth is evicted first; otherwise a hand goes
-// around the buckets, takes a use off each entry and evicts what has none left, or
-// the least used of those that it passes at once.
-// What comes back soon after it was evicted counts as used. So what is read once
-// does not drive out what is read often.
+// while it was among the freshest tenth is evicted first. Otherwise a hand goes around
+// the buckets: it takes a use off each entry that it passes and evicts the first that
+// has none left, or the least used after mostPassed entries. An entry that comes back
+// soon after its eviction counts as used. So entries that are read once do not drive
+// out those that are read often.
 
 package near
 
@@ -36,7 +36,7 @@ type entry[T any] interface {
 	Memory() int
 }
 
-// Slot is what the near cache notes in an entry.
+// Slot is the part of an entry that the near cache uses.
 type Slot struct {
 	// until is when the entry may no longer be served, in nanoseconds of Unix time;
 	// 0 once it was dropped.
@@ -49,7 +49,8 @@ type Slot struct {
 const (
 	// dropped is the weight of an entry that is no longer in its table.
 	dropped = math.MaxInt32
-	// mostUses is how many times the hand passes an entry that is used no more.
+	// mostUses is the most uses that are counted: the hand passes an entry that is no
+	// longer used so many times.
 	mostUses = 3
 	// freshShare is the part of the entries, a tenth, that are fresh.
 	freshShare = 10
@@ -72,9 +73,9 @@ const (
 	mostShards   = 1 << 18
 	// evictedInTurn is how many entries are evicted under one lock.
 	evictedInTurn = 4
-	// mostLooked is how many entries the hand passes before it evicts the one that
-	// was used least among them.
-	mostLooked = 32
+	// mostPassed is how many entries the hand passes before it evicts the least used
+	// of them.
+	mostPassed = 32
 	// evictedBeyond is how much one write evicts, in bytes, beyond twice what it has
 	// added.
 	evictedBeyond = 64 << 10
@@ -103,9 +104,9 @@ type shard[T any, R entry[T]] struct {
 	mu      sync.Mutex
 	buckets atomic.Pointer[[]bucket[T]]
 	count   int32
-	hand    uint32   // the place of the entry that was looked at last
+	hand    uint32   // the place that was passed last
 	fresh   []uint32 // places of new entries, or of what has replaced them
-	ghosts  []uint16 // parts of the hashes of what was evicted last, by another part
+	ghosts  []uint16 // parts of the hashes of the latest evicted entries, by another part of the hash
 }
 
 func newTable[T any, R entry[T]](hash func(key string) uint64, maxWeight int64, gone func(e R, evicted bool)) *table[T, R] {
@@ -208,8 +209,8 @@ func (t *table[T, R]) weigh(e R) {
 	t.count.Add(1)
 }
 
-// reweigh corrects the total for an entry that may have grown, and returns by how
-// much it has.
+// reweigh corrects the total for an entry that may have grown, and returns how much
+// larger it is.
 func (t *table[T, R]) reweigh(e R) (grown int) {
 	s, now := e.Slot(), min(e.Memory()+slotSize, dropped-1)
 	old := s.weight.Load()
@@ -220,8 +221,8 @@ func (t *table[T, R]) reweigh(e R) (grown int) {
 	return now - int(old)
 }
 
-// release takes an entry that leaves the table off the total. Readers that have
-// found it already no longer serve it.
+// release subtracts an entry that leaves the table from the total. Readers that have
+// already found it do not serve it any more.
 func (t *table[T, R]) release(e R, evicted bool) {
 	s := e.Slot()
 	s.until.Store(0)
@@ -230,7 +231,7 @@ func (t *table[T, R]) release(e R, evicted bool) {
 	t.gone(e, evicted)
 }
 
-// used notes a hit.
+// used counts a use of an entry that was found.
 func (t *table[T, R]) used(hash uint64, e R) {
 	s := e.Slot()
 	uses := s.uses.Load()
@@ -342,7 +343,7 @@ func (t *table[T, R]) inTurn(shard uint64) *shard[T, R] {
 	return &t.shards[shard%uint64(len(t.shards))]
 }
 
-// evictSome returns the weight of what it has evicted.
+// evictSome evicts up to evictedInTurn entries and returns their weight.
 func (s *shard[T, R]) evictSome(t *table[T, R], now int64) (weight int64) {
 	for n := 0; n < evictedInTurn && s.count > 0 && t.weight.Load() > t.max; n++ {
 		weight += s.evictOne(t, now)
@@ -350,10 +351,10 @@ func (s *shard[T, R]) evictSome(t *table[T, R], now int64) (weight int64) {
 	return weight
 }
 
-// evictOne evicts an entry: a fresh one that was not used while it was among the
-// freshest, or what the hand finds. It returns its weight.
+// evictOne evicts one entry and returns its weight: a fresh one that was not used while
+// it was among the freshest, or one that the hand finds.
 func (s *shard[T, R]) evictOne(t *table[T, R], now int64) int64 {
-	for looked := 0; looked < mostLooked && len(s.fresh) > int(s.count)/freshShare; looked++ {
+	for passed := 0; passed < mostPassed && len(s.fresh) > int(s.count)/freshShare; passed++ {
 		place := s.fresh[0]
 		s.fresh = s.fresh[1:]
 		if e := s.at(place); e != nil && e.Slot().uses.Load() == 0 {
@@ -362,7 +363,7 @@ func (s *shard[T, R]) evictOne(t *table[T, R], now int64) int64 {
 	}
 	var least R // used
 	leastUses, place := uint32(mostUses+1), uint32(0)
-	for looked := 0; looked < mostLooked && leastUses > 0; {
+	for passed := 0; passed < mostPassed && leastUses > 0; {
 		if s.hand++; s.hand >= uint32(len(*s.buckets.Load())*perBucket) {
 			s.hand = 0
 		}
@@ -378,7 +379,7 @@ func (s *shard[T, R]) evictOne(t *table[T, R], now int64) int64 {
 			least, leastUses, place = e, uses, s.hand
 		}
 		e.Slot().uses.Store(max(uses, 1) - 1)
-		looked++
+		passed++
 	}
 	return s.evict(t, least, place)
 }

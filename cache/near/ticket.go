@@ -11,8 +11,8 @@ type Ticket[T any, R Record[T]] struct {
 	key        string
 	hash       uint64 // of key
 	strict     bool
-	seen       uint64 // of the key's stripe: written
-	seenAbsent uint64 // absent
+	// the counts of the key's stripe when the ticket was drawn
+	written, absent uint64
 }
 
 // Begin draws a ticket. It must be called before the store is read.
@@ -21,7 +21,7 @@ func (c *Cache[T, R]) Begin(key string, strict bool) Ticket[T, R] {
 	stripe := g.stripe(hash)
 	return Ticket[T, R]{
 		cache: c, generation: g, key: key, hash: hash, strict: strict,
-		seen: stripe.written.Load(), seenAbsent: stripe.absent.Load(),
+		written: stripe.written.Load(), absent: stripe.absent.Load(),
 	}
 }
 
@@ -62,7 +62,7 @@ func (t Ticket[T, R]) Keep(e Copy[T], now time.Time) {
 		case old != nil && !same(old, e.Record):
 			stripe.written.Add(1) // other readers may be about to keep either of the two
 			return nil
-		case e.Record == nil, !mayKeep, stripe.written.Load() != t.seen, stripe.absent.Load() != t.seenAbsent:
+		case e.Record == nil, !mayKeep, stripe.written.Load() != t.written, stripe.absent.Load() != t.absent:
 			return old
 		}
 		return t.copyOf(e, now.Add(t.lifetime(e, now)).UnixNano(), version)
@@ -71,7 +71,7 @@ func (t Ticket[T, R]) Keep(e Copy[T], now time.Time) {
 
 // copyOf returns a copy of a record to be kept.
 func (t Ticket[T, R]) copyOf(e Copy[T], until int64, version *Version) R {
-	kept := R(R(e.Record).WithKey(t.key, version, e.Derives))
+	kept := R(R(e.Record).WithKey(t.key, version, e.Memos))
 	s := kept.Slot()
 	s.expires = e.Expires
 	s.until.Store(until)
@@ -79,7 +79,7 @@ func (t Ticket[T, R]) copyOf(e Copy[T], until int64, version *Version) R {
 }
 
 // same reports whether a copy has the text of a record that the store or the
-// source has answered; nil has none.
+// source has answered. It is false if answered is nil.
 func same[T any, R Record[T]](old, answered R) bool {
 	return answered != nil && old.Text() == answered.Text()
 }
@@ -125,13 +125,13 @@ func (t Ticket[T, R]) Correct(answered R, now time.Time) {
 	}
 	g, stale := c.generation.Load(), c.staleGeneration.Load()
 	overtaken := func() bool {
-		return c.generation.Load() != t.generation || t.generation.stripe(t.hash).written.Load() != t.seen
+		return c.generation.Load() != t.generation || t.generation.stripe(t.hash).written.Load() != t.written
 	}
 	if overtaken() {
 		answered = nil
 	}
 	if g.copies != nil && t.doubt(g, answered) {
-		t.seen++
+		t.written++
 	}
 	if stale == nil {
 		return

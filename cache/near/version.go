@@ -58,8 +58,8 @@ func (v *Version) Memory() int {
 	return int(unsafe.Sizeof(*v)) + len(v.key) + len(v.text) + versionRounding
 }
 
-// Own is the part of that which each copy takes for itself, in bytes: 0 but for what
-// stands for several versions.
+// Own is the memory that each copy with the version takes for it, in bytes. It is 0
+// for a single version, which all copies share.
 func (v *Version) Own() int {
 	if v == nil || v.all == nil {
 		return 0
@@ -70,8 +70,8 @@ func (v *Version) Own() int {
 // End makes the version no longer current.
 func (v *Version) End() { v.ended.Store(true) }
 
-// Ended reports whether the version is no longer current, or may not be. No
-// version does not end.
+// Ended reports whether the version is no longer current, or may not be. It is false
+// for nil.
 func (v *Version) Ended() bool {
 	return v != nil && (v.ended.Load() || v.all != nil && !Current(v.all))
 }
@@ -123,8 +123,8 @@ type VersionTicket struct {
 	key      string
 	hash     uint64 // of key
 	versions *table[Version, *Version]
-	written  *atomic.Uint64 // counts the writes told of
-	seen     uint64
+	counter  *atomic.Uint64 // of reported writes
+	written  uint64         // the counter when the ticket was drawn
 }
 
 // BeginVersion draws a ticket. It must be called before the store is read.
@@ -133,8 +133,8 @@ func (c *Cache[T, R]) BeginVersion(key string) VersionTicket {
 	if !g.tagged.Load() {
 		g.tagged.Store(true)
 	}
-	written := &g.stripe(hash).written
-	return VersionTicket{key: key, hash: hash, versions: g.versions, written: written, seen: written.Load()}
+	counter := &g.stripe(hash).written
+	return VersionTicket{key: key, hash: hash, versions: g.versions, counter: counter, written: counter.Load()}
 }
 
 // Keep returns the version that the store has, as one object for all readers.
@@ -150,9 +150,9 @@ func (t VersionTicket) Keep(text string) *Version {
 		case old != nil && old.text == text && !old.Ended():
 			kept = old
 		case old != nil:
-			t.written.Add(1) // one of the two is out of date
+			t.counter.Add(1) // one of the two is out of date
 			return nil
-		case t.written.Load() == t.seen:
+		case t.counter.Load() == t.written:
 			kept = &Version{text: text, key: t.key}
 			kept.slot.until.Store(math.MaxInt64)
 		}

@@ -130,8 +130,8 @@ type Kind struct {
 	Expiry cache.Expiry
 	// Revocable uses no near copy that may be out of date.
 	Revocable bool
-	// Derives says that the handler sets memos; see [cache.Record.SetMemo].
-	Derives bool
+	// Memos reports that the handler sets memos; see [cache.Record.SetMemo].
+	Memos bool
 	// NegativeTTL, StaleIfError, OnMissing, OnDenied and OnError are defaults.
 	NegativeTTL  time.Duration
 	StaleIfError time.Duration
@@ -199,7 +199,7 @@ func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.Lookup
 		Expiry:        l.kind.Expiry,
 		KeyPrefix:     l.key.begins(),
 		Strict:        l.kind.Revocable,
-		Derives:       l.kind.Derives,
+		Memos:         l.kind.Memos,
 		StaleIfError:  l.kind.StaleIfError,
 		Source:        l.source,
 		SourceID:      l.sourceID,

@@ -135,7 +135,7 @@ func (m *Handler) provision(ctx caddy.Context) error {
 		Prefix:       lookup.MetadataPrefix,
 		Family:       cache.FileMeta,
 		NegativeTTL:  cache.DefaultNegativeTTL,
-		Derives:      true,
+		Memos:        true,
 		StaleIfError: 5 * time.Minute,
 		OnMissing:    lookup.Reaction{Status: http.StatusNotFound},
 		OnDenied:     lookup.Reaction{Status: http.StatusForbidden},
