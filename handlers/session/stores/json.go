@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -37,13 +38,17 @@ func readJSON(raw cache.Raw) (Session, error) {
 func isObject(text string) bool { return strings.HasPrefix(text, "{") }
 
 // readExpiry sets the end of a session from a field with a date of JavaScript
-// or milliseconds of Unix time. A field that cannot be read is an error,
-// because the session would otherwise never end.
+// or milliseconds of Unix time. As in JavaScript, null, false, 0 and "" are no
+// end. A field that cannot be read is an error, because the session would
+// otherwise never end.
 func (s *Session) readExpiry(path string) error {
 	switch v := gjson.Get(s.JSON, path); {
-	case !v.Exists(), v.Type == gjson.Null:
+	case !v.Exists(), v.Type == gjson.Null, v.Type == gjson.False, v.Type == gjson.Number && v.Num == 0, v.Type == gjson.String && v.Str == "":
 		return nil
 	case v.Type == gjson.String:
+		if after9999.MatchString(v.Str) {
+			return nil
+		}
 		if at, err := time.Parse(time.RFC3339, v.Str); err == nil {
 			s.Expires = at
 			return nil
@@ -54,6 +59,9 @@ func (s *Session) readExpiry(path string) error {
 	}
 	return fmt.Errorf("%s is neither a date nor a number of milliseconds", path)
 }
+
+// after9999 is a date after the year 9999, as JavaScript writes it.
+var after9999 = regexp.MustCompile(`^\+\d{6}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`)
 
 // readJSONUntil reads a session that is a JSON object with its end in a field.
 func readJSONUntil(raw cache.Raw, path string) (Session, error) {

@@ -55,8 +55,15 @@ func (p *PHP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Variant is the format.
 func (p *PHP) Variant() string { return p.Format }
 
-// Identities finds the ids in cookies.
-func (p *PHP) Identities(r *http.Request) []string { return only(p.Cookies(r), "-,") }
+// Identities finds the ids in cookies. PHP escapes the commas that they have with
+// session.sid_bits_per_character 6.
+func (p *PHP) Identities(r *http.Request) []string {
+	ids := p.Cookies(r)
+	for i := range ids {
+		ids[i] = unescape(ids[i])
+	}
+	return only(ids, "-,")
+}
 
 // Decode reads a session, which ends with its key.
 func (p *PHP) Decode(raw cache.Raw) (Session, error) {

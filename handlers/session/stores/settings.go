@@ -72,10 +72,9 @@ func (s *Settings) Provision(defaults Defaults) error {
 	}
 	s.secrets = nil
 	for i, secret := range s.Secrets {
-		// the replacer's error names placeholders only, which are not secret
-		secret, err := repl.ReplaceOrErr(secret, true, true)
+		secret, err := resolveSecret(repl, secret)
 		if err != nil {
-			return fmt.Errorf("secret: %w", err)
+			return err
 		}
 		if secret == "" {
 			return fmt.Errorf("secret: number %d is empty", i+1)
@@ -89,6 +88,22 @@ func (s *Settings) Provision(defaults Defaults) error {
 		return errors.New("there is a secret, but the cookies of this store are not signed: leave it out")
 	}
 	return nil
+}
+
+// resolveSecret replaces the placeholders of a secret. Its errors name no other
+// braces, which are a part of the secret.
+func resolveSecret(repl *caddy.Replacer, secret string) (string, error) {
+	return repl.ReplaceFunc(secret, func(name string, value any) (any, error) {
+		switch {
+		case value == nil:
+			return nil, errors.New("secret: what stands in braces is no {env.NAME} or {file.PATH}: " +
+				`write \{ and \} for braces that are a part of the secret`)
+		case caddy.ToString(value) == "":
+			return nil, fmt.Errorf("secret: {%s} is empty: "+
+				"the variable must be set, and the file be readable, for the process of Caddy", name)
+		}
+		return value, nil
+	})
 }
 
 // SignsIdentities reports whether there is a secret.

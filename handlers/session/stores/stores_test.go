@@ -23,6 +23,7 @@ func TestOptionsOfStoresAreChecked(t *testing.T) {
 		"an unset variable":        {"koa", `{"secrets":["{env.STORES_UNSET}"]}`, "secret: "},
 		"a request's placeholder":  {"koa", `{"secrets":["{http.request.host}"]}`, "secret: "},
 		"a file that is not there": {"koa", `{"secrets":["{file./nowhere/at/all}"]}`, "secret: "},
+		"braces in a secret":       {"koa", `{"secrets":["a{hunter2}"]}`, `write \{ and \}`},
 		"a cookie of no name":      {"django", `{"cookie":"a;b"}`, "not the name of a cookie"},
 		"an unknown algorithm":     {"koa", `{"secrets":["hunter2"],"algorithm":"md5"}`, "want sha1, sha256"},
 		"an unknown format":        {"php", `{"format":"igbinary"}`, "want php or php_serialize"},
@@ -35,6 +36,9 @@ func TestOptionsOfStoresAreChecked(t *testing.T) {
 	}
 	store := provision(t, "express", `{"secrets":["{env.STORES_SECRET}"]}`)
 	require.Equal(t, "hunter2", string(store.(*Express).secrets[0]))
+	braces := provision(t, "express", `{"secrets":["a\\{b\\}c", "a{b"]}`)
+	require.Equal(t, "a{b}c", string(braces.(*Express).secrets[0]))
+	require.Equal(t, "a{b", string(braces.(*Express).secrets[1]))
 	text, err := json.Marshal(store)
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "hunter2", "a secret gets into the configuration that Caddy shows")
@@ -53,7 +57,10 @@ func TestCookiesThatAreNotSignedHoldNothingButAnID(t *testing.T) {
 		{"django", "sessionid=" + long, nil},
 		{"django", "sessionid=abcdefg%68", nil},
 		{"php", "PHPSESSID=a-b,c9", []string{"PHPREDIS_SESSION:a-b,c9"}},
+		{"php", "PHPSESSID=a-b%2Cc9", []string{"PHPREDIS_SESSION:a-b,c9"}}, // as PHP sends a comma
+		{"php", "PHPSESSID=a-b%252Cc9", nil},
 		{"php", "PHPSESSID=abc_LOCK", nil},
+		{"php", "PHPSESSID=abc%5FLOCK", nil},
 		{"php", "PHPSESSID=a b", nil},
 		{"flask", "session=5343718f-22b8", []string{"session:5343718f-22b8"}},
 		{"flask", "session=x.y", nil},
@@ -125,6 +132,11 @@ func TestSessionsEndWhenTheirApplicationSays(t *testing.T) {
 		"express, without a longest time": {store: "express", config: secrets,
 			raw: cache.Raw{Text: `{"cookie":{"expires":"` + past.Format(time.RFC3339) + `"}}`, Expires: soon}, want: past},
 		"express, unreadable": {store: "express", config: secrets, raw: cache.Raw{Text: `{"cookie":{"expires":"soon"}}`}, err: "cookie.expires is neither a date"},
+		"express, false":      {store: "express", config: secrets, raw: cache.Raw{Text: `{"cookie":{"originalMaxAge":false,"expires":false}}`}},
+		"express, zero":       {store: "express", config: secrets, raw: cache.Raw{Text: `{"cookie":{"expires":0}}`}},
+		"express, true":       {store: "express", config: secrets, raw: cache.Raw{Text: `{"cookie":{"expires":true}}`}, err: "cookie.expires is neither a date"},
+		"express, year 10000": {store: "express", config: secrets, raw: cache.Raw{Text: `{"cookie":{"expires":"+010000-01-01T00:00:00.001Z"}}`}},
+		"express, year -1":    {store: "express", config: secrets, raw: cache.Raw{Text: `{"cookie":{"expires":"-000001-01-01T00:00:00.001Z"}}`}, err: "cookie.expires is neither a date"},
 		"fastify":             {store: "fastify", config: secrets, raw: cache.Raw{Text: `{"cookie":{"expires":"` + date + `","originalExpires":"2020-01-01T00:00:00Z"}}`}, want: at},
 		"koa":                 {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":1795706669803,"_maxAge":1}`}, want: at},
 		"koa, of the browser": {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_session":true}`}},

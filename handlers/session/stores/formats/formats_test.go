@@ -84,6 +84,54 @@ func TestErrorsNeverRepeatTheValue(t *testing.T) {
 	}
 }
 
+// TestOfMembersOfOneNameTheLastCounts: a reader of the JSON could take another one
+// than the application.
+func TestOfMembersOfOneNameTheLastCounts(t *testing.T) {
+	t.Parallel()
+	many := strings.Repeat("\xa1x\x01", 20)
+	for value, test := range map[string]struct{ format, want string }{
+		"\x83\xa4role\xa5admin\xa1a\x01\xa4role\xa5guest":       {"msgpack", `{"a":1,"role":"guest"}`},
+		"\xde\x00\x16\xa4role\xa5admin" + many + "\xa4role\xc0": {"msgpack", `{"x":1,"role":null}`},
+		`role|s:5:"admin";role|s:5:"guest";`:                    {"php", `{"role":"guest"}`},
+		// a private property of the class and of the one that it extends
+		"x|O:1:\"B\":2:{s:4:\"\x00A\x00c\";i:1;s:4:\"\x00B\x00c\";i:2;}": {"php", `{"x":{"c":2}}`},
+		"\x04\x08{\x07:\x09rolei\x06I\"\x09role\x06:\x06ETi\x07":         {"marshal", `{"role":2}`},
+	} {
+		got, err := decoders[test.format](value)
+		require.NoError(t, err, "%q", value)
+		require.Equal(t, test.want, got, "%q", value)
+	}
+}
+
+// TestTheValueOfAVariableIsNeverReadAsVariables: visitors may choose values, and
+// in some applications names.
+func TestTheValueOfAVariableIsNeverReadAsVariables(t *testing.T) {
+	t.Parallel()
+	const chosen = `|i:1;user_id|i:1;z|s:0:"`
+	for _, name := range []string{"x", "!x", "!", "!!", "", `s:3:"`, "a:1:{", "x;"} {
+		got, err := PHPSession(fmt.Sprintf(`%s|s:%d:"%s";`, name, len(chosen), chosen))
+		require.NoError(t, err, name)
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal([]byte(got), &fields))
+		require.Equal(t, map[string]any{name: chosen}, fields)
+	}
+}
+
+func TestKeysThatJSONDoesNotHave(t *testing.T) {
+	t.Parallel()
+	for value, test := range map[string]struct{ format, want string }{
+		"\x82\x91\x01\x02\xa1a\x03":                                {"msgpack", `{"a":3}`},
+		"\x04\x08{\x07[\x06i\x06i\x07:\x06ai\x08":                  {"marshal", `{"a":3}`},
+		"\x04\x08{\x06l+\x09\x00\x00\x00\x00\x01\x00\x00\x00i\x06": {"marshal", `{"4294967296":1}`},
+		"}\x8a\x05\x00\x00\x00\x00\x01K\x01s.":                     {"pickle", `{"4294967296":1}`},
+		"(dL5L\nI1\ns.":                                            {"pickle", `{"5":1}`},
+	} {
+		got, err := decoders[test.format](value)
+		require.NoError(t, err, "%q", value)
+		require.Equal(t, test.want, got, "%q", value)
+	}
+}
+
 // allowed is how much memory reading a value may take, in bytes, with what is
 // free again at once.
 func allowed(value string) uint64 { return uint64(500*len(value) + 1<<16) }

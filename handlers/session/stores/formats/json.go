@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -17,7 +18,10 @@ import (
 // because some formats refer to one value from several places.
 type (
 	list   struct{ items []any }
-	object struct{ members []member }
+	object struct {
+		members  []member
+		isUnique bool // no two members have one name
+	}
 	member struct {
 		name  string
 		value any
@@ -26,6 +30,38 @@ type (
 
 func (o *object) add(name string, value any) {
 	o.members = append(o.members, member{name, value})
+}
+
+// unique drops all members of a name but the last, which counts for the writers
+// of all formats. A reader of the JSON might take another one.
+func (o *object) unique() {
+	if o.isUnique {
+		return
+	}
+	o.isUnique = true
+	const few = 16 // compared with one another, without a map
+	last := func(i int) bool {
+		return !slices.ContainsFunc(o.members[i+1:], func(later member) bool { return later.name == o.members[i].name })
+	}
+	if len(o.members) > few {
+		at := make(map[string]int, len(o.members))
+		for i, m := range o.members {
+			at[m.name] = i
+		}
+		last = func(i int) bool { return at[o.members[i].name] == i }
+	}
+	var kept []member
+	for i := range o.members {
+		switch isLast := last(i); {
+		case !isLast && kept == nil:
+			kept = append(make([]member, 0, len(o.members)), o.members[:i]...)
+		case isLast && kept != nil:
+			kept = append(kept, o.members[i])
+		}
+	}
+	if kept != nil {
+		o.members = kept
+	}
 }
 
 var (
@@ -105,6 +141,7 @@ func (w *writer) value(v any, depth int) error {
 }
 
 func (w *writer) object(o *object, depth int) error {
+	o.unique()
 	w.text = append(w.text, '{')
 	for i, m := range o.members {
 		if i > 0 {

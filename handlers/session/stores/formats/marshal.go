@@ -368,15 +368,13 @@ func (r *marshalReader) hash(withDefault bool, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, ok := nameOf(key)
-		if !ok {
-			return nil, r.fail("the key before it is neither text nor a number")
-		}
 		value, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		o.add(name, value)
+		if name, ok := nameOf(key); ok {
+			o.add(name, value)
+		}
 	}
 	if withDefault {
 		_, err = r.value(depth + 1)

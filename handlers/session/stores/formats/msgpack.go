@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 	"time"
 
@@ -133,21 +134,20 @@ func (r *msgpackReader) object(depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, ok := nameOf(key)
-		if !ok {
-			return nil, fmt.Errorf("%w: a name is neither text nor a number", errMsgpack)
-		}
 		value, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		o.add(name, value)
+		if name, ok := nameOf(key); ok {
+			o.add(name, value)
+		}
 	}
 	return o, nil
 }
 
 // nameOf is a key as the name of a member, written as JSON of Python and
-// JavaScript write it.
+// JavaScript write it. ok is false for a key that cannot be a name, such as a
+// list: its member is left out.
 func nameOf(key any) (name string, ok bool) {
 	switch key := key.(type) {
 	case string:
@@ -156,6 +156,8 @@ func nameOf(key any) (name string, ok bool) {
 		return strconv.FormatInt(key, 10), true
 	case uint64:
 		return strconv.FormatUint(key, 10), true
+	case *big.Int:
+		return key.String(), true
 	case bool:
 		return strconv.FormatBool(key), true
 	case float64:

@@ -45,7 +45,8 @@ func PHPString(data string) (string, error) {
 }
 
 // PHPSession converts the variables that session.serialize_handler php wrote to
-// JSON: name|value, one after the other.
+// JSON: name|value, one after the other. As in every PHP since 7.0.10, a '!' in
+// front of a name is a part of it.
 func PHPSession(data string) (string, error) {
 	r := &phpReader{data: data}
 	o := &object{}
@@ -56,10 +57,6 @@ func PHPSession(data string) (string, error) {
 		}
 		name := data[r.at : r.at+end]
 		r.at += end + 1
-		if undefined, ok := strings.CutPrefix(name, "!"); ok { // it has no value
-			o.add(undefined, nil)
-			continue
-		}
 		value, err := r.value(1)
 		if err != nil {
 			return "", err

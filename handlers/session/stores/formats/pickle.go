@@ -99,17 +99,9 @@ func (c *pythonConverter) list(items []any, depth int) (any, error) {
 func (c *pythonConverter) dict(m map[any]any, depth int) (any, error) {
 	o := &object{members: make([]member, 0, len(m))}
 	for key, item := range m {
-		if _, none := key.(ogorek.None); none {
-			key = nil
-		}
-		name, ok := nameOf(key)
-		if !ok {
-			if bytes, is := key.(ogorek.Bytes); is {
-				name, ok = string(bytes), true
-			}
-		}
-		if !ok {
-			return nil, fmt.Errorf("%w: the key of a dict is neither text nor a number", errPickle)
+		name, err := pythonName(key)
+		if err != nil {
+			return nil, err
 		}
 		if _, text := key.(string); !text {
 			if _, twice := m[name]; twice {
@@ -124,6 +116,45 @@ func (c *pythonConverter) dict(m map[any]any, depth int) (any, error) {
 	}
 	sort.Slice(o.members, func(i, j int) bool { return o.members[i].name < o.members[j].name })
 	return o, nil
+}
+
+// items reads a dict that is a list of its keys and values.
+func (c *pythonConverter) items(items []any, depth int) (any, error) {
+	o := &object{}
+	for _, item := range items {
+		pair, _ := item.([]any)
+		if tuple, ok := item.(ogorek.Tuple); ok {
+			pair = tuple
+		}
+		if len(pair) != 2 {
+			return nil, fmt.Errorf("%w: OrderedDict has arguments that it does not take", errPickle)
+		}
+		name, err := pythonName(pair[0])
+		if err != nil {
+			return nil, err
+		}
+		v, err := c.value(pair[1], depth+1)
+		if err != nil {
+			return nil, err
+		}
+		o.add(name, v)
+	}
+	return o, nil
+}
+
+// pythonName is a key of a dict as the name of a member.
+func pythonName(key any) (string, error) {
+	switch k := key.(type) {
+	case ogorek.None:
+		key = nil
+	case ogorek.Bytes:
+		key = string(k)
+	}
+	name, ok := nameOf(key)
+	if !ok {
+		return "", fmt.Errorf("%w: the key of a dict is neither text nor a number", errPickle)
+	}
+	return name, nil
 }
 
 // call reads an object of a harmless class from the arguments of its call.
@@ -142,6 +173,13 @@ func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 		if len(v.Args) == 0 {
 			return &list{}, nil
 		}
+	case "OrderedDict":
+		if items, ok := arg(0).([]any); ok {
+			return c.items(items, depth)
+		}
+	case "timezone", "_UTC", "_p": // a zone on its own
+		name, _ := arg(0).(string)
+		return name, nil
 	case "Decimal":
 		if text, ok := arg(0).(string); ok {
 			return text, nil
@@ -192,11 +230,13 @@ func isoTime(class, b string, zone any) (string, bool) {
 	micros := int(b[3])<<16 | int(b[4])<<8 | int(b[5])
 	layout, location := "2006-01-02T15:04:05.999999", time.UTC
 	if zone != nil {
-		offset, ok := zoneOffset(zone)
+		offset, known, ok := zoneOffset(zone)
 		if !ok {
 			return "", false
 		}
-		layout, location = time.RFC3339Nano, time.FixedZone("", offset)
+		if known {
+			layout, location = time.RFC3339Nano, time.FixedZone("", offset)
+		}
 	}
 	if class == "time" {
 		layout = layout[len("2006-01-02T"):]
@@ -205,21 +245,42 @@ func isoTime(class, b string, zone any) (string, bool) {
 	return at.Format(layout), true
 }
 
-// zoneOffset is the offset of datetime.timezone(timedelta) in seconds.
-func zoneOffset(zone any) (int, bool) {
+// zoneOffset is the offset of a zone in seconds. known is false for a zone of
+// pytz that has only a name: it would take a database to know its offset.
+func zoneOffset(zone any) (offset int, known, ok bool) {
 	call, ok := zone.(ogorek.Call)
-	if !ok || call.Callable.Name != "timezone" || len(call.Args) == 0 {
-		return 0, false
+	if !ok {
+		return 0, false, false
 	}
-	delta, ok := call.Args[0].(ogorek.Call)
-	if !ok || delta.Callable.Name != "timedelta" {
-		return 0, false
+	switch args := call.Args; call.Callable.Name {
+	case "_UTC":
+		return 0, true, true
+	case "_p": // its name, offset, daylight saving time, and abbreviation
+		if len(args) == 4 {
+			if s, is := args[1].(int64); is {
+				return boundedOffset(float64(s))
+			}
+		}
+		return 0, false, true
+	case "timezone":
+		if len(args) == 0 {
+			return 0, false, false
+		}
+		if delta, is := args[0].(ogorek.Call); is && delta.Callable.Name == "timedelta" {
+			if s, is := seconds(delta); is {
+				return boundedOffset(s)
+			}
+		}
 	}
-	s, ok := seconds(delta)
-	if !ok || s <= -86400 || s >= 86400 {
-		return 0, false
+	return 0, false, false
+}
+
+func boundedOffset(seconds float64) (offset int, known, ok bool) {
+	const day = 86400
+	if seconds <= -day || seconds >= day {
+		return 0, false, false
 	}
-	return int(s), true
+	return int(seconds), true, true
 }
 
 // seconds is the length of timedelta(days, seconds, microseconds).
@@ -229,11 +290,14 @@ func seconds(call ogorek.Call) (float64, bool) {
 	}
 	var parts [3]float64
 	for i, part := range call.Args {
-		n, ok := part.(int64)
-		if !ok {
+		switch n := part.(type) {
+		case int64:
+			parts[i] = float64(n)
+		case *big.Int: // as old protocols write every number
+			parts[i], _ = n.Float64()
+		default:
 			return 0, false
 		}
-		parts[i] = float64(n)
 	}
 	return parts[0]*86400 + parts[1] + parts[2]/1e6, true
 }

@@ -21,6 +21,8 @@ import (
 var harmless = map[string]bool{
 	"datetime.datetime": true, "datetime.date": true, "datetime.time": true,
 	"datetime.timedelta": true, "datetime.timezone": true,
+	// the time zones of Django before version 4
+	"pytz._UTC": true, "pytz._p": true,
 	"decimal.Decimal": true,
 	"builtins.set":    true, "builtins.frozenset": true, "builtins.bytearray": true,
 	"__builtin__.set": true, "__builtin__.frozenset": true, "__builtin__.bytearray": true,
@@ -433,7 +435,8 @@ func (s *pickleScan) reduce() error {
 	case class.kind == kindOrderedDict && args.kind == kindEmptyTuple:
 		s.push(slot{kind: kindDict})
 		s.out = append(s.out, "00}"...) // POP, POP, EMPTY_DICT
-	case class.kind == kindClass && (args.kind == kindOther || args.kind == kindEmptyTuple):
+	case class.kind == kindOrderedDict && args.kind == kindOther, // a list of its items, from Python 2
+		class.kind == kindClass && (args.kind == kindOther || args.kind == kindEmptyTuple):
 		s.push(slot{})
 		s.out = append(s.out, 'R')
 	default:
