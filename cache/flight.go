@@ -238,17 +238,13 @@ func (f *flights) serve(work func()) {
 // answerAfter gives the callers that began the load a provisional result once they
 // have waited this long for the rest of it. The returned function must be called
 // when the load is over.
-func (fl *flight) answerAfter(wait time.Duration, result Result) (stop func()) {
-	answer := sync.OnceFunc(func() {
-		fl.early = result
-		close(fl.answered)
-	})
+func (fl *flight) answerAfter(wait time.Duration, result Result) (stop func() bool) {
+	fl.early = result // which is read once answered is closed
 	if wait <= 0 {
-		answer()
-		return func() {}
+		close(fl.answered)
+		return func() bool { return false }
 	}
-	timer := time.AfterFunc(wait, answer)
-	return func() { timer.Stop() }
+	return time.AfterFunc(wait, func() { close(fl.answered) }).Stop
 }
 
 // leave removes a waiter from a flight. The last waiter to leave ends the flight.

@@ -249,7 +249,8 @@ func mayBeDone(err error) bool {
 
 // loadKeys are the keys that a load of a record uses.
 func (s *Store) loadKeys(key string) []string {
-	return []string{key, s.leases.of(key), s.leases.noteOf(key)}
+	lease := s.leases.of(key)
+	return []string{key, lease, s.leases.noteOn(lease)}
 }
 
 // endedOf reads a note. It returns nil for a note that this version does not

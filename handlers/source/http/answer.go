@@ -61,6 +61,8 @@ func refusal(status int) (*cache.Record, error) {
 	return nil, fmt.Errorf("status %d", status)
 }
 
+var errNoObject = errors.New("body is not a JSON object or null, though it says that it is JSON or begins like it")
+
 // record returns the record of a 2xx answer. An answer that is JSON, or looks
 // like it, must be an object or null; any other is an error, so that it cannot
 // grant access.
@@ -80,11 +82,13 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 		return nil, fmt.Errorf("body is larger than %d bytes", h.MaxBody)
 	case string(text) == "null":
 		return cache.AbsentRecord(), nil
-	case len(text) == 0 || text[0] != '{' || !json.Valid(text):
-		return nil, errors.New("body is not a JSON object or null, though it says that it is JSON or begins like it")
+	case len(text) == 0 || text[0] != '{':
+		return nil, errNoObject
 	}
 	record, err := cache.Decode(string(text), int(h.MaxBody))
 	switch {
+	case err != nil && !json.Valid(text):
+		return nil, errNoObject
 	case err != nil:
 		return nil, err
 	case h.asker.Session && record.Empty():

@@ -14,7 +14,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -218,8 +217,7 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	if r.Header.Get("User-Agent") == "" {
 		r.Header.Set("User-Agent", version.UserAgent())
 	}
-	ctx, end := startSpan(ctx, r)
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(r.Header))
+	end := startSpan(ctx, r)
 	// a transport, unlike a client, never follows redirects
 	resp, err := h.transport.RoundTrip(r)
 	end(resp, err)
