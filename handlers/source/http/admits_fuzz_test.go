@@ -29,7 +29,7 @@ func FuzzNoUnreadableAnswerAdmits(f *testing.F) {
 		"// no\n{\"a\":1}", "/* */{\"a\":1}", ")]}',\n{\"a\":1}", "while(1);{}", `"yes"`, `true`, `0`, `-1`, `1.5`, `nul`, `NaN`, `-Infinity`, `undefined`,
 		strings.Repeat(`{"a":`, 2000) + `1` + strings.Repeat(`}`, 2000), strings.Repeat(`[`, 11000), `{"_source":"0123456789abcdef"}`, `{"_a":1,"b":2}`,
 		`<html>`, `OK`, `nope {"denied":true}`, "\n\n{\"denied\":true}\n", "\v{\"a\":1}", "\x1e{\"a\":1}", "+ADw-", `data: {"denied":true}`,
-		"/ *",
+		"/ *", "false,", "0,", "null\nnull", "f\x00a\x00l\x00s\x00e\x00", `callback({"a":1})`, "'a'", "x\x9c\xab",
 	}
 	types := []string{"", "application/json", "text/plain", "application/problem+json; charset=utf-8", "text/html", "TEXT/JSON", "application/x-ndjson", "x; json"}
 	for i, body := range bodies {
@@ -141,6 +141,7 @@ func looksLikeJSON(body []byte) bool {
 		return false
 	}
 	var scalar any
+	body = bytes.TrimRight(bytes.ReplaceAll(body, []byte{0}, nil), " \t\r\n,;")
 	return strings.ContainsAny(text[:1], `{["`) || strings.HasPrefix(text, "//") || strings.HasPrefix(text, "/*") ||
 		json.Unmarshal(body, &scalar) == nil
 }

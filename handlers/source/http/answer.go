@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -75,10 +74,12 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 		return nil, fmt.Errorf("reading body: %w", err)
 	}
 	text := bytes.Trim(body, " \t\r\n")
+	tooLarge := int64(len(body)) > h.MaxBody
 	switch {
-	case !isJSON(resp.Header, text):
+	// what is invisible may have JSON behind it, which was not read
+	case !isJSON(resp.Header, text) && !(tooLarge && isBlank(text)):
 		return h.statusRecord(resp)
-	case int64(len(body)) > h.MaxBody:
+	case tooLarge:
 		return nil, fmt.Errorf("body is larger than %d bytes", h.MaxBody)
 	case string(text) == "null":
 		return cache.AbsentRecord(), nil
@@ -97,63 +98,6 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 		return record, nil
 	}
 	return h.withHeaders(record, resp.Header)
-}
-
-// isJSON reports whether an answer has a JSON Content-Type, begins like JSON,
-// or could be JSON in a form that this reader does not understand. In doubt it
-// returns true.
-func isJSON(header http.Header, text []byte) bool {
-	if len(text) == 0 {
-		// an answer without a body says no more than its status, unless it
-		// announces JSON and breaks off
-		return saysJSON(header)
-	}
-	if saysJSON(header) || isEncoded(header) {
-		return true
-	}
-	start := bytes.TrimLeftFunc(text, isInvisible)
-	switch strings.ToLower(string(bytes.Trim(start[:min(len(start), 16)], "-+;. \t\r\n"))) {
-	case "true", "false", "null", "none", "nil", "nan", "undefined", "infinity":
-		return true // JSON, or a literal of a programming language
-	}
-	for _, part := range []string{`"denied"`, `"absent"`} {
-		if bytes.Contains(text, []byte(part)) {
-			return true // wrapped, such as in a callback
-		}
-	}
-	for _, prefix := range []string{"{", "[", `"`, ")]}", "/*", "//", "while(", "for(", "\xef\xbb\xbf", "\xfe\xff", "\xff\xfe", "\x1f\x8b"} {
-		if bytes.HasPrefix(start, []byte(prefix)) || bytes.HasPrefix(text, []byte(prefix)) {
-			return true
-		}
-	}
-	return json.Valid(start)
-}
-
-// saysJSON reports whether the Content-Type is a JSON type.
-func saysJSON(header http.Header) bool {
-	for _, value := range header.Values("Content-Type") {
-		if strings.Contains(strings.ToLower(value), "json") {
-			return true
-		}
-	}
-	return false
-}
-
-// isEncoded reports whether the body is compressed in a way that the transport
-// does not decode.
-func isEncoded(header http.Header) bool {
-	for _, value := range header.Values("Content-Encoding") {
-		if value = strings.TrimSpace(value); value != "" && !strings.EqualFold(value, "identity") {
-			return true
-		}
-	}
-	return false
-}
-
-// isInvisible reports whether a character may precede a text without being
-// seen.
-func isInvisible(c rune) bool {
-	return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c) || c == utf8.RuneError
 }
 
 // statusRecord returns the record of a 2xx answer without a JSON object.
