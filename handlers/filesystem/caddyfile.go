@@ -21,30 +21,22 @@ func (c *LookupCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("lookup_cache takes no argument, but has '%s': its options go into its block", d.Val())
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := once.Check(d); err != nil {
-			return err
-		}
-		if err := c.unmarshalLine(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.options().Unmarshal(d, "lookup_cache")
 }
 
-func (c *LookupCache) unmarshalLine(d *caddyfile.Dispenser) (err error) {
-	switch d.Val() {
-	case "fs":
-		return c.unmarshalFileSystem(d)
-	case "ttl":
-		c.TTL, err = directive.Duration(d)
-	case "max_size":
-		c.MaxSize, err = directive.Size(d)
-	default:
-		err = d.Errf("unknown subdirective '%s': lookup_cache takes fs, ttl and max_size", d.Val())
+// options are the lines of the file system's block.
+func (c *LookupCache) options() directive.Options {
+	return directive.Options{
+		{Name: "fs", Args: "<module> { … }", Read: c.unmarshalFileSystem},
+		{Name: "ttl", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
+			c.TTL, err = directive.Duration(d)
+			return err
+		}},
+		{Name: "max_size", Args: "<size>", Read: func(d *caddyfile.Dispenser) (err error) {
+			c.MaxSize, err = directive.Size(d)
+			return err
+		}},
 	}
-	return err
 }
 
 func (c *LookupCache) unmarshalFileSystem(d *caddyfile.Dispenser) error {

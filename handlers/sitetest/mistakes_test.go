@@ -91,6 +91,9 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSite("file_metadata {path} {\nrewrite /{http.request.cokie.s}\n}\nfile_server"), "does not exist"},
 		{inSite("file_metadata {\nsource file_system {\nhide {env.NOT_SET}\n}\n}\nfile_server"), "hide '{env.NOT_SET}'"},
 		{inSite("file_metadata {\nsource file_system {\nroot {env.NOT_SET}\n}\n}\nfile_server"), "root '{env.NOT_SET}'"},
+		{inSite("file_metadata {\nsource file_system {\nroot \"\"\n}\n}\nfile_server"), "root has an argument that is empty"},
+		{inSite("file_metadata {\nsource file_system {\nhide .git \"\"\n}\n}\nfile_server"), "hide has an argument that is empty"},
+		{"{\nfilesystem a lookup_cache {\nttl \"\"\n}\n}\n" + inSite("file_server"), "ttl has an argument that is empty"},
 		{inSite("file_metadata {\nsource file_system {\nfs {env.NOT_SET}\n}\n}\nfile_server"), "fs '{env.NOT_SET}'"},
 
 		// identities
@@ -112,6 +115,16 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSite("session_lookup {{cookie.s}}"), "is no placeholder of Caddy"},
 		{inSite("session_lookup {>Cookie}"), "is no placeholder of Caddy"},
 		{inSite("session_lookup {~session}"), "is no placeholder of Caddy"},
+		{inSite("session_lookup \"{ cookie.s }\""), "is no placeholder of Caddy"},
+		{inSite("session_lookup {%cookie.s%}"), "is no placeholder of Caddy"},
+		{inSite("session_lookup {vars.}"), "no name behind its last dot"},
+		{inSite("session_lookup {re.}"), "no name behind its last dot"},
+		{inSite("session_lookup {cookie.a=b}"), "no cookie can have the name"},
+		{inSite("session_lookup {header.*}"), "no header can have the name"},
+		{inSite("session_lookup {http.request.tls.client.foo}"), "does not exist"},
+		{inSite("session_lookup {http.request.tls.client.san.emails.x}"), "does not exist"},
+		{inSite("session_lookup {http.request.tls.client.fingerprint.0}"), "does not exist"},
+		{inSite("session_lookup {http.request.matcher.x}"), "does not exist"},
 
 		// fields and values
 		{inSession("require {http.session.role} admin"), "write role"},
@@ -137,6 +150,8 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSession("source http http://localhost/\ntag s:{http.session.outcome}"), "not a field of the record"},
 		{inSession("source http http://localhost/\ntag s:{http.session._source}"), "not a field of the record"},
 
+		{inSession("source http http://localhost:99999/{id}"), "its port is not a number from 1 to 65535"},
+		{inSite("cached_forward_auth localhost:0 {\nuri /verify\n}"), "its port is not a number from 1 to 65535"},
 		{inSession("key s:{source}:{id}"), "has {source}, and there is no source"},
 
 		// cached_forward_auth
@@ -207,6 +222,8 @@ func TestConfigurationsBesideTheseMistakesLoad(t *testing.T) {
 		inSite("session_lookup {env.FILLED}{cookie.s}"),
 		inSite("session_lookup {vars.x}"),
 		inSite("session_lookup {re.1}"),
+		inSite("session_lookup {http.request.tls.client.fingerprint} {http.request.tls.client.san.emails} {http.request.tls.client.san.ips.1}"),
+		inSite("session_lookup {tls_client_subject}"),
 		inSite("lookup_invalidate {session} session:user:{cookie.s} file:meta:all {\ntag all user:{http.session.user_id}\n}"),
 		inSite("upload_progress {http.session.user_id}:{path.1} {\nowner {http.session.user_id}\n}"),
 		inAuth("headers Authorization\ncopy_headers Authorization"),

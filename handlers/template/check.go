@@ -4,6 +4,7 @@
 package template
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/textproto"
@@ -29,8 +30,19 @@ var (
 		"duration", "duration_ms", "uuid", "body", "body_base64",
 	}
 	requestPrefixes = []string{
-		"header.", "cookie.", "uri.query.", "uri.path.", "orig_uri.path.", "host.labels.", "remote.host/", "tls.", "matcher.",
+		"header.", "cookie.", "uri.query.", "uri.path.", "orig_uri.path.", "host.labels.", "remote.host/", "tls.",
 	}
+)
+
+// tlsPlaceholders are the names under http.request.tls. that Caddy knows, and
+// tlsLists those that stand for a list or, with a number behind, for one of it.
+var (
+	tlsPlaceholders = []string{
+		"version", "cipher_suite", "resumed", "proto", "proto_mutual", "server_name", "ech",
+		"client.fingerprint", "client.public_key", "client.public_key_sha256", "client.issuer", "client.serial",
+		"client.subject", "client.certificate_pem", "client.certificate_der_base64",
+	}
+	tlsLists = []string{"client.san.dns_names", "client.san.emails", "client.san.ips", "client.san.uris"}
 )
 
 // shorthands are the first words of Caddyfile shorthands: a placeholder that
@@ -60,8 +72,11 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 		}
 		return fmt.Errorf("placeholder {%s} does not exist: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
 	}
-	if strings.ContainsAny(name[:min(1, len(name))], "{>~?") {
+	if strings.ContainsAny(name[:min(1, len(name))], "{>~?%$") || strings.ContainsAny(name, " \t") {
 		return fmt.Errorf("{%s} is no placeholder of Caddy: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
+	}
+	if strings.HasSuffix(name, ".") {
+		return fmt.Errorf("{%s} has no name behind its last dot, so it is always empty", name), true
 	}
 	switch kind, rest, dotted := strings.Cut(name, "."); {
 	case kind == "http", kind == "env", kind == "file", kind == "system", kind == "time":
@@ -75,6 +90,11 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 		full := shorthands[kind]
 		if dotted {
 			full += "." + rest
+		}
+		if strings.HasPrefix(full, "http.request.") {
+			if err, _ := CheckPlaceholder(full); err != nil {
+				return err, true
+			}
 		}
 		return fmt.Errorf("{%s} is a shorthand that Caddy does not expand here: write {%s}", name, full), true
 	}
@@ -97,6 +117,15 @@ func checkOfRequest(name, prefix, value string) error {
 			return fmt.Errorf("{%s} is always empty: write {http.request.host}", name)
 		case canonical == "Transfer-Encoding", canonical == "Trailer":
 			return fmt.Errorf("{%s} is always empty: that header is about the message", name)
+		}
+	case "tls.":
+		list, number := strings.ToLower(value), ""
+		if i := strings.LastIndexByte(list, '.'); i >= 0 && !slices.Contains(tlsLists, list) {
+			list, number = list[:i], list[i+1:]
+		}
+		_, err := strconv.ParseUint(cmp.Or(number, "0"), 10, 16)
+		if !slices.Contains(tlsPlaceholders, strings.ToLower(value)) && (err != nil || !slices.Contains(tlsLists, list)) {
+			return fmt.Errorf("placeholder {%s} does not exist: want one like {http.request.tls.client.fingerprint} or {http.request.tls.client.san.emails.0}", name)
 		}
 	case "uri.path.", "orig_uri.path.", "host.labels.":
 		if _, err := strconv.ParseUint(value, 10, 16); err != nil {

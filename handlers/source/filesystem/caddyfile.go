@@ -21,45 +21,34 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("source file_system takes no argument, but has '%s': root goes into its block", d.Val())
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := s.unmarshalLine(d, once); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.options().Unmarshal(d, "source file_system")
 }
 
-func (s *Source) unmarshalLine(d *caddyfile.Dispenser, once directive.Once) (err error) {
-	name := d.Val()
-	if name != "hide" {
-		if err := once.Check(d); err != nil {
+// options are the lines of the source's block.
+func (s *Source) options() directive.Options {
+	return directive.Options{
+		directive.Text("root", "<dir>", &s.Root),
+		directive.Text("fs", "<name>", &s.FS),
+		{Name: "hide", Args: "<pattern...>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {
+			args := d.RemainingArgs()
+			if len(args) == 0 {
+				return d.Err("hide takes at least one file name, path or pattern")
+			}
+			s.Hide = append(s.Hide, args...)
+			return nil
+		}},
+		{Name: "index", Args: "<file...>", Read: func(d *caddyfile.Dispenser) error {
+			if s.Index = d.RemainingArgs(); len(s.Index) == 0 {
+				return d.Err("index takes at least one file name")
+			}
+			return nil
+		}},
+		{Name: "hash", Args: "sha256 [<max size>]", Read: s.unmarshalHash},
+		{Name: "revalidate", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
+			s.Revalidate, err = directive.Duration(d)
 			return err
-		}
+		}},
 	}
-	switch name {
-	case "root":
-		s.Root, err = directive.OneArg(d)
-	case "fs":
-		s.FS, err = directive.OneArg(d)
-	case "hide":
-		args := d.RemainingArgs()
-		if len(args) == 0 {
-			return d.Err("hide takes at least one file name, path or pattern")
-		}
-		s.Hide = append(s.Hide, args...)
-	case "hash":
-		err = s.unmarshalHash(d)
-	case "index":
-		if s.Index = d.RemainingArgs(); len(s.Index) == 0 {
-			return d.Err("index takes at least one file name")
-		}
-	case "revalidate":
-		s.Revalidate, err = directive.Duration(d)
-	default:
-		return d.Errf("unknown subdirective '%s': source file_system takes root, fs, hide, index, hash and revalidate", name)
-	}
-	return err
 }
 
 func (s *Source) unmarshalHash(d *caddyfile.Dispenser) (err error) {

@@ -157,6 +157,8 @@ func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 		return t, false, errors.New("it is not a URL: want one like https://app.internal/verify?id={id}")
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return t, false, errors.New("it is not complete: want http:// or https:// and a host in front")
+	case u.Port() != "" && !isPort(u.Port()):
+		return t, false, errors.New("its port is not a number from 1 to 65535")
 	case u.User != nil:
 		return t, false, errors.New("it has a user in front of the host: send credentials in a header")
 	case strings.ContainsAny(worst, "# "):
@@ -179,6 +181,11 @@ func newURLTemplate(text textTemplate) (t urlTemplate, secure bool, err error) {
 	}
 	t.text = text
 	return t, u.Scheme == "https", nil
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 // staticPath is the decoded path with harmless values in its slots.
