@@ -32,14 +32,6 @@ func CheckIdentityTemplate(logger *zap.Logger, text string) error {
 	return template.Check(logger, "identity", text)
 }
 
-// CheckRedirect is [template.Check] for where a client is sent.
-func CheckRedirect(logger *zap.Logger, text string) error {
-	if err := template.CheckFilled(text); err != nil {
-		return fmt.Errorf("redirect '%s': %w", text, err)
-	}
-	return template.Check(logger, "redirect", text)
-}
-
 // checkTemplates checks the templates that the lookups share.
 func (l *Lookup) checkTemplates(logger *zap.Logger) error {
 	if len(l.ID) > maxIdentityParts {

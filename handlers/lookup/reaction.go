@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -36,9 +34,10 @@ type Reaction struct {
 
 	// The URL of a redirect (302), with placeholders. After the first "?", their
 	// values are escaped, so that a client cannot add parameters, unless the
-	// placeholder is an escaped one, like {http.request.uri_escaped}. A URL that
-	// does not begin with // cannot become one that does, so
-	// /login{http.request.uri.path} stays on this site. Default: no redirect.
+	// placeholder is an escaped one of Caddy, like {http.request.uri_escaped}. A URL
+	// that begins with a path, or with a placeholder of the request other than the
+	// scheme, stays on this site. What a link can choose cannot be the host of
+	// another one. Default: no redirect.
 	Redirect string `json:"redirect,omitempty"`
 
 	// Answer with the source's answer to this request: status, end-to-end headers
@@ -95,102 +94,4 @@ func (a *Reaction) Serve(w http.ResponseWriter, r *http.Request, repl *caddy.Rep
 // Caddy would otherwise compute the trace of every refusal.
 func Refuse(status int, cause error) error {
 	return caddyhttp.Error(status, caddyhttp.HandlerError{Err: cause, Trace: "lookup.Refuse"})
-}
-
-// place is where in a URL a text stands.
-type place int
-
-const (
-	inHost place = iota
-	inPath
-	inQuery // or in the fragment
-)
-
-// after returns the place after a text of the template that begins in p.
-func (p place) after(text string) place {
-	if p == inHost {
-		if _, rest, ok := strings.Cut(text, "//"); ok {
-			text = rest
-		}
-		if strings.Contains(text, "/") {
-			p = inPath
-		}
-	}
-	if strings.ContainsAny(text, "?#") {
-		p = inQuery
-	}
-	return p
-}
-
-// location returns the URL of a redirect. The values of placeholders are client
-// input: they are escaped for their place, so that they cannot add a header, a
-// parameter or another host.
-func (a *Reaction) location(repl *caddy.Replacer) string {
-	at := inPath
-	if strings.Contains(a.Redirect, "://") || strings.HasPrefix(a.Redirect, "//") {
-		at = inHost
-	}
-	var b strings.Builder
-	rest, found := a.Redirect, true
-	for found {
-		var before, name string
-		var err error
-		if before, name, rest, found, err = template.NextPlaceholder(rest); err != nil {
-			break // which Validate has refused
-		}
-		b.WriteString(before)
-		if at = at.after(before); found {
-			value, _ := repl.GetString(name)
-			b.WriteString(escapeFor(at, name, value))
-		}
-	}
-	return onSite(a.Redirect, escapeIllegal(b.String()))
-}
-
-// escapeFor escapes the value of a placeholder for its place in a URL. Values
-// that are parts of URLs already stay as they are in a path, and values of
-// placeholders that escape stay so everywhere.
-func escapeFor(at place, name, value string) string {
-	if strings.HasSuffix(name, "_escaped") {
-		return value
-	}
-	switch at {
-	case inQuery:
-		return url.QueryEscape(value)
-	case inHost:
-		if strings.ContainsAny(value, "/\\@?#% ") {
-			return ""
-		}
-		return value
-	}
-	switch name {
-	case "http.request.uri", "http.request.orig_uri", "http.request.uri.prefixed_query", "http.request.orig_uri.prefixed_query":
-		return strings.ReplaceAll(value, "#", "%23")
-	}
-	return strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(value)
-}
-
-// onSite keeps a location from beginning with //, unless the template does:
-// browsers take // and /\ for the beginning of another host.
-func onSite(template, location string) string {
-	if rest := strings.TrimLeft(location, `/\`); len(location)-len(rest) > 1 && !strings.HasPrefix(template, "//") {
-		return "/" + rest
-	}
-	if strings.HasPrefix(location, "/%5C") && !strings.HasPrefix(template, "/%5C") {
-		return onSite(template, "/"+location[len("/%5C"):])
-	}
-	return location
-}
-
-// escapeIllegal escapes what cannot stand in a URL.
-func escapeIllegal(location string) string {
-	var b strings.Builder
-	for _, c := range []byte(location) {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }

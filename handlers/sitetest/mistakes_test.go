@@ -152,6 +152,9 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 
 		{inSession("source http http://localhost:99999/{id}"), "its port is not a number from 1 to 65535"},
 		{inSite("cached_forward_auth localhost:0 {\nuri /verify\n}"), "its port is not a number from 1 to 65535"},
+		{inSession("on_missing redirect https://{query.next}/"), "a link to this site could lead anywhere"},
+		{inSession("on_anonymous redirect //{path.0}"), "a link to this site could lead anywhere"},
+		{inSession("on_missing redirect https://example.{query.tld}:8443/a"), "a link to this site could lead anywhere"},
 		{inSession("key s:{source}:{id}"), "has {source}, and there is no source"},
 
 		// cached_forward_auth
