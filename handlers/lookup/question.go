@@ -82,15 +82,24 @@ type asked struct {
 // conflict is the error of two lookups that share keys but differ in what they
 // ask; nil where they do not.
 func (a *asked) conflict(b *asked) error {
-	if a.isUploadBeside(b) || b.isUploadBeside(a) {
+	if a.isApartFromSigned(b) || b.isApartFromSigned(a) {
 		return nil
 	}
 	why := a.question.differsFrom(b.question)
 	if why == "" || !a.key.overlaps(&b.key) {
 		return nil
 	}
+	// the keys of an application are changed there as well
+	changed, also := a, ""
+	switch {
+	case a.question.decoding == "":
+	case b.question.decoding == "":
+		changed = b
+	default:
+		also = ", and its application the same prefix"
+	}
 	return fmt.Errorf("%s and %s can look up the same key, but %s, so one would use the records of the other: "+
-		"give one of them keys of its own, like: key %s:{id}", b.place, a.place, why, suggestedKey(a))
+		"give one of them keys of its own, like: key %s:{id}%s", b.place, a.place, why, suggestedKey(changed), also)
 }
 
 // differsInTTL reports whether two lookups share what their source answers, but
@@ -99,11 +108,16 @@ func (a *asked) differsInTTL(b *asked) bool {
 	return a.question.sourceID != "" && a.question == b.question && a.ttl != b.ttl && a.key.overlaps(&b.key)
 }
 
-// isUploadBeside reports whether a is an upload and b a session in an
-// application's own format whose identities are signed, so that no client can
-// choose one that names an upload.
-func (a *asked) isUploadBeside(b *asked) bool {
-	return a.question.family == cache.UploadProgress && b.question.decoding != "" && b.signed
+// isApartFromSigned reports whether b finds sessions in an application's own
+// format by identities that the application signed, so that no client can choose
+// one that names a record of a: an upload, or what has a key that begins with
+// more text than those of b.
+func (a *asked) isApartFromSigned(b *asked) bool {
+	if b.question.decoding == "" || !b.signed {
+		return false
+	}
+	more, ok := strings.CutPrefix(a.key.begins(), b.key.begins())
+	return a.question.family == cache.UploadProgress || ok && more != ""
 }
 
 // sameAs reports whether two lookups have the same keys and questions, as those

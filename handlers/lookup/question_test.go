@@ -23,24 +23,28 @@ func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 		why        string // "": no conflict
 		signed     bool   // b
 	}{
-		"the same twice, as imported snippets": {"s:{id}", "s:{id}", app, app, "", false},
-		"another source":                       {"s:{id}", "s:{id}", app, question{sourceID: "other", parts: 1}, "different sources", false},
-		"only one has a source":                {"s:{id}", "s:{id}", none, app, "only one of them has a source", false},
-		"only one hashes":                      {"s:{id}", "s:{id}", none, question{parts: 1, hash: true}, "only one of them hashes", false},
-		"another format":                       {"s:{id}", "s:{id}", none, question{parts: 1, decoding: "php"}, "different formats", false},
-		"other parts":                          {"s:{id}", "s:{id}", none, question{parts: 2}, "different numbers of parts", false},
-		"another family":                       {"s:{id}", "s:{id}", none, question{parts: 1, family: "file_meta"}, "records of different kinds", false},
-		"an upload beside a session":           {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session"}, "records of different kinds", false},
-		"an upload beside signed identities":   {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "express"}, "", true},
-		"an upload beside ids of clients":      {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "php"}, "records of different kinds", false},
-		"sources that one hashes for":          {"s:{id}", "s:{id}", app, question{sourceID: "hashed app", parts: 1, hash: true}, "only one of them hashes", false},
-		"sources for other parts":              {"s:{id}", "s:{id}", app, question{sourceID: "app of parts", parts: 2}, "different numbers of parts", false},
-		"keys of their own":                    {"s:{id}", "t:{id}", none, app, "", false},
-		"one key begins like the other":        {"s:{id}", "s:x:{id}", none, app, "only one", false},
-		"an end keeps them apart":              {"s:{id}:a", "s:{id}:b", none, app, "", false},
-		"one ends like the other":              {"s:{id}", "s:{id}:b", none, app, "only one", false},
-		"a placeholder can be anything":        {"s:{http.request.host}:{id}", "s:a:{id}", none, app, "only one", false},
-		"texts cross":                          {"{id}:b", "a:{id}", none, app, "only one", false},
+		"the same twice, as imported snippets":    {"s:{id}", "s:{id}", app, app, "", false},
+		"another source":                          {"s:{id}", "s:{id}", app, question{sourceID: "other", parts: 1}, "different sources", false},
+		"only one has a source":                   {"s:{id}", "s:{id}", none, app, "only one of them has a source", false},
+		"only one hashes":                         {"s:{id}", "s:{id}", none, question{parts: 1, hash: true}, "only one of them hashes", false},
+		"another format":                          {"s:{id}", "s:{id}", none, question{parts: 1, decoding: "php"}, "different formats", false},
+		"other parts":                             {"s:{id}", "s:{id}", none, question{parts: 2}, "different numbers of parts", false},
+		"another family":                          {"s:{id}", "s:{id}", none, question{parts: 1, family: "file_meta"}, "records of different kinds", false},
+		"an upload beside a session":              {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session"}, "records of different kinds", false},
+		"an upload beside signed identities":      {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "express"}, "", true},
+		"an upload beside ids of clients":         {"s:{id}", "s:{id}", upload, question{parts: 1, family: "session", decoding: "php"}, "records of different kinds", false},
+		"keys that signed identities cannot name": {"file:meta:{id}", "{id}", app, question{parts: 1, family: "session", decoding: "koa"}, "", true},
+		"keys that ids of clients can name":       {"file:meta:{id}", "{id}", app, question{parts: 1, family: "session", decoding: "php"}, "only one of them has a source", false},
+		"signed identities of any key":            {"{id}", "{id}", none, question{parts: 1, decoding: "koa"}, "different formats", true},
+		"signed identities of longer keys":        {"s:{id}", "s:x:{id}", none, question{parts: 1, decoding: "koa"}, "different formats", true},
+		"sources that one hashes for":             {"s:{id}", "s:{id}", app, question{sourceID: "hashed app", parts: 1, hash: true}, "only one of them hashes", false},
+		"sources for other parts":                 {"s:{id}", "s:{id}", app, question{sourceID: "app of parts", parts: 2}, "different numbers of parts", false},
+		"keys of their own":                       {"s:{id}", "t:{id}", none, app, "", false},
+		"one key begins like the other":           {"s:{id}", "s:x:{id}", none, app, "only one", false},
+		"an end keeps them apart":                 {"s:{id}:a", "s:{id}:b", none, app, "", false},
+		"one ends like the other":                 {"s:{id}", "s:{id}:b", none, app, "only one", false},
+		"a placeholder can be anything":           {"s:{http.request.host}:{id}", "s:a:{id}", none, app, "only one", false},
+		"texts cross":                             {"{id}:b", "a:{id}", none, app, "only one", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,6 +67,20 @@ func TestLookupsThatShareKeysAskTheSame(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What can be changed in the Caddyfile alone is what the error suggests.
+func TestConflictsSuggestWhatCanBeChanged(t *testing.T) {
+	t.Parallel()
+	asks := func(place, decoding string) *asked {
+		k, err := newKeyTemplate("", "s:{id}", 1, false)
+		require.NoError(t, err)
+		return &asked{place: "session_lookup '" + place + "'", key: k, question: question{parts: 1, decoding: decoding}}
+	}
+	own, php, django := asks("own", ""), asks("php", "php"), asks("django", "django")
+	require.ErrorContains(t, own.conflict(php), "like: key own:{id}")
+	require.ErrorContains(t, php.conflict(own), "like: key own:{id}")
+	require.ErrorContains(t, php.conflict(django), "like: key php:{id}, and its application the same prefix")
 }
 
 // Whatever a question holds is compared: a field that is left out would let

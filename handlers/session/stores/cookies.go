@@ -13,6 +13,7 @@ import (
 	"hash"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // MaxCookies is how many cookies of one name are checked. A client may send any
@@ -22,6 +23,18 @@ const MaxCookies = 8
 // Cookies lists the values of the session cookie as they were sent. A client
 // sends several where a parent path or domain has the same cookie.
 func (s *Settings) Cookies(r *http.Request) []string { return cookies(r, s.cookie) }
+
+// LastCookies lists them from the last one to the first, for applications that
+// read the last of several cookies.
+func (s *Settings) LastCookies(r *http.Request) []string {
+	var values []string
+	for _, c := range slices.Backward(r.CookiesNamed(s.cookie)) {
+		if values = append(values, c.Value); len(values) == MaxCookies {
+			break
+		}
+	}
+	return values
+}
 
 func cookies(r *http.Request, name string) []string {
 	var values []string

@@ -36,9 +36,10 @@ func (*Django) UserFields() []string {
 	return []string{"_auth_user_id"}
 }
 
-// Identities finds the ids in cookies.
+// Identities finds the ids in cookies. Of several cookies, Django reads the last
+// one.
 func (s *Django) Identities(r *http.Request) []string {
-	ids := only(s.Cookies(r), "")
+	ids := only(s.LastCookies(r), "")
 	kept := ids[:0]
 	for _, id := range ids {
 		const shortest = 8 // the minimum of Django

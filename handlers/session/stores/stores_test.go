@@ -69,6 +69,10 @@ func TestCookiesThatAreNotSignedHoldNothingButAnID(t *testing.T) {
 		{"spring", "SESSION=" + base64.StdEncoding.EncodeToString([]byte("8f1-22")), []string{"spring:session:sessions:8f1-22"}},
 		{"spring", "SESSION=" + base64.StdEncoding.EncodeToString([]byte("expires:8f1-22")), nil},
 		{"spring", "SESSION=8f1-22!", nil},
+		{"django", "sessionid=abcdefgh; sessionid=; sessionid=ijklmnop", // Django reads the last one
+			[]string{":1:django.contrib.sessions.cacheijklmnop", ":1:django.contrib.sessions.cacheabcdefgh"}},
+		{"django", strings.Repeat("sessionid=abcdefgh; ", 100) + "sessionid=ijklmnop",
+			append([]string{":1:django.contrib.sessions.cacheijklmnop"}, slicesRepeat(":1:django.contrib.sessions.cacheabcdefgh", MaxCookies-1)...)},
 		{"php", "PHPSESSID=a; PHPSESSID=b", []string{"PHPREDIS_SESSION:a", "PHPREDIS_SESSION:b"}},
 		{"php", "PHPSESSID=; other=c", nil},
 		{"php", strings.Repeat("PHPSESSID=a; ", 100), slicesRepeat("PHPREDIS_SESSION:a", MaxCookies)},
