@@ -1,4 +1,4 @@
-// Adding records that must not replace anything: those of a backup.
+// Adding records without replacing any, for a restore.
 
 package redis
 
@@ -11,9 +11,9 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// addScript: keys of the record and of its lease; text, TTL. It answers 1 if it
-// wrote. It is sent as a whole, because a pipeline cannot fall back to EVAL
-// when the server does not know a script.
+// addScript adds a record. Keys: the record and its lease. Arguments: text, TTL. It
+// answers 1 if it wrote. It is sent as a whole, because a pipeline cannot fall back
+// to EVAL when the server does not know a script.
 const addScript = `
 if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then return 1 end
 return 0`

@@ -43,7 +43,7 @@ type breakers struct {
 	logger  *slog.Logger
 	mu      sync.Mutex
 	nodes   map[string]*breaker // by address
-	opened  chan struct{}       // one of them, maybe
+	opened  chan struct{}       // receives when one may have opened
 	changed func()              // called when one opens or closes; it must not block
 }
 
@@ -93,8 +93,8 @@ type breaker struct {
 	breakers *breakers
 	addr     string
 	steps    atomic.Pointer[gobreaker.TwoStepCircuitBreaker[any]]
-	cause    atomic.Pointer[openError] // the last failure
-	refused  atomic.Bool               // the last failure was a refused connection
+	cause    atomic.Pointer[openError] // the latest failure
+	refused  atomic.Bool               // whether that was a refused connection
 	closed   atomic.Int64              // when the breaker was closed from outside, Unix nanoseconds
 	clients  [roles]guarded            // under the lock of all breakers
 }
@@ -108,7 +108,7 @@ func (n *breaker) newSteps() *gobreaker.TwoStepCircuitBreaker[any] {
 			return n.refused.Load() || int(c.ConsecutiveFailures) >= o.BreakerFailures
 		},
 		IsSuccessful:  isAnswer,
-		IsExcluded:    isOwn,
+		IsExcluded:    isInconclusive,
 		OnStateChange: func(_ string, from, to gobreaker.State) { n.log(from, to) },
 	})
 }
@@ -156,7 +156,7 @@ func (n *breaker) allow(ctx context.Context) (_ context.Context, done func(error
 	}
 	return ctx, func(err error) {
 		cancel()
-		if !isAnswer(err) && !isOwn(err) {
+		if !isAnswer(err) && !isInconclusive(err) {
 			var refused *refusedError
 			n.cause.Store(&openError{err})
 			n.refused.Store(errors.As(err, &refused))
@@ -165,11 +165,11 @@ func (n *breaker) allow(ctx context.Context) (_ context.Context, done func(error
 	}, nil
 }
 
-// isOwn reports whether a failure says nothing about the server: the caller has
-// left, the client is closed, all connections are in use, or this process cannot
+// isInconclusive reports whether a failure says nothing about the server: the caller
+// has left, the client is closed, all connections are in use, or this process cannot
 // make another one.
-func isOwn(err error) bool {
-	return isLack(err) || errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
+func isInconclusive(err error) bool {
+	return isLocal(err) || errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) ||
 		errors.Is(err, goredis.ErrPoolExhausted) || errors.Is(err, goredis.ErrPoolTimeout)
 }
 

@@ -36,9 +36,9 @@ type canary struct {
 	// readBack is set where SWAPDB is possible: not in a cluster.
 	readBack bool
 
-	mu    sync.Mutex
-	heard chan struct{} // closed when the key is reported; nil: not awaited
-	valid bool          // the key has the token
+	mu      sync.Mutex
+	awaited chan struct{} // closed when the key is reported; nil: not awaited
+	valid   bool          // the key has the token
 }
 
 // newCanary chooses a token that is valid JSON, as all values are.
@@ -53,19 +53,19 @@ func (c *canary) reported(keys []string) {
 			continue
 		}
 		c.mu.Lock()
-		if c.heard != nil {
-			close(c.heard)
-			c.heard = nil
+		if c.awaited != nil {
+			close(c.awaited)
+			c.awaited = nil
 		}
 		c.mu.Unlock()
 	}
 }
 
 // write writes the key. The channel is closed when the write is reported.
-func (c *canary) write(ctx context.Context) (heard <-chan struct{}, err error) {
+func (c *canary) write(ctx context.Context) (reported <-chan struct{}, err error) {
 	awaited := make(chan struct{})
 	c.mu.Lock()
-	c.heard, c.valid = awaited, false
+	c.awaited, c.valid = awaited, false
 	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, ownWork{}, true), canaryWait)
 	defer cancel()
@@ -96,17 +96,17 @@ func (c *canary) isValid() bool {
 type canaryResult int
 
 const (
-	canaryHeard   canaryResult = iota // the server reports writes
-	canaryUnheard                     // written but not reported
-	canaryRefused                     // the server refuses writes for now, so there is nothing to report
-	canaryNever                       // the server will always refuse the write
-	canaryFailed                      // no answer
+	canaryReported   canaryResult = iota // the server reports writes
+	canaryUnreported                     // written but not reported
+	canaryRefused                        // the server refuses writes for now, so there is nothing to report
+	canaryNever                          // the server will always refuse the write
+	canaryFailed                         // no answer
 )
 
 // try writes the key and waits for the report. It returns when the key was
 // written.
 func (c *canary) try(ctx context.Context) (result canaryResult, written time.Time, err error) {
-	heard, err := c.write(ctx)
+	reported, err := c.write(ctx)
 	written = time.Now()
 	var answer goredis.Error
 	switch {
@@ -118,11 +118,11 @@ func (c *canary) try(ctx context.Context) (result canaryResult, written time.Tim
 		return canaryFailed, written, err
 	}
 	select {
-	case <-heard:
+	case <-reported:
 		c.setValid(true)
-		return canaryHeard, written, nil
+		return canaryReported, written, nil
 	case <-time.After(canaryWait):
-		return canaryUnheard, written, nil
+		return canaryUnreported, written, nil
 	case <-ctx.Done():
 		return canaryFailed, written, ctx.Err()
 	}

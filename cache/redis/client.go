@@ -129,8 +129,8 @@ func (t *TLS) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// hook measures round trips and counts those that fail, and keeps a closed store
-// from asking.
+// hook measures round trips, counts those that fail, and fails commands of a closed
+// store.
 type hook struct {
 	store    *Store
 	answered *atomic.Bool // once
@@ -172,8 +172,8 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 	}
 }
 
-// observe counts what was answered, and what was waited for in vain. A refused
-// connection is no round trip: it would make a dead server look fast.
+// observe measures commands that were answered or timed out. A refused connection is
+// no round trip: it would make a dead server look fast.
 func (h hook) observe(ctx context.Context, started time.Time, err error) {
 	var answer goredis.Error
 	var network net.Error

@@ -386,7 +386,7 @@ func TestACallerThatLeavesKnowsItsToken(t *testing.T) {
 		require.Eventually(t, func() bool {
 			all.mu.Lock()
 			defer all.mu.Unlock()
-			return all.flying == i+1 && all.open == nil
+			return all.underWay == i+1 && all.open == nil
 		}, patience, time.Millisecond)
 	}
 	ctx, leave := context.WithCancel(t.Context())

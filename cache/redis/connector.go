@@ -301,7 +301,7 @@ func neverFails(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		cn, err := dial(ctx, network, addr)
 		if err != nil {
-			return failedConn{err: asLack(err)}, nil
+			return failedConn{err: asLocal(err)}, nil
 		}
 		return cn, nil
 	}

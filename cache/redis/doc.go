@@ -29,7 +29,7 @@
 //	script.go       scripts in pipelines
 //	raw.go          reading values of other formats, and hashes
 //	lease.go        leases: three scripts, and reading with one of them
-//	bear.go         filling records that bear tags
+//	filltagged.go   filling records that bear tags
 //	halfmoved.go    leases in slots that are being moved
 //	leasemany.go    leases of many keys in one script, to warm files
 //	leasekey.go     the keys of leases, in the slots of their records
@@ -45,8 +45,9 @@
 //	info.go         what the servers report about themselves
 //	pool.go         numbers of connections
 //	health.go       up or down, asked in the background
-//	errors.go       what an error of Redis means to a caller; refused.go: round
-//	                trips that fail are counted and logged
+//	errors.go       what an error of Redis means to a caller
+//	refused.go      counting and logging round trips that fail
+//	trace.go        spans of round trips
 //
 // # Reading
 //
@@ -131,8 +132,8 @@
 // the server reports every write under the prefixes. A watcher keeps one on every
 // server. Near copies are trusted until a deadline, which is renewed:
 //
-//   - Every 250 ms a tracker sends a check with a number. Its answer comes behind
-//     all reports of writes that Redis acknowledged before the check was sent.
+//   - Every 250 ms a tracker sends a check with a number. Its answer follows all
+//     reports of writes that Redis acknowledged before the check was sent.
 //   - Every 600 ms the tracker dials the address again, to see that it leads to
 //     the same server.
 //   - Copies are served until one second after the last answered check, or the

@@ -34,8 +34,8 @@ const (
 	dropTag   = "t"
 )
 
-// noteScript: the list; nonce, hash of the tag, length and TTL of the list. A
-// server without room for the entry deletes the list instead.
+// noteScript notes a drop. Key: the list. Arguments: nonce, hash of the tag, length and
+// TTL of the list. A server without room for the entry deletes the list instead.
 const noteScript = `
 local noted = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'n', ARGV[1], 't', ARGV[2])
 if type(noted) == 'string' then
@@ -75,10 +75,11 @@ local function mark(list, nonce, ttl)
 end
 `
 
-// markScript: the list; nonce, TTL of the list. It is for clusters, where the
-// list and a lease may be on two servers.
+// markScript returns the current mark. Key: the list. Arguments: nonce, TTL of the
+// list. It is for clusters, where the list and a lease may be on two servers.
 var markScript = goredis.NewScript(markLua + `return {mark(KEYS[1], ARGV[1], ARGV[2])}`)
 
+// markNow returns the current mark, in a cluster.
 func (s *Store) markNow(ctx context.Context, nonce string) mark {
 	// if this fails, the load is not stored with tags
 	answer, _ := markScript.Run(ctx, s.primary, []string{s.leases.drops()}, nonce, dropsTTL.Milliseconds()).Slice()

@@ -26,8 +26,8 @@ func (s *Store) failed(doing string, err error) error {
 	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, withoutKeys(err))
 }
 
-// withoutKeys returns an error without the arguments of a command that a server
-// repeats.
+// withoutKeys returns the error of a server without the arguments of the command,
+// which are keys.
 func withoutKeys(err error) error {
 	var answer goredis.Error
 	if errors.As(err, &answer) && serverText(answer) != answer.Error() {

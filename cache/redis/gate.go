@@ -108,7 +108,7 @@ func (g *gate) enter(ctx context.Context) (context.Context, *visit, error) {
 		return ctx, nil, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return ctx, nil, err // it came too late to be sent
+		return ctx, nil, err // the caller no longer waits
 	}
 	v := &visit{gate: g, done: func(error) {}}
 	var err error
@@ -125,16 +125,16 @@ func (g *gate) enter(ctx context.Context) (context.Context, *visit, error) {
 	return v.ctx, v, nil
 }
 
-// run runs the command and reports its outcome to the breaker. If the command needs
-// a connection that this process cannot make, it waits for an existing one. reset
-// clears the error of the command.
+// run runs the command and gives its outcome to the breaker. If the command needs a
+// connection that this process cannot make, it waits for an existing one. reset clears
+// the error of the command.
 func (v *visit) run(command func() error, reset func()) error {
 	err := command()
 	if v == nil {
 		return err
 	}
 	held := true
-	for isLack(err) && held && v.ctx.Err() == nil {
+	for isLocal(err) && held && v.ctx.Err() == nil {
 		if held = v.gate.turns.another(v.ctx); held {
 			reset()
 			v.started = time.Now()
@@ -154,20 +154,20 @@ func (v *visit) leave(err error) error {
 	switch {
 	case isAnswer(err):
 		v.gate.observe(took)
-	case isOwn(err):
+	case isInconclusive(err):
 	case v.waited && errors.Is(err, context.DeadlineExceeded) && !v.gate.isFair(took):
 		outcome = errLittleTime
 	default:
-		// what one connection has shown is likely true of all others
+		// the other connections to the server are likely dead as well
 		v.gate.connector.dropOlder(v.gate.addr(), v.started)
 	}
 	v.done(outcome)
 	return err
 }
 
-// turns are as many as a pool has connections. go-redis also lets callers wait
-// for a connection, but the error of a caller whose deadline ends that wait is
-// the same as that of a server which does not answer.
+// turns limits the commands under way to the connections of a pool. go-redis lets
+// callers wait for a connection as well, but its error for a deadline that ends this
+// wait is the same as for a server that does not answer.
 type turns struct {
 	free      chan struct{}
 	timeout   time.Duration

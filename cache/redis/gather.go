@@ -29,26 +29,25 @@ const (
 	leaseTrips = 4
 )
 
-// call is one call for a key. What it came to is in the call.
+// call is one call for a key. It keeps its own result.
 type call interface {
-	// size is how many bytes it sends, apart from a constant.
+	// size is the number of bytes of records that it sends.
 	size() int
 }
 
-// gatherers are those of all shards: a server that hangs does not hold up calls
-// of others.
+// gatherers has a gatherer for each shard, so that a server that hangs does not delay
+// calls of the others.
 type gatherers[C call] struct {
-	// shard is where the record of a key is.
+	// shard names the shard of a key.
 	shard func(ctx context.Context, key string) string
 	send  func(ctx context.Context, calls []C) error
-	trips int // of each
+	trips int // the most round trips under way, per shard
 
 	mu      sync.Mutex
 	byShard map[string]*gatherer[C]
 	closed  bool
 }
 
-// newGatherers makes what calls for single keys go through.
 func newGatherers[C call](s *Store, trips int, send func(context.Context, []C) error) *gatherers[C] {
 	return &gatherers[C]{shard: s.shardOf, send: send, trips: max(1, trips), byShard: make(map[string]*gatherer[C])}
 }
@@ -61,7 +60,7 @@ func (s *Store) shardOf(ctx context.Context, key string) string {
 	}
 	master, err := cluster.MasterForKey(ctx, key)
 	if err != nil {
-		return "" // the call will find out as well
+		return "" // the call itself will return the error
 	}
 	return master.Options().Addr
 }
@@ -90,18 +89,18 @@ func (g *gatherers[C]) close() {
 	}
 }
 
-// gatherer sends calls at once, with those that arrive at the same moment, until as
-// many round trips as may be are under way. Calls that come then go together when
-// the next one ends.
+// gatherer sends a call at once, with those that arrive at the same moment. When the
+// most round trips are under way, further calls wait and are sent together when one of
+// them ends.
 type gatherer[C call] struct {
-	send    func(ctx context.Context, calls []C) error
-	trips   int
-	mu      sync.Mutex
-	flying  int
-	open    *batch[C]      // about to be sent by its first caller
-	waiting []*batch[C]    // the oldest first; all but the last are full
-	closed  bool           // no round trip begins any more
-	running sync.WaitGroup // grows under mu and while not closed only
+	send     func(ctx context.Context, calls []C) error
+	trips    int
+	mu       sync.Mutex
+	underWay int
+	open     *batch[C]      // about to be sent by the goroutine of its first call
+	waiting  []*batch[C]    // the oldest first; all but the last are full
+	closed   bool           // no further round trip may begin
+	running  sync.WaitGroup // incremented only under mu and while not closed
 }
 
 // batch is a number of calls that are sent together.
@@ -130,9 +129,9 @@ func (g *gatherer[C]) do(ctx context.Context, c C) error {
 		g.mu.Unlock()
 		return errGathererClosed
 	}
-	if g.flying < g.trips && g.open == nil {
-		g.flying++
-		return g.lead(ctx, c)
+	if g.underWay < g.trips && g.open == nil {
+		g.underWay++
+		return g.sendNow(ctx, c)
 	}
 	b := g.join(ctx, c)
 	g.mu.Unlock()
@@ -149,13 +148,14 @@ func (b *batch[C]) wait(ctx context.Context) error {
 	}
 }
 
-// alike is how far the deadlines of calls may be apart whose timeouts are the same.
-const alike = 10 * time.Millisecond
+// deadlineTolerance is the largest difference between the deadlines of calls that have
+// the same timeout.
+const deadlineTolerance = 10 * time.Millisecond
 
-// lead sends a call, with those that other goroutines have ready now. On an idle
+// sendNow sends a call, with those that other goroutines have ready now. On an idle
 // machine there are none, and the yield takes no time. The caller holds g.mu, which
-// lead unlocks.
-func (g *gatherer[C]) lead(ctx context.Context, c C) error {
+// sendNow unlocks.
+func (g *gatherer[C]) sendNow(ctx context.Context, c C) error {
 	b := newBatch(ctx, c)
 	own := b.deadline
 	g.open = b
@@ -163,13 +163,13 @@ func (g *gatherer[C]) lead(ctx context.Context, c C) error {
 	runtime.Gosched()
 	g.mu.Lock()
 	g.open = nil
-	if b.deadline.Sub(own) > alike && !g.closed { // this caller must not wait as long
+	if b.deadline.Sub(own) > deadlineTolerance && !g.closed { // this caller must not wait as long
 		g.running.Go(func() { g.sendAll(b) })
 		g.mu.Unlock()
 		return b.wait(ctx)
 	}
 	g.mu.Unlock()
-	defer g.landed()
+	defer g.tripEnded()
 	defer close(b.done)
 	if len(b.calls) > 1 { // the others must not end with this caller
 		var cancel context.CancelFunc
@@ -208,8 +208,8 @@ func (b *batch[C]) takes(c C) bool {
 	return b != nil && len(b.calls) < pipelineKeys && b.size+c.size() <= pipelineBytes
 }
 
-// landed sends the waiting batches after a round trip has ended.
-func (g *gatherer[C]) landed() {
+// tripEnded sends the waiting batches after a round trip has ended.
+func (g *gatherer[C]) tripEnded() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if b := g.next(); b != nil {
@@ -221,7 +221,7 @@ func (g *gatherer[C]) landed() {
 // holds g.mu.
 func (g *gatherer[C]) next() *batch[C] {
 	if len(g.waiting) == 0 {
-		g.flying--
+		g.underWay--
 		return nil
 	}
 	b := g.waiting[0]
@@ -229,8 +229,8 @@ func (g *gatherer[C]) next() *batch[C] {
 	return b
 }
 
-// sendAll sends a batch, and those that wait when it has landed: a new goroutine for
-// each would grow its stack anew.
+// sendAll sends a batch and then the waiting ones, because the stack of a new
+// goroutine for each would have to grow anew.
 func (g *gatherer[C]) sendAll(b *batch[C]) {
 	for b != nil {
 		g.sendBatch(b)
@@ -267,7 +267,8 @@ func (g *gatherer[C]) close() {
 
 var errGathererClosed = fmt.Errorf("waiting for a round trip to redis: %w", cache.ErrClosed)
 
-// lateError is the error of a call whose caller has left. It may still be sent.
+// lateError is the error of a caller whose context ended before its call did. The call
+// may still be carried out.
 type lateError struct{ cause error }
 
 func (e *lateError) Error() string {

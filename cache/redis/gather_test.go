@@ -61,7 +61,7 @@ func newSlowReads(t *testing.T) *slowReads {
 		s.readers.Wait()
 		s.close()
 		require.Empty(t, s.trips)
-		require.Zero(t, s.flying, "round trips are counted that have ended")
+		require.Zero(t, s.underWay, "round trips are counted that have ended")
 		require.Empty(t, s.waiting)
 	})
 	return s
@@ -285,7 +285,7 @@ func TestACallerWaitsNoLongerForThoseThatJoinedIt(t *testing.T) {
 		long.Wait()
 		<-left
 		g.close()
-		require.Zero(t, g.flying)
+		require.Zero(t, g.underWay)
 		joined = mixed.Load() || t.Failed()
 	}
 }

@@ -19,10 +19,10 @@ type leaseScript struct {
 	// ofLease declares only the key of the lease and gets the other keys as its
 	// last arguments. If the lease is not on the old master, the script runs on the
 	// new one, where it sees all keys that are not on the old master either.
-	ofLease *goredis.Script
-	lease   int  // the index of the lease's key
-	record  bool // the first key is that of the record
-	args    int  // the number of arguments, with the optional last one
+	ofLease *goredis.Script // nil: the script does not run in such a slot
+	lease   int             // the index of the lease's key
+	record  bool            // the first key is that of the record
+	args    int             // the number of arguments, with the optional last one
 }
 
 func newLeaseScript(text string, keys, lease int, record bool, args int) leaseScript {

@@ -20,12 +20,12 @@ import (
 // a token that already holds the lease gets it again.
 //
 // The note is a separate key because trackers watch notes, which wakes waiting
-// loads. Of a load they watch nothing else but the record.
+// loads. They do not watch leases.
 
-// acquire: token, TTL of the lease, largest text, whether the caller has waited
-// (1 or 0), TTL of the list of drops, old text if there is any. A fourth key is
-// that list, for a lease whose record may bear tags. The answer is one of
-// these:
+// acquire takes a lease. Arguments: token, TTL of the lease, largest text, whether the
+// caller has waited (1 or 0), TTL of the list of drops, old text if there is any. A
+// fourth key is that list, for a lease whose record may bear tags. The answer is one
+// of these:
 //
 //   - {1, TTL of the old record}: the lease is taken; with a fourth key, the mark
 //     follows;
@@ -48,8 +48,8 @@ if not KEYS[4] then return {1, ttl} end
 local id, nonce = mark(KEYS[4], ARGV[1], ARGV[5])
 return {1, ttl, id, nonce}`, 3, 1, true, 6)
 
-// fill: token, TTL of the record, largest text, text, old text if there is any.
-// It answers whether it wrote.
+// fill writes a record under a lease. Arguments: token, TTL of the record, largest
+// text, text, old text if there is any. It answers 1 if it wrote, else 0.
 var fill = newLeaseScript(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('UNLINK', KEYS[2])
@@ -57,7 +57,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('GETRANGE', KEYS[1], 0, ARG
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[2])
 return 1`, 2, 1, true, 5)
 
-// release: token, note, TTL of the note.
+// release ends a lease and writes the note. Arguments: token, note, TTL of the note.
 var release = newLeaseScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('UNLINK', KEYS[1])
@@ -186,8 +186,8 @@ func (s *Store) newAcquiring(key string, old *cache.Record, ttl time.Duration, t
 // oneServer reports whether all keys are on one server.
 func (s *Store) oneServer() bool { return s.options.ClientType != Cluster }
 
-// newerOf is the record that an acquire found instead of the old one, or what is
-// wrong with it.
+// newerOf returns the record that an acquire found instead of the old one, or its
+// error.
 func (s *Store) newerOf(c *scriptCall) cache.Got {
 	if isWrongType(c.err) {
 		return cache.Got{Err: errWrongType}
@@ -201,7 +201,7 @@ func (s *Store) newerOf(c *scriptCall) cache.Got {
 	return cache.Got{}
 }
 
-// lost returns the token after an error, if the lease may be held nevertheless.
+// lost returns the token after an error if the lease may be held nevertheless, else "".
 func (a *acquiring) lost(err error) string {
 	if !mayBeDone(err) {
 		return ""
@@ -209,7 +209,7 @@ func (a *acquiring) lost(err error) string {
 	return a.token
 }
 
-// result is what an attempt came to that found no other record.
+// result returns the result of an attempt that found no other record.
 func (a *acquiring) result(ctx context.Context) (token string, now cache.Entry, ended *cache.Ended, err error) {
 	if err := a.call.err; err != nil {
 		return a.lost(err), cache.Entry{}, nil, a.store.failed("taking a lease", err)
@@ -239,7 +239,7 @@ func mayBeDone(err error) bool {
 	switch {
 	case errors.As(err, &late):
 		return true
-	case isOwn(err), errors.Is(err, errBreakerOpen), errors.As(err, &answer):
+	case isInconclusive(err), errors.Is(err, errBreakerOpen), errors.As(err, &answer):
 		return false
 	case errors.As(err, &network) && network.Op == "dial":
 		return false
@@ -279,7 +279,7 @@ func (s *Store) Fill(ctx context.Context, key, token string, old, record *cache.
 		return s.runFill(ctx, key, s.fillWithTags(key, lease, old, record, tags, since, ttl))
 	}
 	if len(tags) > 0 {
-		tagged, ok, err := s.bear(ctx, record, tags, since, ttl)
+		tagged, ok, err := s.withVersions(ctx, record, tags, since, ttl)
 		if err != nil {
 			return false, s.failed(doing, err)
 		}
@@ -319,9 +319,8 @@ func (s *Store) Abandon(ctx context.Context, key, token string, ended cache.Ende
 	return s.release(ctx, key, token, note, cache.EndedFor)
 }
 
-// noteEnded wakes those who wait for loads whose leases an invalidation has
-// ended. Without room for the notes they are not woken, and look again after a
-// while.
+// noteEnded wakes the loads that wait for leases which an invalidation has ended. If
+// the server has no room for the notes, these loads poll instead.
 func (s *Store) noteEnded(ctx context.Context, leases []string) {
 	pipe := s.primary.Pipeline()
 	for _, lease := range leases {

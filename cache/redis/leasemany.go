@@ -1,5 +1,4 @@
-// Leases of many keys in one script: for loads that take no longer than looking
-// at a file.
+// Leases of many keys in one script, for many fast loads, as of files.
 
 package redis
 
@@ -18,9 +17,9 @@ import (
 // millisecond of the server's time.
 const leaseBatch = 100
 
-// acquireMany: the keys of the record, the lease and the note of each; token, TTL
-// of the leases. It answers 1 or 0 for each: whether the lease was taken. It is
-// not where there is a record.
+// acquireMany takes the leases of keys without a record. Keys: the record, the lease
+// and the note of each. Arguments: token, TTL of the leases. It answers 1 for each
+// lease that it took, else 0.
 var acquireMany = goredis.NewScript(`
 local taken = {}
 for i = 1, #KEYS, 3 do
@@ -34,8 +33,9 @@ for i = 1, #KEYS, 3 do
 end
 return taken`)
 
-// fillMany: the keys of the record and the lease of each; token, and then TTL and
-// text of each. It answers 1 or 0 for each: whether the record was written.
+// fillMany writes records under leases. Keys: the record and the lease of each.
+// Arguments: token, and then TTL and text of each. It answers 1 for each record that
+// it wrote, else 0.
 var fillMany = goredis.NewScript(`
 local filled = {}
 for i = 1, #KEYS, 2 do
@@ -97,7 +97,8 @@ func (s *Store) FillMany(ctx context.Context, token string, items []cache.Item) 
 	return filled, nil
 }
 
-// inBatches runs a script for parts of n keys, and notes for which it answers 1.
+// inBatches runs a script for parts of n keys. It sets done for each key for which the
+// script answers 1.
 func (s *Store) inBatches(n int, done []bool, run func(from, to int) ([]int64, error)) error {
 	if s.closed.Load() {
 		return goredis.ErrClosed

@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// lacks are errors of dialing that say nothing about the server.
-var lacks = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+// localErrnos are errors of dialing for want of a resource of this machine.
+var localErrnos = []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
 
-// lackError means that a connection could not be made because this machine is
+// localError means that a connection could not be made because this machine is
 // out of a resource. It hides the network error, which go-redis would retry by
 // itself.
-type lackError struct{ text string }
+type localError struct{ text string }
 
-func (e *lackError) Error() string { return e.text }
+func (e *localError) Error() string { return e.text }
 
-// isLack reports whether an error is, or becomes, a lackError.
-func isLack(err error) bool {
-	var lack *lackError
+// isLocal reports whether an error is a localError, or one that asLocal converts.
+func isLocal(err error) bool {
+	var lack *localError
 	if errors.As(err, &lack) {
 		return true
 	}
-	for _, e := range lacks {
+	for _, e := range localErrnos {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -62,19 +62,19 @@ func dialUDP(to *net.UDPAddr) error {
 	return cn.Close()
 }
 
-// asLack converts an error of a missing resource to a lackError.
-func asLack(err error) error {
-	if isLack(err) {
-		return &lackError{err.Error()}
+// asLocal converts an error for want of a resource to a localError.
+func asLocal(err error) error {
+	if isLocal(err) {
+		return &localError{err.Error()}
 	}
 	return err
 }
 
 const (
-	// lackPause is how long a turn is withdrawn after its connection could not
+	// localPause is how long a turn is withdrawn after its connection could not
 	// be made, and how long a caller waits if there is no connection at all.
-	lackPause = 250 * time.Millisecond
-	lackRetry = 20 * time.Millisecond
+	localPause = 250 * time.Millisecond
+	localRetry = 20 * time.Millisecond
 )
 
 // withdrawn counts the turns without a connection. The other turns go round
@@ -93,7 +93,7 @@ func (t *turns) withdraw() bool {
 		return false
 	}
 	if w.n++; w.n == 1 {
-		time.AfterFunc(lackPause, t.restore)
+		time.AfterFunc(localPause, t.restore)
 	}
 	return true
 }
@@ -118,7 +118,7 @@ func (t *turns) another(ctx context.Context) bool {
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(lackRetry):
+	case <-time.After(localRetry):
 	}
 	return true
 }

@@ -52,15 +52,15 @@ func TestAMissingPortToAReachableServerIsALack(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	require.True(t, isLack(refusedPort(listener.Addr())))
+	require.True(t, isLocal(refusedPort(listener.Addr())))
 	for _, lack := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		require.True(t, isLack(os.NewSyscallError("socket", lack)), lack.Error())
+		require.True(t, isLocal(os.NewSyscallError("socket", lack)), lack.Error())
 	}
 
 	for failure, want := range map[error]bool{refusedPort(listener.Addr()): true, errors.New("another"): false} {
 		cn, err := neverFails(func(context.Context, string, string) (net.Conn, error) { return nil, failure })(t.Context(), "tcp", "")
 		require.NoError(t, err)
 		_, err = cn.Read(nil)
-		require.Equal(t, want, isOwn(err), failure.Error())
+		require.Equal(t, want, isInconclusive(err), failure.Error())
 	}
 }

@@ -13,16 +13,16 @@ const (
 	// more than paceReports in a period: 2 000 a second.
 	pacePeriod  = 10 * time.Millisecond
 	paceReports = 20
-	// paceRest is the rest before a read. The clock of the system may make it one
-	// millisecond. It delays what is reported meanwhile.
+	// paceRest is the rest before a read, which delays the reports of this time. The
+	// system's clock may round it up to one millisecond.
 	paceRest = 500 * time.Microsecond
 )
 
 // pace decides whether a tracker rests.
 type pace struct {
 	since    time.Time // when the current period began
-	reports  int       // that had been read then
-	frequent bool      // reports were in the last period
+	reports  int       // the number of reports that had been read then
+	frequent bool      // whether reports were frequent in the last period
 }
 
 // rest returns how long to rest before the next read, given the number of reports

@@ -12,7 +12,7 @@ import (
 // pool_size, per node.
 func (s *Store) Pool() *cache.PoolStats {
 	p := &cache.PoolStats{Size: s.options.PoolSize, Breaker: s.nodeBreakers.state()}
-	// before its first answer, a cluster's client would ask for the nodes, and wait
+	// before the first answer, PoolStats of a cluster's client waits for the list of nodes
 	if s.options.ClientType != Cluster || s.answered.Load() {
 		addPool(p, s.primary.PoolStats())
 	}

@@ -15,10 +15,10 @@ import (
 // maxFields is the largest number of fields of a hash that is read.
 const maxFields = 1000
 
-// getRaw: largest size, most fields. It answers the TTL, and then the text of a
-// string, or the names and values of a hash in turn, or an error: 'large' or
-// 'type'. It checks the size before it reads, because the value is not the
-// plugin's own.
+// getRaw reads a value. Arguments: largest size, most fields. It answers the TTL, and
+// then the text of a string, or the names and values of a hash in turn, or an error:
+// 'large' or 'type'. It checks the size before it reads, because another application
+// has written the value.
 var getRaw = goredis.NewScript(`
 local ttl = redis.call('PTTL', KEYS[1])
 if ttl == -2 then return {ttl, ''} end

@@ -49,12 +49,12 @@ func (s *Store) read(ctx context.Context, keys []string, got []cache.Got) error 
 	return nil
 }
 
-// readCall is a read of one key. It may take the lease of the key if there is no
-// record.
+// readCall is a read of one key. With acquire, it takes the lease of the key if there
+// is no record.
 type readCall struct {
 	key     string
 	acquire *scriptCall // nil: it only reads
-	got     cache.Got   // of what is read
+	got     cache.Got   // the result
 }
 
 func (*readCall) size() int { return 0 }
@@ -183,11 +183,11 @@ func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []str
 	cmds := make([]goredis.Cmder, 0, 2*len(keys))
 	var last any = s.options.MaxValueSize
 	for i := range keys {
-		key := &keys[i] // which, unlike a text, is an interface as it is
+		key := &keys[i] // a pointer becomes an interface value without an allocation
 		args = append(args, "getrange", key, 0, last, "pttl", key)
 		at, r := args[size*i:], &readings[i]
 		r.text = *goredis.NewStringCmd(ctx, at[:4:4]...)
-		// go-redis' own PTTL overflows on a TTL that is meant as forever
+		// go-redis' own PTTL overflows on a very long TTL
 		r.ttl = *goredis.NewIntCmd(ctx, at[4:size:size]...)
 		cmds = append(cmds, &r.text, &r.ttl)
 	}
@@ -223,7 +223,7 @@ func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []strin
 	return s.readAgain(ctx, client, keys, got)
 }
 
-// errEmpty says that there was a TTL but no text: an empty value, or a key that
+// errEmpty is the error of a key that has a TTL but no text: its value is empty, or it
 // was written between the two commands.
 var errEmpty = fmt.Errorf("%w: value is empty, want a JSON object or null", cache.ErrInvalidRecord)
 

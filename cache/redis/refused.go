@@ -1,4 +1,4 @@
-// Round trips that fail are counted, by what failed and why, and logged.
+// Round trips that fail are counted, by operation and reason, and logged.
 
 package redis
 
@@ -18,7 +18,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// What the log says, by operation.
+// Log messages, by operation.
 var (
 	logRefused  = [...]string{cache.StoreRead: "redis refuses reads", cache.StoreWrite: "redis refuses writes"}
 	logAccepted = [...]string{cache.StoreRead: "redis answers reads again", cache.StoreWrite: "redis accepts writes again"}
@@ -28,8 +28,8 @@ var (
 // while the state does not change.
 const warnAtMostEach = time.Minute
 
-// refusals counts failures, and says in the log when the server begins and
-// ceases to refuse reads or writes.
+// refusals counts failures, and logs when the server begins and ceases to refuse reads
+// or writes.
 type refusals struct {
 	errors *cache.StoreErrors
 	log    *slog.Logger
@@ -56,31 +56,31 @@ func (r *refusals) failed(op cache.StoreOp, address string, err error) {
 	}
 }
 
-// worked takes note of a round trip that succeeded.
+// worked notes a round trip that succeeded.
 func (r *refusals) worked(op cache.StoreOp, address func() string) {
 	if r.errors.Worked(op) {
-		r.sayAccepted(op, address())
+		r.logWorking(op, address())
 	}
 }
 
-// answered takes note of an answer to what is neither a read nor a write.
+// answered notes an answer to a command that is neither a read nor a write.
 func (r *refusals) answered(address func() string) {
 	for _, op := range r.errors.Answered() {
-		r.sayAccepted(op, address())
+		r.logWorking(op, address())
 	}
 }
 
-func (r *refusals) sayAccepted(op cache.StoreOp, address string) {
-	said := false
+func (r *refusals) logWorking(op cache.StoreOp, address string) {
+	refused := false // whether a refusal was logged
 	r.mu.Lock()
 	for failure := range r.warned {
 		if failure.Op == op {
 			delete(r.warned, failure)
-			said = true
+			refused = true
 		}
 	}
 	r.mu.Unlock()
-	if said {
+	if refused {
 		r.log.Info(logAccepted[op], slog.String("address", address))
 	}
 }
@@ -111,7 +111,7 @@ func kindOf(command string) kind {
 	return isWrite
 }
 
-// outcome is what a round trip came to, by kind of command.
+// outcome is the outcome of a round trip, by kind of command.
 type outcome struct {
 	failed [kinds]error
 	worked [kinds]bool
@@ -140,14 +140,14 @@ func (o *outcome) add(ctx context.Context, cmd goredis.Cmder, err error) {
 	}
 }
 
-// countCommand counts what a command came to. It has no error of its own yet.
+// countCommand counts the outcome of a command, whose own error is not set yet.
 func (s *Store) countCommand(ctx context.Context, address func() string, cmd goredis.Cmder, err error) {
 	var o outcome
 	o.add(ctx, cmd, err)
 	s.count(ctx, address, &o)
 }
 
-// countPipeline counts what the commands of a round trip came to.
+// countPipeline counts the outcomes of the commands of a round trip.
 func (s *Store) countPipeline(ctx context.Context, address func() string, cmds []goredis.Cmder) {
 	var o outcome
 	for _, cmd := range cmds {
@@ -173,9 +173,9 @@ func (s *Store) count(ctx context.Context, address func() string, o *outcome) {
 	}
 }
 
-// isFailure reports whether a command failed at the server, or on the way to
-// it: its caller has not left, and it was not told that a key has no value or
-// one of another type.
+// isFailure reports whether a command failed at the server, or on the way to it. A
+// caller that has left, a key without a value, and a value of another type are no
+// failures.
 func isFailure(err error) bool {
 	return err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, goredis.ErrClosed) &&
 		(isRefused(err) || reasonOf(err) != otherReason || !isReply(err))
@@ -186,8 +186,8 @@ func isReply(err error) bool {
 	return errors.As(err, &answer)
 }
 
-// isRefused reports whether the server refuses what was asked, or to be asked
-// at all. That a key has no value, or one of another type, is no refusal.
+// isRefused reports whether the server refuses the command or the connection. A key
+// without a value, or with a value of another type, is no refusal.
 func isRefused(err error) bool {
 	var refused *refusedError
 	switch {
@@ -197,7 +197,7 @@ func isRefused(err error) bool {
 	return isReply(err) || errors.As(err, &refused) && !errors.Is(err, errBreakerOpen)
 }
 
-// The reasons that are no words of the server.
+// The reasons that do not come from the text of the server.
 const (
 	otherReason      = "other"
 	breakerReason    = cache.StoreNotAsked
@@ -215,7 +215,7 @@ var serverReasons = map[string]string{
 	"EXECABORT": "execabort", "ERR": "err",
 }
 
-// reasonOf is why a command failed.
+// reasonOf returns the reason why a command failed, in one word.
 func reasonOf(err error) string {
 	var refused *refusedError
 	var network net.Error
@@ -235,7 +235,7 @@ func reasonOf(err error) string {
 	return otherReason
 }
 
-// reasonOfText is the reason that a server's words give.
+// reasonOfText returns the reason for the text of a server's error.
 func reasonOfText(text string) string {
 	switch {
 	case strings.HasPrefix(text, "ERR unknown command"):
@@ -259,7 +259,7 @@ func reasonOfText(text string) string {
 // maxServerText is the largest part of a server's text that is kept, in bytes.
 const maxServerText = 200
 
-// serverText returns what a server said, without the arguments of commands,
+// serverText returns the text of a server's error without the arguments of commands,
 // which are keys.
 func serverText(err error) string {
 	text := err.Error()
@@ -275,7 +275,7 @@ func serverText(err error) string {
 	return text
 }
 
-// withoutQuotes leaves out what a server quotes, from the first quotation mark
+// withoutQuotes removes what a server quotes, from the first quotation mark
 // to the last, because a key may have quotation marks itself. The names of
 // commands and of the memory limit stay.
 func withoutQuotes(text string) string {

@@ -174,8 +174,9 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	return deleted, nil
 }
 
-// unlinkAll drops the keys of a shard that have the prefix and are wanted. It
-// looks for more while some are dropped. then, if any, gets what was dropped.
+// unlinkAll drops the keys of a shard that have the prefix and are wanted. It scans on
+// while keys are being dropped. then, unless nil, is called with the keys of each part
+// after they were dropped.
 func (s *Store) unlinkAll(ctx context.Context, shard shard, prefix string, wanted func(string) bool, then func(context.Context, []string)) (int, error) {
 	match := globEscaper.Replace(prefix) + "*"
 	var unlinked atomic.Int64

@@ -27,10 +27,10 @@ type sentinels struct {
 	// found is called when the master has changed.
 	found  func(addr string)
 	asking singleflight.Group
-	// behind are queries to sentinels. New ones begin only before closed.
-	behind sync.WaitGroup
+	// queries are those to sentinels that are under way. New ones begin only before closed.
+	queries sync.WaitGroup
 
-	mu        sync.Mutex // orders changes of what is known
+	mu        sync.Mutex // serializes changes of known
 	confirmed time.Time  // when a sentinel last named the known master
 	closed    bool
 }
@@ -112,7 +112,7 @@ func (s *sentinels) askAll() (*mastership, error) {
 		return nil, goredis.ErrClosed
 	}
 	for _, client := range s.clients {
-		s.behind.Go(func() {
+		s.queries.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), sentinelTimeout)
 			defer cancel()
 			m, err := s.ask(ctx, client)
@@ -167,9 +167,9 @@ func (s *sentinels) ask(ctx context.Context, client *goredis.SentinelClient) (*m
 	return m, nil
 }
 
-// learn remembers the answer of a sentinel, unless a newer one is known. A
-// configuration that no sentinel has confirmed lately is forgotten: sentinels
-// that are set up anew number their configurations from the beginning.
+// learn stores the answer of a sentinel, unless a newer one is known, and returns the
+// newer of the two. A known answer counts only while sentinels confirm it: those that
+// are set up anew number their configurations from the beginning.
 func (s *sentinels) learn(m *mastership) *mastership {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,6 +238,6 @@ func (s *sentinels) Close() error {
 	for _, client := range s.clients {
 		errs = append(errs, client.Close())
 	}
-	s.behind.Wait()
+	s.queries.Wait()
 	return joinOnce(errs...)
 }

@@ -38,7 +38,7 @@ type session struct {
 
 	mu       sync.Mutex
 	live     bool      // writes are reported
-	reported bool      // the watcher was told so
+	reported bool      // the watcher was notified of that
 	checked  time.Time // when the last answered check was sent
 	located  time.Time // when the address was last asked for and led to the server
 }
@@ -71,7 +71,7 @@ func (t *tracker) session(ctx context.Context) error {
 		return fmt.Errorf("%w: INFO server has no run_id", errUnsupported)
 	}
 	select {
-	case <-t.restart: // what it was asked for has just been done
+	case <-t.restart: // this connection is the new one
 	default:
 	}
 	t.canary.setValid(false)
@@ -123,8 +123,8 @@ func (s *session) read() error {
 	}
 }
 
-// answer handles the answer to a check. A refusal is also an answer: it comes
-// behind all reports before it.
+// answer handles the answer to a check. A refusal is also an answer: it follows all
+// reports of earlier writes.
 func (s *session) answer(want awaited, reply any) error {
 	refusal, refused := reply.(replyError)
 	if refused && !hasCode(refusal, "BUSY", "MISCONF") {
@@ -178,9 +178,9 @@ func (s *session) check(ctx context.Context) error {
 	}
 }
 
-// locate dials the address at intervals, to see whether it still leads to this
-// server: an open connection stays where it is when a name, a virtual address
-// or a service moves. It also asks how often databases were swapped.
+// locate dials the address at intervals, to check that it still leads to this server:
+// an open connection does not notice when a name, a virtual address or a service
+// moves. It also asks how often databases were swapped.
 func (s *session) locate(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -209,7 +209,7 @@ func (s *session) locate(ctx context.Context) error {
 			s.update(func() { s.located = begun })
 			continue
 		case err != nil:
-			continue // trust ends by itself
+			continue // the trust ends at its deadline
 		}
 		runID := cn.runID
 		_ = cn.Close()
@@ -250,8 +250,8 @@ func (s *session) maintainCanary(ctx context.Context) error {
 		master := s.canary.master()
 		result, written, err := s.canary.try(ctx)
 		switch result {
-		case canaryHeard:
-			s.unheard = 0
+		case canaryReported:
+			s.unreported = 0
 			s.update(func() { s.live = true })
 			if err := s.awaitSwap(ctx); err != nil {
 				return err
@@ -264,8 +264,8 @@ func (s *session) maintainCanary(ctx context.Context) error {
 			// The server has accepted the tracking command but writes nothing for now. It
 			// is trusted until it can show that it reports writes.
 			s.update(func() { s.live = true })
-		case canaryUnheard:
-			return s.notHeard(master, written)
+		case canaryUnreported:
+			return s.afterUnreported(master, written)
 		}
 		select {
 		case <-ctx.Done():
@@ -292,11 +292,11 @@ func (s *session) awaitSwap(ctx context.Context) error {
 	}
 }
 
-// notHeard returns the error for a canary that was written but not reported. It
+// afterUnreported returns the error for a canary that was written but not reported. It
 // concludes that the server reports nothing only after several times in a row,
 // in which the server answered later checks and kept its role: the canary may
 // have gone to the old master of a failover, and a replica may be behind.
-func (s *session) notHeard(master bool, written time.Time) error {
+func (s *session) afterUnreported(master bool, written time.Time) error {
 	s.mu.Lock()
 	answered := s.checked.After(written)
 	s.mu.Unlock()
@@ -304,20 +304,20 @@ func (s *session) notHeard(master bool, written time.Time) error {
 		return errors.New("no answer to a check in time")
 	}
 	now := s.canary.master()
-	if now != master || s.unheard > 0 && now != s.wasMaster {
-		s.unheard = 0
+	if now != master || s.unreported > 0 && now != s.wasMaster {
+		s.unreported = 0
 		return errors.New("the role of the server has changed while a canary was awaited")
 	}
 	const enough = 3
 	s.wasMaster = now
-	if s.unheard++; s.unheard >= enough {
-		return fmt.Errorf("%w: %d canaries were not reported within %s", errUnreported, s.unheard, canaryWait)
+	if s.unreported++; s.unreported >= enough {
+		return fmt.Errorf("%w: %d canaries were not reported within %s", errUnreported, s.unreported, canaryWait)
 	}
 	return errors.New("a canary was not reported yet")
 }
 
-// update changes the state of the session and reports until when writes are
-// reported.
+// update changes the state of the session and passes on until when all writes are
+// known to be reported.
 func (s *session) update(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -330,7 +330,7 @@ func (s *session) update(change func()) {
 		since = s.located
 	}
 	s.trusted(since.Add(leaseTime))
-	if !s.reported { // only once: after a doubt, another connection begins
+	if !s.reported { // once per connection: any doubt ends it
 		s.reported = true
 		s.changed(trackerLive)
 	}

@@ -20,7 +20,7 @@ type Store struct {
 	reader       *reader // nil where reads go to the primary
 	reads        *gatherers[*readCall]
 	ends         *gatherers[*scriptCall] // scripts that end loads, and that wait for them
-	bearings     *gatherers[*bearing]    // of tags, in a cluster
+	tagReads     *gatherers[*tagRead]    // of tags, in a cluster
 	nodeBreakers *breakers
 	leases       *leaseKeys
 	stats        *cache.Stats
@@ -88,7 +88,7 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	}
 	s.reads = newGatherers(s, min(readTrips, s.options.PoolSize/2), s.sendReads)
 	s.ends = newGatherers(s, min(leaseTrips, s.options.PoolSize/4), s.sendScripts)
-	s.bearings = newGatherers(s, 1, s.sendBearings)
+	s.tagReads = newGatherers(s, 1, s.sendTagReads)
 	s.running.Go(func() { s.pollHealth(ctx) })
 	s.running.Go(func() { s.probe(ctx) })
 	if s.sentinels != nil {
@@ -149,7 +149,7 @@ func (s *Store) Close() error {
 	s.running.Wait()
 	s.reads.close()
 	s.ends.close()
-	s.bearings.close()
+	s.tagReads.close()
 	return nil
 }
 

@@ -31,9 +31,9 @@ func tagTTL(ttl time.Duration) time.Duration { return 2*min(ttl, 1<<61) + minTag
 // plugin are shorter.
 const versionLength = 64
 
-// plainLua is a function for scripts: it reports whether a version can be read back
-// and stands in a JSON text as it is. Any other is replaced, which drops the records
-// that have it.
+// plainLua is a function for scripts: it reports whether a version can be read back and
+// needs no escapes in a JSON text. Any other version is replaced, which drops the
+// records that have it.
 const plainLua = `
 local function plain(version)
 	return type(version) == 'string' and version ~= '' and #version <= 64 and not string.find(version, '[%c"\\\128-\255]')
@@ -42,9 +42,9 @@ end
 
 func newVersion() string { return rand.Text()[:16] }
 
-// obtainScript: key of a tag; the version to set if it has none ("" for none),
-// the smallest TTL in milliseconds, and the TTL to set if it has less. It
-// answers the current version. It is sent as a whole, because it is used in
+// obtainScript returns the current version of a tag. Key: the tag. Arguments: the
+// version to set if it has none ("" for none), the smallest TTL in milliseconds, and
+// the TTL to set if it has less. It is sent as a whole, because it is used in
 // pipelines.
 const obtainScript = plainLua + `
 local version = redis.pcall('GET', KEYS[1])
@@ -63,8 +63,8 @@ func (s *Store) obtain(ctx context.Context, pipe goredis.Pipeliner, name, versio
 		version, ttl.Milliseconds(), tagTTL(ttl).Milliseconds())
 }
 
-// renewScript: key of a tag; a version, the smallest TTL. If the server has no
-// room to set the key, the script deletes it.
+// renewScript replaces the version of a tag. Key: the tag. Arguments: a version, the
+// smallest TTL. If the server has no room to set the key, the script deletes it.
 const renewScript = `
 local ttl = math.max(tonumber(ARGV[2]), redis.call('PTTL', KEYS[1]))
 local set = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl)
@@ -120,15 +120,15 @@ func (s *Store) AdoptTags(ctx context.Context, records []*cache.Record, ttl time
 			return nil, s.failed(doing, err)
 		}
 	}
-	count := make([]bool, len(records))
+	valid := make([]bool, len(records))
 	for i, record := range records {
-		count[i] = true
+		valid[i] = true
 		for _, tag := range record.Tags() {
 			cmd := cmds[tag.Name]
-			count[i] = count[i] && cmd != nil && cmd.Val() == tag.Version
+			valid[i] = valid[i] && cmd != nil && cmd.Val() == tag.Version
 		}
 	}
-	return count, nil
+	return valid, nil
 }
 
 // extendTags adds to a pipeline the commands that extend the tags of a record
@@ -142,7 +142,7 @@ func (s *Store) extendTags(ctx context.Context, pipe goredis.Pipeliner, record *
 	}
 }
 
-// sink is the near cache, or nil.
+// sink returns the near cache, or nil without one.
 func (s *Store) sink() near.Sink {
 	if w := s.watcher.Load(); w != nil {
 		return w.sink
@@ -185,7 +185,7 @@ func (s *Store) checkTags(ctx context.Context, got []cache.Got) {
 		case err != nil:
 			got[i] = cache.Got{Err: err}
 		default:
-			c.judge(e)
+			c.decide(e)
 		}
 	}
 }
@@ -209,6 +209,7 @@ func (c *tagCheck) known(e *cache.Entry) bool {
 	return true
 }
 
+// want adds the versions of a record's tags to those that are read.
 func (c *tagCheck) want(r *cache.Record) {
 	if c.current == nil {
 		c.current = make(map[string]*near.Version)
@@ -248,7 +249,7 @@ func (c *tagCheck) readPart(ctx context.Context, keys []string) error {
 	for i, cmd := range cmds {
 		version, err := cmd.Result()
 		switch {
-		case isWrongType(err): // a stranger's key is no version
+		case isWrongType(err): // another application has written the key
 			version = ""
 		case err != nil:
 			return err
@@ -262,8 +263,8 @@ func (c *tagCheck) readPart(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// judge decides whether a record with tags is valid.
-func (c *tagCheck) judge(e *cache.Entry) {
+// decide decides whether a record with tags is valid.
+func (c *tagCheck) decide(e *cache.Entry) {
 	tags := e.Record.Tags()
 	versions := make([]*near.Version, len(tags))
 	for i, tag := range tags {

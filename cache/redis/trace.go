@@ -14,9 +14,9 @@ import (
 // tracerName names the spans' instrumentation.
 const tracerName = "github.com/filewallball/caddy-filewallball/cache/redis"
 
-// startSpan begins the span of a round trip, where ctx is of a trace that is
-// recorded; else end does nothing. Spans follow OpenTelemetry's conventions for
-// clients of databases, and have neither keys nor values.
+// startSpan begins the span of a round trip. If the trace of ctx is not recorded, there
+// is no span and end does nothing. Spans follow OpenTelemetry's conventions for clients
+// of databases, and contain neither keys nor values.
 func startSpan(ctx context.Context, address func() string, cmds ...goredis.Cmder) (_ context.Context, end func(error)) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() || len(cmds) == 0 {

@@ -55,7 +55,7 @@ type tracker struct {
 	// trusted is called with the time until which all writes are known to be
 	// reported.
 	trusted func(until time.Time)
-	// read reports whether this store may read from the server.
+	// read is set while this store may read from the server.
 	read atomic.Bool
 	// answered is called when the server answers again.
 	answered func()
@@ -63,10 +63,10 @@ type tracker struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	restart chan struct{} // begin a new connection now
-	// unheard counts the canaries in a row that were not reported while the role of
+	// unreported counts the canaries in a row that were not reported while the role of
 	// the server was that of wasMaster.
-	unheard   int
-	wasMaster bool
+	unreported int
+	wasMaster  bool
 }
 
 func newTracker(c *connector, addr string, prefixes []string, canary *canary) *tracker {
@@ -87,8 +87,8 @@ func trackingCommand(prefixes []string) []string {
 	return command
 }
 
-// asUnsupported marks the errors which mean that a server will never report
-// writes.
+// asUnsupported wraps the errors that mean that a server will never report writes in
+// errUnsupported.
 func asUnsupported(err error) error {
 	if saysNever(err) {
 		return fmt.Errorf("%w: %w", errUnsupported, err)
@@ -96,7 +96,7 @@ func asUnsupported(err error) error {
 	return err
 }
 
-// saysNever reports whether a server will always refuse a command: it lacks the
+// saysNever reports whether a server will always refuse a command: it localErrnos the
 // permission, or it does not know the command. Servers answer an unknown
 // command with the code ERR, which is also that of passing errors.
 func saysNever(err error) bool {

@@ -32,7 +32,7 @@ func (o *Options) fromURL(setting, text string) (hasCredentials bool, err error)
 		}
 		o.Addresses = []string{u.Path}
 	default:
-		err = errors.New("it has another scheme")
+		err = errors.New("its scheme is unknown")
 	}
 	if err == nil {
 		err = o.fromQuery(u.Query())
@@ -83,7 +83,7 @@ func (o *Options) fromQuery(query url.Values) error {
 				return err
 			}
 		default:
-			return fmt.Errorf("it has a parameter that is not one of addr, db and master_name, which has a setting of its own")
+			return errors.New("it has an unknown parameter, want addr, db or master_name: all else has an option of its own")
 		}
 	}
 	return nil

@@ -44,13 +44,13 @@ func (o *Options) validateServers() error {
 	check(o.ClientType != Simple && sockets,
 		"a unix socket is the address of a single server: give host:port, or client_type simple")
 	check(o.ClientType == Failover && o.MasterName == "",
-		"client_type failover has no master_name: give what the sentinels call the master")
+		"client_type failover has no master_name: give the name of the master in the sentinels' configuration")
 	check(o.ClientType != Failover && o.MasterName != "",
 		"master_name goes with client_type failover only")
 	check(o.ClientType != Failover && (o.SentinelUsername != "" || o.SentinelPassword != ""),
 		"sentinel_username and sentinel_password go with a master_name")
 	check(o.ClientType == Cluster && o.db() != 0,
-		"db is not 0: a cluster has no other database")
+		"db is not 0, which is the only database of a cluster: leave db out")
 	check(o.ClientType == Simple && o.ReadFrom != Primary,
 		"read_from goes with client_type failover or cluster: a single server has no replicas to find")
 	check(o.TLS != nil && sockets,

@@ -19,11 +19,10 @@ const (
 	reconcileTimeout  = 2 * time.Second
 )
 
-// watcher keeps a tracker on every node and lets the sink trust near copies
-// while all nodes that are read are known to report writes. In doubt it does
-// not: a change of the nodes, a lost connection, or a data connection to a node
-// that is not tracked ends the trust until all nodes are known to report writes
-// again.
+// watcher keeps a tracker on every node, and sets the trust of the sink: near copies
+// are trusted while all nodes that are read are known to report writes. A change of the
+// nodes, a lost connection, or a data connection to a node that is not tracked ends the
+// trust until that is so again.
 type watcher struct {
 	store  *Store
 	sink   near.Sink
@@ -46,7 +45,7 @@ type watchedNode struct {
 	tracker *tracker
 	state   trackerState
 	until   time.Time // when the trust in it ends
-	read    bool      // this store may read from it
+	read    bool      // whether this store may read from it
 }
 
 func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *slog.Logger) *watcher {
@@ -101,7 +100,7 @@ func (w *watcher) connected(addr string) {
 	defer w.mu.Unlock()
 	n, ok := w.watched[addr]
 	if ok && (n.state != trackerLost || n.read) {
-		return // what is lost has had its effect
+		return // the node is trusted, or its loss has already ended the trust
 	}
 	w.distrust()
 	w.reconcileSoon()
@@ -116,16 +115,15 @@ func (w *watcher) admitted(addr string) {
 	}
 }
 
-// promoted is called with the address of a new master. What its tracker found
-// out before (as a replica, or while canaries went to the old master) is
-// discarded.
+// promoted is called with the address of a new master. It discards the state of its
+// tracker from before, when it was a replica or canaries went to the old master.
 func (w *watcher) promoted(addr string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n, ok := w.watched[addr]; ok && n.state != trackerLive {
 		n.state = trackerLost
 		n.tracker.restartNow()
-		w.judge()
+		w.updateTrust()
 	}
 	w.reconcileSoon()
 }
@@ -170,14 +168,14 @@ func (w *watcher) reconcile(ctx context.Context) {
 	defer cancel()
 	nodes, err := w.store.nodes(ctx)
 	if err != nil {
-		return // the trackers know best whether their nodes live; ask again at the next tick
+		return // the trackers go on; the nodes are listed again at the next tick
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	changed := false
-	there := make(map[string]bool, len(nodes))
+	present := make(map[string]bool, len(nodes))
 	for _, node := range nodes {
-		there[node.addr] = true
+		present[node.addr] = true
 		n, ok := w.watched[node.addr]
 		if !ok {
 			n = w.add(node)
@@ -193,7 +191,7 @@ func (w *watcher) reconcile(ctx context.Context) {
 		n.tracker.read.Store(node.read)
 	}
 	for addr, n := range w.watched {
-		if !there[addr] {
+		if !present[addr] {
 			delete(w.watched, addr)
 			w.stopping.Go(n.tracker.stop)
 			changed = changed || n.read
@@ -202,7 +200,7 @@ func (w *watcher) reconcile(ctx context.Context) {
 	if changed {
 		w.distrust()
 	}
-	w.judge()
+	w.updateTrust()
 }
 
 // add starts a tracker. The caller holds w.mu.
@@ -223,17 +221,17 @@ func (w *watcher) add(node node) *watchedNode {
 			return
 		}
 		n.state = state
-		w.judge()
+		w.updateTrust()
 	}
 	n.tracker.trusted = func(until time.Time) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		n.until = until
 		if n.read && w.trust == near.Coherent {
-			w.judge()
+			w.updateTrust()
 		}
 	}
-	n.tracker.answered = func() { w.store.answers(node.addr) }
+	n.tracker.answered = func() { w.store.serverAnswered(node.addr) }
 	n.tracker.start()
 	return n
 }
@@ -241,9 +239,9 @@ func (w *watcher) add(node node) *watchedNode {
 // distrust ends the sink's trust. The caller holds w.mu.
 func (w *watcher) distrust() { w.setTrust(near.None, time.Time{}) }
 
-// judge sets the sink's trust by the states of the trackers. The caller holds
+// updateTrust sets the sink's trust by the states of the trackers. The caller holds
 // w.mu.
-func (w *watcher) judge() {
+func (w *watcher) updateTrust() {
 	trust, until := near.None, time.Time{}
 	for _, n := range w.watched {
 		switch {
@@ -292,7 +290,7 @@ func (w *watcher) setTrust(trust near.Trust, until time.Time) {
 // node is one server of the deployment.
 type node struct {
 	addr   string
-	read   bool // reads of ours may go to it
+	read   bool // whether this store may read from it
 	canary *canary
 }
 
@@ -353,21 +351,22 @@ func (s *Store) masterOf(slot int) string {
 	}
 }
 
-// answers is called when a server has answered on a connection other than the
+// serverAnswered is called when a server has answered on a connection other than the
 // pool's.
-func (s *Store) answers(addr string) {
+func (s *Store) serverAnswered(addr string) {
 	if s.sentinels != nil && addr == s.sentinels.current() {
 		addr = s.options.Addresses[0]
 	}
 	s.nodeBreakers.answered(addr)
 }
 
-// address returns the current address of the server of a breaker.
-func (s *Store) address(of string) string {
-	if s.sentinels != nil && of == s.options.Addresses[0] {
+// address returns the current address of a server, given the address under which its
+// breaker is registered.
+func (s *Store) address(registered string) string {
+	if s.sentinels != nil && registered == s.options.Addresses[0] {
 		return s.sentinels.current()
 	}
-	return of
+	return registered
 }
 
 // Watch reports every write to keys with the prefix to the sink, and how far

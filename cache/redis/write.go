@@ -144,6 +144,7 @@ func (s *Store) Delete(ctx context.Context, keys ...string) (int, error) {
 	return deleted, nil
 }
 
+// sum adds up the answers of commands that count keys.
 func sum(cmds []*goredis.IntCmd) (n int64) {
 	for _, cmd := range cmds {
 		n += cmd.Val()
@@ -151,7 +152,7 @@ func sum(cmds []*goredis.IntCmd) (n int64) {
 	return n
 }
 
-// unlink adds to a pipeline what drops keys: one command, where they are all
+// unlink adds to a pipeline the commands that drop keys: a single one if all keys are
 // on one server.
 func (s *Store) unlink(ctx context.Context, pipe goredis.Pipeliner, keys []string) (cmds []*goredis.IntCmd) {
 	if s.options.ClientType != Cluster && len(keys) > 0 {

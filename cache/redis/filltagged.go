@@ -19,9 +19,10 @@ import (
 // text or "", TTL of the note, id and nonce of the mark, how many entries of the
 // list are read, TTL of the tags; for each tag its hash, the version that it gets if
 // it has none, and the text of the record before its version; then the rest of the
-// text. It answers whether it wrote. If a tag was dropped, it wakes those who wait.
+// text. It answers 1 if it wrote, else 0. If a tag was dropped, it wakes the loads
+// that wait for the key.
 //
-// A version stands in the text as it is; see [plainLua].
+// A version stands in the text without escapes; see [plainLua].
 var fillTagged = leaseScript{text: fillTaggedText, Script: goredis.NewScript(fillTaggedText)}
 
 const fillTaggedText = plainLua + `
@@ -69,7 +70,7 @@ end
 redis.call('SET', KEYS[1], text, 'PX', ARGV[2])
 return 1`
 
-// fillWithTags is the run of fillTagged for a record.
+// fillWithTags returns the call of fillTagged for a record.
 func (s *Store) fillWithTags(key, lease string, old, record *cache.Record, tags []string, since mark, ttl time.Duration) *scriptCall {
 	versions := make(map[string]string, len(tags))
 	for _, tag := range tags {
@@ -100,9 +101,9 @@ func (s *Store) fillWithTags(key, lease string, old, record *cache.Record, tags 
 	return c
 }
 
-// bearing reads the versions of a record's tags in a cluster, where the tags, the
+// tagRead reads the versions of a record's tags in a cluster, where the tags, the
 // list of drops and the record may be on different servers.
-type bearing struct {
+type tagRead struct {
 	names []string // of the tags
 	since mark
 	ttl   time.Duration
@@ -112,12 +113,12 @@ type bearing struct {
 	err      error
 }
 
-func (*bearing) size() int { return 0 }
+func (*tagRead) size() int { return 0 }
 
-// bear returns the record with the current versions of its tags. ok is false if
+// withVersions returns the record with the current versions of its tags. ok is false if
 // one of the tags was dropped since the mark.
-func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, since mark, ttl time.Duration) (tagged *cache.Record, ok bool, err error) {
-	b := &bearing{since: since, ttl: ttl, versions: make(map[string]string, len(tags))}
+func (s *Store) withVersions(ctx context.Context, record *cache.Record, tags []string, since mark, ttl time.Duration) (tagged *cache.Record, ok bool, err error) {
+	b := &tagRead{since: since, ttl: ttl, versions: make(map[string]string, len(tags))}
 	for _, tag := range tags {
 		name := cache.TagName(tag)
 		if _, twice := b.versions[name]; !twice {
@@ -125,7 +126,7 @@ func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, s
 			b.names = append(b.names, name)
 		}
 	}
-	if err := s.bearings.do(ctx, s.leases.drops(), b); err != nil {
+	if err := s.tagReads.do(ctx, s.leases.drops(), b); err != nil {
 		return nil, false, err
 	}
 	if b.err != nil {
@@ -134,24 +135,24 @@ func (s *Store) bear(ctx context.Context, record *cache.Record, tags []string, s
 	return record.WithTags(b.versions), b.ok, nil
 }
 
-// sendBearings reads the versions first. A drop that is noted after the list was
+// sendTagReads reads the versions first. A drop that is noted after the list was
 // read changes the version only later.
-func (s *Store) sendBearings(ctx context.Context, bearings []*bearing) error {
+func (s *Store) sendTagReads(ctx context.Context, tagReads []*tagRead) error {
 	pipe := s.primary.Pipeline()
 	var obtained []*goredis.Cmd
-	for _, b := range bearings {
+	for _, b := range tagReads {
 		for _, name := range b.names {
 			obtained = append(obtained, s.obtain(ctx, pipe, name, newVersion(), b.ttl))
 		}
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	pipe = s.primary.Pipeline()
-	noted := make([]*goredis.XMessageSliceCmd, len(bearings))
-	for i, b := range bearings {
+	noted := make([]*goredis.XMessageSliceCmd, len(tagReads))
+	for i, b := range tagReads {
 		noted[i] = s.dropsSince(ctx, pipe, b.since)
 	}
 	_, _ = pipe.Exec(ctx)
-	for i, b := range bearings {
+	for i, b := range tagReads {
 		for _, name := range b.names {
 			version, err := obtained[0].Text()
 			obtained = obtained[1:]
