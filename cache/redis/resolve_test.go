@@ -201,7 +201,7 @@ func TestOptionsThatDoNotGoTogetherSayWhatWould(t *testing.T) {
 		"give those of the sentinels":           {options: Options{MasterName: "m"}},
 		"master_name goes with":                 {options: Options{MasterName: "m", ClientType: Cluster, Addresses: []string{"a"}}},
 		"sentinel_password go with":             {options: Options{SentinelPassword: "x"}},
-		"a cluster has no other database":       {options: Options{Addresses: []string{"a", "b"}, DB: &one}},
+		"the only database of a cluster":       {options: Options{Addresses: []string{"a", "b"}, DB: &one}},
 		"db is -1: want at least 0":             {options: Options{DB: &minus}},
 		"read_from goes with":                   {options: Options{ReadFrom: Replicas}},
 		"the address of a single server":        {options: Options{Addresses: []string{"/a", "b"}}},
@@ -219,12 +219,12 @@ func TestOptionsThatDoNotGoTogetherSayWhatWould(t *testing.T) {
 		"REDIS_PORT is":                    {env: map[string]string{"REDIS_PORT": "x"}},
 		"REDIS_DB is":                      {env: map[string]string{"REDIS_DB": "x"}},
 		"url: it has no host: want redis://[user:password@]host": {options: Options{URL: "redis://:6380"}},
-		"REDIS_URL: it has another scheme":                       {env: map[string]string{"REDIS_URL": "http://:hunter2@a"}},
+		"REDIS_URL: its scheme is unknown":                       {env: map[string]string{"REDIS_URL": "http://:hunter2@a"}},
 		"REDIS_URL cannot be read":                               {env: map[string]string{"REDIS_URL": "redis://:hunter2/1@a"}},
 		"url cannot be read":                                     {options: Options{URL: "redis://:hunter2%zz@a"}},
 		"url: the database is not":                               {options: Options{URL: "redis://:hunter2@a/x"}},
 		"url: a unix socket needs":                               {options: Options{URL: "unix://run/redis.sock"}},
-		"url: it has a parameter":                                {options: Options{URL: "redis://a?password=hunter2"}},
+		"url: it has an unknown parameter":                                {options: Options{URL: "redis://a?password=hunter2"}},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
