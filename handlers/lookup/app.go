@@ -28,16 +28,16 @@ type App interface {
 	// Replaced reports whether the running configuration has another cache, or
 	// there is none.
 	Replaced() bool
-	// Policy is what the configuration says about all lookups.
+	// Policy returns the settings of all lookups.
 	Policy() *Policy
 	// NameRoute returns the name of a route in statistics: the wanted one or, for
 	// "", one made of the directive's name and a number.
 	NameRoute(wanted, directive string) string
-	// Lookups are those of the app's configuration.
+	// Lookups returns the lookups of the app's configuration.
 	Lookups() *Lookups
 }
 
-// Policy is what the configuration says about all lookups.
+// Policy has the settings of all lookups.
 type Policy struct {
 	// KeyPrefix begins every key.
 	KeyPrefix string

@@ -11,9 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// BodyWriter writes files to a response without a new buffer for each, and
-// their beginning together with the header. It does not prevent sendfile for
-// long files.
+// BodyWriter writes files to a response. It uses buffers again, and writes the
+// beginning of a file together with the header. Long files still use sendfile.
 type BodyWriter struct {
 	caddyhttp.ResponseWriterWrapper
 }
@@ -27,16 +26,15 @@ func (w *BodyWriter) ReadFrom(r io.Reader) (int64, error) {
 	return w.ResponseWriterWrapper.ReadFrom(r)
 }
 
-// pieceSize is how many bytes of a file are written at a time, which is what
-// Caddy's own timeouts make of larger ones.
+// pieceSize is how many bytes of a file are written at a time. Caddy's timeouts divide
+// larger writes into pieces of this size.
 const pieceSize = 64 << 10
 
-// pieces has buffers of that size. A writer keeps none after its Write; see
-// [io.Writer].
+// pieces are buffers of that size.
 var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
-// isFile reports whether a body is read from a file. The beginning of other
-// bodies may have to be sent before their end is there.
+// isFile reports whether a body is read from a file. Parts of other bodies may have to
+// be sent before the rest is available.
 func isFile(body *io.LimitedReader) bool {
 	_, ok := body.R.(fs.File)
 	return ok
@@ -63,8 +61,7 @@ func copyFile(w io.Writer, body *io.LimitedReader) (written int64, err error) {
 	buf := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(buf)
 	for body.N > 0 {
-		// all of a piece where it is a file of the disk, else what there is:
-		// of a pipe, the rest may not have been written yet
+		// a file on the disk gives a whole piece; a pipe gives what is written so far
 		n, err := body.Read(buf[:min(body.N, pieceSize)])
 		if n > 0 {
 			n, writeErr := w.Write(buf[:n])
@@ -74,7 +71,7 @@ func copyFile(w io.Writer, body *io.LimitedReader) (written int64, err error) {
 			}
 		}
 		if err == io.EOF {
-			break // the file has become shorter: the caller notices
+			break // the file has become shorter, which the caller detects by the length
 		}
 		if err != nil {
 			return written, err

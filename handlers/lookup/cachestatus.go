@@ -48,8 +48,8 @@ func (l *Lookup) addCacheStatus(h http.Header, lines *statusLines, r *cache.Resu
 	lines.add(h, string(b))
 }
 
-// statusLines is room for the lines of Cache-Status of one request, of which
-// each is given away once, so that appending to one never changes another.
+// statusLines has room for the lines of Cache-Status of one request. Each place is used
+// once, so that appending to one slice never changes another.
 type statusLines struct {
 	room [3]string
 	used int

@@ -14,7 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
 
-// Reactions says which words a reaction takes beside a status and continue.
+// Reactions says which words an option takes besides a status and continue.
 type Reactions struct{ Redirect, Pass, Ask bool }
 
 func (r Reactions) args() string {
@@ -75,8 +75,7 @@ func unmarshalReaction(d *caddyfile.Dispenser, words Reactions) (*Reaction, erro
 	return nil, d.Errf("%s: '%s' is not right: want %s", name, strings.Join(args, " "), words.want())
 }
 
-// RecordOptions are those that say which records a lookup finds and how long
-// they live.
+// RecordOptions are the options for the keys and the TTLs of records.
 func (l *Lookup) RecordOptions() directive.Options {
 	return directive.Options{
 		directive.Text("key", "<template>", &l.Key),
@@ -93,7 +92,7 @@ func (l *Lookup) RecordOptions() directive.Options {
 	}
 }
 
-// SourceOption says where records come from. kinds are the sources that the
+// SourceOption is the option for the source of records. kinds are the sources that the
 // directive takes, as its documentation shows them.
 func (l *Lookup) SourceOption(kinds string) directive.Option {
 	return directive.Option{Name: "source", Args: kinds, Read: func(d *caddyfile.Dispenser) error {
@@ -101,7 +100,7 @@ func (l *Lookup) SourceOption(kinds string) directive.Option {
 	}}
 }
 
-// ReactionOptions are those that say what follows where there is no record.
+// ReactionOptions are the options for the response where there is no record.
 func (l *Lookup) ReactionOptions(missing, others Reactions) directive.Options {
 	return directive.Options{
 		ReactionOption("on_missing", missing, &l.OnMissing),
@@ -111,7 +110,7 @@ func (l *Lookup) ReactionOptions(missing, others Reactions) directive.Options {
 	}
 }
 
-// NameOptions are the tags of records and the name of the lookup.
+// NameOptions are the options for the tags of records and the name of the lookup.
 func (l *Lookup) NameOptions() directive.Options {
 	return directive.Options{
 		{Name: "tag", Args: "<template...>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {

@@ -17,15 +17,15 @@ const (
 	MetadataPrefix = "http.file_metadata."
 )
 
-// userPlaceholder is where Caddy's own authentication puts the user, too.
+// userPlaceholder is the user, as Caddy's own authentication sets it.
 const userPlaceholder = "http.auth.user.id"
 
 // Findings are the results of the lookups of one request, with buffers that
 // each request needs.
 type Findings struct {
-	// of each kind, the last lookup's
+	// the results of the latest lookup of each kind
 	Session, File Found
-	// user is whom the session belongs to, or "".
+	// user is the user of the session, or "".
 	user string
 
 	body   BodyWriter
@@ -37,7 +37,7 @@ type Found struct {
 	Outcome cache.Outcome
 	ID      string
 	Key     string        // of the record, "" where none was looked up
-	Record  *cache.Record // nil where it has no fields to tell
+	Record  *cache.Record // nil where no fields may be read
 }
 
 // Publish makes the result of a lookup available: in placeholders, in the
@@ -53,9 +53,8 @@ func (l *Lookup) Publish(h http.Header, f *Findings, into *Found, id string, res
 	l.debug.log(result)
 }
 
-// findingsPlaceholder is the placeholder that holds the findings of a request.
-// No configuration can use this name. A variable of the request would not do:
-// if it could be set, the findings of the first lookup would stay.
+// findingsPlaceholder is the placeholder that holds the findings of a request. No
+// configuration can use this name.
 const findingsPlaceholder = "\x00filewallball"
 
 // FindingsOf returns the findings of a request and adds them to its
@@ -73,14 +72,14 @@ func FindingsOf(repl *caddy.Replacer) *Findings {
 // Writer returns a response that writes files as [BodyWriter] does.
 func (f *Findings) Writer(w http.ResponseWriter) http.ResponseWriter {
 	if f.body.ResponseWriter != nil {
-		return w // it is below w already, or was in use for another part of this request
+		return w // it is in use already, below w or for another part of this request
 	}
 	f.body.ResponseWriter = w
 	return &f.body
 }
 
-// SetUser sets the user that the session belongs to. The last call wins,
-// although the replacer would prefer a value that an earlier handler has set.
+// SetUser sets the user of the session. The last call counts, although the replacer
+// would prefer a value that an earlier handler has set.
 func (f *Findings) SetUser(repl *caddy.Replacer, user string) {
 	f.user = ""
 	if other, ok := repl.Get(userPlaceholder); ok && other != "" {
@@ -98,7 +97,7 @@ func (f *Findings) placeholder(name string) (any, bool) {
 	}
 	switch {
 	case name == userPlaceholder && (f.user != "" || f.Session.Outcome != ""):
-		return f.user, true // empty where a session has no user
+		return f.user, true // empty if the session has no user
 	case name == findingsPlaceholder:
 		return f, true
 	}
@@ -114,8 +113,7 @@ func (f *Found) placeholder(path string) (any, bool) {
 	case path == "id":
 		return f.ID, true
 	case f.Record == nil:
-		// an unknown field is empty, and does not stay as {…} in the output
-		return "", true
+		return "", true // an unknown field is empty, not {…}
 	}
 	value, _ := f.Record.Field(path)
 	return value.Text(), true

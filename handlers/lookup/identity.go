@@ -50,12 +50,11 @@ const maxIdentityParts = 16
 // IdentityReader finds the identity of requests.
 type IdentityReader struct {
 	parts []template.Template
-	// bare are the texts of the parts where all their placeholders are empty:
-	// such a part is empty too.
-	bare []string
-	// cookies has true for each part that is the whole Cookie header.
-	cookies []bool
-	anyPart bool
+	// bare are the texts of the parts if all their placeholders are empty. A part with
+	// this text counts as empty.
+	bare    []string
+	cookies []bool // whether each part is the whole Cookie header
+	anyPart bool   // see NewIdentityReader
 }
 
 // NewIdentityReader prepares templates. With anyPart, some parts of an identity
@@ -80,7 +79,7 @@ func newIdentityReader(templates Identity, anyPart bool, part func(text string) 
 type Identified struct {
 	// ID is the whole identity; see [cache.JoinIdentity].
 	ID string
-	// Parts are its parts as they came, nil where there is only one.
+	// Parts are its parts without escapes; nil if there is only one.
 	Parts []string
 }
 
@@ -109,7 +108,7 @@ func (i IdentityReader) Of(r *http.Request, repl *caddy.Replacer) Identified {
 	return Identified{ID: cache.JoinIdentity(parts), Parts: parts}
 }
 
-// part is what a request has for a part of the identity.
+// part returns a part of the identity of a request.
 func (i IdentityReader) part(n int, r *http.Request, repl *caddy.Replacer) string {
 	value := i.parts[n].Expand(r, repl, "")
 	if i.bare[n] != "" && value == i.bare[n] {
@@ -118,8 +117,8 @@ func (i IdentityReader) part(n int, r *http.Request, repl *caddy.Replacer) strin
 	return value
 }
 
-// ParseIdentity returns the identity that is written id: its parts joined by
-// ":", with "%" and ":" inside a part percent-encoded.
+// ParseIdentity reads an identity in its written form: the parts joined by ":", with
+// "%" and ":" inside a part percent-encoded.
 func (l *Lookup) ParseIdentity(id string) (Identified, error) {
 	want := len(l.identity.parts)
 	if want < 2 {
@@ -135,10 +134,10 @@ func (l *Lookup) ParseIdentity(id string) (Identified, error) {
 	return Identified{ID: id, Parts: parts}, nil
 }
 
-// MaxIdentity bounds all parts of one identity together, in bytes.
+// MaxIdentity is the largest size of all parts of one identity together, in bytes.
 const MaxIdentity = 4 * cache.MaxIdentity
 
-// Check reports whether an identity, which is client input, may be looked up.
+// Check returns an error if an identity, which is client input, may not be looked up.
 // The error wraps [cache.ErrMalformedIdentity].
 func (i IdentityReader) Check(id Identified) error {
 	parts := id.Parts
@@ -160,8 +159,8 @@ func (i IdentityReader) Check(id Identified) error {
 	return nil
 }
 
-// checkCookies is [cache.CheckIdentity] for a whole Cookie header: each cookie is
-// no longer than an identity may be, but a session can be split over several.
+// checkCookies is [cache.CheckIdentity] for a whole Cookie header. The limit holds for
+// each cookie, because a session can be divided among several.
 func checkCookies(header string) error {
 	for cookie := range strings.SplitSeq(header, ";") {
 		if err := cache.CheckIdentity(cookie); err != nil {

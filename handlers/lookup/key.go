@@ -37,9 +37,9 @@ type keySegment struct {
 	text  string
 	part  int // -1: not the identity
 	value *template.Template
-	// apart are characters beside "%" and ":" that are percent-encoded in a part or
-	// a value, for they stand between it and its neighbours.
-	apart string
+	// separators are the characters besides "%" and ":" that are percent-encoded in a
+	// part or a value, because they separate it from its neighbours.
+	separators string
 }
 
 // newKeyTemplate reads the template of a key. prefix goes in front as it is.
@@ -87,16 +87,16 @@ func newKeyTemplate(prefix, text string, parts int, hash bool) (keyTemplate, err
 	if !whole && len(seen) < parts {
 		return k, fmt.Errorf("key '%s' has no {id}, so every identity would share one record: write it where the identity goes", text)
 	}
-	if err := k.keepApart(); err != nil {
+	if err := k.separateValues(); err != nil {
 		return k, fmt.Errorf("key '%s': %w", text, err)
 	}
 	return k, nil
 }
 
-// keepApart makes sure that a value in the key never runs into its neighbor. A
-// colon between two values is enough, because it is encoded in values. If
-// another text stands between, its first character is encoded in both.
-func (k *keyTemplate) keepApart() error {
+// separateValues ensures that a value in the key never runs into its neighbour. A colon
+// between two values is enough, because it is encoded in values. If another text stands
+// between them, its first character is encoded in both.
+func (k *keyTemplate) separateValues() error {
 	for i := range k.segments {
 		if k.segments[i].isText() || k.isHash(i) {
 			continue
@@ -111,7 +111,7 @@ func (k *keyTemplate) keepApart() error {
 		case i+2 < len(k.segments) && !k.isHash(i+2) && !strings.Contains(k.segments[i+1].text, ":"):
 			first, _ := utf8.DecodeRuneInString(k.segments[i+1].text)
 			for _, neighbour := range []int{i, i + 2} {
-				k.segments[neighbour].apart += string(first)
+				k.segments[neighbour].separators += string(first)
 			}
 		}
 	}
@@ -143,22 +143,22 @@ func (k *keyTemplate) begins() string {
 	return ""
 }
 
-// key is the key of an identity; keyID stands for it, or is "" where the
-// identity itself does. values are further values that the key must hold.
+// key returns the key of an identity. keyID replaces the identity in the key, unless it
+// is "". values are further values that become part of the key.
 func (k *keyTemplate) key(r *http.Request, repl *caddy.Replacer, keyID string, id Identified, values []string) (string, error) {
 	if keyID == "" {
 		keyID = id.ID
 	}
 	keyID = k.identity(keyID)
 	if len(k.segments) == 2 && k.segments[1].part == 0 && k.segments[0].isText() && values == nil {
-		return k.segments[0].text + keyID, nil // what most keys look like
+		return k.segments[0].text + keyID, nil // the form of most keys
 	}
 	var b strings.Builder
 	for _, s := range k.segments {
 		switch {
 		case s.value != nil:
 			value := s.value.Expand(r, repl, "")
-			// what placeholders give is client input as much as the identity
+			// the values of placeholders are client input, like the identity
 			if err := cache.CheckIdentity(value); err != nil {
 				return "", err
 			}
@@ -178,9 +178,8 @@ func (k *keyTemplate) key(r *http.Request, repl *caddy.Replacer, keyID string, i
 	return b.String(), nil
 }
 
-// identity is the text that stands for an identity in a key. An empty identity,
-// which on_anonymous ask looks up, is always hashed: no other identity has that
-// text.
+// identity returns the text of an identity in a key. An empty identity, which
+// on_anonymous ask looks up, is always hashed: no other identity has that text.
 func (k *keyTemplate) identity(id string) string {
 	if id == "" && !k.hash {
 		return "sha256:" + cache.KeyIdentity(id, true)
@@ -188,7 +187,7 @@ func (k *keyTemplate) identity(id string) string {
 	return cache.KeyIdentity(id, k.hash)
 }
 
-// partOf is what stands for a part of an identity in a key.
+// partOf returns the text of a part of an identity in a key.
 func (k *keyTemplate) partOf(id Identified, s keySegment) string {
 	part := id.ID
 	if id.Parts != nil {
@@ -200,14 +199,14 @@ func (k *keyTemplate) partOf(id Identified, s keySegment) string {
 	return s.escape(cache.KeyIdentity(part, false))
 }
 
-// escape keeps a value apart from what stands beside it in a key.
+// escape escapes a value so that it cannot run into its neighbours in a key.
 func (s keySegment) escape(value string) string {
-	if !strings.ContainsAny(value, "%:"+s.apart) {
+	if !strings.ContainsAny(value, "%:"+s.separators) {
 		return value
 	}
 	var b strings.Builder
 	for _, c := range value { // which is valid UTF-8
-		if c != '%' && c != ':' && !strings.ContainsRune(s.apart, c) {
+		if c != '%' && c != ':' && !strings.ContainsRune(s.separators, c) {
 			b.WriteRune(c)
 			continue
 		}

@@ -81,22 +81,22 @@ type Lookup struct {
 	policy   *Policy
 	records  *cache.Lookup
 	source   cache.Source
-	varying  []varyingValue // what the source asks about beside the identity
+	varying  []varyingValue // the values besides the identity that the source is sent
 	identity IdentityReader
 	key      keyTemplate
 	sourceID string         // the fingerprint of the source, as records bear it; "" without one
-	keyText  string         // the template of the key, as it is written
-	written  template.Split // the key as lookup_invalidate has it
-	mayBeOwn bool           // some identities have keys that would be the plugin's own
+	keyText  string         // the template of the key, as configured
+	written  template.Split // the key as it is written in lookup_invalidate
+	mayBeOwn bool           // whether the key of some identity may be one of the plugin's own
 }
 
-// varyingValue is a value of the request that the source asks about.
+// varyingValue is a value of the request that the source is sent.
 type varyingValue struct {
 	template template.Template
-	ignored  bool // in the key
+	ignored  bool // not part of the key
 }
 
-// Kind is what differs between the lookups.
+// Kind has what differs between the directives that look records up.
 type Kind struct {
 	// Directive names the lookup in errors and in Cache-Status.
 	Directive string
@@ -106,29 +106,28 @@ type Kind struct {
 	Family string
 	// Prefix of the lookup's placeholders.
 	Prefix string
-	// FromRequest refuses an identity that is the same for every request.
+	// FromRequest reports that an identity must have a placeholder of the request.
 	FromRequest bool
-	// AnyPart accepts an identity of which some parts are empty.
+	// AnyPart reports that some parts of an identity may be empty.
 	AnyPart bool
-	// Gated reports whether records must meet requirements, so that a record of
-	// another application under the same key is not enough.
+	// Gated reports that records must meet requirements, so that a record of another
+	// application under the same key does not suffice.
 	Gated bool
 	// DefaultKey is the template of keys where none is configured. Default:
 	// that of the family.
 	DefaultKey string
-	// Decoder reads values in a format of the application's own; nil where they
-	// are records.
+	// Decoder reads values in the application's own format; nil if they are records.
 	Decoder cache.Decoder
-	// Signed reports whether no client can choose an identity, because the
-	// application signs or encrypts them.
+	// Signed reports that clients cannot choose an identity, because the application
+	// signs or encrypts it.
 	Signed bool
-	// HashWithHTTP hashes identities by default where the source is http.
+	// HashWithHTTP reports that identities are hashed by default with source http.
 	HashWithHTTP bool
 	// Sliding and ExpiresAt are options of the cache.
 	Sliding, ExpiresAt bool
-	// Expiry says which field says when a record ends.
+	// Expiry is the field with the end of a record.
 	Expiry cache.Expiry
-	// Revocable uses no near copy that may be out of date.
+	// Revocable reports that near copies that may be out of date must not be used.
 	Revocable bool
 	// Memos reports that the handler sets memos; see [cache.Record.SetMemo].
 	Memos bool
@@ -140,9 +139,8 @@ type Kind struct {
 	OnError      Reaction
 }
 
-// ProvisionLookup resolves defaults and placeholders, loads the source, and
-// checks that no other lookup of the configuration shares keys but asks
-// something else.
+// ProvisionLookup resolves defaults and placeholders and loads the source. It returns an
+// error if another lookup of the configuration shares keys but asks another question.
 func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	app, err := AppOf(ctx)
 	if err != nil {
@@ -187,7 +185,7 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	return app.Lookups().add(ctx.Logger(), options.Name, l)
 }
 
-// options are the lookup's options in the cache.
+// options returns the lookup's options for the cache.
 func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.LookupOptions, error) {
 	options := cache.LookupOptions{
 		Name:          l.app.NameRoute(l.Name, l.kind.Directive),
@@ -236,6 +234,7 @@ func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.Lookup
 	return options, nil
 }
 
+// provisionSource loads the source, if there is one.
 func (l *Lookup) provisionSource(ctx caddy.Context) error {
 	if len(l.SourceRaw) == 0 {
 		return nil
@@ -258,7 +257,7 @@ func (l *Lookup) provisionSource(ctx caddy.Context) error {
 	return nil
 }
 
-// passes reports whether clients may get the answer of the source.
+// passes reports whether a reaction passes the answer of the source to the client.
 func (l *Lookup) passes() bool {
 	for _, r := range []*Reaction{l.OnMissing, l.OnDenied, l.OnError} {
 		if r != nil && r.Pass {
@@ -268,6 +267,7 @@ func (l *Lookup) passes() bool {
 	return false
 }
 
+// provisionKey sets the key and the fingerprint of the source.
 func (l *Lookup) provisionKey(family cache.Family) error {
 	hash := l.kind.HashWithHTTP && l.source != nil && l.source.Name() == "http"
 	if l.HashID != nil {
@@ -316,8 +316,8 @@ func (l *Lookup) ValidateReactions() error {
 	return nil
 }
 
-// NameError names the route in an error of its provisioning, where Caddy's own
-// says no more than the module. The name of a route in a Caddyfile has its line.
+// NameError adds the name of the route to an error of its provisioning, because Caddy
+// names the module only. The default name of a route in a Caddyfile has its line.
 func (l *Lookup) NameError(err error) error {
 	if err == nil || l.Name == "" {
 		return err
@@ -325,7 +325,7 @@ func (l *Lookup) NameError(err error) error {
 	return fmt.Errorf("'%s': %w", l.Name, err)
 }
 
-// asked describes the lookup to others of its configuration.
+// asked describes the lookup, for comparison with the others of its configuration.
 func (l *Lookup) asked(name string) *asked {
 	return &asked{
 		place:  l.kind.Directive + " '" + name + "'",
@@ -338,7 +338,7 @@ func (l *Lookup) asked(name string) *asked {
 	}
 }
 
-// decoding says how values are read, "" as records.
+// decoding identifies how values are read; "" means as records.
 func (l *Lookup) decoding() string {
 	if l.kind.Decoder == nil {
 		return ""
@@ -346,18 +346,18 @@ func (l *Lookup) decoding() string {
 	return l.kind.Decoder.ID()
 }
 
-// Locator is a source that finds the record's place by more than the identity.
+// Locator is a source that uses more than the identity to find a record.
 type Locator interface {
-	// Locate returns the text that stands for the identity in the key, and the
-	// request for the source. ok is false if this source does not know such a
-	// request at all. Without a request, r is nil.
+	// Locate returns the text that replaces the identity in the key, and the request
+	// for the source. ok is false if the source does not handle such a request. r is
+	// nil outside a request.
 	Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID string, req cache.Request, ok bool)
 }
 
-// ErrNotLocated says that a source does not know an identity.
-var ErrNotLocated = errors.New("the source has nothing to say about this identity")
+// ErrNotLocated says that the source does not handle an identity.
+var ErrNotLocated = errors.New("the source does not handle this identity")
 
-// Request says what to look up for an identity; r is nil without a request.
+// Request returns what to look up for an identity; r is nil outside a request.
 // The error wraps [cache.ErrMalformedIdentity] or is [ErrNotLocated].
 func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (cache.Request, error) {
 	if err := l.identity.Check(id); err != nil {
@@ -395,12 +395,11 @@ func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (
 // App is the app that the lookup belongs to.
 func (l *Lookup) App() App { return l.app }
 
-// Records is how the lookup finds records in the cache.
+// Records returns the lookup in the cache.
 func (l *Lookup) Records() *cache.Lookup { return l.records }
 
-// Source is where records come from; nil where the application writes them.
+// Source returns the source of records; nil if the application writes them.
 func (l *Lookup) Source() cache.Source { return l.source }
 
-// KeyVaries reports whether the key depends on more of a request than the
-// identity.
+// KeyVaries reports whether the key depends on more of a request than its identity.
 func (l *Lookup) KeyVaries() bool { return l.key.varies || l.varying != nil }

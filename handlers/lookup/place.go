@@ -1,5 +1,5 @@
-// Where in a Caddyfile lookups stand, so that two which share keys but ask
-// different questions are named by their lines.
+// The check for lookups that share keys but ask different questions, while a Caddyfile
+// is read: its error names the lines of both.
 
 package lookup
 
@@ -18,17 +18,17 @@ import (
 // placesState is the key of the lookups of one Caddyfile in its state.
 const placesState = AppID + ".places"
 
-// preparer is a source whose fingerprint is known when a Caddyfile is read.
+// preparer is a source that has its fingerprint before it is provisioned.
 type preparer interface {
 	Fingerprinter
-	// Prepare does for an asker what the fingerprint needs of provisioning.
+	// Prepare does the part of provisioning that the fingerprint needs.
 	Prepare(source.Asker) error
 }
 
-// CheckPlace returns an error for a lookup that shares keys with an earlier one
-// of the same Caddyfile but asks something else, with the lines of both. In
-// doubt it returns nil, because provisioning checks again with all information.
-// format describes how values are read, "" as records.
+// CheckPlace returns an error for a lookup that shares keys with an earlier one of the
+// same Caddyfile but asks another question. In doubt it returns nil, because
+// provisioning checks again with all information. format identifies how values are read;
+// "" means as records.
 func (l *Lookup) CheckPlace(h httpcaddyfile.Helper, kind Kind, format string) error {
 	mine, ok := l.askedWhereRead(kind, format)
 	if !ok {
@@ -47,8 +47,8 @@ func (l *Lookup) CheckPlace(h httpcaddyfile.Helper, kind Kind, format string) er
 	return nil
 }
 
-// askedWhereRead describes a lookup that is not provisioned. ok is false where
-// only provisioning knows enough, or will find a mistake.
+// askedWhereRead describes a lookup that is not provisioned. ok is false if only
+// provisioning can describe it, or will return an error.
 func (l *Lookup) askedWhereRead(kind Kind, format string) (mine *asked, ok bool) {
 	family := cache.Family{}
 	for _, f := range cache.Families() {
@@ -89,7 +89,7 @@ func (l *Lookup) askedWhereRead(kind Kind, format string) (mine *asked, ok bool)
 	return &asked{key: key, question: q}, err == nil
 }
 
-// prepareSource is the source before it is provisioned, or nil.
+// prepareSource returns the source before it is provisioned, or nil.
 func (l *Lookup) prepareSource(kind Kind) (prepared preparer, name string) {
 	var fields struct{ Source string }
 	if json.Unmarshal(l.SourceRaw, &fields) != nil {

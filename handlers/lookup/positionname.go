@@ -15,11 +15,10 @@ import (
 // belong to no site.
 const namedRoute = "named_route"
 
-// PositionName is the name of a route without one: its directive, site and line,
-// like session_lookup@example.com:12, so that statistics and metrics say which
-// lines they are about. A line that names two routes, as one in a snippet does
-// that a site imports twice, numbers them. It is the same from one load to the
-// next while the line stays where it is.
+// PositionName returns the default name of a route: its directive, site and line, like
+// session_lookup@example.com:12, so that statistics and metrics name the line. Further
+// routes of the same line, as of a snippet that a site imports twice, get a number. The
+// name stays the same from one load to the next while the line does not move.
 func PositionName(h httpcaddyfile.Helper, directive string) string {
 	site := siteOf(h)
 	if h.IsNamedRoute() {
@@ -41,9 +40,9 @@ func PositionName(h httpcaddyfile.Helper, directive string) string {
 	return name
 }
 
-// siteOf is the first address of the site that a directive is in, without its
-// scheme; "" where Caddy does not say. The block is a field that Caddy does not
-// export, hence the reflection; a test fails where it moves.
+// siteOf returns the first address of the site that a directive is in, without its
+// scheme, or "" if there is none. It needs reflection, because Caddy does not export the
+// field; a test fails if the field changes.
 func siteOf(h httpcaddyfile.Helper) string {
 	block := reflect.ValueOf(h).FieldByName("parentBlock")
 	if !block.IsValid() || block.Kind() != reflect.Struct {

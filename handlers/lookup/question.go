@@ -13,17 +13,18 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// Fingerprinter is a source that knows what of its configuration can change
-// its answers. The text may have secrets: it is hashed and goes nowhere else.
+// Fingerprinter is a source whose fingerprint is a text with all of its configuration
+// that can change its answers. The text may contain secrets: it is only used as the
+// input of a hash.
 type Fingerprinter interface{ Fingerprint() string }
 
-// Varying is a source that asks about more of a request than its identity.
+// Varying is a source that is sent more of a request than its identity.
 type Varying interface {
-	// RequestTemplates are the templates of the values that it asks about. Each
-	// request has them in [cache.Request.Values], and the key holds them.
+	// RequestTemplates are the templates of these values. Each request has the values
+	// in [cache.Request.Values], and they are part of the key.
 	RequestTemplates() []string
-	// IgnoredInKey reports whether one answer serves all values of a template,
-	// so that the key does not hold it.
+	// IgnoredInKey reports whether one answer serves all values of a template, so that
+	// they are not part of the key.
 	IgnoredInKey(i int) bool
 }
 
@@ -40,8 +41,8 @@ type question struct {
 	decoding string
 }
 
-// sourceIDOf is the fingerprint of a source, as the records of a lookup bear it.
-// description says what of the source's configuration can change its answers.
+// sourceIDOf returns the fingerprint of a source, as records have it in "_source".
+// description is the part of the source's configuration that can change its answers.
 func (l *Lookup) sourceIDOf(name, description string, hash bool) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d", name, description, hash, len(l.ID)))
 	return hex.EncodeToString(sum[:8])
@@ -51,7 +52,7 @@ func (l *Lookup) sourceIDOf(name, description string, hash bool) string {
 // lookups that ask something else have other keys.
 const sourcePlaceholder = "{source}"
 
-// differsFrom says in which way two questions differ, or "".
+// differsFrom describes how two questions differ; "" means that they are equal.
 func (q question) differsFrom(p question) string {
 	switch {
 	case (q.sourceID == "") != (p.sourceID == ""):
@@ -70,17 +71,16 @@ func (q question) differsFrom(p question) string {
 	return ""
 }
 
-// asked is a lookup that has been added to its configuration.
+// asked describes a lookup of a configuration.
 type asked struct {
 	place    string // names the lookup in an error
 	key      keyTemplate
 	question question
-	ttl      time.Duration // of what its source answers
-	signed   bool          // no client can choose its identities
+	ttl      time.Duration // of the answers of its source
+	signed   bool          // whether clients cannot choose its identities
 }
 
-// conflict is the error of two lookups that share keys but differ in what they
-// ask; nil where they do not.
+// conflict returns an error if two lookups share keys but ask different questions.
 func (a *asked) conflict(b *asked) error {
 	if a.isApartFromSigned(b) || b.isApartFromSigned(a) {
 		return nil
@@ -102,8 +102,8 @@ func (a *asked) conflict(b *asked) error {
 		"give one of them keys of its own, like: key %s:{id}%s", b.place, a.place, why, suggestedKey(changed), also)
 }
 
-// differsInTTL reports whether two lookups share what their source answers, but
-// keep it for different times: it lives as long as the one that asked says.
+// differsInTTL reports whether two lookups share the answers of their source but have
+// different TTLs. An answer gets the TTL of the lookup that asked.
 func (a *asked) differsInTTL(b *asked) bool {
 	return a.question.sourceID != "" && a.question == b.question && a.ttl != b.ttl && a.key.overlaps(&b.key)
 }
@@ -120,13 +120,13 @@ func (a *asked) isApartFromSigned(b *asked) bool {
 	return a.question.family == cache.UploadProgress || ok && more != ""
 }
 
-// sameAs reports whether two lookups have the same keys and questions, as those
-// of a snippet do that many sites import.
+// sameAs reports whether two lookups have the same keys and questions, like those of a
+// snippet that several sites import.
 func (a *asked) sameAs(b *asked) bool {
 	return a.question == b.question && a.signed == b.signed && slices.Equal(a.key.pattern(), b.key.pattern())
 }
 
-// suggestedKey is the beginning of a key that no other lookup has.
+// suggestedKey returns the beginning of a key of its own for a lookup, made of its name.
 func suggestedKey(a *asked) string {
 	_, name, _ := strings.Cut(a.place, "'")
 	name, _, _ = strings.Cut(name, "'")
@@ -143,7 +143,7 @@ func suggestedKey(a *asked) string {
 // returns true.
 func (k *keyTemplate) overlaps(other *keyTemplate) bool {
 	a, b := k.pattern(), other.pattern()
-	// can[j] reports whether a[i:] and b[j:] have a text in common
+	// can[j] reports whether a[i:] and b[j:] can match the same text
 	can := make([]bool, len(b)+1)
 	next := make([]bool, len(b)+1)
 	for i := len(a); i >= 0; i-- {

@@ -17,12 +17,12 @@ const StatusClientClosed = 499
 
 // Responder is an answer of a source for the client of the request that asked.
 type Responder interface {
-	// Answer is its status, and as many of its headers as are known.
+	// Answer returns its status and the headers that are known.
 	Answer() (status int, header http.Header)
-	// Serve answers with all of it: status, end-to-end headers and body.
+	// Serve sends the whole answer: status, end-to-end headers and body.
 	Serve(w http.ResponseWriter)
-	// Forward adds the headers to a response that the client must have beside
-	// another answer: challenges, when to try again, and cookies.
+	// Forward adds the headers that a client needs even with another response:
+	// challenges, Retry-After and cookies.
 	Forward(h http.Header)
 }
 
@@ -75,8 +75,8 @@ func (a *Reaction) Validate() error {
 	return nil
 }
 
-// Serve does what the reaction says, but for Pass and Ask, which its caller
-// does. cause is for the log; it never holds an identity.
+// Serve carries out the reaction, except for Pass and Ask, which are up to the caller.
+// cause is for the log; it never contains an identity.
 func (a *Reaction) Serve(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, cause error) error {
 	switch {
 	case a.Continue:

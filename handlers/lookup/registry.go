@@ -20,12 +20,12 @@ type Lookups struct {
 
 	mu     sync.Mutex
 	byName map[string][]*Lookup
-	asked  []*asked  // all different ones
-	unlike []*Lookup // one of each that differs from the others in key, question or identity
+	asked  []*asked  // without duplicates
+	unlike []*Lookup // without those that equal another one in key, question and identity
 }
 
-// add makes a lookup known under a name. It is an error where another lookup
-// shares keys with it but asks something else.
+// add adds a lookup under a name. It returns an error if another lookup shares keys with
+// it but asks another question.
 func (l *Lookups) add(logger *zap.Logger, name string, lookup *Lookup) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -35,7 +35,7 @@ func (l *Lookups) add(logger *zap.Logger, name string, lookup *Lookup) error {
 	mine := lookup.asked(name)
 	for _, other := range l.asked {
 		if mine.differsInTTL(other) {
-			logger.Warn("two lookups share answers of their source but have different ttl: an answer is kept as long as the one that asked says; give one of them a key of its own",
+			logger.Warn("two lookups share the answers of their source but have different ttl: an answer gets the ttl of the lookup that asked; give one of them a key of its own",
 				zap.String("lookup", mine.place), zap.Duration("ttl", mine.ttl), zap.String("other", other.place), zap.Duration("other_ttl", other.ttl))
 		}
 	}
@@ -50,9 +50,9 @@ func (l *Lookups) add(logger *zap.Logger, name string, lookup *Lookup) error {
 	return nil
 }
 
-// Claim makes known that records of a family, which clients have a say in, are
-// written under keys of the family's template. It is an error where a lookup
-// could take one for a record of its own.
+// Claim notes that records of a family, which clients can influence, are written under
+// keys of the family's template. It returns an error if a lookup could use one of them
+// as a record of its own.
 func (l *Lookups) Claim(name, keyPrefix string, family cache.Family) error {
 	key, err := newKeyTemplate(keyPrefix, family.KeyTemplate, 1, false)
 	if err != nil {
@@ -64,7 +64,7 @@ func (l *Lookups) Claim(name, keyPrefix string, family cache.Family) error {
 	return err
 }
 
-// ask adds what is asked under some keys, unless that is known already.
+// ask adds a description, unless the same one is there already.
 func (l *Lookups) ask(mine *asked) (known bool, err error) {
 	for _, other := range l.asked {
 		if err := mine.conflict(other); err != nil {
@@ -81,21 +81,21 @@ func (l *Lookups) ask(mine *asked) (known bool, err error) {
 	return known, nil
 }
 
-// Named are the lookups of that name, in the order they were made.
+// Named returns the lookups of a name, in the order in which they were added.
 func (l *Lookups) Named(name string) []*Lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.byName[name])
 }
 
-// Names are those that there are, in the order of [CompareNames].
+// Names returns the names of all lookups, in the order of [CompareNames].
 func (l *Lookups) Names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.SortedFunc(maps.Keys(l.byName), CompareNames)
 }
 
-// distinct are lookups of which no two have the same keys for the same requests.
+// distinct returns lookups of which no two have the same keys for the same requests.
 func (l *Lookups) distinct() []*Lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()

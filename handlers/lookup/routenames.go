@@ -16,7 +16,7 @@ type RouteNames struct {
 	unnamed map[string]int // how many routes of each directive have no name
 }
 
-// Take is the name of a route: the wanted one or, for "", one made of the
+// Take returns the name of a route: the wanted one or, for "", one made of the
 // directive's name and a number.
 func (n *RouteNames) Take(wanted, directive string) string {
 	n.mu.Lock()
@@ -32,7 +32,7 @@ func (n *RouteNames) Take(wanted, directive string) string {
 	return wanted
 }
 
-// Taken are the names that were taken.
+// Taken returns the names that Take has returned.
 func (n *RouteNames) Taken() map[string]bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -61,7 +61,7 @@ func CompareNames(a, b string) int {
 	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(a, b))
 }
 
-// digits is how many digits a text begins with.
+// digits counts the digits at the beginning of a text.
 func digits(text string) int {
 	return len(text) - len(strings.TrimLeft(text, "0123456789"))
 }

@@ -19,9 +19,9 @@ type tagger struct {
 	hash      bool // {id} is the hash of the identity, which is a secret
 }
 
-// newTagger checks templates. Tags are made when a record comes from its
-// source, which may be in the background, so there is no request to take
-// placeholders from: only the identity and the record itself.
+// newTagger checks templates. They may use only the identity and the record: tags are
+// made when a record comes from its source, which may be in the background, without a
+// request.
 func newTagger(templates []string, prefix string, hash bool) (*tagger, error) {
 	t := &tagger{prefix: prefix, hash: hash}
 	for _, template := range templates {
@@ -53,7 +53,8 @@ func newTagger(templates []string, prefix string, hash bool) (*tagger, error) {
 	return t, nil
 }
 
-// errNoField leaves out a tag that the record has no value for.
+// errNoField is the error of a tag for which the record has no value. Such a tag is
+// left out.
 var errNoField = errors.New("record lacks a field of the tag")
 
 func (t *tagger) tags(req cache.Request, record *cache.Record) []string {

@@ -11,9 +11,9 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/version"
 )
 
-// Find finds the record of a request. Where the request is in a trace that is
-// recorded (Caddy's tracing), the lookup is a span in it, named after the
-// directive. Spans have no identity and no key.
+// Find finds the record of a request. If the request belongs to a trace that is recorded
+// (Caddy's tracing), the lookup is a span of it, named after the directive. Spans have no
+// identity and no key.
 func (l *Lookup) Find(ctx context.Context, req cache.Request) cache.Result {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {

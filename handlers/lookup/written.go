@@ -18,17 +18,17 @@ import (
 )
 
 // KeysOf returns the keys of the records that a key written out with placeholders
-// is about. written is the key as it is written, without key_prefix, and key what
-// it is for a request.
+// means. written is the template of the key, without key_prefix, and key its value for a
+// request.
 //
-// Lookups do not use an identity in their keys as it is where they hash
-// identities, where it is long, or where it has several parts. A template that
-// is a lookup's key with its identity in place of {id} means that lookup's key for
-// the request. Of any other, what stands in the place of {id} is the identity.
+// The keys of lookups have another text than the identity if they hash identities, or if
+// the identity is long or has several parts. A template that is the key of a lookup with
+// its identity in place of {id} means the lookup's key for the request. In any other
+// template, the text in the place of {id} is the identity.
 //
-// The sources of some lookups take more of a request than its key names, which
-// handlers that run later may still set. again, if it is not nil, returns the
-// keys of the same identities as the request is when it is called.
+// The keys of some lookups depend on more of a request than the template names, which
+// later handlers may still change. again, unless nil, returns the keys of the same
+// identities for the request as it is when again is called.
 func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, written template.Split, key string) (keys []string, again func() []string) {
 	key = policy.KeyPrefix + key
 	keys = []string{key}
@@ -70,15 +70,15 @@ func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, 
 	return slices.Compact(keys), again
 }
 
-// takesMore reports whether the key depends on values of a request that neither
-// the identity nor the template of the key names.
+// takesMore reports whether the key depends on values of a request that are neither in
+// the identity nor in the template of the key.
 func (l *Lookup) takesMore() bool {
 	_, locates := l.source.(Locator)
 	return locates || l.varying != nil
 }
 
-// appendKeyWith appends the key of the identity that stands in a written key
-// between two texts.
+// appendKeyWith appends the key for the identity that is between two texts in a written
+// key.
 func appendKeyWith(keys []string, before, after, key string, hash bool) []string {
 	id, begins := strings.CutPrefix(key, before)
 	id, ends := strings.CutSuffix(id, after)
@@ -88,9 +88,9 @@ func appendKeyWith(keys []string, before, after, key string, hash bool) []string
 	return append(keys, before+cache.KeyIdentity(id, hash)+after)
 }
 
-// aroundID returns the texts before and after the identity, where the template has
-// the whole identity once and nothing else but texts. The placeholders of the
-// environment and key_prefix are in them.
+// aroundID returns the texts before and after the identity. ok is false unless the
+// template consists of texts and the whole identity, once. The texts include key_prefix
+// and the values of the environment.
 func (k *keyTemplate) aroundID() (before, after string, ok bool) {
 	for _, s := range k.segments {
 		switch {
@@ -108,9 +108,8 @@ func (k *keyTemplate) aroundID() (before, after string, ok bool) {
 	return before, after, ok
 }
 
-// writtenKey is the template of the key with the identity in place of {id}, as a
-// configuration writes it out; the zero value where the identity is not that of a
-// template.
+// writtenKey returns the template of the key with the identity in place of {id}, as a
+// configuration writes it out. It is zero if the identity does not come from a template.
 func (l *Lookup) writtenKey() (template.Split, error) {
 	if len(l.ID) == 0 || l.kind.Decoder != nil {
 		return template.Split{}, nil
@@ -122,14 +121,14 @@ func (l *Lookup) writtenKey() (template.Split, error) {
 	return template.NewSplit(strings.NewReplacer(replaced...).Replace(l.keyText))
 }
 
-// isWrittenAs reports whether another lookup of the same question makes the same
-// keys of the same requests.
+// isWrittenAs reports whether another lookup with the same question has the same keys
+// for the same requests.
 func (l *Lookup) isWrittenAs(other *Lookup) bool {
 	return l.keyText == other.keyText && l.key.hash == other.key.hash && slices.Equal(l.ID, other.ID) &&
 		l.sourceID == other.sourceID
 }
 
-// templateOfKey is the template of the keys of a lookup, without key_prefix.
+// templateOfKey returns the template of the keys of a lookup, without key_prefix.
 func (l *Lookup) templateOfKey(kind *Kind, family cache.Family, sourceID string) (string, error) {
 	text := cmp.Or(l.Key, kind.DefaultKey, family.KeyTemplate)
 	if sourceID == "" && strings.Contains(text, sourcePlaceholder) {

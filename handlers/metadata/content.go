@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// sized stands for a file of which only the size is known. It is never read,
-// because the answer to HEAD has no content.
+// sized is a file of which only the size is known. It is never read, because the answer
+// to HEAD has no content.
 type sized int64
 
 func (s sized) Seek(offset int64, whence int) (int64, error) {

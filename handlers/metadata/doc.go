@@ -6,10 +6,11 @@
 //   - representation.go: a record in terms of HTTP (type, entity tag, date).
 //     precondition.go: conditional requests. disposition.go: file names in
 //     Content-Disposition.
-//   - response.go: what is answered or added. content.go: files in memory.
+//   - response.go: the responses, and headers for the next handler's. content.go:
+//     files in memory.
 //   - following.go: which handlers come next, and what their file_servers hide.
-//     precompressed.go: which representation they select.
-//     served.go: which file the next handler really serves.
+//     precompressed.go: which representation they select. served.go: whether the
+//     next handler serves the file of the record.
 //   - rewrite.go: the URI that the request goes on with.
 //
 // The records come from any source; package filesource makes them of files.

@@ -1,5 +1,5 @@
-// The handlers behind file_metadata. It answers in place of the file_server that
-// would come next, so it must know whether there is one and what it hides.
+// The handlers that follow file_metadata. It answers in place of the next file_server,
+// so it must find out whether there is one and what it hides.
 
 package metadata
 
@@ -38,37 +38,37 @@ func (s *fileServer) browses() bool { return len(s.Browse) > 0 && string(s.Brows
 
 // following are the handlers that a request may reach after file_metadata.
 type following struct {
-	// known is false where there is no server, as in tests of one handler.
+	// known is false without a server, as in tests of one handler.
 	known bool
-	// servers are the file_servers that it may come to, up to the first that
-	// every request comes to.
+	// servers are the file_servers that a request may reach, up to the first that
+	// every request reaches.
 	servers []fileServer
-	// alone reports that every request comes to one of them, and to nothing
-	// else that answers.
+	// alone reports that every request reaches one of them, and no other handler
+	// that answers.
 	alone bool
-	// inErrors reports that the handler stands among those of handle_errors.
+	// inErrors reports that the handler is one of handle_errors.
 	inErrors bool
 }
 
-// passThru reports whether one of the file_servers leaves files that it does
-// not have to another handler.
+// passThru reports whether one of the file_servers passes requests for missing files to
+// another handler.
 func (f *following) passThru() bool {
 	return slices.ContainsFunc(f.servers, func(s fileServer) bool { return s.PassThru })
 }
 
-// transparent are handlers that neither answer by themselves nor change which
-// file is served or how. Others change the response of file_server, as headers,
-// encode, intercept and templates do, or may set its root, as vars and map do.
+// transparent are the handlers that neither answer nor change which file is served or
+// how. Not among them: headers, encode, intercept and templates, which change the
+// response of file_server, and vars and map, which may set its root.
 var transparent = []string{metadataDirective, "tracing", "log_append", "request_body", "push"}
 
 // step is a handler that a request may reach.
 type step struct {
 	raw json.RawMessage
-	// sometimes reports that only some of the requests come to it.
+	// sometimes reports that only some of the requests reach it.
 	sometimes bool
 }
 
-// followingOf reads what follows the handler that ctx provisions.
+// followingOf returns the handlers that follow the one that ctx provisions.
 func followingOf(ctx caddy.Context) following {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -100,7 +100,7 @@ func (f *following) add(steps []step) (alone bool) {
 			}
 			f.servers = append(f.servers, server)
 			if !next.sometimes {
-				return true // with pass_thru too: what comes then is no file
+				return true // with pass_thru as well: what follows serves no file
 			}
 		default:
 			return false
@@ -109,9 +109,9 @@ func (f *following) add(steps []step) (alone bool) {
 	return false
 }
 
-// waysOn lists the handlers that follow, innermost routes first, in each of the
-// places where the handler may stand. They end where routes cannot be seen,
-// as those in a container of another plugin.
+// waysOn lists the handlers that follow, innermost routes first, for each place where
+// the handler may stand. A list ends at routes that cannot be read, such as those of
+// another plugin's module.
 func (f *following) waysOn(ctx caddy.Context, server *caddyhttp.Server) (ways [][]step) {
 	var steps []step
 	modules := ctx.Modules()
@@ -135,9 +135,9 @@ func (f *following) waysOn(ctx caddy.Context, server *caddyhttp.Server) (ways []
 	return [][]step{steps}
 }
 
-// afterNamed lists what follows in named routes, of which any that has not been
-// provisioned yet may be the current one. What follows where such a route is
-// invoked cannot be seen.
+// afterNamed lists the handlers that follow in named routes. Any named route that is not
+// provisioned yet may be the current one. The handlers after its invocation cannot be
+// read.
 func afterNamed(server *caddyhttp.Server, steps []step) (ways [][]step) {
 	for _, route := range server.NamedRoutes {
 		if after, _, ok := afterCurrent(caddyhttp.RouteList{*route}); ok {
@@ -147,8 +147,8 @@ func afterNamed(server *caddyhttp.Server, steps []step) (ways [][]step) {
 	return ways
 }
 
-// afterCurrentIn is afterCurrent in routes or in those for their errors, which
-// are provisioned after them and which no request leaves.
+// afterCurrentIn is afterCurrent in routes, or else in those for their errors, which are
+// provisioned later. A request never leaves the routes for errors.
 func (f *following) afterCurrentIn(routes caddyhttp.RouteList, onErrors *caddyhttp.HTTPErrorConfig) (steps []step, ends, ok bool) {
 	if steps, ends, ok = afterCurrent(routes); ok || onErrors == nil {
 		return steps, ends, ok
@@ -167,8 +167,8 @@ func afterCurrent(routes caddyhttp.RouteList) (steps []step, ends, ok bool) {
 		return nil, false, false
 	}
 	current := routes[at]
-	// which of its handlers is the current one cannot be seen: the first that
-	// it can be
+	// Caddy does not show which of its handlers is the current one: assume the first
+	// that may be
 	first := slices.IndexFunc(current.HandlersRaw, func(raw json.RawMessage) bool {
 		var named struct{ Handler string }
 		return json.Unmarshal(raw, &named) == nil && (named.Handler == metadataDirective || named.Handler == "subroute")
@@ -197,14 +197,13 @@ func afterCurrent(routes caddyhttp.RouteList) (steps []step, ends, ok bool) {
 	return steps, false, true
 }
 
-// stepsOf are the handlers that a handler consists of.
+// stepsOf returns the handlers of a subroute, or else the handler itself.
 func stepsOf(raw json.RawMessage, sometimes bool) (steps []step) {
 	var sub struct {
 		Handler string
 		Routes  []struct {
 			Group string
 			Match json.RawMessage
-			// Handle are its handlers.
 			Handle []json.RawMessage
 		}
 	}
@@ -219,8 +218,8 @@ func stepsOf(raw json.RawMessage, sometimes bool) (steps []step) {
 	return steps
 }
 
-// disjoint reports whether no request can match both of two lists of path
-// patterns, as far as their beginnings tell.
+// disjoint reports whether no request can match both of two lists of path patterns,
+// judged by the beginnings of the patterns.
 func disjoint(a, b caddyhttp.MatcherSets) bool {
 	one, ok := pathPatterns(a)
 	if !ok {
@@ -240,7 +239,7 @@ func disjoint(a, b caddyhttp.MatcherSets) bool {
 	return true
 }
 
-// pathPatterns are the beginnings that the paths of matching requests have.
+// pathPatterns returns the beginnings of the paths that match.
 func pathPatterns(sets caddyhttp.MatcherSets) (prefixes []string, ok bool) {
 	for _, set := range sets {
 		if len(set) != 1 {
@@ -265,8 +264,8 @@ func pathPatterns(sets caddyhttp.MatcherSets) (prefixes []string, ok bool) {
 	return prefixes, len(prefixes) > 0
 }
 
-// follow takes over from the file_servers behind the handler what they hide and
-// which index files they have, and refuses what would make HEAD and GET differ.
+// follow takes over the hidden files and the index files of the file_servers that
+// follow. It returns an error for settings with which HEAD and GET would differ.
 func (m *Handler) follow(next following) error {
 	var servers []filesource.Server
 	for _, server := range next.servers {
@@ -290,8 +289,8 @@ func (m *Handler) follow(next following) error {
 	return nil
 }
 
-// sameFiles reports whether the file_servers that the request may come to serve
-// it from where the metadata comes from.
+// sameFiles reports whether the file_servers that the request may reach have the root
+// and file system of the source.
 func (m *Handler) sameFiles(repl *caddy.Replacer) bool {
 	place := func(root, fs string) [2]string {
 		return [2]string{
@@ -303,7 +302,7 @@ func (m *Handler) sameFiles(repl *caddy.Replacer) bool {
 	for _, server := range m.elsewhere {
 		if place(server.Root, server.FileSystem) != want {
 			m.otherRoot.Do(func() {
-				m.logger.Warn("file_server has its files elsewhere, requests go on without metadata: set the same root and fs in source file_system")
+				m.logger.Warn("file_server has another root or fs than source file_system, so requests go on without metadata: set the same root and fs")
 			})
 			return false
 		}

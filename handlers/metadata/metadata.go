@@ -23,12 +23,10 @@ const (
 	metadataDirective = "file_metadata"
 )
 
-// Handler finds the metadata of the requested file. From it, it answers
-// what needs no content (HEAD, 304, 412, 404) without touching the file, and
-// gives the next handler's response the headers that the metadata tells of.
-// Metadata helps, its absence must not break a file route: a request without
-// a usable identity, and by default one whose lookup fails, goes to
-// the next handler as if there were no lookup.
+// Handler finds the metadata of the requested file. With it, it answers requests that
+// need no content (HEAD, 304, 412, 404) without opening the file, and adds headers to
+// the next handler's response. A request without a usable identity, and by default one
+// whose lookup fails, goes to the next handler as if there were no lookup.
 //
 // Fields of a record, all optional: name, size (bytes), content_type or
 // mime_type, etag or else sha256 or hash (quoted as a strong validator),
@@ -36,26 +34,26 @@ const (
 // that cannot stand in a header is ignored. A response header that an earlier
 // handler has set stays as it is.
 //
-// It must stand after encode (as it does by default), whose work it cannot
-// see otherwise; and not before handlers that make other content of a file,
-// such as templates, unless answer is off.
+// It must stand after encode, as it does by default, because it cannot see the encoding
+// otherwise. It must not stand before handlers that change the content of a file, such
+// as templates, unless answer is off.
 //
 // Placeholders for the handlers that follow:
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.file_metadata.outcome}` | What the lookup came to: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
+// `{http.file_metadata.outcome}` | The outcome of the lookup: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
 // `{http.file_metadata.id}` | The identity
 // `{http.file_metadata.<path>}` | A field of the record; dots descend
 type Handler struct {
 	lookup.Lookup
 
-	// The URI that the request goes on with, where there is a record, with
-	// placeholders. What a record's field gives is escaped and cannot leave
-	// its place in the path, but it can name any file of the site, also one
-	// that a matcher would have hidden under the original path: let
-	// file_server hide such files. Without a query the request's own is kept.
-	// A record that lacks a field of it is an error of this lookup.
+	// The URI of the request for the next handler, if there is a record, with
+	// placeholders. The values of a record's fields are escaped and cannot leave their
+	// place in the path, but they can name any file of the site, even one that a matcher
+	// hides under the original path: let file_server hide such files. Without a query,
+	// that of the request is kept. A record without a needed field is an error of the
+	// lookup. Default: no rewrite.
 	Rewrite string `json:"rewrite,omitempty"`
 
 	// How Content-Disposition (RFC 6266) proposes the record's name to the
@@ -72,23 +70,23 @@ type Handler struct {
 	rewrite  *uriTemplate
 	answers  bool
 	files    *filesource.Source // the source, where it is source file_system
-	inMemory bool               // files are answered from memory
-	// onlyDescribes reports that what answers next may not be the file, or may
-	// change the answer.
+	inMemory bool               // whether files are answered from memory
+	// onlyDescribes reports that another handler than file_server may answer, or may
+	// change its response.
 	onlyDescribes bool
 
-	// precompressed says which precompressed files the file_server behind this
-	// handler serves, nil where that cannot be known.
+	// precompressed describes which precompressed files the next file_server serves;
+	// nil if that cannot be known.
 	precompressed *precompression
 
-	// elsewhere are the settings of file_servers behind this handler that may
-	// lead to other files than those that are looked up.
+	// elsewhere are the settings of following file_servers that may have another root
+	// or file system than the source.
 	elsewhere []fileServer
-	otherRoot *sync.Once // says so in the log
+	otherRoot *sync.Once // logs that once
 	logger    *zap.Logger
 }
 
-// FileMemory limits which files are kept in memory, and how many.
+// FileMemory limits which files are kept in memory, and their total size.
 type FileMemory struct {
 	// The largest file that is kept, in bytes. Required.
 	MaxFileSize int64 `json:"max_file_size"`
@@ -159,7 +157,7 @@ func (m *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	if m.onlyDescribes {
-		m.logger.Warn("answers are left to the next handler: file_metadata answers by itself where each request comes to file_server next")
+		m.logger.Warn("answers are left to the next handler: file_metadata answers only if each request reaches file_server, and nothing else that answers, after it")
 		m.answers, m.inMemory = false, false
 	}
 	return nil
@@ -174,11 +172,11 @@ func (m *Handler) provisionMemory() error {
 	}
 	switch {
 	case m.files == nil:
-		return errors.New("memory needs source file_system: no other knows what is in a file and when it changes")
+		return errors.New("memory needs source file_system, which reads the files and notices changes")
 	case m.rewrite != nil:
-		return errors.New("memory and rewrite exclude each other: what is served would not be the file that was looked up")
+		return errors.New("memory and rewrite exclude each other: the file that is served would not be the one that was looked up")
 	case !m.answers:
-		return errors.New("memory needs answer on: it is an answer that the next handler does not give")
+		return errors.New("memory needs answer on: a file in memory is answered in place of the next handler")
 	case m.Memory.MaxFileSize <= 0 || m.Memory.MaxFileSize > m.Memory.MaxSize:
 		return fmt.Errorf("memory: want files of at least a byte, and no larger than the %d bytes for all of them", m.Memory.MaxSize)
 	}
@@ -196,12 +194,12 @@ func (m *Handler) Validate() error {
 		return fmt.Errorf("disposition is '%s': want attachment, inline or off", m.Disposition)
 	}
 	if m.OnMissing.Redirect != "" || m.OnDenied.Redirect != "" || m.OnError.Redirect != "" {
-		return errors.New("a file cannot be missing, denied or unknown by redirect: want a status or continue")
+		return errors.New("on_missing, on_denied and on_error take no redirect here: want a status or continue")
 	}
 	return m.ValidateReactions()
 }
 
-// Causes of what is answered instead of a file, for the log and handle_errors.
+// Causes of error responses, for the log and handle_errors.
 var (
 	errNoFile          = errors.New("there is no such file")
 	errFileDenied      = errors.New("file is refused")
@@ -247,7 +245,7 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return m.serveFile(w, r, repl, next, id.ID, req, result.Record)
 	case result.Outcome == cache.OutcomeAbsent:
 		if !safeMethod(r) {
-			return next.ServeHTTP(w, r) // it may be about to be made
+			return next.ServeHTTP(w, r) // the request may create the file
 		}
 		if m.files != nil && filesource.IsIndex(id.ID, req) {
 			m.files.Forget(id.ID) // there may be another index file
@@ -266,16 +264,15 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return m.OnError.Serve(w, r, repl, next, result.Err)
 }
 
-// forward adds to a refusal what the client must have of the source's answer, if
-// there was one to this request.
+// forward adds headers of the source's answer to an error response, if the source
+// answered this request.
 func forward(w http.ResponseWriter, reaction *lookup.Reaction, response lookup.Responder) {
 	if response != nil && !reaction.Continue {
 		response.Forward(w.Header())
 	}
 }
 
-// serveFile answers from what is known of the file, or lets the next handler
-// serve it.
+// serveFile answers from the record, or lets the next handler serve the file.
 func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, id string, req cache.Request, record *cache.Record) error {
 	rep := representationOf(record)
 	if m.files != nil && rep.notRegular {
@@ -288,8 +285,8 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 			return m.OnError.Serve(w, r, repl, next, err)
 		}
 	}
-	// the page of an error has the error's status, whatever its own
-	// preconditions would come to
+	// an error page has the status of the error, whatever the preconditions of the
+	// request are
 	_, inError := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	if !safeMethod(r) || inError {
 		m.rewrite.apply(r, repl, uri)
@@ -302,8 +299,7 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 		d.disposition = m.Disposition + rep.dispositionParams
 	}
 	chosen := m.files != nil && d.choose(r)
-	// like file_server: who sets one knows what they are doing
-	tag := etag.in(w.Header())
+	tag := etag.in(w.Header()) // a tag that an earlier handler has set counts, as in file_server
 	switch {
 	case tag != "":
 		known := *d.known
@@ -313,7 +309,7 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 		d.hidesTag = true
 	}
 	if r.Method == http.MethodGet && conditional(r.Header) {
-		d.asked = r.Header.Clone() // to serve it anew, if another file is served than is known
+		d.asked = r.Header.Clone() // for serving the request anew if another file is served
 	}
 	if !chosen {
 		d.expect(r, tag)

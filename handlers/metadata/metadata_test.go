@@ -483,7 +483,7 @@ func TestMetadataRefusesWrongConfiguration(t *testing.T) {
 	for config, want := range map[string]string{
 		`{}`:                                     "there is no identity",
 		`{"id": "a", "disposition": "download"}`: "want attachment, inline or off",
-		`{"id": "a", "on_missing": {"redirect": "/"}}`:            "by redirect",
+		`{"id": "a", "on_missing": {"redirect": "/"}}`:            "take no redirect",
 		`{"id": "a", "on_error": {"status": 200}}`:                "on_error: status 200 is not an error",
 		`{"id": "a", "source": {"source": "nowhere"}}`:            "unknown module",
 		`{"source": {"source": "file_system", "hash": "md5"}}`:    "hash is 'md5': want sha256",

@@ -21,18 +21,19 @@ type precompression struct {
 	suffixes map[string]string
 	// order is the server's own order of codings.
 	order []string
-	// accepted has the codings of values of Accept-Encoding, of which there are
-	// few, in the order in which file_server tries them. The map is immutable.
+	// accepted has the codings by the value of Accept-Encoding, in the order in which
+	// file_server tries them. The map is immutable.
 	accepted atomic.Pointer[map[string][]string]
 }
 
-// Bounds of what is remembered of Accept-Encoding, which is client input.
+// Limits of accepted, because Accept-Encoding is client input: the number of values, and
+// the length of one in bytes.
 const (
 	maxAccepted       = 64
 	maxAcceptedLength = 128
 )
 
-// acceptedBy are the codings that a client accepts, the first choice first.
+// acceptedBy returns the codings that a client accepts, the first choice first.
 func (p *precompression) acceptedBy(r *http.Request) []string {
 	values := r.Header["Accept-Encoding"]
 	if len(values) == 0 {
@@ -55,12 +56,12 @@ func (p *precompression) acceptedBy(r *http.Request) []string {
 		}
 		maps.Copy(more, *known)
 	}
-	p.accepted.CompareAndSwap(known, &more) // else the next request remembers it
+	p.accepted.CompareAndSwap(known, &more) // otherwise the next request stores it
 	return codings
 }
 
-// precompressionOf is what all of these file_servers have in common, or nil if
-// they differ or have formats of which the codings cannot be known.
+// precompressionOf returns the settings of file_servers, or nil if they differ or have
+// formats whose codings cannot be known.
 func precompressionOf(servers []fileServer) (common *precompression) {
 	for _, server := range servers {
 		p := server.precompression()
@@ -84,7 +85,7 @@ func (s *fileServer) precompression() *precompression {
 			return nil
 		}
 		instance, ok := module.New().(encode.Precompressed)
-		// the coding and the suffix of a format that has options may be among them
+		// the options of a format may change its coding and suffix
 		if !ok || !slices.Contains([]string{"br", "gzip", "zstd"}, format) && !hasNoOptions(config) {
 			return nil
 		}
@@ -101,9 +102,9 @@ func hasNoOptions(config json.RawMessage) bool {
 	return json.Unmarshal(config, &options) == nil && len(options) == 0
 }
 
-// choose finds out which representation of the file the next handler selects:
-// the file itself, or a precompressed one, which becomes d.selected. ok is false
-// if that cannot be known.
+// choose determines which representation of the file the next handler selects: the file
+// itself, or a precompressed one, which becomes d.selected. ok is false if that cannot
+// be known.
 func (d *describer) choose(r *http.Request) (ok bool) {
 	p := d.handler.precompressed
 	if p == nil {

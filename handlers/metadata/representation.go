@@ -1,4 +1,4 @@
-// What a record of file metadata says in terms of HTTP.
+// A record of file metadata in terms of HTTP.
 
 package metadata
 
@@ -17,9 +17,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// representation is what a record says about a file, checked and ready for a
-// response header. It is immutable. What is not known, or could not stand in a
-// header, is empty.
+// representation has the fields of a record, checked and ready for response headers. It
+// is immutable. A field that is unknown, or cannot be in a header, is empty.
 type representation struct {
 	validators
 	contentType  string
@@ -31,12 +30,13 @@ type representation struct {
 	// encodings are the content codings in which the next handler has
 	// another representation of the same file.
 	encodings []string
-	// notRegular reports that source file_system leaves the path to the next
-	// handler: a directory, or a file that cannot be read.
+	// notRegular reports that the path is left to the next handler: it is a directory,
+	// or a file that cannot be read.
 	notRegular bool
 }
 
-// representationOf derives it at the first use of a record.
+// representationOf returns the representation of a record, which it makes at the first
+// use of the record.
 func representationOf(record *cache.Record) *representation {
 	if rep, ok := record.Memo().(*representation); ok {
 		return rep
@@ -77,8 +77,8 @@ func newRepresentation(record *cache.Record) *representation {
 	return rep
 }
 
-// maxFieldLength is the longest value in bytes that goes from a record into a
-// header: more, and some client or proxy refuses the whole response.
+// maxFieldLength is the longest value of a header, in bytes. Some clients and proxies
+// refuse a response with longer ones.
 const maxFieldLength = 4 << 10
 
 // scalarOf is the text of a field that is neither an object nor an array.
@@ -89,7 +89,7 @@ func scalarOf(record *cache.Record, field string) string {
 	return ""
 }
 
-// textOf is a field whose value may stand in a header.
+// textOf returns a field as the value of a header, or "" if it cannot be one.
 func textOf(record *cache.Record, field string) string {
 	text := strings.TrimSpace(scalarOf(record, field))
 	if len(text) > maxFieldLength {
@@ -103,8 +103,8 @@ func textOf(record *cache.Record, field string) string {
 	return text
 }
 
-// etagOf takes the first field that makes an entity tag. One that is quoted
-// already stays as it is.
+// etagOf returns the entity tag from the first field that has one. A value that is
+// quoted already is used unchanged.
 func etagOf(record *cache.Record) string {
 	for _, field := range []string{"etag", "sha256", "hash"} {
 		text := textOf(record, field)
@@ -130,14 +130,15 @@ func modifiedOf(record *cache.Record) time.Time {
 			return time.Time{}
 		}
 	}
-	// like file_server: these are what file systems say that have no dates
+	// as in file_server: file systems without dates report these
 	if unix := at.Unix(); unix == 0 || unix == 1 {
 		return time.Time{}
 	}
 	return at
 }
 
-// contentTypeOf falls back to the extension, and never looks into the file.
+// contentTypeOf returns the content type of the record, or else that of the extension.
+// It never reads the file.
 func contentTypeOf(record *cache.Record) string {
 	for _, field := range []string{"content_type", "mime_type"} {
 		if text := textOf(record, field); text != "" {

@@ -1,4 +1,4 @@
-// The responses of file_metadata, and what it adds to the next handler's.
+// The responses of file_metadata, and the headers that it adds to the next handler's.
 
 package metadata
 
@@ -30,12 +30,13 @@ type describer struct {
 	req     cache.Request
 	record  *cache.Record
 	rep     *representation
-	// known are the record's validators, but for a tag that was set before.
+	// known are the record's validators, or those of the selected representation; a tag
+	// that an earlier handler has set replaces theirs.
 	known       *validators
-	disposition string // Content-Disposition, where it is wanted
-	content     []byte // the file, where it is in memory
-	// encoded reports that the next handler may select another representation
-	// than the one which the record is about.
+	disposition string // Content-Disposition, or ""
+	content     []byte // the file, if it is in memory
+	// encoded reports that the next handler may select another representation than the
+	// one that the record describes.
 	encoded bool
 	// selected is the coding of the representation that the next handler
 	// selects, where it is known and not the file itself.
@@ -44,20 +45,20 @@ type describer struct {
 	// selectedKnown are the validators of the selected representation.
 	selectedKnown validators
 
-	answered bool // from the record, without the next handler
+	answered bool // whether it answers from the record, without the next handler
 	// hidesTag keeps the next handler from making a tag of the file's date.
 	hidesTag bool
-	// asked is what the client asked for, in a conditional GET.
+	// asked has the request's headers, for a conditional GET.
 	asked http.Header
 	// held is a status that is not sent before it is known which file is served.
 	held  int
-	wrote bool
-	// anew reports that the next handler was about to serve another file than
-	// the record's, and plain that it now serves that file without the record.
+	wrote bool // whether a status was sent
+	// anew reports that the next handler was about to serve another file than the
+	// record's, and plain that it now serves that file without the record.
 	anew, plain bool
 
-	preset [numFields]bool   // the fields that were set here
-	values [numFields]string // and what to
+	preset [numFields]bool   // whether each field was set here
+	values [numFields]string // the values that were set
 }
 
 // field is a header field that a describer may set.
@@ -84,8 +85,7 @@ var fieldNames = [numFields]string{
 
 func (f field) in(h http.Header) string { return first(h, fieldNames[f]) }
 
-// answer responds without opening the file, if it can, and reports whether it
-// did.
+// answer responds without the next handler, if it can, and reports whether it did.
 func (d *describer) answer(r *http.Request) bool {
 	decision := d.known.check(r.Header)
 	whole := d.content != nil || r.Method == http.MethodHead && d.rep.size >= 0
@@ -99,14 +99,14 @@ func (d *describer) answer(r *http.Request) bool {
 	case decision == undecided, decision == proceed && !whole:
 		return false
 	case decision == failed && d.selected != "":
-		return false // file_server sends the length of the content that does not follow
+		return false // file_server sends the length of the file here
 	}
 	d.answered = true
 	h := d.Header()
 	if values := h["Vary"]; values != nil {
 		h["Vary"] = append(values, "Accept-Encoding")
 	} else {
-		d.put(vary, "Accept-Encoding") // file_server says so of every file
+		d.put(vary, "Accept-Encoding") // as file_server does for every file
 	}
 	d.set(etag, d.known.etag)
 	switch decision {
@@ -130,11 +130,11 @@ func (d *describer) answer(r *http.Request) bool {
 	return true
 }
 
-// maxRangesOf is the largest file of which several ranges are answered from
-// memory: net/http adds up their lengths, as many as a header has room for.
+// maxRangesOf is the largest file, in bytes, of which several ranges are answered. The
+// sum of the ranges that fit into a header, which net/http computes, must not overflow.
 const maxRangesOf = 1 << 48
 
-// answerWhole answers with the file, or its size, as file_server has it.
+// answerWhole answers with the file, or for HEAD with its size, as file_server does.
 func (d *describer) answerWhole(r *http.Request) {
 	size, length := d.rep.size, d.rep.length
 	if d.selected != "" {
@@ -142,7 +142,7 @@ func (d *describer) answerWhole(r *http.Request) {
 		size, length = side.size, side.length
 		d.put(contentEncoding, d.selected)
 		if first(r.Header, "Range") == "" {
-			d.put(contentLength, length) // net/http sets none where there is a coding
+			d.put(contentLength, length) // net/http sets none with Content-Encoding
 		}
 	}
 	if size > maxRangesOf && strings.Contains(first(r.Header, "Range"), ",") {
@@ -166,7 +166,7 @@ func (d *describer) answerWhole(r *http.Request) {
 	}
 	d.ResponseWriter.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = d.ResponseWriter.Write(d.content) // a client that is gone needs no answer
+		_, _ = d.ResponseWriter.Write(d.content) // it fails if the client has left
 	}
 }
 
@@ -179,7 +179,7 @@ func (d *describer) setContentType() {
 	}
 }
 
-// set sets a response header that is known and not set yet.
+// set sets a response header, unless the value is empty or the header is set already.
 func (d *describer) set(f field, value string) {
 	if value != "" && f.in(d.Header()) == "" {
 		d.put(f, value)
@@ -187,7 +187,7 @@ func (d *describer) set(f field, value string) {
 	}
 }
 
-// put sets a response header whatever it was, in room of the describer's own.
+// put sets a response header, without an allocation.
 func (d *describer) put(f field, value string) {
 	d.values[f] = value
 	d.Header()[fieldNames[f]] = d.values[f : f+1 : f+1]
@@ -207,8 +207,7 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 	case !d.encoded:
 		d.set(etag, d.known.etag)
 	}
-	// what file_server finds out by itself need not be set before it knows
-	// that there is a file
+	// a type that file_server sets itself must not be set if there is no file
 	if d.rep.contentType != mime.TypeByExtension(path.Ext(r.URL.Path)) {
 		d.set(contentType, d.rep.contentType)
 	}
@@ -218,7 +217,7 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 		return d.serveAnew(r, next, before)
 	}
 	if !d.wrote {
-		d.withdraw() // an error page is not this file, nor is an empty response
+		d.withdraw() // an error page or an empty response is not this file
 	}
 	return err
 }
@@ -251,8 +250,8 @@ func (d *describer) withdraw() {
 	}
 }
 
-// giveWay removes the fields to which the next handler has added values of its
-// own, as a reverse proxy does.
+// giveWay removes the values of fields to which the next handler has added its own, as a
+// reverse proxy does.
 func (d *describer) giveWay() {
 	h := d.Header()
 	for f, name := range fieldNames {
@@ -290,7 +289,7 @@ func (d *describer) describe(status int, same bool) {
 		d.giveWay()
 	default:
 		if d.answered {
-			d.preset[contentType] = false // it is that of net/http's message now, which may be the same
+			d.preset[contentType] = false // it is now the type of net/http's message
 		}
 		d.withdraw()
 	}
@@ -300,7 +299,7 @@ func (d *describer) describe(status int, same bool) {
 	if etag.in(h) == noTag {
 		delete(h, fieldNames[etag])
 	}
-	// the date of a file can differ from node to node, that of its record does not
+	// the date of a file can differ between nodes; that of its record does not
 	if same && (d.handler.files == nil || d.handler.hashes()) && d.rep.lastModified != "" && lastModified.in(h) != "" && status < http.StatusInternalServerError {
 		d.put(lastModified, d.rep.lastModified)
 	}
@@ -319,9 +318,9 @@ func (d *describer) correctTag() {
 		d.put(etag, d.known.etag)
 	case d.known.etag == "" || tag == "" || d.selected != "":
 	case d.encoded && coding == "":
-		d.put(etag, d.known.etag) // it was selected after all
+		d.put(etag, d.known.etag) // the file itself was selected
 	case coding != "" && tag == d.known.etag && !strings.HasPrefix(tag, "W/"):
-		// a weak one may stand for all codings of the same content
+		// a weak tag may be that of all codings of the same content
 		d.put(etag, "W/"+tag)
 	}
 }
@@ -343,8 +342,8 @@ func (d *describer) WriteHeader(status int) {
 	d.ResponseWriter.WriteHeader(status)
 }
 
-// release sends a status that was held, now that the content comes: from a file
-// with this info, or nil. It reports whether the content may be written.
+// release sends a held status when the content comes. file describes the file that the
+// content is read from, or is nil. release reports whether the content may be written.
 func (d *describer) release(file fs.FileInfo) bool {
 	if d.anew {
 		return false
@@ -365,9 +364,10 @@ func (d *describer) release(file fs.FileInfo) bool {
 	return true
 }
 
-// errAnew ends the serving of a file that is served anew.
+// errAnew makes the next handler stop writing, because the file is served anew.
 var errAnew = errors.New("file has changed")
 
+// ensureHeader sends the status before content is written.
 func (d *describer) ensureHeader(file fs.FileInfo) error {
 	if !d.wrote && d.held == 0 {
 		d.WriteHeader(http.StatusOK)

@@ -1,4 +1,4 @@
-// Where a request goes on: a URI made of a template and a record.
+// The URI for the next handler, made of a template and a record.
 
 package metadata
 
@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// uriTemplate is a URI with placeholders, of which those of a lookup must not
-// change what the others and the literal text mean.
+// uriTemplate is a URI with placeholders. The values of a lookup's placeholders cannot
+// change the meaning of the rest.
 type uriTemplate struct{ parts []uriPart }
 
 type uriPart struct {
@@ -25,7 +25,7 @@ type uriPart struct {
 
 // parseURITemplate finds the placeholders with the prefix.
 func parseURITemplate(template, prefix string) *uriTemplate {
-	// a field has no leading slash, whatever is in the record
+	// the value of a field has no leading slash
 	if strings.HasPrefix(template, "{"+prefix) {
 		template = "/" + template
 	}
@@ -46,11 +46,10 @@ func parseURITemplate(template, prefix string) *uriTemplate {
 
 var errNoPath = errors.New("the record lacks a field that the rewrite needs")
 
-// expand puts the values of the lookup's placeholders into the template, so
-// escaped that they cannot begin a query or a fragment, name another host or
-// leave their place with dot segments, and so that no placeholder in them
-// counts. It fails where a field of the path is empty: what would remain is
-// the path of something else.
+// expand replaces the lookup's placeholders by their values. The values are escaped:
+// they cannot begin a query or a fragment, name another host, leave their place by dot
+// segments, or contain placeholders. It returns an error if a field of the path is
+// empty, because the rest would be the path of another file.
 func (t *uriTemplate) expand(repl *caddy.Replacer) (string, error) {
 	var b strings.Builder
 	for _, part := range t.parts {
@@ -83,8 +82,7 @@ func withoutDots(value string) string {
 	return clean
 }
 
-// apply rewrites the request to what expand gave. It does nothing without a
-// template.
+// apply rewrites the request to a URI of expand. It does nothing on nil.
 func (t *uriTemplate) apply(r *http.Request, repl *caddy.Replacer, uri string) {
 	if t != nil {
 		rewrite.Rewrite{URI: uri}.Rewrite(r, repl)

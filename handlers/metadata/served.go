@@ -1,5 +1,4 @@
-// Which file the next handler serves: what is said of a file must be true of
-// the one that is served.
+// Which file the next handler serves: the headers must describe that file.
 
 package metadata
 
@@ -19,20 +18,20 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// noTag stands for the tag of a representation whose tag is not known yet, so
-// that file_server makes none of its date. It is never sent.
+// noTag is set as the tag of a representation whose tag is not known yet, to keep
+// file_server from making one of the date. It is never sent.
 const noTag = `"-"`
 
-// hashes reports whether tags are made of what is in the files.
+// hashes reports whether tags are hashes of the files' contents.
 func (m *Handler) hashes() bool { return m.files != nil && m.files.Hash != "" }
 
 // sidecar is a precompressed file beside the one that is looked up.
 type sidecar struct {
 	coding string
 	req    cache.Request
-	record *cache.Record // nil where it is not known that there is such a file
+	record *cache.Record // nil unless the file is known to exist
 	etag   string
-	// absent reports that there is none for file_server.
+	// absent reports that file_server finds no such file.
 	absent bool
 }
 
@@ -82,11 +81,11 @@ func (d *describer) findSidecar(coding string) sidecar {
 // sidecarTag is the tag of the precompressed file of a coding, or "".
 func (d *describer) sidecarTag(coding string) string { return d.sidecarFor(coding).etag }
 
-// expect prepares for a next handler of which it is not known which
-// representation of the file it selects; each has a tag of its own. A
-// file_server decides by itself, unless its tags are replaced by hashes: then,
-// as behind another source, a client that has one which is known gets no other.
-// tag was set by an earlier handler, or is "".
+// expect prepares for a next handler whose choice of a representation is not known. Each
+// representation has a tag of its own. A file_server evaluates preconditions itself,
+// unless its tags are replaced by hashes. With hashes, and with other sources, a client
+// that names the tag of a known representation gets that representation. tag was set by
+// an earlier handler, or is "".
 func (d *describer) expect(r *http.Request, tag string) {
 	if d.handler.files != nil && !d.handler.hashes() {
 		d.encoded = d.rep.encodedFor(r) || d.handler.onlyDescribes
@@ -104,8 +103,7 @@ func (d *describer) expect(r *http.Request, tag string) {
 	}
 }
 
-// selectNamed selects the precompressed file that the client has, if it names
-// one by its tag: it gets no other.
+// selectNamed selects the precompressed file whose tag the client names, if any.
 func (d *describer) selectNamed(r *http.Request) {
 	for _, coding := range encode.AcceptedEncodings(r, nil) {
 		if !slices.Contains(d.rep.encodings, coding) {
@@ -120,7 +118,7 @@ func (d *describer) selectNamed(r *http.Request) {
 	}
 }
 
-// isFresh reports whether what is known is true of the file at this moment.
+// isFresh reports whether the record describes the file at this moment.
 func (d *describer) isFresh() bool {
 	if d.handler.files == nil {
 		return false
@@ -129,7 +127,7 @@ func (d *describer) isFresh() bool {
 	return record != nil && d.handler.files.StillDescribes(req, record)
 }
 
-// chosen is the representation that the client gets, as far as it is known: the
+// chosen returns the representation that the client gets, as far as it is known: the
 // file itself or the selected precompressed one.
 func (d *describer) chosen() (req cache.Request, record *cache.Record) {
 	if d.selected == "" {
@@ -139,9 +137,8 @@ func (d *describer) chosen() (req cache.Request, record *cache.Record) {
 	return side.req, side.record
 }
 
-// servesKnown reports whether the next handler serves what the record is about,
-// as far as can be seen: by the file that it reads from, or else by the headers
-// that it has set.
+// servesKnown reports whether the next handler serves the file of the record, judged by
+// the file that it reads from, or else by the headers that it has set.
 func (d *describer) servesKnown(status int, file fs.FileInfo) bool {
 	coding := first(d.Header(), "Content-Encoding")
 	if d.selected != coding && (d.selected != "" || d.handler.precompressed != nil) {
@@ -155,7 +152,7 @@ func (d *describer) servesKnown(status int, file fs.FileInfo) bool {
 	if coding != "" {
 		side := d.sidecarFor(coding)
 		if side.record == nil {
-			return !d.handler.hashes() // what made this coding cannot be seen
+			return !d.handler.hashes() // another handler may have encoded it
 		}
 		req, record, size = side.req, side.record, representationOf(side.record).size
 	}

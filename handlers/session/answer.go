@@ -1,4 +1,4 @@
-// How a request is answered that may not pass.
+// The response to a request that may not pass.
 
 package session
 
@@ -19,12 +19,12 @@ type answer struct {
 	repl *caddy.Replacer
 	next caddyhttp.Handler
 
-	result *cache.Result    // nil where there was no lookup
-	source lookup.Responder // what the source answered to this request, or nil
+	result *cache.Result    // nil without a lookup
+	source lookup.Responder // the source's answer to this request, or nil
 }
 
-// react carries out a reaction. status is the status of a passed answer where
-// the source gives none.
+// react carries out a reaction. status is the status of a passed answer if the source's
+// own is not known.
 func (a *answer) react(reaction *lookup.Reaction, status int, cause error) error {
 	switch {
 	case reaction.Pass && a.source != nil:
@@ -38,8 +38,8 @@ func (a *answer) react(reaction *lookup.Reaction, status int, cause error) error
 	return reaction.Serve(a.w, a.r, a.repl, a.next, cause)
 }
 
-// remembered is the status of the source's answer that the record keeps, or
-// status where it keeps none.
+// remembered returns the status of the source's answer in the record, or status if the
+// record has none.
 func (a *answer) remembered(status int) int {
 	if a.result == nil || a.result.Record == nil {
 		return status

@@ -7,8 +7,10 @@
 //     required fields) and expires.go (the field with its end).
 //   - headers.go: session fields copied into request headers, and the client's
 //     own headers of these names removed.
-//   - answer.go: the response to a request that may not pass.
+//   - answer.go: the response to a request that may not pass. handleresponse.go:
+//     routes for an answer of the source.
 //   - from.go: sessions in an application's own store; package stores has the
-//     stores. undecodable.go: what is logged of sessions that cannot be decoded.
-//   - forwardauth.go: the shortcut cached_forward_auth.
+//     stores. undecodable.go: logging sessions that cannot be decoded.
+//   - forwardauth.go: the shortcut cached_forward_auth; forwardauth_caddyfile.go: its
+//     options; forwardauth_proxy.go: those that it has from reverse_proxy.
 package session

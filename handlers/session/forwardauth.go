@@ -90,8 +90,8 @@ func (a *forwardAuth) handler() (*Handler, error) {
 		s.TTL = caddy.Duration(authTTL)
 	}
 	s.SourceRaw = caddyconfig.JSONModuleObject(src, "source", "http", nil)
-	// each question has keys of its own, with its ttl, so that a lookup with a short
-	// one never uses a record that one with a longer one stored
+	// the key has the fingerprint of the source and the ttl, so that a lookup with a
+	// short ttl never uses a record that was stored for a longer time
 	s.Key = "session:auth:{source}:{id}"
 	if s.TTL != caddy.Duration(authTTL) {
 		s.Key = "session:auth:" + time.Duration(s.TTL).String() + ":{source}:{id}"
@@ -99,8 +99,8 @@ func (a *forwardAuth) handler() (*Handler, error) {
 	return s, nil
 }
 
-// connect sets how the server is reached. As with reverse_proxy, an http
-// upstream gets the Host of the request, an https upstream its own.
+// connect sets the URL and the transport. As with reverse_proxy, an http upstream gets
+// the Host of the request, an https upstream its own.
 func (a *forwardAuth) connect() error {
 	scheme := a.upstream.scheme
 	if t := a.transport; t != nil {
@@ -123,8 +123,7 @@ func (a *forwardAuth) connect() error {
 	return nil
 }
 
-// identify chooses the headers that form the identity, and sends the others
-// beside it.
+// identify chooses the headers that form the identity. The other ones are sent as well.
 func (a *forwardAuth) identify() error {
 	headers := a.headers
 	if headers == nil {
@@ -151,7 +150,7 @@ func (a *forwardAuth) identify() error {
 		a.source.Headers.Set(name, value)
 	}
 	if len(a.session.ID) == 0 {
-		return errors.New("nothing says who it is: cookies or the header Authorization must be sent as the client sends them")
+		return errors.New("nothing identifies the client: cookies or the header Authorization must be sent unchanged")
 	}
 	return nil
 }
@@ -189,7 +188,7 @@ func (a *forwardAuth) checkIgnored(word string) error {
 		}
 	}
 	if isCredential(word) {
-		return fmt.Errorf("ignore_in_key: %s says who it is, so one answer cannot serve all its values: "+
+		return fmt.Errorf("ignore_in_key: %s identifies the client, so one answer cannot serve all its values: "+
 			"choose what is sent with cookies and headers", word)
 	}
 	if a.source.Headers.Get(word) == "" {

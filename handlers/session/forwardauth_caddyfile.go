@@ -84,24 +84,23 @@ func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkHeader refuses a client header that the server would take for one of
-// this proxy.
+// checkHeader refuses a client's header that the authentication server could take for
+// one of this server.
 func (a *forwardAuth) checkHeader(name string) error {
 	for _, f := range forwardedHeaders {
 		if sameHeader(name, f.header) {
-			return fmt.Errorf("headers: %s is sent without being named here; what a client says in it must not be", f.header)
+			return fmt.Errorf("headers: %s is always sent, with the value of this server and never with the client's: leave it out", f.header)
 		}
 	}
 	if isCopy(name, a.copies) && !isCredential(name) {
-		return fmt.Errorf("headers: %s is one of copy_headers, by which this server says who it is: the server that is asked "+
-			"could take a client's claim in it for this server's word: leave it out of headers or of copy_headers", name)
+		return fmt.Errorf("headers: %s is also one of copy_headers: the authentication server could take a client's value "+
+			"for one of this server: leave it out of headers or of copy_headers", name)
 	}
 	return nil
 }
 
-// isCredential reports whether a header is one by which HTTP lets a client say
-// who it is, so that a server that is asked verifies it. It is a part of the
-// identity, also by default, and no proxy vouches for it.
+// isCredential reports whether a header has the credentials of a client in HTTP, which
+// the authentication server verifies. Such headers are part of the identity.
 func isCredential(name string) bool {
 	name = http.CanonicalHeaderKey(name)
 	return name == "Authorization" || name == "Cookie"
@@ -116,7 +115,7 @@ func (a *forwardAuth) setUpstream(text string) error {
 	if !explicit {
 		text = "http://" + text
 	}
-	// the placeholder may be any part of the host
+	// a placeholder may be any part of the host
 	u, err := url.Parse(runtimePlaceholder.ReplaceAllString(text, "placeholder"))
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
@@ -150,8 +149,8 @@ func (a *forwardAuth) Options() directive.Options {
 	return append(append(options, a.proxyOptions()...), refusedProxyOptions()...)
 }
 
-// ForwardAuthOptions are the lines of the directive's block. The test of the
-// documentation compares them with the syntax block.
+// ForwardAuthOptions are the lines of the directive's block, for the test that compares
+// them with the documentation.
 func ForwardAuthOptions() directive.Options { return new(forwardAuth).Options() }
 
 // names reads one or more names of headers or cookies.

@@ -1,4 +1,4 @@
-// The options that forward_auth has from reverse_proxy.
+// The options that cached_forward_auth has from reverse_proxy.
 
 package session
 
@@ -162,7 +162,7 @@ func (a *forwardAuth) applyHeaderUp() error {
 				return err
 			}
 		case up.op == '+' && isCredential(up.name):
-			return fmt.Errorf("header_up +%s: it is sent as the client sends it, and says who it is: use another header", up.name)
+			return fmt.Errorf("header_up +%s: this header identifies the client and is sent unchanged: use another header", up.name)
 		case up.op == '+':
 			headers.Add(up.name, up.value)
 		}

@@ -335,8 +335,8 @@ func TestForwardAuthErrors(t *testing.T) {
 		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.uri}\n}":            "header_up Host: want",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up +Host a\n}":                            "write header_up Host",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up A {http.reverse_proxy.header.B}\n}":    "placeholders of reverse_proxy",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\nheader_up -Authorization\n}":  "nothing says who it is",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\ncookies a\nheaders Accept\n}": "nothing says who it is",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\nheader_up -Authorization\n}":  "nothing identifies the client",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\ncookies a\nheaders Accept\n}": "nothing identifies the client",
 		"cached_forward_auth a:1 {\nuri /x\nheader_up +Cookie a=1\n}":                        "use another header",
 		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies\n}":                              "trusted_proxies takes",
 		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies office\n}":                       "'office' is not a network",
@@ -346,7 +346,7 @@ func TestForwardAuthErrors(t *testing.T) {
 		"cached_forward_auth a:1 {\nuri /x\n@a stat 401\n}":                                  "unrecognized response matcher",
 		"cached_forward_auth a:1 {\nuri /x\nhandle_response @b {\n}\n}":                      "there is no matcher @b",
 		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":                                 "copy_headers takes",
-		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                         "says who it is",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                         "identifies the client",
 		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}":                    "is not sent",
 	} {
 		a := new(forwardAuth)

@@ -127,8 +127,8 @@ func (f *from) Decode(raw cache.Raw) (string, time.Time, error) {
 	return session.JSON, session.Expires, err
 }
 
-// findFrom looks up the sessions that a request may mean, in order, until one
-// exists. Without any, id is empty and the result is zero.
+// findFrom looks up the sessions of these ids, in order, until one exists. Without ids,
+// id is empty and the result is zero.
 func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) (id string, result cache.Result, err error) {
 	for _, id = range ids {
 		req, err := s.Request(r, repl, lookup.Identified{ID: id})
@@ -148,7 +148,7 @@ func (s *Handler) findFrom(r *http.Request, repl *caddy.Replacer, ids []string) 
 	return id, result, nil
 }
 
-// identities are the ids of the request that can be looked up.
+// identities returns the ids in the request that can be looked up.
 func (f *from) identities(r *http.Request) []string {
 	ids := f.store.Identities(r)
 	kept := ids[:0]

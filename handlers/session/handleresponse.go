@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -22,6 +23,19 @@ const (
 	proxyStatusText = "http.reverse_proxy.status_text"
 	proxyHeader     = "http.reverse_proxy.header."
 )
+
+// provisionHandleResponse provisions the routes.
+func (s *Handler) provisionHandleResponse(ctx caddy.Context) error {
+	for i := range s.HandleResponse {
+		if err := checkRoutes(s.HandleResponse[i].Routes); err != nil {
+			return err
+		}
+		if err := s.HandleResponse[i].Provision(ctx); err != nil {
+			return fmt.Errorf("handle_response: %w", err)
+		}
+	}
+	return nil
+}
 
 // validateHandleResponse refuses handlers that only reverse_proxy supports.
 func (s *Handler) validateHandleResponse() error {
@@ -36,8 +50,8 @@ func (s *Handler) validateHandleResponse() error {
 	return nil
 }
 
-// checkRoutes refuses routes that copy the answer, which only reverse_proxy has
-// for its own handle_response. The routes must not be provisioned.
+// checkRoutes refuses routes that copy the answer, which is possible in reverse_proxy
+// only. The routes must not be provisioned yet.
 func checkRoutes(routes caddyhttp.RouteList) error {
 	text, err := json.Marshal(routes)
 	if err != nil {
@@ -53,7 +67,7 @@ func checkRoutes(routes caddyhttp.RouteList) error {
 	return nil
 }
 
-// copier is the name of a handler that copies the answer, or "".
+// copier returns the name of a handler that copies the answer, or "".
 func copier(config any) (name string) {
 	switch config := config.(type) {
 	case []any:
@@ -74,9 +88,8 @@ func copier(config any) (name string) {
 	return name
 }
 
-// handleResponse runs the routes for the source's answer. handled is false if
-// no routes match or the source did not answer. Of a cached answer, only the
-// status is known.
+// handleResponse runs the routes for the source's answer. handled is false if no routes
+// match or the source did not answer. A cached answer has a status only.
 func (a *answer) handleResponse(handlers []caddyhttp.ResponseHandler) (handled bool, err error) {
 	if len(handlers) == 0 {
 		return false, nil

@@ -162,8 +162,7 @@ func folded(c byte) byte {
 	return '_'
 }
 
-// headerValue is a field as the value of a header, or empty if it cannot be
-// one.
+// headerValue returns a field as the value of a header, or "" if it cannot be one.
 func headerValue(v cache.Value, ok bool) string {
 	if !ok || v.IsNull() {
 		return ""
@@ -180,8 +179,8 @@ func headerValue(v cache.Value, ok bool) string {
 	return text
 }
 
-// structured is an array or an object on one line. ok is false if a value of an
-// array would look like two.
+// structured returns an array or an object on one line. ok is false if a value of an
+// array contains a comma, which would make two of it.
 func structured(v cache.Value) (line string, ok bool) {
 	if v.IsArrayOfScalars() {
 		var b strings.Builder

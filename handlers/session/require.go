@@ -51,7 +51,7 @@ func (q *Requirement) provision() error {
 			return fmt.Errorf("require %s: %w", q.Field, err)
 		}
 		if value == "not" && len(q.Values) > 1 {
-			return fmt.Errorf("require %s: 'not' would be one more value that a session may have: want those that it may have alone", q.Field)
+			return fmt.Errorf("require %s: 'not' would be one of the allowed values: list the allowed values only", q.Field)
 		}
 		q.Values[i] = value
 	}
@@ -89,12 +89,12 @@ func isLiteral(word string) bool {
 	return err == nil
 }
 
-// checkValue refuses a value that was meant as a comparison. "require role !=
-// guest" would otherwise list two values and admit guests.
+// checkValue refuses a value that looks like a comparison: "require role != guest" would
+// otherwise list two values and admit guests.
 func checkValue(value string) error {
 	switch {
 	case strings.ContainsRune("=!<>", rune(value[0])):
-		return fmt.Errorf("'%s' compares nothing here: want the values that a session may have, like: require role admin editor", value)
+		return fmt.Errorf("'%s' is not a value, and comparisons are not possible: list the allowed values, like: require role admin editor", value)
 	case len(value) > 1 && strings.HasSuffix(value, ","):
 		return fmt.Errorf("'%s' ends in a comma, which would be a part of the value: separate values by spaces", value)
 	}
@@ -119,7 +119,7 @@ func checkPath(path string) error {
 // checkReserved refuses the path of a field that is reserved for the cache.
 func checkReserved(path string) error {
 	if strings.HasPrefix(path, "_") {
-		return fmt.Errorf("'%s' is reserved: names that begin with _ are of no use here", path)
+		return fmt.Errorf("'%s' is reserved: fields whose names begin with _ cannot be used", path)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ const (
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.session.outcome}` | What the lookup came to: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
+// `{http.session.outcome}` | The outcome of the lookup: `hit`, `stale`, `miss`, `absent`, `denied`, `error`, or `none` where there was no usable identity
 // `{http.session.id}` | The identity, a secret where it is a cookie or a token
 // `{http.session.<path>}` | A field of a valid session's record; dots descend
 // `{http.auth.user.id}` | The user, also in access logs: the field that the store of `from` knows, or else the record's `user_id`, `sub` or `id`
@@ -108,21 +108,11 @@ func (s *Handler) provision(ctx caddy.Context) error {
 	if s.CopyHeaders, err = resolveCopies(s.CopyHeaders); err != nil {
 		return err
 	}
-	s.proxies = nil
-	for _, text := range s.TrustedProxies {
-		network, err := caddyhttp.CIDRExpressionToPrefix(text)
-		if err != nil {
-			return fmt.Errorf("trusted_proxies: '%s' is not a network: want one like 10.0.0.0/8", text)
-		}
-		s.proxies = append(s.proxies, network)
+	if s.proxies, err = parseNetworks(s.TrustedProxies); err != nil {
+		return fmt.Errorf("trusted_proxies: %w", err)
 	}
-	for i := range s.HandleResponse {
-		if err := checkRoutes(s.HandleResponse[i].Routes); err != nil {
-			return err
-		}
-		if err := s.HandleResponse[i].Provision(ctx); err != nil {
-			return fmt.Errorf("handle_response: %w", err)
-		}
+	if err := s.provisionHandleResponse(ctx); err != nil {
+		return err
 	}
 	if len(s.FromRaw) == 0 { // fields of applications may begin with _
 		if err := s.checkReserved(); err != nil {
@@ -173,6 +163,18 @@ func (s *Handler) provision(ctx caddy.Context) error {
 	return lookup.CheckRedirect(ctx.Logger(), s.OnAnonymous.Redirect)
 }
 
+// parseNetworks reads networks in CIDR notation, or single addresses.
+func parseNetworks(texts []string) (networks []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := caddyhttp.CIDRExpressionToPrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("'%s' is not a network: want one like 10.0.0.0/8", text)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
+}
+
 // checkReserved refuses fields that are reserved for the cache.
 func (s *Handler) checkReserved() error {
 	for i := range s.Require {
@@ -188,8 +190,8 @@ func (s *Handler) checkReserved() error {
 	return nil
 }
 
-// checkAsked refuses a source that is asked about a header of copy_headers: such
-// headers say who it is, and what a client says in them counts nowhere.
+// checkAsked refuses a source that is sent a header of copy_headers with the client's
+// value: these headers identify the user.
 func (s *Handler) checkAsked() error {
 	source, ok := s.Source().(lookup.Varying)
 	if !ok {
@@ -202,8 +204,8 @@ func (s *Handler) checkAsked() error {
 		}
 		for _, name := range names {
 			if header, ok := strings.CutPrefix(name, "http.request.header."); ok && isCopy(header, s.CopyHeaders) {
-				return fmt.Errorf("the source is asked about {%s}, which is one of copy_headers, by which this server says who it is: "+
-					"the source could take a client's claim in it for this server's word", name)
+				return fmt.Errorf("the source is sent {%s}, which is also one of copy_headers: the source could take a client's value "+
+					"for one of this server: leave it out of the source or of copy_headers", name)
 			}
 		}
 	}
@@ -263,8 +265,7 @@ func (s *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	id, result, err := s.find(r, repl)
 	switch {
 	case err != nil:
-		// a malformed identity is not published: it could break a log or a
-		// header that it is put into
+		// a malformed identity is not published: it could break a log line or a header
 		f.Session = lookup.Found{Outcome: cache.OutcomeNone}
 		return lookup.Refuse(http.StatusBadRequest, err)
 	case id == "" && !s.OnAnonymous.Ask:
@@ -340,9 +341,9 @@ func (s *Handler) find(r *http.Request, repl *caddy.Replacer) (id string, result
 	return identified.ID, s.Find(r.Context(), req), nil
 }
 
-// admit publishes the user of the session to the handlers that follow and to
-// the access log. A plain "id" may be the session's own id, a credential that
-// must not get into logs.
+// admit sets the headers of copy_headers and the user, for the handlers that follow and
+// the access log. A field "id" may be the id of the session itself, a credential that
+// must not be logged.
 func (s *Handler) admit(r *http.Request, repl *caddy.Replacer, f *lookup.Findings, id string, found values) {
 	for i := range s.CopyHeaders {
 		if value := s.rules.header(found, i); value != "" {

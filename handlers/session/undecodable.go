@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	// forgotten is how long a session counts as undecodable after its last
-	// lookup.
-	forgotten = time.Minute
-	// mostUndecodable bounds the number of remembered sessions.
+	// undecodableFor is how long a session counts as undecodable after its last lookup.
+	undecodableFor = time.Minute
+	// mostUndecodable is the largest number of sessions in the log.
 	mostUndecodable = 1000
 )
 
@@ -70,7 +69,7 @@ func (l *undecodableLog) succeeded(id, route, store string) {
 // forget drops the sessions that were not looked up for a while.
 func (l *undecodableLog) forget(now time.Time) {
 	for hash, last := range l.sessions {
-		if now.Sub(last) > forgotten {
+		if now.Sub(last) > undecodableFor {
 			delete(l.sessions, hash)
 		}
 	}

@@ -40,7 +40,7 @@ func TestUndecodableSessionsAreReportedOncePerChange(t *testing.T) {
 	}
 	require.Equal(t, 3, logs.Len())
 	require.Len(t, l.sessions, mostUndecodable)
-	l.forget(time.Now().Add(2 * forgotten))
+	l.forget(time.Now().Add(2 * undecodableFor))
 	require.Empty(t, l.sessions)
 	for _, entry := range logs.All() {
 		require.Equal(t, "route", entry.ContextMap()["route"])

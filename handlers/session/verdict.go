@@ -1,5 +1,5 @@
-// The decision about a session's record, made at each hit. Nothing of it is kept
-// with the record, so that routes with different requirements share records.
+// The decision about a session's record, made at each hit. It is not kept with the
+// record, so that routes with different requirements share records.
 
 package session
 
@@ -14,7 +14,7 @@ import (
 type sessionRules struct {
 	require []Requirement
 	copies  []HeaderCopy
-	users   []string // fields with the user of the session, the first one set wins
+	users   []string // fields with the user of the session; the first that is set counts
 
 	paths                              cache.Paths
 	requireAt, copyAt, belowAt, userAt []int
@@ -23,7 +23,7 @@ type sessionRules struct {
 // userFields are the usual names of the user's field.
 var userFields = []string{"user_id", "sub", plainID}
 
-// plainID may be the user's id or the session's own.
+// plainID is a field with the id of the user or of the session itself.
 const plainID = "id"
 
 // responseHeaders is the field with the response headers of the source.
@@ -48,11 +48,11 @@ func newRules(require []Requirement, copies []HeaderCopy, users []string) *sessi
 	return rules
 }
 
-// values are the JSON texts of the fields that rules are about, by the index of
-// their paths.
+// values are the JSON texts of the fields that the rules need, by the index of their
+// paths.
 type values []string
 
-// fewValues are as many as need no allocation.
+// fewValues is how many values need no allocation.
 const fewValues = 16
 
 // read finds the values in a record, in few if there is room.
@@ -87,7 +87,7 @@ func (rules *sessionRules) header(found values, i int) string {
 	return headerValue(v, ok)
 }
 
-// user is the user of the session. byID reports that it is its plain "id".
+// user returns the user of the session. byID reports that the field is plainID.
 func (rules *sessionRules) user(found values) (user string, byID bool) {
 	for i, name := range rules.users {
 		if v, ok := cache.ParseValue(found[rules.userAt[i]]); ok && v.IsScalar() && v.Text() != "" {

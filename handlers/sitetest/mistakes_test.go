@@ -138,7 +138,7 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inSession("require role == admin"), "compares nothing"},
 		{inSession("require level >= 3"), "compares nothing"},
 		{inSession("require level >=3"), "compares nothing"},
-		{inSession("require role not guest"), "'not' would be one more value"},
+		{inSession("require role not guest"), "'not' would be one of the allowed values"},
 		{inSession("require role admin, editor"), "ends in a comma"},
 		{inSession("expires {http.session.exp}"), "write exp"},
 		{inSession("copy_headers {http.session.user_id}>X-User"), "write user_id"},

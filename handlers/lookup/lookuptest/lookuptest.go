@@ -1,6 +1,6 @@
-// Package lookuptest has a small app over the memory store and what calls
-// handlers as Caddy does, so that tests of the handlers do not need the
-// module's root package, which imports them.
+// Package lookuptest has a small app over the memory store, and calls handlers as Caddy
+// does. Tests of the handlers cannot use the app of the root package, which imports
+// them.
 package lookuptest
 
 import (
@@ -42,7 +42,7 @@ type App struct {
 
 	lookups lookup.Lookups
 
-	// Holders counts those who hold the cache.
+	// Holders counts the calls of Hold without their release.
 	Holders atomic.Int64 `json:"-"`
 }
 
@@ -126,7 +126,7 @@ func (a *App) Use(t testing.TB, store cache.Store) {
 	a.cache = cache.New(store, cache.NewStats())
 }
 
-// Provisioning serializes what touches Caddy's own globals.
+// Provisioning serializes access to Caddy's own globals.
 var Provisioning sync.Mutex
 
 // NewApp returns a provisioned app, and a context in which handlers find
@@ -164,19 +164,19 @@ func NewHandler(ctx caddy.Context, module, config string) (caddyhttp.MiddlewareH
 	return v.(caddyhttp.MiddlewareHandler), nil
 }
 
-// Answer is what a handler did with a request.
+// Answer is the result of a handler for a request.
 type Answer struct {
 	*httptest.ResponseRecorder
 	Err error
 	// Status is that of the response or of the error.
 	Status int
-	// Next tells that the next handler was called, Request what it was given.
+	// Next reports whether the next handler was called, with Request.
 	Next    bool
 	Request *http.Request
 	repl    *caddy.Replacer
 }
 
-// Placeholder is what a placeholder stands for after the handler has run.
+// Placeholder is the value of a placeholder after the handler has run.
 func (a Answer) Placeholder(name string) string {
 	return a.repl.ReplaceAll("{"+name+"}", "")
 }
@@ -184,8 +184,8 @@ func (a Answer) Placeholder(name string) string {
 // hourLeft is the remaining TTL of a record that [App.Put] stored some seconds ago.
 var hourLeft = regexp.MustCompile(`ttl=3[56]\d\d\b`)
 
-// CacheStatus is the header of that name, with ttl=1h for the remaining TTL of
-// what [App.Put] stored, however long the test took since.
+// CacheStatus is the header of that name, with ttl=1h in place of the remaining TTL of a
+// record that [App.Put] has stored.
 func (a Answer) CacheStatus() string {
 	return hourLeft.ReplaceAllString(a.Header().Get("Cache-Status"), "ttl=1h")
 }
@@ -246,7 +246,7 @@ func Get(target string, header ...string) *http.Request {
 	return r
 }
 
-// Middleware does something and goes on.
+// Middleware calls a function and then the next handler.
 type Middleware func(http.ResponseWriter, *http.Request)
 
 func (m Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
@@ -254,7 +254,7 @@ func (m Middleware) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	return next.ServeHTTP(w, r)
 }
 
-// Chain is handlers one after the other.
+// Chain runs handlers one after the other.
 type Chain []caddyhttp.MiddlewareHandler
 
 func (c Chain) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
