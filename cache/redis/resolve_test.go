@@ -201,7 +201,7 @@ func TestOptionsThatDoNotGoTogetherSayWhatWould(t *testing.T) {
 		"give those of the sentinels":           {options: Options{MasterName: "m"}},
 		"master_name goes with":                 {options: Options{MasterName: "m", ClientType: Cluster, Addresses: []string{"a"}}},
 		"sentinel_password go with":             {options: Options{SentinelPassword: "x"}},
-		"the only database of a cluster":       {options: Options{Addresses: []string{"a", "b"}, DB: &one}},
+		"the only database of a cluster":        {options: Options{Addresses: []string{"a", "b"}, DB: &one}},
 		"db is -1: want at least 0":             {options: Options{DB: &minus}},
 		"read_from goes with":                   {options: Options{ReadFrom: Replicas}},
 		"the address of a single server":        {options: Options{Addresses: []string{"/a", "b"}}},
@@ -224,7 +224,7 @@ func TestOptionsThatDoNotGoTogetherSayWhatWould(t *testing.T) {
 		"url cannot be read":                                     {options: Options{URL: "redis://:hunter2%zz@a"}},
 		"url: the database is not":                               {options: Options{URL: "redis://:hunter2@a/x"}},
 		"url: a unix socket needs":                               {options: Options{URL: "unix://run/redis.sock"}},
-		"url: it has an unknown parameter":                                {options: Options{URL: "redis://a?password=hunter2"}},
+		"url: it has an unknown parameter":                       {options: Options{URL: "redis://a?password=hunter2"}},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()

@@ -202,8 +202,8 @@ func stepsOf(raw json.RawMessage, sometimes bool) (steps []step) {
 	var sub struct {
 		Handler string
 		Routes  []struct {
-			Group string
-			Match json.RawMessage
+			Group  string
+			Match  json.RawMessage
 			Handle []json.RawMessage
 		}
 	}
