@@ -9,7 +9,8 @@
 //     placeholders are allowed. tags.go: tags.
 //   - question.go: refuses two lookups with one key that ask their sources
 //     different questions. place.go: the same when a Caddyfile is read.
-//   - reaction.go: the response where a lookup finds nothing usable. body.go:
+//   - reaction.go: the response where a lookup finds nothing usable. redirect.go: the
+//     URL of a redirect. body.go:
 //     how bodies of files reach the client.
 //   - findings.go: placeholders for the handlers that follow. cachestatus.go:
 //     the Cache-Status field. debuglog.go: a log line for each lookup. trace.go: a

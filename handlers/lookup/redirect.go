@@ -15,7 +15,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
-// place is where in a URL a text stands.
+// place is a part of a URL.
 type place int
 
 const (
@@ -32,7 +32,7 @@ func firstPlace(template string) place {
 	return inPath
 }
 
-// after returns the place after a text of the template that begins in p.
+// after returns the place at the end of a text of the template that begins in p.
 func (p place) after(text string) place {
 	if p == inHost {
 		if _, rest, ok := strings.Cut(text, "//"); ok {
@@ -57,7 +57,7 @@ func (a *Reaction) location(repl *caddy.Replacer) string {
 		var before, name string
 		var err error
 		if before, name, rest, found, err = template.NextPlaceholder(rest); err != nil {
-			break // which Validate has refused
+			break // Validate has refused such a template
 		}
 		b.WriteString(before)
 		if at = at.after(before); found {
@@ -85,9 +85,9 @@ var escaped = []string{
 	"http.request.orig_uri_escaped", "http.request.orig_uri.path.file_escaped",
 }
 
-// escapeFor escapes the value of a placeholder for its place in a URL. Values
-// that are parts of URLs already stay as they are in a path, and values of
-// placeholders that escape stay so everywhere.
+// escapeFor escapes the value of a placeholder for its place in a URL. In a path, values
+// that are parts of a URL already are not escaped again. Values of placeholders that
+// Caddy has escaped are never escaped again.
 func escapeFor(at place, name, value string) string {
 	if slices.Contains(escaped, name) {
 		return value

@@ -167,7 +167,7 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{inAuth("header_up X-A \"a {header.remote_user}\"\ncopy_headers X>Remote-User"), "one of copy_headers"},
 		{inSite("cached_forward_auth localhost:9 {\nuri /verify?u={header.Remote-User}\ncopy_headers Remote-User\n}"), "one of copy_headers"},
 		{inSession("copy_headers user_id>X-User\nsource http http://localhost/{id} {\nheader X-A {header.X-User}\n}"), "one of copy_headers"},
-		{inAuth("headers X-User\ncopy_headers X-User"), "could take a client's claim in it for this server's word"},
+		{inAuth("headers X-User\ncopy_headers X-User"), "could take a client's value for one of this server"},
 		{inAuth("headers Authorization\nheader_up X-A {header.Authorization}\ncopy_headers Authorization"), "one of copy_headers"},
 		{inAuth("handle_response {\ncopy_response\n}"), "handle_response cannot copy_response here"},
 		{inAuth("handle_response {\nhandle /a {\ncopy_response_headers {\ninclude X\n}\n}\n}"), "handle_response cannot copy_response_headers here"},
