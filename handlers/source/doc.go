@@ -9,13 +9,13 @@
 //     configuration: its JSON, or what a Fingerprint method returns;
 //   - it ends with its context, when no request waits for it any more;
 //   - it answers an absence or a refusal as a record ([cache.AbsentRecord],
-//     [cache.DeniedRecord]) and returns an error only where it cannot say;
+//     [cache.DeniedRecord]), and returns an error only if it has no answer;
 //   - no error of it repeats an identity, a key or a secret.
 //
 // The files are:
 //
-//   - source.go: what a lookup tells its source about itself.
-//   - lister.go: what a source implements that can list its identities, for
-//     warm-up.
-//   - http: asks an application. filesystem: reads files.
+//   - source.go: the description of a lookup for its source.
+//   - lister.go: listing the identities of a source, to warm up.
+//   - http: the source that asks an application. filesystem: the source that reads
+//     files.
 package source

@@ -7,14 +7,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Quick is a source whose loads may take no longer than looking at a file, so that
-// a warm-up loads many under leases that it takes together.
+// Quick is a source whose loads may be as short as reading the metadata of a file. A
+// warm-up then takes the leases of many loads together.
 type Quick interface {
-	// Quick reports whether loads are so short.
+	// Quick reports whether loads are that short.
 	Quick() bool
 }
 
-// Lister is a source that can list all identities that it knows.
+// Lister is a source that can list all its identities.
 type Lister interface {
 	// CanList returns an error if the source needs a request to find its
 	// records. The replacer has all placeholders that are known without a

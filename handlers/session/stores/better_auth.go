@@ -42,7 +42,7 @@ func (*BetterAuth) UserFields() []string {
 	return []string{"user.id"}
 }
 
-// Identities finds the tokens in cookies that are signed right.
+// Identities finds the tokens in cookies with a valid signature.
 func (b *BetterAuth) Identities(r *http.Request) (ids []string) {
 	values := b.Cookies(r)
 	if !strings.HasPrefix(b.cookie, secure) {

@@ -111,7 +111,7 @@ func signedBy(secrets [][]byte, algorithm func() hash.Hash, encoding *base64.Enc
 	return signed == 1
 }
 
-// algorithm returns the hash of that name, or standard where the name is empty.
+// algorithm returns the hash of a name, or that of standard if the name is empty.
 func algorithm(name, standard string) (func() hash.Hash, error) {
 	if name == "" {
 		name = standard

@@ -38,7 +38,7 @@ func (*Express) UserFields() []string {
 	return passportFields
 }
 
-// Identities finds the ids in cookies that are signed right.
+// Identities finds the ids in cookies with a valid signature.
 func (e *Express) Identities(r *http.Request) (ids []string) {
 	for _, value := range e.Cookies(r) {
 		if signed, ok := strings.CutPrefix(unescape(value), "s:"); ok {

@@ -62,7 +62,7 @@ func (*Fastify) UserFields() []string {
 	return passportFields
 }
 
-// Identities finds the ids in cookies that are signed right.
+// Identities finds the ids in cookies with a valid signature.
 func (f *Fastify) Identities(r *http.Request) (ids []string) {
 	for _, value := range f.Cookies(r) {
 		signed := strings.TrimPrefix(unescape(value), "s:")

@@ -58,7 +58,7 @@ func (*Koa) UserFields() []string {
 	return passportFields
 }
 
-// Identities finds the ids in cookies that have their signature beside them.
+// Identities finds the ids in cookies with a valid signature in the cookie .sig.
 func (k *Koa) Identities(r *http.Request) (ids []string) {
 	signatures := cookies(r, k.cookie+".sig")
 	for _, value := range k.Cookies(r) {

@@ -1,6 +1,6 @@
-// Package stores knows the session stores of applications: the cookie that
-// leads to a session, how it is signed or encrypted, the session's key in
-// Redis, and its format. Each application has a file.
+// Package stores reads the session stores of applications. A store has the cookie that
+// leads to a session, its signature or encryption, the session's key in Redis, and its
+// format. Each application has a file.
 //
 // They are Caddy modules in the namespace filewallball.session_stores, named in
 // the Caddyfile after from:

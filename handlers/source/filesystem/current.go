@@ -1,5 +1,5 @@
-// Whether a cached record is true of the file on this node. Nearly every hit
-// decides it without I/O.
+// Whether a cached record describes the file on this node. Nearly every hit decides that
+// without I/O.
 
 package filesource
 

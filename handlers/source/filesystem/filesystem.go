@@ -106,14 +106,14 @@ func (Source) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// checkFilled refuses what is empty because a variable is not set: another
-// directory would be looked into, and nothing would be hidden.
+// checkFilled refuses a setting that is empty because a variable is not set: the files
+// would be those of another directory, or nothing would be hidden.
 func (s *Source) checkFilled() error {
 	options := map[string][]string{"root": {s.Root}, "fs": {s.FS}, "hide": s.Hide}
 	for _, name := range []string{"root", "fs", "hide"} {
 		for _, text := range options[name] {
 			if _, err := template.Placeholders(text); err != nil {
-				continue // a brace is a brace in a name
+				continue // a single brace in a name
 			}
 			if err := template.CheckFilled(text); err != nil {
 				return fmt.Errorf("%s '%s': %w", name, text, err)
@@ -199,7 +199,7 @@ func (s *Source) Validate() error {
 	}
 	for _, name := range s.Index {
 		if name == "" || strings.ContainsAny(name, "{}") {
-			return fmt.Errorf("index file '%s' cannot be: want a name without placeholders", name)
+			return fmt.Errorf("index file '%s' is not right: want a name without placeholders", name)
 		}
 	}
 	if s.Revalidate < 0 {

@@ -41,8 +41,8 @@ func (s *Source) Follow(servers ...Server) {
 	s.Index = s.commonIndex(servers)
 }
 
-// commonIndex are the index files that the source and all servers have, nil
-// where they differ or where their names depend on the request.
+// commonIndex returns the index files that the source and all servers have. It is nil if
+// they differ or if their names depend on the request.
 func (s *Source) commonIndex(servers []Server) []string {
 	common := s.Index
 	for _, server := range servers {
@@ -66,18 +66,19 @@ func (s *Source) commonIndex(servers []Server) []string {
 	return common
 }
 
-// hiding says who hides a file.
+// hiding is how many of the file_servers hide a file.
 type hiding uint8
 
 const (
 	shown hiding = iota
 	// hiddenBySome: not all file_servers behind the lookup are known to hide it.
 	hiddenBySome
-	// hiddenByAll: for each of them it is as if it were not there.
+	// hiddenByAll: each of them hides it.
 	hiddenByAll
 )
 
-// hiding reports who hides a file. name is a path in the file system.
+// hiding reports how many of the file_servers hide a file. name is a path in the file
+// system.
 func (s *Source) hiding(repl *caddy.Replacer, name string) hiding {
 	if !s.hidden.hides(repl, name) {
 		return shown
@@ -90,9 +91,8 @@ func (s *Source) hiding(repl *caddy.Replacer, name string) hiding {
 	return hiddenByAll
 }
 
-// HidesSidecar reports whether a precompressed file is as if it were not there
-// for each file_server behind the lookup, because they hide it. name is that of
-// the request of its record.
+// HidesSidecar reports whether each file_server behind the lookup hides a precompressed
+// file. name is the ID in the request for its record.
 func (s *Source) HidesSidecar(repl *caddy.Replacer, name string) bool {
 	return s.hiding(repl, name) == hiddenByAll
 }

@@ -71,17 +71,17 @@ func hashTime(size int64) time.Duration {
 	return time.Duration(float64(size) / hashSpeed * float64(time.Second))
 }
 
-// hash takes the hash of a file from the shared cache or by reading the file,
-// and stores it, or that the file cannot be read. It calls rest after each piece
-// of work. A wait means that it has to be tried again: another node hashes the
-// file, or the file was written to just now.
+// hash gets the hash of a file from the shared cache or by reading the file, and stores
+// it, or that the file cannot be read. It calls rest after each piece of work. If wait is
+// not 0, it must be called again after that time: another node hashes the file, or the
+// file has just been written to.
 func (s *Source) hash(ctx context.Context, req cache.Request, state fileState, rest func(worked time.Duration) error) (wait time.Duration) {
 	if age := state.unchangedFor(time.Now()); age < clockTick {
 		return clockTick - age // another write might not change its date
 	}
 	sum, wait, err := s.sumOf(ctx, req, state, rest)
 	if wait > 0 || errors.Is(err, errChanged) || ctx.Err() != nil {
-		return wait // the next check of the file starts again, where it has changed
+		return wait // if the file has changed, its next check starts again
 	}
 	if err != nil {
 		s.logger.Warn("hashing a file failed, it is served without a strong entity tag until it changes",
@@ -91,7 +91,7 @@ func (s *Source) hash(ctx context.Context, req cache.Request, state fileState, r
 	return 0
 }
 
-// learn stores the hash of a file in this state, or that it has none.
+// learn stores the hash of a file in this state, or that it cannot be hashed.
 func (s *Source) learn(req cache.Request, state fileState, sum string, unhashable bool) {
 	last := s.lastCheck(req.Key)
 	for {
@@ -171,7 +171,7 @@ func hashOf(file fs.File, size int64, rest func(worked time.Duration) error) (st
 		if err != nil {
 			return "", withoutName(err)
 		}
-		// reading takes the CPU where the file is in memory, and else the disk
+		// reading takes CPU time only if the file is in the system's memory
 		hashing := time.Since(began) - reading
 		if err := rest(hashing + min(reading, hashing)); err != nil {
 			return "", err
@@ -179,9 +179,8 @@ func hashOf(file fs.File, size int64, rest func(worked time.Duration) error) (st
 	}
 }
 
-// sumKey is the key of the hash of a file in one state. ok is false if the hash
-// must stay in this process, because nothing would show that the content has
-// changed.
+// sumKey returns the key of the hash of a file in one state. ok is false if the hash must
+// not be shared, because a change of the content would not be detected.
 func (s *Source) sumKey(req cache.Request, state fileState) (key string, ok bool) {
 	if !state.changeShows() {
 		return "", false
@@ -191,9 +190,9 @@ func (s *Source) sumKey(req cache.Request, state fileState) (key string, ok bool
 		cache.KeyIdentity(fullName(req.Scope, req.ID), false), true
 }
 
-// leaseSum takes the lease to hash a file. sum is the hash where the fleet has
-// it, and wait is how long to wait where another node holds the lease. If the
-// store does not answer, the file is hashed without a lease.
+// leaseSum takes the lease to hash a file. sum is the hash if the fleet has it, and wait
+// is how long to wait if another node holds the lease. If the store does not answer, the
+// file is hashed without a lease.
 func (s *Source) leaseSum(ctx context.Context, key string, state fileState) (sum, token string, wait time.Duration) {
 	// twice the time that it takes while requests come: a node that dies does
 	// not delay the others for long

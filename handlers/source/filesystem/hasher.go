@@ -11,16 +11,16 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// hasher hashes the files of one source in the background, one at a time. Small
-// files go first, also between the pieces of a large one. Its goroutine ends
-// where there is nothing to do.
+// hasher hashes the files of one source in the background, one at a time. Small files
+// come first, even between the pieces of a large one. Its goroutine ends when no files
+// are left.
 type hasher struct {
 	source *Source
 	ctx    context.Context // ends with the configuration
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	worker worker        // used by the goroutine alone
-	wake   chan struct{} // there is another file while the goroutine waits
+	wake   chan struct{} // receives when a file was added while the goroutine waits
 
 	mu      sync.Mutex
 	pending map[string]*hashJob // by the key of the file's record
@@ -35,7 +35,7 @@ type hasher struct {
 type hashJob struct {
 	req   cache.Request
 	state fileState
-	// after is when it is tried, where it has to wait.
+	// after is when it may be tried again.
 	after time.Time
 }
 
@@ -126,9 +126,8 @@ func (h *hasher) add(job *hashJob) {
 	}
 }
 
-// next takes the next job from the queue. Without one, wait is how long it takes
-// until there is one that waits; 0 means that there is none, and the goroutine
-// has to end.
+// next takes the next job from the queue. Without one, wait is the time until a delayed
+// job is due; 0 means that there is none, and that the goroutine must end.
 func (h *hasher) next(smallOnly bool) (job *hashJob, wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,7 +168,7 @@ func (h *hasher) run() {
 	}
 }
 
-// await waits for a file, or until one that waits is to be tried.
+// await waits until a file is added or a delayed one is due.
 func (h *hasher) await(wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -190,7 +189,8 @@ func (h *hasher) hash(job *hashJob) {
 	h.worker.end()
 }
 
-// hashWithSlot hashes a file, between whose pieces small ones may be hashed.
+// hashWithSlot hashes a file. With others, it hashes small files between the pieces of a
+// large one.
 func (h *hasher) hashWithSlot(job *hashJob, others bool) {
 	rest := func(worked time.Duration) error {
 		if err := h.worker.rest(h.ctx, worked); err != nil {

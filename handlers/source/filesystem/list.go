@@ -36,10 +36,10 @@ func (s *Source) CanList(repl *caddy.Replacer) error {
 		if setting == "{http.vars.root}" {
 			return errors.New("the root is that of the site, which is not known without a request: give it as root (--root), or give the source one")
 		}
-		return fmt.Errorf("'%s' has placeholders of a request, and without one it is not known where the files are or which are hidden: write it without", setting)
+		return fmt.Errorf("'%s' has placeholders of a request, so files cannot be listed without one: write it without them", setting)
 	}
 	if fsName := s.scope(nil, repl); !s.known(fsName) {
-		return errors.New("there is no such file system: say fs as the site does")
+		return errors.New("there is no such file system: set fs as the site does")
 	}
 	return nil
 }
@@ -49,8 +49,8 @@ func (s *Source) known(scope string) bool {
 	return ok
 }
 
-// Quick reports whether a load only looks at the file and its neighbors, and does
-// not wait for a hash.
+// Quick reports whether a load only reads the metadata of a file and its precompressed
+// files, and needs no hash.
 func (s *Source) Quick() bool { return s.Hash == "" }
 
 // List lists the request paths of all files under the root that are not hidden.
@@ -111,7 +111,7 @@ func (w *walk) dir(path string, above []fs.FileInfo) bool {
 	defer file.Close()
 	dir, ok := file.(fs.ReadDirFile)
 	if !ok {
-		return w.failed(errors.New("it is no directory that can be read"))
+		return w.failed(errors.New("it is not a directory that can be read"))
 	}
 	above = append(above[:len(above):len(above)], info)
 	for {

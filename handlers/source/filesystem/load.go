@@ -82,9 +82,9 @@ func (s *Source) record(req cache.Request, known *knownFile, old *cache.Record) 
 	return cache.Encode(r, maxRecord)
 }
 
-// carryOver takes values over from the previous record in which the copies of
-// the file on several nodes may differ, so that the nodes do not keep replacing
-// each other's records.
+// carryOver takes values over from the previous record that may differ between the copies
+// of a file on several nodes, so that the nodes do not keep replacing each other's
+// records.
 func (r *fileRecord) carryOver(old fields) {
 	switch {
 	case r.SHA256 != "" && r.SHA256 == old.sum:

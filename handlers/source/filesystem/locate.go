@@ -22,8 +22,8 @@ type place struct {
 	root, scope string
 	name, keyID string
 	ok          bool
-	// checked is when a directory's index file was looked for, in nanoseconds
-	// of Unix time; 0 for a file, which is there or not.
+	// checked is when the index file of a directory was searched for, in nanoseconds of
+	// Unix time; 0 for the path of a file.
 	checked int64
 }
 
@@ -83,9 +83,9 @@ func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
 // looks for the index file of a directory again.
 func (s *Source) Forget(id string) { s.places.Invalidate(id) }
 
-// indexFile is the file that file_server serves for a directory, or the
-// directory with a slash at the end where file_server has no such file and
-// answers 404. ok is false if the directory is left to file_server.
+// indexFile returns the file that file_server serves for a directory. If file_server
+// answers 404, it returns the directory with a slash at the end. ok is false if the
+// directory is left to file_server.
 func (s *Source) indexFile(repl *caddy.Replacer, scope, dir string) (name string, ok bool) {
 	fsys, known := s.fsmap.Get(scope)
 	if !known || len(s.Index) == 0 {
@@ -114,9 +114,8 @@ func (s *Source) indexFile(repl *caddy.Replacer, scope, dir string) (name string
 	return s.noIndex(repl, dir, true)
 }
 
-// noIndex is the name that stands for a directory for which file_server answers
-// 404. Its record is always an absence: what is there is found out when the
-// place of a path is.
+// noIndex returns the name for a directory for which file_server answers 404. The record
+// of such a name is always an absence.
 func (s *Source) noIndex(repl *caddy.Replacer, dir string, absent bool) (name string, ok bool) {
 	if !absent || !s.noListing || s.hidden.hides(repl, dir) {
 		return "", false
@@ -124,11 +123,11 @@ func (s *Source) noIndex(repl *caddy.Replacer, dir string, absent bool) (name st
 	return dir + "/", true
 }
 
-// isNoIndex reports whether a name stands for a directory without an index file.
+// isNoIndex reports whether a name is one that noIndex returns.
 func isNoIndex(name string) bool { return strings.HasSuffix(name, "/") }
 
-// IsIndex reports whether the request is about the index file of a directory,
-// whose path is id.
+// IsIndex reports whether a request is for the index file of the directory with the path
+// id.
 func IsIndex(id string, req cache.Request) bool {
 	return strings.HasSuffix(id, "/") && !isNoIndex(req.ID)
 }

@@ -19,15 +19,15 @@ const (
 	// coresPerSlot is how many cores there are for each file that is hashed at
 	// a time.
 	coresPerSlot = 4
-	// busyFor is how long a request counts.
+	// busyFor is how long after a request the process counts as busy.
 	busyFor = 100 * time.Millisecond
-	// shortestRest is worth a timer.
+	// shortestRest is the shortest rest; shorter ones are added up.
 	shortestRest = time.Millisecond
 )
 
-// Pace bounds how much of the CPU hashing takes, for all sources of a
-// configuration together. Whoever holds one of its slots works in short pieces
-// and rests after each for as long as its share demands.
+// Pace limits the CPU time of hashing, for all sources of a configuration together. A
+// worker with one of its slots works in short pieces, and rests after each so that it
+// keeps to its share.
 type Pace struct {
 	slots chan struct{}
 	// busyCore and idleCore are the shares of a core that each slot has.
@@ -36,7 +36,7 @@ type Pace struct {
 	busyUntil          atomic.Int64 // in nanoseconds of Unix time
 }
 
-// NewPace returns the pace for a process of so many threads that run Go code.
+// NewPace returns the pace for a process that may use this number of cores.
 func NewPace(cores int) *Pace {
 	slots := max(1, cores/coresPerSlot)
 	share := func(of float64) float64 { return min(mostOfCore, of*float64(cores)/float64(slots)) }
@@ -52,7 +52,7 @@ func (p *Pace) request() {
 	}
 }
 
-// share is the share of a core that a slot has now.
+// share returns the share of a core that a slot has now.
 func (p *Pace) share(now time.Time) float64 {
 	if p.asked.Swap(false) {
 		p.busyUntil.Store(now.Add(busyFor).UnixNano())
@@ -66,8 +66,8 @@ func (p *Pace) share(now time.Time) float64 {
 // worker works at a pace.
 type worker struct {
 	pace *Pace
-	held bool          // it has a slot
-	owed time.Duration // the rest for what it has done
+	held bool          // whether it has a slot
+	owed time.Duration // the rest that its work so far demands
 }
 
 // begin takes a slot.
@@ -89,7 +89,8 @@ func (w *worker) end() {
 	}
 }
 
-// rest pauses after some work. Then others have a turn with the slot.
+// rest pauses after some work. It returns the slot and takes one again, so that other
+// workers get a turn.
 func (w *worker) rest(ctx context.Context, worked time.Duration) error {
 	now := time.Now()
 	share := w.pace.share(now)

@@ -1,5 +1,4 @@
-// The state of a file. It reveals no more about a file than that it can be
-// served.
+// The state of a file.
 
 package filesource
 
@@ -64,7 +63,7 @@ func stateOf(info fs.FileInfo) fileState {
 	case seconds == 0 || seconds == 1:
 		state.date = epoch
 	case at.Before(firstDate) || at.After(lastDate):
-		return fileState{kind: other} // its date would be sent as another one
+		return fileState{kind: other} // nanoseconds cannot express its date
 	}
 	return state
 }
@@ -105,7 +104,7 @@ func (f fileState) unchangedFor(now time.Time) time.Duration {
 	if age := now.Sub(changed); age >= 0 {
 		return age
 	}
-	return math.MaxInt64 // a clock that is ahead says nothing
+	return math.MaxInt64 // a date in the future gives no age
 }
 
 // sidecar is a kind of precompressed file that file_server may serve instead.

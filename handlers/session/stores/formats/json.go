@@ -65,7 +65,7 @@ func (o *object) unique() {
 }
 
 var (
-	errDepth  = fmt.Errorf("value has more than %d levels, or holds itself", MaxDepth)
+	errDepth  = fmt.Errorf("value has more than %d levels, or contains itself", MaxDepth)
 	errValues = fmt.Errorf("value consists of more than %d values", MaxValues)
 	errSize   = errors.New("value is much larger as JSON than it is stored, because parts of it occur many times")
 	errNoMap  = errors.New("value is not a map of names to values, as a session is")

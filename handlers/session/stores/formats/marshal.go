@@ -14,7 +14,7 @@ var errMarshal = errors.New("value is not what Ruby's Marshal writes")
 
 // Marshal converts a hash that Ruby's Marshal wrote to JSON. Symbols and the
 // names of classes become strings; objects and structs become their variables.
-// What a class serialized in a format of its own, such as a Time, becomes null.
+// Values that a class serialized in a format of its own, such as a Time, become null.
 func Marshal(data string) (string, error) {
 	if len(data) < 2 || data[0] != 4 || data[1] > 8 {
 		return "", fmt.Errorf("%w: it is not of version 4.8", errMarshal)
@@ -218,7 +218,7 @@ func (r *marshalReader) link() (any, error) {
 		return nil, err
 	}
 	if n < 0 || n >= len(r.objects) {
-		return nil, r.fail("the link before it leads nowhere")
+		return nil, r.fail("the link before it refers to no object")
 	}
 	return r.objects[n], nil
 }
@@ -252,7 +252,7 @@ func (r *marshalReader) symbol() (string, error) {
 			return "", err
 		}
 		if n < 0 || n >= len(r.symbols) {
-			return "", r.fail("the symbol before it is none")
+			return "", r.fail("the link before it refers to no symbol")
 		}
 		return r.symbols[n], nil
 	}
@@ -303,7 +303,7 @@ func (r *marshalReader) text(kind byte) (any, error) {
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil {
 			if text != "inf" && text != "-inf" && text != "nan" {
-				return nil, r.fail("the number before it is none")
+				return nil, r.fail("the number before it is not valid")
 			}
 			f = math.NaN()
 		}

@@ -173,7 +173,7 @@ func (r *phpReader) scalar(kind byte) (any, error) {
 			return f, nil
 		}
 	}
-	return nil, r.fail("the number before it is none")
+	return nil, r.fail("the value before it is not valid")
 }
 
 // length reads a number of bytes or members, which cannot be more than follow.
@@ -314,7 +314,7 @@ func (r *phpReader) key() (name string, index int, err error) {
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return "", 0, r.fail("the number before it is none")
+			return "", 0, r.fail("the number before it is not valid")
 		}
 		if n < 0 || n > MaxValues {
 			return strconv.FormatInt(n, 10), -1, nil
@@ -358,7 +358,7 @@ func (r *phpReader) reference(own bool) (any, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > len(r.slots) {
-		return nil, r.fail("the reference before it leads nowhere")
+		return nil, r.fail("the reference before it refers to no value")
 	}
 	v := r.slots[n-1]
 	if own {

@@ -79,7 +79,7 @@ func (c *pythonConverter) value(v any, depth int) (any, error) {
 	case ogorek.Call:
 		return c.call(v, depth)
 	}
-	return nil, fmt.Errorf("%w: it holds a class", errPickle)
+	return nil, fmt.Errorf("%w: it contains an object", errPickle)
 }
 
 func (c *pythonConverter) list(items []any, depth int) (any, error) {
@@ -193,7 +193,7 @@ func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 			return d, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s has arguments that it does not take", errPickle, v.Callable.Name)
+	return nil, fmt.Errorf("%w: the arguments of %s are not valid", errPickle, v.Callable.Name)
 }
 
 // packed returns the bytes in which Python packs dates and times.

@@ -257,13 +257,13 @@ func (s *pickleScan) run(op byte, start int) error {
 		return err
 	}
 	s.at--
-	return s.fail("there is an instruction that plain data does not need")
+	return s.fail("there is an instruction that is not one of plain data")
 }
 
 // wantTop requires a value of that kind on top of the stack.
 func (s *pickleScan) wantTop(err error, kind kind) error {
 	if err == nil && (len(s.stack) == 0 || s.stack[len(s.stack)-1].kind != kind) {
-		err = s.fail("an item is added to what takes none")
+		err = s.fail("an item is added to a value that is no list or dict")
 	}
 	return err
 }
@@ -297,7 +297,7 @@ func (s *pickleScan) runList(op byte) (done bool, err error) {
 	s.out = append(s.out, op)
 	if at := s.stack[len(s.stack)-1].at; at >= 0 {
 		if s.read[at] {
-			return true, s.fail("a list holds itself")
+			return true, s.fail("a list contains itself")
 		}
 		// og-rek's memo has the list as it was: store the list again
 		s.out = binary.LittleEndian.AppendUint32(append(s.out, 'r'), uint32(at))
@@ -329,7 +329,7 @@ func (s *pickleScan) runMemo(op byte, keep func(error) error) (done bool, err er
 			return true, err
 		}
 		if index, err = strconv.Atoi(text); err != nil || strconv.Itoa(index) != text {
-			return true, s.fail("the number of a memo is none")
+			return true, s.fail("the number of a memo is not valid")
 		}
 	default:
 		return false, nil
@@ -418,7 +418,7 @@ func className(name string) string {
 		}
 	}
 	if name == "" || len(name) > 100 {
-		return "that is none"
+		return "without a valid name"
 	}
 	return name
 }
