@@ -103,7 +103,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	if a.Redis != nil && a.Memory != nil {
-		return d.Err("redis and memory are both given: memory is the store only where there is no redis")
+		return d.Err("redis and memory are both given: memory is the store without redis, leave out one")
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (a *App) unmarshalTTL(d *caddyfile.Dispenser) error {
 		return d.Errf("ttl: family '%s' is not known: want one of %s", family, names)
 	}
 	if _, ok := a.TTL[family]; ok {
-		return d.Errf("ttl of %s is given twice: once is all it takes", family)
+		return d.Errf("ttl of %s is given twice: give it once", family)
 	}
 	ttl, err := caddy.ParseDuration(value)
 	if err != nil || ttl < cache.MinTTL {

@@ -16,6 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
+// python runs a script with Debian's Redis client for Python.
 func python(t *testing.T, script string) string {
 	t.Helper()
 	if exec.Command("/usr/bin/python3", "-c", "import redis").Run() != nil {

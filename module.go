@@ -1,7 +1,6 @@
 // Package filewallball is a Caddy plugin that looks sessions and file metadata
-// up in a cache that a whole fleet shares, so that file routes know whose
-// session a request has and what file it asks for without asking the
-// application each time.
+// up in a cache that a whole fleet shares, so that routes for files need not ask
+// the application at each request.
 //
 // This package has the app that owns the cache, and every registration. The
 // handlers are in handlers, the cache is in cache.
@@ -19,7 +18,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
@@ -29,7 +27,6 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/command"
 	"github.com/filewallball/caddy-filewallball/handlers/dashboard"
 	"github.com/filewallball/caddy-filewallball/handlers/filesystem"
-	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/invalidate"
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
@@ -131,20 +128,6 @@ type App struct {
 	lookups *lookup.Lookups
 }
 
-// Alert has the thresholds at which health warns. Zero means the default.
-type Alert struct {
-	// The lowest hit rate of lookups, in percent. Default: 80.
-	HitRateBelow float64 `json:"hit_rate_below,omitempty"`
-	// The highest 95th percentile of round trips to Redis, as a duration.
-	// Default: 10ms.
-	LatencyAbove caddy.Duration `json:"latency_above,omitempty"`
-	// The highest use of memory, in percent of Redis' maxmemory or, without one,
-	// of the memory of its machine. Default: 80.
-	MemoryAbove float64 `json:"memory_above,omitempty"`
-	// The most clients connected to Redis. Default: 1000.
-	ClientsAbove int64 `json:"clients_above,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: lookup.AppID, New: func() caddy.Module { return new(App) }}
@@ -176,127 +159,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return metrics.Register(ctx.GetMetricsRegistry(), metrics.New(a.Cache()))
 }
 
-func (a *App) provisionPolicy() error {
-	prefix, err := stores.Replaced("key_prefix", a.Prefix)
-	if err != nil {
-		return err
-	}
-	if err := cache.CheckIdentity(prefix); err != nil {
-		return fmt.Errorf("key_prefix: want printable UTF-8 text: %w", err)
-	}
-	switch {
-	case a.Prefix != "" && prefix == "":
-		return fmt.Errorf("key_prefix: %s is empty: give it a value, or leave the line out", a.Prefix)
-	case strings.HasPrefix(prefix, cache.OwnPrefix):
-		return fmt.Errorf("key_prefix begins with %s, which is for the plugin's own keys: write another text", cache.OwnPrefix)
-	}
-	a.policy = lookup.Policy{
-		KeyPrefix:     prefix,
-		Families:      cache.Families(),
-		LookupTimeout: time.Duration(a.LookupTimeout),
-		MaxValueSize:  int(a.MaxValueSize),
-		CacheStatus:   a.CacheStatus == nil || *a.CacheStatus,
-		Alert: lookup.Alert{
-			HitRateBelow: 80, LatencyAbove: 10 * time.Millisecond, MemoryAbove: 80, ClientsAbove: 1000,
-		},
-	}
-	if a.LookupTimeout == 0 {
-		a.policy.LookupTimeout = cache.DefaultLookupTimeout
-	}
-	if a.MaxValueSize == 0 {
-		a.policy.MaxValueSize = cache.DefaultMaxValueSize
-	}
-	known := make(map[string]bool)
-	for i, family := range a.policy.Families {
-		known[family.Name] = true
-		if ttl, ok := a.TTL[family.Name]; ok {
-			a.policy.Families[i].TTL = time.Duration(ttl)
-		}
-	}
-	for name := range a.TTL {
-		if !known[name] {
-			return fmt.Errorf("ttl: family '%s' is not known: want one of %v", name, cache.FamilyNames())
-		}
-	}
-	a.Alert.apply(&a.policy.Alert)
-	return nil
-}
-
-func (c *Alert) validate() error {
-	if c == nil {
-		return nil
-	}
-	for name, percent := range map[string]float64{"hit_rate_below": c.HitRateBelow, "memory_above": c.MemoryAbove} {
-		if percent != 0 && !(percent >= 1 && percent <= 100) {
-			return fmt.Errorf("alert: %s is %g: want a percentage from 1 to 100, like 80", name, percent)
-		}
-	}
-	switch {
-	case c.LatencyAbove < 0:
-		return fmt.Errorf("alert: latency_above is %s: want a duration above 0, like 10ms", time.Duration(c.LatencyAbove))
-	case c.ClientsAbove < 0:
-		return fmt.Errorf("alert: clients_above is %d: want a number above 0, like 1000", c.ClientsAbove)
-	}
-	return nil
-}
-
-func (c *Alert) apply(to *lookup.Alert) {
-	if c == nil {
-		return
-	}
-	if c.HitRateBelow != 0 {
-		to.HitRateBelow = c.HitRateBelow
-	}
-	if c.LatencyAbove != 0 {
-		to.LatencyAbove = time.Duration(c.LatencyAbove)
-	}
-	if c.MemoryAbove != 0 {
-		to.MemoryAbove = c.MemoryAbove
-	}
-	if c.ClientsAbove != 0 {
-		to.ClientsAbove = c.ClientsAbove
-	}
-}
-
-// Validate checks what Provision only reads.
-func (a *App) Validate() error {
-	if a.Redis != nil && a.Memory != nil {
-		return fmt.Errorf("both redis and memory are configured: memory is the store only where there is no redis")
-	}
-	if m := a.Memory; m != nil && m.PersistJournal != nil && m.Persist == "" {
-		return fmt.Errorf("memory: persist_journal is given without persist, the file that it is for")
-	}
-	if m := a.Memory; m != nil && m.PersistInterval != 0 {
-		if m.Persist == "" {
-			return fmt.Errorf("memory: persist_interval is given without persist, the file that it is for")
-		}
-		if time.Duration(m.PersistInterval) < stores.MinPersistInterval {
-			return fmt.Errorf("memory: persist_interval is %s: want at least %s", time.Duration(m.PersistInterval), stores.MinPersistInterval)
-		}
-	}
-	if err := a.Alert.validate(); err != nil {
-		return err
-	}
-	if n := a.NearCache; n != nil && (n.MaxSize < 0 || n.TTL < 0) {
-		return fmt.Errorf("near_cache: max_size and ttl cannot be negative: want a size like 64MiB and a duration like 30s")
-	}
-	if a.LookupTimeout < 0 || a.MaxValueSize < 0 {
-		return fmt.Errorf("lookup_timeout and max_value_size cannot be negative")
-	}
-	for name, ttl := range a.TTL {
-		if time.Duration(ttl) < cache.MinTTL {
-			return fmt.Errorf("ttl of %s is %s: want at least %s", name, time.Duration(ttl), cache.MinTTL)
-		}
-	}
-	return nil
-}
-
-// Start makes this app the one that the admin API speaks of, and waits a while
-// for the embedded store to read its file. Requests wait for it too.
+// Start makes this app the one that the admin API uses. It waits up to 10 s for the
+// embedded store to read its file. Requests wait for that as well.
 func (a *App) Start() error {
 	a.process.Started(a)
 	if store, ok := a.Cache().Store().(*memory.Store); ok {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), fileWait)
 		defer cancel()
 		_ = store.Ping(ctx)
 	}
@@ -310,12 +178,12 @@ func (a *App) Start() error {
 func (a *App) ApplyShared(stats *cache.Stats) {
 	stats.RetainRoutes(a.names.Taken())
 	if store, ok := a.Cache().Store().(*memory.Store); ok {
-		_ = store.Adjust(a.memory) // which Provision has found right
+		_ = store.Adjust(a.memory) // Provision has validated these options
 	}
 }
 
-// patience is how long Start waits for the embedded store to read its file.
-const patience = 10 * time.Second
+// fileWait is how long Start waits for the embedded store to read its file.
+const fileWait = 10 * time.Second
 
 // Stop ends the checks of health. Requests in flight still use the cache; see
 // Cleanup.
@@ -324,8 +192,8 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup lets go of what Provision acquired. The cache closes with its last
-// user, so a configuration that follows with the same options keeps it.
+// Cleanup releases what Provision acquired. The cache closes with its last user, so a
+// following configuration with the same options keeps it.
 func (a *App) Cleanup() error {
 	a.watch.end()
 	if a.process != nil {
@@ -354,24 +222,24 @@ func (a *App) Replaced() bool {
 	return !ok || running.Cache() != a.Cache()
 }
 
-// Policy is what the configuration says about all lookups.
+// Policy returns the settings of all lookups.
 func (a *App) Policy() *lookup.Policy { return &a.policy }
 
 // KeyPrefix goes in front of every key.
 func (a *App) KeyPrefix() string { return a.policy.KeyPrefix }
 
-// HashPace bounds the hashing of all sources of files together.
+// HashPace limits the CPU time of hashing, for all sources of files together.
 func (a *App) HashPace() *filesource.Pace { return a.hashPace }
 
-// NameRoute gives a route its name in statistics.
+// NameRoute returns the name of a route in statistics; see [lookup.App].
 func (a *App) NameRoute(wanted, directive string) string {
 	return a.names.Take(wanted, directive)
 }
 
-// Lookups are those of this configuration.
+// Lookups returns the lookups of this configuration.
 func (a *App) Lookups() *lookup.Lookups { return a.lookups }
 
-// storeOpener returns how the configured store is opened.
+// storeOpener returns the function that opens the configured store.
 func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 	if a.Redis == nil {
 		var err error
@@ -382,8 +250,8 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 			return lifetime.Opener{}, fmt.Errorf("memory: %w", err)
 		}
 		return lifetime.Opener{
-			// one store whatever the options, which it can change while it is
-			// used: so it loses nothing, and no two ever have the same file
+			// one store for all options, which can change while it is in use: no
+			// records are lost, and no two stores use the same file
 			Fingerprint: "memory", Place: "memory", Logger: ctx.Slogger(),
 			Open: func(*cache.Stats) (cache.Store, error) { return memory.New(a.memory) },
 		}, nil
@@ -416,66 +284,7 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 	}, nil
 }
 
-// watch makes the checks of health on a clock while its configuration runs, and
-// emits what changes as events of Caddy's events app.
-type watch struct {
-	ctx    caddy.Context
-	events *caddyevents.App
-	cancel context.CancelFunc
-}
-
-func newWatch(ctx caddy.Context) (*watch, error) {
-	app, err := ctx.App("events")
-	if err != nil {
-		return nil, fmt.Errorf("getting the events app: %w", err)
-	}
-	events, ok := app.(*caddyevents.App)
-	if !ok {
-		return nil, fmt.Errorf("the events app is of an unexpected type, %T", app)
-	}
-	return &watch{ctx: ctx, events: events}, nil
-}
-
-// begin starts the clock.
-func (w *watch) begin(a *App) {
-	ctx, cancel := context.WithCancel(context.Background())
-	w.cancel = cancel
-	monitor := &health.Monitor{
-		Cache: a.Cache(), Alert: a.policy.Alert, Alerts: a.process.Alerts(), Logger: w.ctx.Slogger(),
-		Newest: func() bool {
-			running, ok := lifetime.Running()
-			return ok && running == lookup.App(a)
-		},
-		Emit: func(event health.Event) { w.events.Emit(w.ctx, event.Name, event.Data) },
-	}
-	go func() {
-		clock := time.NewTicker(health.Interval)
-		defer clock.Stop()
-		monitor.Run(ctx, clock.C)
-	}()
-}
-
-// end stops the clock. A handler of an event that is under way goes on.
-func (w *watch) end() {
-	if w != nil && w.cancel != nil {
-		w.cancel()
-	}
-}
-
-// reportConflict tells the handlers of events that run that a new configuration
-// is refused, because two of its lookups share keys but ask differently. It does
-// not wait for them.
-func reportConflict(conflict error) {
-	running, ok := lifetime.Running()
-	if !ok {
-		return
-	}
-	if a, ok := running.(*App); ok && a.watch != nil {
-		go a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
-	}
-}
-
-// logStart says which cache the configuration uses.
+// logStart logs which cache the configuration uses.
 func (a *App) logStart(logger *slog.Logger) {
 	store := a.Cache().Store()
 	fields := []any{slog.String("store", store.Name()), slog.String("key_prefix", a.policy.KeyPrefix)}

@@ -241,8 +241,6 @@ func TestCaddyStartsValidatesAndRecoversWhileRedisIsDown(t *testing.T) {
 	require.Equal(t, http.StatusOK, s.API(t, http.MethodGet, "health", "").Status)
 }
 
-// python runs a script with Debian's Redis client for Python.
-
 func TestWarmedAndRestoredFilesAreHits(t *testing.T) {
 	server := redistest.Start(t)
 	root := sitetest.Files(t, map[string]string{"a.txt": "a", "sub/b b.txt": "b", "Caddyfile": "secret"})

@@ -22,11 +22,11 @@ import (
 // the shared cache and to change what is in it:
 //
 //	GET    stats         outcomes and latencies of lookups, and numbers of the store
-//	GET    health        whether the store answers, and how well
+//	GET    health        whether the store answers, and which thresholds are exceeded
 //	GET    health/live   200 while Caddy runs
 //	GET    info          the server behind the store
 //	GET    keys          lists keys, by prefix
-//	GET    keys/{key}    a record and how long it has left; also HEAD
+//	GET    keys/{key}    a record and its remaining TTL; also HEAD
 //	PUT    keys/{key}    writes a record
 //	DELETE keys/{key}    drops a record
 //	POST   get           GET keys/{key} with the key in the body
@@ -40,7 +40,7 @@ import (
 //
 // Keys are those under key_prefix, without the plugin's own: see [CheckScope].
 //
-// Where no running configuration uses the cache, every answer is a 503.
+// If no running configuration uses the cache, every answer is a 503.
 //
 // Caddy makes admin modules before any app, and once more for remote
 // administration, so each request finds the running app anew.
@@ -56,8 +56,8 @@ func (API) CaddyModule() caddy.ModuleInfo {
 
 const adminBase = "/" + lookup.AppID + "/"
 
-// Routes returns the endpoints. Their patterns name no methods, so that a
-// wrong one is answered in JSON like every other error of the admin API.
+// Routes returns the endpoints. Their patterns name no methods, so that a wrong method
+// is answered in JSON like every other error of the admin API.
 func (API) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(unknownEndpoint)},
@@ -119,13 +119,14 @@ func with(serve func(http.ResponseWriter, *http.Request, lookup.App) error) cadd
 	}
 }
 
-// refuse is an error that says what is wrong with a request, or would be
-// right. Caddy logs it, so it never repeats what the client sent.
+// refuse returns the error of a wrong request. Caddy logs it, so it never repeats what
+// the client sent.
 func refuse(status int, message string) error {
 	return caddy.APIError{HTTPStatus: status, Err: errors.New(message)}
 }
 
-// storeError is what a client is told of a store's error. The log has more.
+// storeError returns the error for a client when the store failed. Details are in the
+// log.
 func storeError(err error) error {
 	switch {
 	case errors.Is(err, cache.ErrInvalidRecord):
@@ -141,17 +142,18 @@ func unavailable(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// adminTimeout is the longest that an endpoint waits for the store, but for
-// those that go through all keys.
+// adminTimeout is how long an endpoint waits for the store, unless it goes through all
+// keys.
 const adminTimeout = 5 * time.Second
 
-func bounded(r *http.Request) (context.Context, context.CancelFunc) {
+// withTimeout returns the context of a request with adminTimeout.
+func withTimeout(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), adminTimeout)
 }
 
-// ping is an error where the store does not answer.
+// ping returns an error if the store does not answer.
 func ping(r *http.Request, app lookup.App) error {
-	ctx, cancel := bounded(r)
+	ctx, cancel := withTimeout(r)
 	defer cancel()
 	if err := app.Cache().Store().Ping(ctx); err != nil {
 		return storeError(err)

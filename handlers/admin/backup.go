@@ -20,21 +20,21 @@ import (
 const (
 	trailerKeys    = "X-Keys"    // how many records it has
 	trailerTags    = "X-Tags"    // how many lines of tags
-	trailerSkipped = "X-Skipped" // how many values are no records, and left out
+	trailerSkipped = "X-Skipped" // how many values were left out, because they are no records
 )
 
 const logBackupFailed = "backup ended early"
 
 // backup answers NDJSON: {"key": …, "ttl_ms": …, "expires_at": …, "value": …}
 // for each record whose key has the prefix, and with tags=true before them
-// {"tag": …, "key": …, "ttl_ms": …, "expires_at": …} for each key that bears a
-// tag. The value is as it is stored; one that would not stay so, because it
-// has line breaks or space around it, is the string value_text instead.
-// expires_at is in milliseconds of Unix time; where there is none, the record
-// never expires. The order is none, and a key may rarely stand twice.
+// {"tag": …, "key": …, "ttl_ms": …, "expires_at": …} for each tag of a record. The value
+// is the stored text. A text with line breaks or surrounding space is in the string
+// value_text instead, which keeps it unchanged. expires_at is in milliseconds of Unix
+// time; a record without it never expires. Records are in no order, and a key may rarely
+// occur twice.
 //
-// A backup that ends early ends without its trailers and without the end of
-// its encoding, so that clients see that it is not whole.
+// A backup that ends early has no trailers and an incomplete encoding, so that clients
+// notice it.
 func backup(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	query, err := parameters(r, "prefix", "tags")
 	if err != nil {
@@ -65,7 +65,7 @@ func backup(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 		if r.Context().Err() == nil {
 			caddy.Log().Named("admin.api").Error(logBackupFailed, zap.Error(err))
 		}
-		panic(http.ErrAbortHandler) // the only way not to end the answer well
+		panic(http.ErrAbortHandler) // which leaves the answer incomplete
 	}
 	w.Header().Set(trailerKeys, strconv.Itoa(b.keysWritten))
 	w.Header().Set(trailerTags, strconv.Itoa(b.tagsWritten))
@@ -91,7 +91,7 @@ func (b *backupWriter) records(r *http.Request, store cache.Store) error {
 			return err
 		case b.policy.IsOwn(listed.Key):
 			continue
-		case listed.Err != nil, !utf8.ValidString(listed.Key): // which JSON cannot tell
+		case listed.Err != nil, !utf8.ValidString(listed.Key): // JSON cannot express such a key
 			b.skipped++
 			continue
 		}
@@ -140,7 +140,8 @@ func (b *backupWriter) tags(record *cache.Record, key []byte, ttl string) error 
 	return nil
 }
 
-// backupTTL says when something expires; ok is false where it has.
+// backupTTL returns the fields with the expiry of a record; ok is false if it has
+// expired.
 func backupTTL(expires int64) (fields string, ok bool) {
 	if expires == 0 {
 		return `"ttl_ms":-1`, true
@@ -161,7 +162,7 @@ func inMilliseconds(ns int64) int64 {
 	return ms
 }
 
-// oneLine reports whether a record's text stays what it is inside a line of JSON.
+// oneLine reports whether a record's text can be part of a line of JSON unchanged.
 func oneLine(text string) bool {
 	return !strings.ContainsAny(text, "\r\n") && strings.Trim(text, " \t") == text
 }

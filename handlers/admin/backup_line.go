@@ -1,4 +1,4 @@
-// Reading the lines of a backup, which may come from anywhere.
+// Reading the lines of a backup, which are not trusted.
 
 package admin
 
@@ -16,15 +16,15 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// maxBackupLine is the longest line in bytes, given the largest record:
-// escaped, a byte may become six.
+// maxBackupLine is the longest line in bytes, given the largest record. An escaped byte
+// may take six.
 func maxBackupLine(maxValueSize int) int {
 	return 6*(maxValueSize+2*cache.MaxIdentity) + 1<<10
 }
 
 var errLineTooLong = errors.New("line is too long")
 
-// lineReader reads lines of a bounded length, and past those that are longer.
+// lineReader reads lines of a limited length, and skips longer ones.
 type lineReader struct {
 	from *bufio.Reader
 	max  int
@@ -35,7 +35,7 @@ func newLineReader(from io.Reader, maxSize int) *lineReader {
 	return &lineReader{from: bufio.NewReaderSize(from, 64<<10), max: maxSize}
 }
 
-// next is the next line, valid until the one after it. The last one needs no
+// next returns the next line, which is valid until the next call. The last line needs no
 // line break.
 func (l *lineReader) next() ([]byte, error) {
 	l.line = l.line[:0]
@@ -81,7 +81,7 @@ func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupL
 		Value     json.RawMessage `json:"value"`
 		ValueText *string         `json:"value_text"`
 	}
-	// the decoder would replace invalid UTF-8, and so name other keys
+	// the decoder would replace invalid UTF-8, which would make another key of it
 	if !utf8.Valid(line) || line[0] != '{' || !json.Valid(line) {
 		return backupLine{}, errors.New("line is not a JSON object")
 	}
@@ -115,8 +115,8 @@ func parseBackupLine(line []byte, policy *lookup.Policy, now time.Time) (backupL
 
 const forever = -1 // as ttl_ms
 
-// restoredTTL is how long a record has left: until expires_at, where the line
-// has that, and ttl_ms at most. What never expired lives as long as its family.
+// restoredTTL returns the TTL of a restored record: until expires_at, if the line has
+// it, and at most ttl_ms. A record that never expires gets the TTL of its family.
 func restoredTTL(key string, ttl, expiresAt *int64, policy *lookup.Policy, now time.Time) (time.Duration, error) {
 	left := time.Duration(math.MaxInt64)
 	switch {

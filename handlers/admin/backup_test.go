@@ -196,7 +196,7 @@ func TestBackupRefusesWhatIsNotRight(t *testing.T) {
 	for query, message := range map[string]string{
 		"?prefix=other:":     `prefix does not begin with key_prefix: want one that begins with "app:"`,
 		"?prefix=a":          "prefix does not begin with key_prefix",
-		"?prefix=app:fwb:":   `prefix is one of the plugin's own, and no record's: want one that does not begin with "app:fwb:"`,
+		"?prefix=app:fwb:":   `prefix is reserved for the plugin: want one that does not begin with "app:fwb:"`,
 		"?prefix=app:%00":    "prefix is malformed",
 		"?tags=yes":          "tags is not right: want true or false",
 		"?tags=":             "tags is not right: want true or false",

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxBenchBody = 4 << 10
-	// benchTTL is how long records remain that could not be dropped.
+	// benchTTL is the TTL of the records, in case they cannot be dropped.
 	benchTTL = time.Minute
 )
 
@@ -77,11 +77,11 @@ func newBenchmark(what wire.BenchRequest, app lookup.App) *benchmark {
 	return b
 }
 
-// clean drops what was written, also when the client has gone.
+// clean drops the records, even if the client has left.
 func (b *benchmark) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
 	defer cancel()
-	_, _ = b.cache.Delete(ctx, b.keys...) // else its TTL ends it
+	_, _ = b.cache.Delete(ctx, b.keys...) // otherwise they expire
 }
 
 func (b *benchmark) run(ctx context.Context, concurrency int) *wire.BenchRun {
@@ -111,8 +111,8 @@ func (b *benchmark) is(entry cache.Entry) bool {
 	return entry.Record != nil && entry.Record.Text() == b.record.Text()
 }
 
-// measure calls call for all keys, this many at a time. It ends when the client
-// leaves.
+// measure calls call for batches of the keys, with this concurrency. It ends when the
+// client leaves.
 func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call func(context.Context, []string) bool) wire.BenchOperation {
 	batches := slices.Collect(slices.Chunk(b.keys, batch))
 	took := make([]time.Duration, len(batches))
@@ -142,7 +142,8 @@ func (b *benchmark) measure(ctx context.Context, concurrency, batch int, call fu
 	}
 }
 
-// quantile is in milliseconds; sorted is in ascending order and has some.
+// quantile returns a quantile in milliseconds. sorted is in ascending order and not
+// empty.
 func quantile(sorted []time.Duration, q float64) float64 {
 	return wire.Milliseconds(sorted[min(len(sorted)-1, int(q*float64(len(sorted))))])
 }

@@ -28,8 +28,8 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error)
 	return body, nil
 }
 
-// decodeStrictly decodes one JSON object, which must have no unknown fields, and
-// none twice.
+// decodeStrictly decodes one JSON object, which must have no unknown and no repeated
+// fields.
 func decodeStrictly(body []byte, into any) error {
 	if err := fieldsOnce(body); err != nil {
 		return err
@@ -45,12 +45,12 @@ func decodeStrictly(body []byte, into any) error {
 	return nil
 }
 
-// fieldsOnce returns an error where a field of the object is there twice, in
-// whatever case: which of them counts would be anyone's guess.
+// fieldsOnce returns an error if the object has a field twice, in any case, because it
+// would be unclear which one counts.
 func fieldsOnce(body []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
-		return nil // it is no object, which the decoder says
+		return nil // the decoder returns the error of what is no object
 	}
 	seen := make(map[string]bool)
 	for decoder.More() {
@@ -71,8 +71,8 @@ func fieldsOnce(body []byte) error {
 	return nil
 }
 
-// hasHalfPair reports whether JSON has half of a pair of escapes, such as \ud800.
-// The decoder puts U+FFFD in its place, which would name another key.
+// hasHalfPair reports whether JSON has half of a pair of escapes, such as \ud800. The
+// decoder replaces it by U+FFFD, which would make another key of it.
 func hasHalfPair(text []byte) bool {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '\\' {
@@ -93,8 +93,8 @@ func hasHalfPair(text []byte) bool {
 	return false
 }
 
-// escapedUnit is the UTF-16 code unit of an escape: u and four hex digits, at the
-// beginning of text. It is 0 where there is none.
+// escapedUnit returns the UTF-16 code unit of an escape at the beginning of text: u and
+// four hex digits. It is 0 if there is none.
 func escapedUnit(text []byte) rune {
 	if len(text) < 5 || text[0] != 'u' {
 		return 0

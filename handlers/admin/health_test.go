@@ -258,8 +258,8 @@ func TestHealthTellsOfADeadServerAndOfItsReturn(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, a.Status, "%v: %s", request, a.Body)
 		want := "the store is unavailable: the log says why"
 		if request[0] == "DELETE" || request[1] == "purge" {
-			want = "the store did not carry out everything: 0 dropped, 1 pending. This node uses none of the records that are pending, " +
-				"and tries again until they are dropped; the log says why"
+			want = "the store did not drop everything: 0 dropped, 1 pending. This node uses none of the pending records " +
+				"and retries until they are dropped; the log says why"
 		}
 		require.Equal(t, want, a.message(t))
 	}

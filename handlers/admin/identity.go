@@ -1,4 +1,4 @@
-// Records that are named by a lookup and an identity, for those whose keys hold a
+// Records that are named by a lookup and an identity, because their keys may contain a
 // hash of it.
 
 package admin
@@ -15,10 +15,10 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
-var errKeyVaries = errors.New("the route's key has placeholders of a request, so that an identity alone does not make it: want the whole key")
+var errKeyVaries = errors.New("the route's key has placeholders of a request, so an identity is not enough: want the whole key")
 
-// identityKeys are the keys of an identity in the lookups of its route: more than
-// one where several of that name have different keys.
+// identityKeys returns the keys of an identity in the lookups of a route. There are
+// several if lookups of that name have different keys.
 func identityKeys(app lookup.App, q *wire.Identity) ([]string, error) {
 	if q.Route == "" || q.ID == "" {
 		return nil, refuse(http.StatusBadRequest, "route or id is missing: "+recordWants)
@@ -58,8 +58,7 @@ func keyOfIdentity(l *lookup.Lookup, repl *caddy.Replacer, text string) (string,
 	return req.Key, err
 }
 
-// siteReplacer knows what of a site does not depend on a request: what
-// {http.vars.root} and {http.vars.fs} are there.
+// siteReplacer returns a replacer with the root and the file system of a site.
 func siteReplacer(root, fs string) *caddy.Replacer {
 	repl := caddy.NewReplacer()
 	if root != "" {

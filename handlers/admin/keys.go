@@ -32,9 +32,9 @@ const (
 	maxListLimit     = 1000
 )
 
-// listKeys answers {"keys": [...], "cursor": "…"}: about limit keys with the
-// prefix (default: all under key_prefix; limit 100, at most 1000), and the cursor
-// to go on from, empty at the end. There may be fewer keys, or none, before that.
+// listKeys answers {"keys": [...], "cursor": "…"}: about limit keys with the prefix
+// (default: all under key_prefix; limit 100, at most 1000), and the cursor that continues
+// the list, empty at the end. Before the end there may be fewer keys, or none.
 func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	query, err := parameters(r, "prefix", "limit", "cursor")
 	if err != nil {
@@ -51,7 +51,7 @@ func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 			return refuse(http.StatusBadRequest, fmt.Sprintf("limit is not right: want a number from 1 to %d", maxListLimit))
 		}
 	}
-	ctx, cancel := bounded(r)
+	ctx, cancel := withTimeout(r)
 	defer cancel()
 	keys, next, err := app.Cache().Store().Scan(ctx, prefix, query.Get("cursor"), limit)
 	switch {
@@ -77,9 +77,9 @@ func getKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return writeRecord(w, r, app, key)
 }
 
-// writeRecord answers the first record that there is under these keys.
+// writeRecord answers with the first record that is stored under one of these keys.
 func writeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, keys ...string) error {
-	ctx, cancel := bounded(r)
+	ctx, cancel := withTimeout(r)
 	defer cancel()
 	var key string
 	var entry cache.Entry
@@ -104,13 +104,13 @@ func writeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, keys ..
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	// by hand, because the encoder would rewrite the value
+	// without the encoder, which would rewrite the value
 	_, _ = fmt.Fprintf(w, `{"key":%s,"ttl_seconds":%d,"value":%s}`+"\n", name, ttl, entry.Record.Text())
 	return nil
 }
 
-// putKey stores the body, a JSON object or null ("known to be absent"), for
-// ttl, or as long as records of the key's family live.
+// putKey stores the body, a JSON object or null ("known to be absent"), for ttl, by
+// default the TTL of the key's family.
 func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	key, err := keyOf(r, app.Policy())
 	if err != nil {
@@ -131,8 +131,8 @@ func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return storeRecord(w, r, app, key, ttl, string(body))
 }
 
-// storeRecord stores a text under a key, for ttl or, where that is nil, as long
-// as records of the key's family live.
+// storeRecord stores a text under a key, for ttl or, if that is nil, the TTL of the key's
+// family.
 func storeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key string, ttl *string, text string) error {
 	lives, err := ttlOf(ttl, app.Policy(), key)
 	if err != nil {
@@ -142,7 +142,7 @@ func storeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key str
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
-	ctx, cancel := bounded(r)
+	ctx, cancel := withTimeout(r)
 	defer cancel()
 	if err := app.Cache().Set(ctx, key, record, lives); err != nil {
 		return storeError(err)
@@ -151,8 +151,8 @@ func storeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, key str
 	return nil
 }
 
-// deleteKey drops a record on every node, if there is one. See [purge] for what
-// could not be done.
+// deleteKey drops a record on every node, if there is one. See [purge] for the answer
+// when the store fails.
 func deleteKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	key, err := keyOf(r, app.Policy())
 	if err != nil {
@@ -193,8 +193,8 @@ func ttlOf(asked *string, policy *lookup.Policy, key string) (time.Duration, err
 	return ttl, nil
 }
 
-// parameters returns the query, which may have only these parameters. An
-// unknown one is most likely part of a key whose ? was not encoded.
+// parameters returns the query, which may have only these parameters. An unknown one is
+// probably part of a key with a ? that was not encoded.
 func parameters(r *http.Request, known ...string) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -205,7 +205,7 @@ func parameters(r *http.Request, known ...string) (url.Values, error) {
 			return nil, refuse(http.StatusBadRequest, "unknown parameter: want "+strings.Join(known, ", ")+"; a ? in a key is %3F")
 		}
 		if len(values) > 1 {
-			return nil, refuse(http.StatusBadRequest, name+" is given twice: once is all it takes")
+			return nil, refuse(http.StatusBadRequest, name+" is given twice: give it once")
 		}
 	}
 	return query, nil

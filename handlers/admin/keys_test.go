@@ -180,7 +180,7 @@ func TestAdminPutSaysWhatWouldBeRight(t *testing.T) {
 		"misspelt":        {"keys/session:user:a?tll=1h", "{}", 400, "unknown parameter: want ttl"},
 		"question mark":   {"keys/session:user:a?b", "{}", 400, "a ? in a key is %3F"},
 		"malformed query": {"keys/session:user:a?ttl=%zz", "{}", 400, "query is malformed"},
-		"foreign key":     {"keys/other:a", "{}", 400, "key is of no family: say how long it lives with a ttl like 1h"},
+		"foreign key":     {"keys/other:a", "{}", 400, "key is of no family, so it needs a ttl, like 1h"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := c.do(t, http.MethodPut, test.path, test.body)

@@ -21,11 +21,11 @@ import (
 // maxPurgeBody is the longest list of keys that is dropped at once, in bytes.
 const maxPurgeBody = 1 << 20
 
-// purge drops the records that {"keys": […]}, {"prefix": "…"} or {"tag": "…"}
-// names, on every node, and answers {"purged": n}: how many records there were,
-// or how many tags. What was not done within lookup_timeout is pending and
-// answered 503: {"error": "…", "purged": n, "pending": n}. A prefix takes as long
-// as it takes; where the client leaves, it is pending, too.
+// purge drops the records that {"keys": […]}, {"prefix": "…"} or {"tag": "…"} names, on
+// every node, and answers {"purged": n}: the number of records, or of tags. What was not
+// dropped within lookup_timeout is pending, and the answer is 503: {"error": "…",
+// "purged": n, "pending": n}. A prefix has no time limit; if the client leaves, it is
+// pending as well.
 func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	body, err := readBody(w, r, maxPurgeBody)
 	if err != nil {
@@ -66,7 +66,7 @@ const keysPerWait = 1000
 
 const logPending = "invalidations are pending"
 
-// notDone answers an invalidation that was not carried out, or only in part.
+// notDone answers an invalidation that was not carried out, or only partly.
 func notDone(w http.ResponseWriter, purged int, err error) error {
 	var pending *cache.PendingError
 	if !errors.As(err, &pending) {
@@ -74,8 +74,8 @@ func notDone(w http.ResponseWriter, purged int, err error) error {
 	}
 	caddy.Log().Named("admin.api").Error(logPending, zap.Int("pending", pending.Undone), zap.Error(pending.Err))
 	return writeJSONAs(w, http.StatusServiceUnavailable, "application/json", wire.PendingReport{
-		Error: fmt.Sprintf("the store did not carry out everything: %d dropped, %d pending. This node uses none of the records "+
-			"that are pending, and tries again until they are dropped; the log says why", purged, pending.Undone),
+		Error: fmt.Sprintf("the store did not drop everything: %d dropped, %d pending. This node uses none of the pending "+
+			"records and retries until they are dropped; the log says why", purged, pending.Undone),
 		Purged: purged, Pending: pending.Undone,
 	})
 }
@@ -85,7 +85,7 @@ const purgeWants = `want one of {"keys": ["…"]}, {"prefix": "…"} and {"tag":
 // whatToPurge reads the body of a purge.
 func whatToPurge(body []byte, policy *lookup.Policy) (what wire.PurgeRequest, err error) {
 	var fields map[string]json.RawMessage
-	// the decoder would replace invalid UTF-8, and so name other keys
+	// the decoder would replace invalid UTF-8, which would make other keys
 	if !utf8.Valid(body) || json.Unmarshal(body, &fields) != nil {
 		return wire.PurgeRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object: "+purgeWants)
 	}

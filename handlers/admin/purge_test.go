@@ -181,7 +181,7 @@ func TestWhatCouldNotBePurgedIsPending(t *testing.T) {
 			Purged, Pending int
 		}
 		require.NoError(t, json.Unmarshal([]byte(a.Body), &undone))
-		require.Contains(t, undone.Error, "tries again until they are dropped")
+		require.Contains(t, undone.Error, "retries until they are dropped")
 		require.NotContains(t, undone.Error, "file:meta")
 		require.Zero(t, undone.Purged)
 		require.Equal(t, []int{2, 1, 1, 1}[i], undone.Pending)

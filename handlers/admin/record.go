@@ -15,7 +15,7 @@ import (
 
 const (
 	recordWants = `want {"key": "…"} or {"route": "<name>", "id": "…"}`
-	setWants    = `want {"key": "…", "value": {…}}, and as you like "ttl": "1h"`
+	setWants    = `want {"key": "…", "value": {…}}, and optionally "ttl": "1h"`
 )
 
 // postGet is getKey with the key in the body, or the identity of a lookup.
@@ -54,7 +54,7 @@ func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	return storeRecord(w, r, app, what.Key, what.TTL, string(what.Value))
 }
 
-// keysInBody are the key that the body names, or the keys of the identity.
+// keysInBody returns the key in the body, or the keys of the identity in it.
 func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]string, error) {
 	what, err := recordInBody(w, r, 0, recordWants)
 	switch {
@@ -72,20 +72,20 @@ func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]strin
 
 // recordInBody reads a body with a value of at most maxValueSize bytes.
 func recordInBody(w http.ResponseWriter, r *http.Request, maxValueSize int, wants string) (what wire.RecordRequest, err error) {
-	// escaped, a byte of a key or an identity may become six
+	// an escaped byte of a key or an identity may take six
 	body, err := readBody(w, r, 6*lookup.MaxIdentity+maxValueSize+16<<10)
 	if err != nil {
 		return what, err
 	}
-	// the decoder would replace invalid UTF-8, and so name other keys
+	// the decoder would replace invalid UTF-8, which would make another key
 	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil || namesHaveHalfPairs(body) {
 		return what, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+wants)
 	}
 	return what, nil
 }
 
-// namesHaveHalfPairs is hasHalfPair of all fields of an object but value, which
-// is kept as it is written.
+// namesHaveHalfPairs is hasHalfPair for all fields of an object except value, whose text
+// is kept unchanged.
 func namesHaveHalfPairs(body []byte) bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// records are written in batches of at most this many
+	// restoreItems is the most records that are written together, and restoreBytes
+	// their most bytes, unless one record is larger.
 	restoreItems = 500
-	// and at most this many bytes, unless one record is larger
 	restoreBytes = 4 << 20
-	// maxLineErrors is how many bad lines are named.
+	// maxLineErrors is the most malformed lines in the report.
 	maxLineErrors = 100
 
 	logRestoreFailed = "restore ended early"
 )
 
-// restore writes the records of a backup with the TTL that they have left. It
+// restore writes the records of a backup with their remaining TTL. It
 // does not replace an existing record or one that is being loaded, unless
 // overwrite=true. A malformed line does not stop it, but an outage of the store
 // does. It can be run again.
@@ -56,7 +56,7 @@ func restore(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 			b.report.Error = refusal.Error()
 		}
 	}
-	b.report.Error += fmt.Sprintf("; stopped before line %d, what was restored by then stays, and it can be run again", b.report.Line)
+	b.report.Error += fmt.Sprintf("; stopped before line %d; the records before it are restored, and the restore can be run again", b.report.Line)
 	caddy.Log().Named("admin.api").Error(logRestoreFailed, zap.Error(err))
 	return writeJSONAs(w, status, "application/json", b.report)
 }
@@ -72,7 +72,7 @@ type restorer struct {
 	batchLine int // the line of its first record
 }
 
-// readAll deals with all lines. The error is what a client is told.
+// readAll restores all lines. The error is for the client.
 func (b *restorer) readAll(ctx context.Context, lines *lineReader) error {
 	for {
 		line, err := lines.next()
@@ -97,7 +97,7 @@ func (b *restorer) readAll(ctx context.Context, lines *lineReader) error {
 	}
 }
 
-// take deals with one line.
+// take adds the record of a line to the batch, and writes a full batch.
 func (b *restorer) take(ctx context.Context, line []byte) error {
 	parsed, err := parseBackupLine(line, b.app.Policy(), time.Now())
 	switch {
@@ -124,6 +124,7 @@ func (b *restorer) take(ctx context.Context, line []byte) error {
 	return nil
 }
 
+// bad counts a malformed line.
 func (b *restorer) bad(err error) {
 	b.report.Failed++
 	if len(b.report.Errors) < maxLineErrors {
@@ -161,21 +162,20 @@ func (b *restorer) write(ctx context.Context) error {
 	return nil
 }
 
-// current are the records of the batch but for those whose tags were dropped
-// since the backup.
+// current returns the records of the batch whose tags were not dropped since the backup.
 func (b *restorer) current(ctx context.Context) ([]cache.Item, error) {
 	records := make([]*cache.Record, len(b.batch))
 	var ttl time.Duration
 	for i, item := range b.batch {
 		records[i], ttl = item.Record, max(ttl, item.TTL)
 	}
-	counts, err := b.app.Cache().Store().AdoptTags(ctx, records, ttl)
+	valid, err := b.app.Cache().Store().AdoptTags(ctx, records, ttl)
 	if err != nil {
 		return nil, err
 	}
 	var items []cache.Item
 	for i, item := range b.batch {
-		if counts[i] {
+		if valid[i] {
 			items = append(items, item)
 		}
 	}

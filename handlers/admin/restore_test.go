@@ -72,7 +72,7 @@ func TestRestoreNamesBadLinesAndTakesTheOthers(t *testing.T) {
 		{`{"ttl_ms":1000,"value":{}}`, "key is malformed"},
 		{`{"key":"app:\u0000","ttl_ms":1000,"value":{}}`, "key is malformed"},
 		{`{"key":"other:1","ttl_ms":1000,"value":{}}`, "does not begin with key_prefix"},
-		{`{"key":"app:fwb:lease:{a}","ttl_ms":1000,"value":{}}`, "one of the plugin's own"},
+		{`{"key":"app:fwb:lease:{a}","ttl_ms":1000,"value":{}}`, "reserved for the plugin"},
 		{`{"key":"app:1","value":{}}`, "line has no ttl_ms"},
 		{`{"key":"app:1","ttl_ms":0,"value":{}}`, "ttl_ms is not right"},
 		{`{"key":"app:1","ttl_ms":-2,"value":{}}`, "ttl_ms is not right"},

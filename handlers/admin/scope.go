@@ -12,8 +12,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// checkText refuses what is neither a key nor a tag. The error does not repeat
-// the text.
+// checkText refuses a text that cannot be a key or a tag. The error does not repeat it.
 func checkText(what, text string) error {
 	if text == "" || cache.CheckIdentity(text) != nil {
 		return fmt.Errorf("%s is malformed: want 1 to %d bytes of UTF-8 text without control characters", what, cache.MaxIdentity)
@@ -30,14 +29,14 @@ func CheckScope(what, text string, policy *lookup.Policy) error {
 	case !strings.HasPrefix(text, policy.KeyPrefix):
 		return fmt.Errorf("%s does not begin with key_prefix: want one that begins with %q", what, policy.KeyPrefix)
 	case policy.IsOwn(text):
-		return fmt.Errorf("%s is one of the plugin's own, and no record's: want one that does not begin with %q",
+		return fmt.Errorf("%s is reserved for the plugin: want one that does not begin with %q",
 			what, policy.KeyPrefix+cache.OwnPrefix)
 	}
 	return nil
 }
 
-// badRequest answers 400 with what an error says, which must not repeat what
-// the client sent. nil stays nil.
+// badRequest returns an answer of 400 with the text of an error, which must not repeat
+// what the client sent. It returns nil for nil.
 func badRequest(err error) error {
 	if err == nil {
 		return nil
@@ -45,8 +44,8 @@ func badRequest(err error) error {
 	return refuse(http.StatusBadRequest, err.Error())
 }
 
-// scopeOf is the prefix of the keys that are asked for: all under key_prefix
-// where asked is empty.
+// scopeOf returns the prefix of the keys that are asked for: key_prefix if asked is
+// empty.
 func scopeOf(asked string, policy *lookup.Policy) (string, error) {
 	if asked == "" {
 		return policy.KeyPrefix, nil

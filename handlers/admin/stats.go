@@ -10,7 +10,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
-// statsInfoTimeout keeps statistics readable while the server is out of reach.
+// statsInfoTimeout is how long stats waits for the server, which may be unreachable.
 const statsInfoTimeout = time.Second
 
 func getStats(w http.ResponseWriter, r *http.Request, app lookup.App) error {
@@ -68,7 +68,7 @@ func quantiles(h *cache.Histogram) wire.Quantiles {
 	return wire.Quantiles{P50: wire.Milliseconds(q[0]), P95: wire.Milliseconds(q[1]), P99: wire.Milliseconds(q[2])}
 }
 
-// hasServer reports whether the store is a server, some network away.
+// hasServer reports whether the store is a server.
 func hasServer(store cache.Store) bool { return store.Pool() != nil }
 
 func redisStats(ctx context.Context, store cache.Store) *wire.RedisStats {
@@ -77,7 +77,7 @@ func redisStats(ctx context.Context, store cache.Store) *wire.RedisStats {
 	}
 	info, err := store.Info(ctx)
 	if err != nil {
-		return nil // health says so
+		return nil // health reports the error
 	}
 	return &wire.RedisStats{
 		Version: info.Version, Mode: info.Mode,
@@ -87,7 +87,7 @@ func redisStats(ctx context.Context, store cache.Store) *wire.RedisStats {
 }
 
 func getInfo(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	ctx, cancel := bounded(r)
+	ctx, cancel := withTimeout(r)
 	defer cancel()
 	server, err := app.Cache().Store().Info(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
-// What the endpoints share that run longer than the time limits of the admin
-// API and whose bodies may have any length.
+// Reading and writing bodies of any length, which take longer than the time limits of
+// the admin API.
 
 package admin
 
@@ -23,7 +23,7 @@ const (
 type patientReader struct {
 	io.ReadCloser
 	control *http.ResponseController
-	err     error // how it has ended
+	err     error // of the last read
 }
 
 func patientBody(w http.ResponseWriter, r *http.Request) *patientReader {
@@ -54,7 +54,7 @@ func startLines(w http.ResponseWriter) lines {
 	return lines{bufio.NewWriterSize(timed, 64<<10), timed}
 }
 
-// send writes a line and sends what there is.
+// send writes a line and flushes.
 func (l lines) send(v any) error {
 	line, err := json.Marshal(v)
 	if err != nil {

@@ -70,11 +70,11 @@ func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	}
 }
 
-const warmWants = `want {"route": "<name>", "ids": ["…"]}, and as you like concurrency, rate, root and fs`
+const warmWants = `want {"route": "<name>", "ids": ["…"]}, and optionally concurrency, rate, root and fs`
 
 // whatToWarm reads the body of a warm-up.
 func whatToWarm(body []byte) (what wire.WarmRequest, err error) {
-	// the decoder would replace invalid UTF-8, and so name other identities
+	// the decoder would replace invalid UTF-8, which would make other identities
 	if !utf8.Valid(body) || decodeStrictly(body, &what) != nil {
 		return wire.WarmRequest{}, refuse(http.StatusBadRequest, "body is not a JSON object with the right fields: "+warmWants)
 	}
@@ -105,17 +105,18 @@ func unknownRoute(names []string) error {
 	return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("there is no such route"), Message: message}
 }
 
-// warmable returns an error if a lookup needs a request.
+// warmable returns an error if the records of a lookup cannot be loaded without a
+// request. With list, its source must list its identities.
 func warmable(l *lookup.Lookup, repl *caddy.Replacer, list bool) error {
 	if l.Source() == nil {
-		return errors.New("the route has no source to load records from: your application writes them by itself")
+		return errors.New("the route has no source to load records from: your application writes them")
 	}
 	if l.KeyVaries() {
 		return errKeyVaries
 	}
 	lister, ok := l.Source().(source.Lister)
 	if list && !ok {
-		return fmt.Errorf("source %s cannot list what it has: say which ids", l.Source().Name())
+		return fmt.Errorf("source %s cannot list its identities: want ids", l.Source().Name())
 	}
 	if ok {
 		return lister.CanList(repl)

@@ -145,7 +145,7 @@ func TestWarmRefusesWhatIsNotRight(t *testing.T) {
 		`{"route": "web", "ids": [], "concurrency": 65}`:     {400, "concurrency is not right: want 1 to 64"},
 		`{"route": "web", "ids": [], "rate": -1}`:            {400, "rate is not right"},
 		`{"route": "s3cret"}`:                                {404, "want one of fixed, host, none, site, varies, web"},
-		`{"route": "web"}`:                                   {400, "source http cannot list what it has: say which ids"},
+		`{"route": "web"}`:                                   {400, "source http cannot list its identities: want ids"},
 		`{"route": "none", "ids": []}`:                       {400, "the route has no source"},
 		`{"route": "varies", "ids": ["a"]}`:                  {400, "the route's key has placeholders of a request"},
 		`{"route": "site"}`:                                  {400, "the root is that of the site, which is not known without a request: give it as root (--root)"},
@@ -313,7 +313,7 @@ func TestWarmEndsWithTheConfiguration(t *testing.T) {
 	}
 	require.NoError(t, lines.Err())
 	require.False(t, last.Finished)
-	require.Equal(t, "the configuration was replaced: ask the new one", last.Error)
+	require.Equal(t, "the configuration was replaced: run warm again", last.Error)
 	release()
 }
 

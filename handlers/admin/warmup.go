@@ -18,13 +18,13 @@ import (
 )
 
 var (
-	errReplaced  = errors.New("the configuration was replaced: ask the new one")
+	errReplaced  = errors.New("the configuration was replaced: run warm again")
 	errStoreGone = errors.New("the store is unavailable: the log says why")
 )
 
 const (
 	maxWarmFailures = 100
-	// a warm-up ends after this many failures of the store in a row
+	// warmPatience is after how many failures of the store in a row a warm-up ends.
 	warmPatience = 20
 	// warmBatch is how many records are loaded under leases that are taken
 	// together, and warmBatches how many such batches are under way at a time.
@@ -58,7 +58,7 @@ func newWarmUp(request wire.WarmRequest, lookups []*lookup.Lookup, repl *caddy.R
 type warmTask struct {
 	lookup *lookup.Lookup
 	id     string
-	index  int // in the list, -1 without one
+	index  int // in the list of the request, -1 without one
 }
 
 // start begins to load. The channel closes when all is done, or ctx has ended.
@@ -69,7 +69,7 @@ func (u *warmUp) start(ctx context.Context) (done chan struct{}) {
 		defer close(tasks)
 		u.feed(ctx, tasks)
 	})
-	workers, loads := u.request.Concurrency, 1 // each
+	workers, loads := u.request.Concurrency, 1 // loads of each worker
 	if u.batch > 1 {
 		workers = min(workers, warmBatches)
 		loads = u.request.Concurrency / workers
@@ -89,8 +89,8 @@ func (u *warmUp) start(ctx context.Context) (done chan struct{}) {
 	return done
 }
 
-// batchOf is how many records are loaded at a time: with a rate, and where loads
-// may take long, it is one.
+// batchOf returns how many records are loaded together: one if there is a rate or if
+// loads may take long.
 func batchOf(request wire.WarmRequest, lookups []*lookup.Lookup) int {
 	for _, l := range lookups {
 		if quick, ok := l.Source().(source.Quick); !ok || !quick.Quick() || request.Rate > 0 {
@@ -141,8 +141,8 @@ func (u *warmUp) feed(ctx context.Context, tasks chan<- []warmTask) {
 	u.counts.Total = total
 }
 
-// tasks lists the identities to load for one lookup. An error stands for a part
-// that the source cannot list.
+// tasks lists the identities to load for one lookup. An error means that the source
+// cannot list a part of them.
 func (u *warmUp) tasks(ctx context.Context, lookup *lookup.Lookup) iter.Seq2[warmTask, error] {
 	return func(yield func(warmTask, error) bool) {
 		if u.request.IDs == nil {
@@ -163,7 +163,7 @@ func (u *warmUp) tasks(ctx context.Context, lookup *lookup.Lookup) iter.Seq2[war
 
 var errEmptyIdentity = errors.New("empty identity")
 
-// loadBatch loads identities of one lookup, so many at a time.
+// loadBatch loads identities of one lookup, with at most loads loads at a time.
 func (u *warmUp) loadBatch(ctx context.Context, batch []warmTask, loads int) {
 	var known []warmTask
 	var reqs []cache.Request
@@ -191,7 +191,7 @@ func (u *warmUp) loadBatch(ctx context.Context, batch []warmTask, loads int) {
 	}
 }
 
-// requestOf is what a task asks for.
+// requestOf returns the request of a task.
 func (u *warmUp) requestOf(task warmTask) (req cache.Request, err error) {
 	id, err := task.lookup.ParseIdentity(task.id)
 	if err == nil {
@@ -203,7 +203,7 @@ func (u *warmUp) requestOf(task warmTask) (req cache.Request, err error) {
 	return req, err
 }
 
-// note counts what a task came to.
+// note counts the outcome of a task.
 func (u *warmUp) note(ctx context.Context, task warmTask, r *cache.Result) {
 	if r.Outcome != cache.OutcomeError {
 		u.count(r)
@@ -215,7 +215,7 @@ func (u *warmUp) note(ctx context.Context, task warmTask, r *cache.Result) {
 	case errors.As(r.Err, &fromSource):
 		u.fail(task, "the source failed")
 	case errors.Is(r.Err, cache.ErrInvalidRecord):
-		u.fail(task, "what is stored is no record")
+		u.fail(task, "the stored value is not a record")
 	case errors.Is(r.Err, cache.ErrClosed):
 		u.cancel(errReplaced)
 	default:
@@ -279,7 +279,7 @@ func (u *warmUp) progress() wire.WarmProgress {
 	return line
 }
 
-// result returns the last line. cause is why the warm-up was stopped, or nil.
+// result returns the last line. cause is why the warm-up ended early, or nil.
 func (u *warmUp) result(cause error) wire.WarmProgress {
 	line := u.progress()
 	u.mu.Lock()
@@ -291,5 +291,5 @@ func (u *warmUp) result(cause error) wire.WarmProgress {
 	return line
 }
 
-// rounded is to thousandths.
+// rounded rounds to thousandths.
 func rounded(x float64) float64 { return math.Round(x*1000) / 1000 }

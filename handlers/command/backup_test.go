@@ -155,7 +155,7 @@ func TestCommandRestoreOfADamagedFileFails(t *testing.T) {
 	require.Equal(t, 1, r.status)
 	require.Empty(t, r.out)
 	require.Contains(t, r.err, "unexpected EOF")
-	require.Regexp(t, "^Error: reading the backup: it is cut short .*; what was restored by then stays", r.err, "it is not Caddy's fault")
+	require.Regexp(t, "^Error: reading the backup: it is cut short .*; the records before it are restored", r.err, "it is not Caddy's fault")
 }
 
 func TestCommandBackupThatFailsLeavesTheOlderFile(t *testing.T) {
@@ -279,7 +279,7 @@ func TestCommandWarmsWhatItIsToldTo(t *testing.T) {
 	require.Equal(t, ran{1, "", "Error: there is no such route: want one of downloads\n"}, r)
 	r = s.command(t, "warm", "downloads")
 	require.Equal(t, 1, r.status)
-	require.Contains(t, r.err, "source http cannot list what it has")
+	require.Contains(t, r.err, "source http cannot list its identities")
 }
 
 func TestCommandWarmsAllFiles(t *testing.T) {

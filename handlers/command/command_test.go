@@ -117,7 +117,7 @@ func TestCommandWritesReadsAndDropsRecords(t *testing.T) {
 	require.Equal(t, "dropped forever\n", r.out, "whatever becomes of the first")
 	require.Regexp(t, "^: key is malformed: .+\nError: dropping records: 1 of 2 failed\n$", r.err)
 	require.Equal(t, ran{1, "", "Error: k: there is no such key\n"}, s.command(t, "get", "k"))
-	require.Equal(t, ran{1, "", "Error: key is of no family: say how long it lives with --ttl, like --ttl 1h\n"}, s.command(t, "set", "k", "{}"))
+	require.Equal(t, ran{1, "", "Error: key is of no family, so it needs --ttl, like --ttl 1h\n"}, s.command(t, "set", "k", "{}"))
 	r = s.command(t, "set", "k", "[1]", "--ttl", "1h")
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.err, "JSON object")
@@ -258,7 +258,7 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"bench --count 100000 --size 9999":  "--count times size is too much",
 		"warm a --concurrency 100":          "--concurrency is not right: want 1 to 64",
 		"warm a --concurrency 0":            "--concurrency is not right: want 1 to 64",
-		"warm a --rate 0":                   "--rate is not right: want how many in a second, above 0",
+		"warm a --rate 0":                   "--rate is not right: want a number of identities per second above 0",
 		"warm a --rate NaN":                 "--rate is not right",
 		"stats --address localhost":         `address "localhost" is not right: want host:port or unix//path`,
 		"stats --address localhost:1-9":     "want host:port or unix//path",

@@ -143,7 +143,7 @@ func (c *call) set(key, value, ttl string) error {
 	}
 	_, err = c.ask(c.ctx, http.MethodPost, "set", body)
 	if err != nil && err.Error() == wire.NoFamily {
-		return errors.New("key is of no family: say how long it lives with --ttl, like --ttl 1h")
+		return errors.New("key is of no family, so it needs --ttl, like --ttl 1h")
 	}
 	if err != nil {
 		return err

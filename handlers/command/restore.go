@@ -79,7 +79,7 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 	counted.end()
 	var unread *unreadError
 	if errors.As(err, &unread) {
-		return fmt.Errorf("%w; what was restored by then stays, and it can be run again", unread)
+		return fmt.Errorf("%w; the records before it are restored, and the restore can be run again", unread)
 	}
 	if err != nil {
 		return err

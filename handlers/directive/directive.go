@@ -19,7 +19,7 @@ type Once map[string]bool
 func (o Once) Check(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	if o[name] {
-		return d.Errf("%s is given twice: once is all it takes", name)
+		return d.Errf("%s is given twice: give it once", name)
 	}
 	o[name] = true
 	return nil

@@ -6,9 +6,9 @@ type BenchRequest struct {
 	Count int `json:"count"`
 	// Size is the size of each record, in bytes. Default 256.
 	Size int `json:"size"`
-	// Batch is how many records one call of set_many or get_many has. Default 100.
+	// Batch is the number of records of one call of set_many or get_many. Default 100.
 	Batch int `json:"batch"`
-	// Concurrency is how many callers there are at a time. Default 1.
+	// Concurrency is the number of concurrent callers. Default 1.
 	Concurrency int `json:"concurrency"`
 }
 

@@ -1,11 +1,11 @@
-// What the endpoints take, so that the command line can refuse the rest by itself.
+// The limits of the endpoints, so that the command line can check them as well.
 
 package wire
 
 import "fmt"
 
-// NoFamily is what a record of no family is refused with where its TTL is missing.
-const NoFamily = "key is of no family: say how long it lives with a ttl like 1h"
+// NoFamily is the error of a record of no family without a TTL.
+const NoFamily = "key is of no family, so it needs a ttl, like 1h"
 
 // The bounds of a bench and of a warm-up. MinBenchSize is the size of an empty
 // record of a bench, in bytes.
@@ -19,7 +19,7 @@ const (
 	MaxWarmConcurrency  = 64
 )
 
-// Check is an error where a bench is out of bounds. It begins with the field.
+// Check returns an error if a bench is out of bounds. The error begins with the field.
 func (b BenchRequest) Check(maxValueSize int) error {
 	for _, field := range []struct {
 		name            string
@@ -43,7 +43,7 @@ func (b BenchRequest) Check(maxValueSize int) error {
 	return nil
 }
 
-// CheckConcurrency is an error where a warm-up cannot load so many at a time.
+// CheckConcurrency returns an error if a warm-up cannot have this concurrency.
 func CheckConcurrency(n int) error {
 	if n < 1 || n > MaxWarmConcurrency {
 		return fmt.Errorf("concurrency is not right: want 1 to %d", MaxWarmConcurrency)
@@ -51,10 +51,10 @@ func CheckConcurrency(n int) error {
 	return nil
 }
 
-// CheckRate is an error where a warm-up cannot be that fast.
+// CheckRate returns an error if a warm-up cannot have this rate.
 func CheckRate(perSecond float64) error {
 	if !(perSecond > 0) { // NaN neither
-		return fmt.Errorf("rate is not right: want how many in a second, above 0")
+		return fmt.Errorf("rate is not right: want a number of identities per second above 0")
 	}
 	return nil
 }

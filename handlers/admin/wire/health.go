@@ -1,6 +1,6 @@
 package wire
 
-// HealthStatus is what a check, or all of them together, came to.
+// HealthStatus is the status of a check, or of all checks together.
 type HealthStatus string
 
 // The statuses, from the best to the worst.
@@ -13,13 +13,13 @@ const (
 // Health is the answer of the health endpoint.
 type Health struct {
 	Status HealthStatus `json:"status"`
-	// Output says what is wrong, if anything is.
+	// Output describes what is wrong; "" if nothing is.
 	Output string `json:"output,omitempty"`
 	// Checks by what they measure, like "redis:ping"; each has one entry.
 	Checks map[string][]HealthCheck `json:"checks,omitempty"`
 }
 
-// HealthCheck is one measurement, with what is wrong with it.
+// HealthCheck is one measurement. Output describes what is wrong; "" if nothing is.
 type HealthCheck struct {
 	Value  any          `json:"observedValue,omitempty"`
 	Unit   string       `json:"observedUnit,omitempty"`

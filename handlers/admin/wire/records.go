@@ -9,8 +9,8 @@ type KeyList struct {
 	Cursor string `json:"cursor"`
 }
 
-// RecordRequest is the body of POST get, POST delete and POST set. TTL and Value
-// belong to set alone. An identity belongs to get and delete, instead of a key.
+// RecordRequest is the body of POST get, POST delete and POST set. TTL and Value are for
+// set only. An identity is for get and delete only, instead of a key.
 type RecordRequest struct {
 	Key string `json:"key,omitempty"`
 	// TTL is a duration like "1h". Default: the TTL of the key's family.
@@ -19,8 +19,8 @@ type RecordRequest struct {
 	Identity
 }
 
-// Identity names a record by the identity of a lookup, which makes the key of it,
-// hashed where the lookup hashes.
+// Identity names a record by an identity. The lookup of the route makes the key of it,
+// with a hash if it hashes identities.
 type Identity struct {
 	// Route is the name of the lookup.
 	Route string `json:"route,omitempty"`
@@ -47,14 +47,15 @@ type PurgeRequest struct {
 	Tag    string   `json:"tag,omitempty"`
 }
 
-// PurgeReport is the answer of POST purge: how many records there were, or how
-// many tags.
+// PurgeReport is the answer of POST purge: the number of records that were dropped, or of
+// tags.
 type PurgeReport struct {
 	Purged int `json:"purged"`
 }
 
-// PendingReport is the answer, with status 503, to an invalidation of which
-// Pending keys or tags were not done. They are retried in the background.
+// PendingReport is the answer, with status 503, to an invalidation that was not carried
+// out for some keys, prefixes or tags. Pending is their number; they are retried in the
+// background.
 type PendingReport struct {
 	Error   string `json:"error"`
 	Purged  int    `json:"purged"`

@@ -21,7 +21,7 @@ type RestoreReport struct {
 	Error string `json:"error,omitempty"`
 }
 
-// LineError is what is wrong with a line of a backup. Lines are counted from 1.
+// LineError is the error of a line of a backup. Lines are counted from 1.
 type LineError struct {
 	Line  int    `json:"line"`
 	Error string `json:"error"`

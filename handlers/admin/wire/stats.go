@@ -1,5 +1,5 @@
-// Package wire has the JSON of the admin API, for the endpoints and for what
-// reads their answers.
+// Package wire has the JSON types of the admin API, for the endpoints and for the
+// command line.
 package wire
 
 import (
@@ -49,13 +49,13 @@ type StoreErrors struct {
 	Writes uint64 `json:"writes"`
 	// Reasons are the same by reason, such as "oom" or "timeout".
 	Reasons map[string]StoreErrorReason `json:"reasons"`
-	// Last is what the server said last, or why there was no answer; "" where
-	// nothing failed.
+	// Last is the latest error of the server, or why there was no answer; "" if nothing
+	// failed.
 	Last string `json:"last"`
-	// LastAt is when that was, null where nothing failed.
+	// LastAt is the time of that error, null if nothing failed.
 	LastAt *time.Time `json:"last_at"`
-	// LastOp is "read" or "write", LastReason one of the reasons, and LastAddress
-	// the server's; all are left out where nothing failed.
+	// LastOp is "read" or "write", LastReason one of the reasons, and LastAddress the
+	// address of the server; all are left out if nothing failed.
 	LastOp      string `json:"last_op,omitempty"`
 	LastReason  string `json:"last_reason,omitempty"`
 	LastAddress string `json:"last_address,omitempty"`
@@ -97,5 +97,5 @@ type RedisStats struct {
 	ConnectedClients  int64   `json:"connected_clients"`
 }
 
-// Milliseconds is a duration as latencies are written.
+// Milliseconds returns a duration in milliseconds.
 func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

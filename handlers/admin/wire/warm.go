@@ -4,12 +4,12 @@ package wire
 type WarmRequest struct {
 	// Route is the name of the routes whose records are loaded.
 	Route string `json:"route"`
-	// IDs are identities as they are after placeholders are replaced. Nil
-	// means all that the source can list.
+	// IDs are identities as they are after placeholders are replaced. Nil means all
+	// that the source lists.
 	IDs []string `json:"ids,omitzero"`
 	// Concurrency is how many loads run at a time. Default 4, at most 64.
 	Concurrency int `json:"concurrency,omitempty"`
-	// Rate limits how many identities are begun per second. Default: no limit.
+	// Rate is the most identities that are begun per second. Default 0: no limit.
 	Rate float64 `json:"rate,omitempty"`
 	// Root and FS stand for {http.vars.root} and {http.vars.fs}, for a source
 	// that takes its root from the site.

@@ -1,0 +1,73 @@
+package filewallball
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+
+	"github.com/filewallball/caddy-filewallball/handlers/health"
+	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
+	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+)
+
+// watch runs the checks of health at intervals while its configuration runs, and emits
+// changes as events of Caddy's events app.
+type watch struct {
+	ctx    caddy.Context
+	events *caddyevents.App
+	cancel context.CancelFunc
+}
+
+func newWatch(ctx caddy.Context) (*watch, error) {
+	app, err := ctx.App("events")
+	if err != nil {
+		return nil, fmt.Errorf("getting the events app: %w", err)
+	}
+	events, ok := app.(*caddyevents.App)
+	if !ok {
+		return nil, fmt.Errorf("the events app is of an unexpected type, %T", app)
+	}
+	return &watch{ctx: ctx, events: events}, nil
+}
+
+// begin starts the checks.
+func (w *watch) begin(a *App) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	monitor := &health.Monitor{
+		Cache: a.Cache(), Alert: a.policy.Alert, Alerts: a.process.Alerts(), Logger: w.ctx.Slogger(),
+		Newest: func() bool {
+			running, ok := lifetime.Running()
+			return ok && running == lookup.App(a)
+		},
+		Emit: func(event health.Event) { w.events.Emit(w.ctx, event.Name, event.Data) },
+	}
+	go func() {
+		clock := time.NewTicker(health.Interval)
+		defer clock.Stop()
+		monitor.Run(ctx, clock.C)
+	}()
+}
+
+// end stops the checks. It does not wait for handlers of events.
+func (w *watch) end() {
+	if w != nil && w.cancel != nil {
+		w.cancel()
+	}
+}
+
+// reportConflict emits an event of the running configuration: a new configuration is
+// refused, because two of its lookups share keys but ask different questions. It does
+// not wait for the handlers of the event.
+func reportConflict(conflict error) {
+	running, ok := lifetime.Running()
+	if !ok {
+		return
+	}
+	if a, ok := running.(*App); ok && a.watch != nil {
+		go a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
+	}
+}
