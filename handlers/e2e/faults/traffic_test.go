@@ -23,6 +23,9 @@ func (f *fleet) traffic() (stop func()) {
 	})
 }
 
+// trafficAtOnce is how many requests of the traffic a node has at a time.
+const trafficAtOnce = 32
+
 // ask is the traffic of one node. A request that hangs does not keep others
 // back.
 func (f *fleet) ask(i int) {
@@ -30,7 +33,7 @@ func (f *fleet) ask(i int) {
 	defer wait.Wait()
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
-	slots := make(chan struct{}, 32)
+	slots := make(chan struct{}, trafficAtOnce)
 	for n := 0; ; n++ {
 		select {
 		case <-f.stopped:
