@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ type forwardAuth struct {
 	transport *reverseproxy.HTTPTransport // nil: the default transport of the source
 	matchers  map[string]caddyhttp.ResponseMatcher
 	responses []*caddyfile.Dispenser // each a handle_response
+	start     caddyfile.Dispenser    // at the directive's line
 
 	session Handler
 	source  httpsource.Source
@@ -50,6 +52,7 @@ type authUpstream struct {
 	scheme  string // http, https, or "" for the scheme of the transport
 	address string // host and port
 	dial    string // the address to connect to instead, or ""
+	h2c     bool   // HTTP/2 without TLS
 }
 
 // forwardedHeaders are the headers that describe the request to the
@@ -103,6 +106,12 @@ func (a *forwardAuth) handler() (*Handler, error) {
 // the Host of the request, an https upstream its own.
 func (a *forwardAuth) connect() error {
 	scheme := a.upstream.scheme
+	if a.upstream.h2c {
+		if a.transport == nil {
+			a.transport = new(reverseproxy.HTTPTransport)
+		}
+		a.transport.Versions = []string{"h2c", "2"} // as in reverse_proxy
+	}
 	if t := a.transport; t != nil {
 		switch {
 		case a.upstream.dial != "":
@@ -131,7 +140,7 @@ func (a *forwardAuth) identify() error {
 	}
 	switch {
 	case a.cookies == nil:
-		headers = append([]string{"Cookie"}, headers...)
+		headers = append([]string{"Cookie"}, headers...) // once, also where headers names it
 	case !a.replaced("Cookie"):
 		for _, name := range a.cookies {
 			a.session.ID = append(a.session.ID, "{http.request.cookie."+name+"}")
@@ -139,10 +148,10 @@ func (a *forwardAuth) identify() error {
 	}
 	for _, name := range headers {
 		name = http.CanonicalHeaderKey(name)
-		if a.replaced(name) {
+		value := "{http.request.header." + name + "}"
+		if a.replaced(name) || slices.Contains(a.session.ID, value) {
 			continue
 		}
-		value := "{http.request.header." + name + "}"
 		if isCredential(name) {
 			a.session.ID = append(a.session.ID, value)
 			continue

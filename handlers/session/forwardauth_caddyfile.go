@@ -31,7 +31,11 @@ func ParseForwardAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, erro
 	if err := a.parseResponses(h); err != nil {
 		return nil, err
 	}
-	return a.handler()
+	handler, err := a.handler()
+	if err != nil {
+		return nil, a.start.WrapErr(err)
+	}
+	return handler, nil
 }
 
 // unmarshal reads the directive from Caddyfile tokens:
@@ -66,7 +70,8 @@ func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
 	if err := a.setUpstream(args[0]); err != nil {
 		return d.WrapErr(err)
 	}
-	start := *d // for an error that names the directive's line
+	a.start = *d // for an error that names the directive's line
+	start := &a.start
 	if err := a.Options().Unmarshal(d, AuthDirective); err != nil {
 		return err
 	}
@@ -75,6 +80,9 @@ func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
 		return start.Errf("%s needs the uri to ask, like: uri /api/authz/forward-auth", AuthDirective)
 	case strings.Contains(strings.SplitN(a.uri, "?", 2)[0], "://"):
 		return start.Errf("uri has a scheme and a host, which are those of the upstream: write the path alone, like: uri /api/authz/forward-auth")
+	}
+	if err := checkURI(a.uri); err != nil {
+		return start.WrapErr(err)
 	}
 	for _, name := range a.headers {
 		if err := a.checkHeader(name); err != nil {
@@ -92,12 +100,35 @@ func (a *forwardAuth) checkHeader(name string) error {
 			return fmt.Errorf("headers: %s is always sent, with the value of this server and never with the client's: leave it out", f.header)
 		}
 	}
+	if a.cookies != nil && http.CanonicalHeaderKey(name) == "Cookie" {
+		return errors.New("headers: which cookies are sent is said by cookies: leave out Cookie, or the line cookies to send them all")
+	}
 	if isCopy(name, a.copies) && !isCredential(name) {
 		return fmt.Errorf("headers: %s is also one of copy_headers: the authentication server could take a client's value "+
 			"for one of this server: leave it out of headers or of copy_headers", name)
 	}
 	return nil
 }
+
+// checkURI refuses placeholders that are not sent as forward_auth sends them: in
+// the URL of a source, a value cannot leave its segment or parameter.
+func checkURI(uri string) error {
+	path, query, _ := strings.Cut(uri, "?")
+	if found := severalSegments.FindStringSubmatch(path); found != nil {
+		return fmt.Errorf("uri: {%s} in the path would be sent as one segment, with %%2F for its slashes: the server gets the URI as X-Forwarded-Uri; "+
+			"leave it out, or send it as a parameter, like: uri /auth?uri={uri}", found[1])
+	}
+	if found := severalParameters.FindStringSubmatch("&" + query); found != nil {
+		return fmt.Errorf("uri: {%s} would be sent as one parameter, and not as the query: the server gets the query with X-Forwarded-Uri; "+
+			"leave it out, or send it as a parameter, like: uri /auth?query={query}", found[1])
+	}
+	return nil
+}
+
+var (
+	severalSegments   = regexp.MustCompile(`\{(http\.request\.(?:orig_)?uri(?:\.path|\.path\.dir|\.query|\.prefixed_query)?)\}`)
+	severalParameters = regexp.MustCompile(`&\{(http\.request\.(?:orig_)?uri\.(?:query|prefixed_query))\}`)
+)
 
 // isCredential reports whether a header has the credentials of a client in HTTP, which
 // the authentication server verifies. Such headers are part of the identity.
@@ -111,23 +142,29 @@ func (a *forwardAuth) setUpstream(text string) error {
 		a.upstream = authUpstream{address: "localhost", dial: text}
 		return nil
 	}
-	explicit := strings.Contains(text, "://")
+	scheme, address, explicit := strings.Cut(text, "://")
 	if !explicit {
-		text = "http://" + text
+		scheme, address = "", text
+	}
+	scheme = strings.ToLower(scheme)
+	if scheme == "h2c" {
+		scheme, a.upstream.h2c = "http", true
+	}
+	if strings.HasPrefix(address, ":") { // a port of this machine
+		address = "localhost" + address
 	}
 	// a placeholder may be any part of the host
-	u, err := url.Parse(runtimePlaceholder.ReplaceAllString(text, "placeholder"))
+	u, err := url.Parse("http://" + runtimePlaceholder.ReplaceAllString(address, "placeholder"))
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("upstream is not right: want host:port, http://host:port, https://host or unix//path")
+	case strings.Contains(address, "{http."):
+		return errors.New("upstream: a placeholder of the request is not possible, because a client must not choose which server is asked: " +
+			"want host:port, and a block of its own for each server")
+	case err != nil || u.Host == "" || scheme != "" && scheme != "http" && scheme != "https":
+		return errors.New("upstream is not right: want host:port, http://host:port, https://host, h2c://host:port or unix//path")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.User != nil:
 		return errors.New("upstream has more than a host and a port: write the path as uri")
 	}
-	scheme, address, _ := strings.Cut(text, "://")
-	if !explicit {
-		scheme = ""
-	}
-	a.upstream = authUpstream{scheme: scheme, address: strings.TrimSuffix(address, "/")}
+	a.upstream.scheme, a.upstream.address = scheme, strings.TrimSuffix(address, "/")
 	return nil
 }
 

@@ -47,7 +47,7 @@ func (a *forwardAuth) proxyOptions() directive.Options {
 // refusedProxyOptions are the options of reverse_proxy that are not supported.
 func refusedProxyOptions() directive.Options {
 	const (
-		one     = "it asks one upstream: name a site of your own that balances with reverse_proxy"
+		one     = "it asks one upstream: name a site of your own that balances with reverse_proxy, like http://localhost:8001"
 		get     = "it asks by GET at the uri: leave it out"
 		nothing = "answers are short and whole: leave it out"
 	)
@@ -253,7 +253,10 @@ func (a *forwardAuth) parseResponses(h httpcaddyfile.Helper) error {
 		case 0:
 		case 1:
 			m, ok := a.matchers[args[0]]
-			if !ok {
+			switch {
+			case !strings.HasPrefix(args[0], "@"):
+				return d.Errf("handle_response takes the name of a matcher: write @name status %s above it, and handle_response @name", args[0])
+			case !ok:
 				return d.Errf("handle_response: there is no matcher %s: write %s status <code...> above it", args[0], args[0])
 			}
 			matcher = &m

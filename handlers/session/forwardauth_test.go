@@ -313,6 +313,40 @@ func TestSetCookieGoesToOneClient(t *testing.T) {
 	require.Equal(t, 20, auth.asked(), "each asked for itself")
 }
 
+// Upstreams are written as in forward_auth.
+func TestUpstreamsOfForwardAuth(t *testing.T) {
+	t.Parallel()
+	for upstream, want := range map[string]string{
+		":9091":                  "http://localhost:9091/x",
+		"http://:9091":           "http://localhost:9091/x",
+		"auth:9091":              "http://auth:9091/x",
+		"https://auth":           "https://auth/x",
+		"HTTPS://auth/":          "https://auth/x",
+		"h2c://auth:80":          "http://auth:80/x",
+		"{env.AUTH}:9091":        "http://{env.AUTH}:9091/x",
+		"[::1]:9091":             "http://[::1]:9091/x",
+		"https://{env.AUTH}.int": "https://{env.AUTH}.int/x",
+	} {
+		a := new(forwardAuth)
+		require.NoError(t, a.unmarshal(caddyfile.NewTestDispenser("cached_forward_auth "+upstream+" {\nuri /x\n}")), upstream)
+		_, err := a.handler()
+		require.NoError(t, err, upstream)
+		require.Equal(t, want, a.source.URL, upstream)
+		require.Equal(t, strings.HasPrefix(upstream, "h2c"), strings.Contains(string(a.source.TransportRaw), "h2c"), upstream)
+	}
+}
+
+// What is sent is listed once, so that it is counted once against the longest
+// identity.
+func TestHeadersAreSentOnce(t *testing.T) {
+	t.Parallel()
+	a := new(forwardAuth)
+	require.NoError(t, a.unmarshal(caddyfile.NewTestDispenser("cached_forward_auth a:1 {\nuri /x\nheaders Cookie authorization Authorization\n}")))
+	h, err := a.handler()
+	require.NoError(t, err)
+	require.EqualValues(t, []string{"{http.request.header.Cookie}", "{http.request.header.Authorization}"}, h.ID)
+}
+
 func TestForwardAuthErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -345,6 +379,15 @@ func TestForwardAuthErrors(t *testing.T) {
 		"cached_forward_auth unix//a {\nuri /x\ntransport http {\ndial_timeout 1s\n}\n}":     "not possible with a unix socket",
 		"cached_forward_auth a:1 {\nuri /x\n@a stat 401\n}":                                  "unrecognized response matcher",
 		"cached_forward_auth a:1 {\nuri /x\nhandle_response @b {\n}\n}":                      "there is no matcher @b",
+		"cached_forward_auth a:1 {\nuri /x\nhandle_response 401 {\n}\n}":                     "write @name status 401 above it",
+		"cached_forward_auth {http.vars.up} {\nuri /x\n}":                                    "a client must not choose which server is asked",
+		"cached_forward_auth {http.request.host}:80 {\nuri /x\n}":                            "a client must not choose which server is asked",
+		"cached_forward_auth unix+h2c//a {\nuri /x\n}":                                       "upstream",
+		"cached_forward_auth a:1 {\nuri {http.request.uri}\n}":                               "like: uri /auth?uri={uri}",
+		"cached_forward_auth a:1 {\nuri /x{http.request.uri.path}\n}":                        "like: uri /auth?uri={uri}",
+		"cached_forward_auth a:1 {\nuri /x?{http.request.uri.query}\n}":                      "like: uri /auth?query={query}",
+		"cached_forward_auth a:1 {\nuri /x?a=b&{http.request.orig_uri.query}\n}":             "like: uri /auth?query={query}",
+		"cached_forward_auth a:1 {\nuri /x\ncookies a\nheaders Cookie\n}":                    "leave out Cookie",
 		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":                                 "copy_headers takes",
 		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                         "identifies the client",
 		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}":                    "is not sent",

@@ -363,3 +363,15 @@ func TestEmptyAnswerThatSaysJSONIsAnError(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, cache.Found, loaded.Record.State(), "no body and no claim: the status counts")
 }
+
+// RFC 9110, section 7.6.1, and what reverse_proxy leaves out beside.
+func TestHeadersOfTheConnectionAreNotPassed(t *testing.T) {
+	t.Parallel()
+	got := endToEnd(http.Header{
+		"Connection": {"X-Hop, close", "X-Other-Hop"}, "X-Hop": {"1"}, "X-Other-Hop": {"1"}, "Keep-Alive": {"timeout=5"},
+		"Proxy-Authenticate": {"Basic"}, "Proxy-Authorization": {"Basic x"}, "Proxy-Connection": {"close"}, "Trailer": {"X"},
+		"Transfer-Encoding": {"chunked"}, "Te": {"trailers"}, "Upgrade": {"h2c"}, "Alt-Svc": {"h3"}, "Content-Length": {"1"},
+		"Www-Authenticate": {"Bearer"}, "X-End": {"1"},
+	})
+	require.Equal(t, http.Header{"Www-Authenticate": {"Bearer"}, "X-End": {"1"}}, got)
+}

@@ -61,7 +61,8 @@ func endToEnd(header http.Header) http.Header {
 		}
 	}
 	for name := range kept {
-		if ofConnection(name) || name == "Alt-Svc" {
+		switch {
+		case ofConnection(name), name == "Alt-Svc", name == "Proxy-Authenticate", name == "Proxy-Authorization":
 			delete(kept, name)
 		}
 	}
