@@ -159,11 +159,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return metrics.Register(ctx.GetMetricsRegistry(), metrics.New(a.Cache()))
 }
 
-// Start makes this app the one that the admin API uses. It waits up to 10 s for the
-// embedded store to read its file. Requests wait for that as well.
+// Start makes this app the one that the admin API uses. It lets the store in Redis
+// connect, and waits up to 10 s for the embedded one to read its file. Requests wait
+// for that as well.
 func (a *App) Start() error {
 	a.process.Started(a)
-	if store, ok := a.Cache().Store().(*memory.Store); ok {
+	switch store := a.Cache().Store().(type) {
+	case *redis.Store:
+		store.Start()
+	case *memory.Store:
 		ctx, cancel := context.WithTimeout(context.Background(), fileWait)
 		defer cancel()
 		_ = store.Ping(ctx)
@@ -261,6 +265,7 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 		return lifetime.Opener{}, err
 	}
 	options.KeyPrefix, options.MaxValueSize = a.policy.KeyPrefix, a.policy.MaxValueSize
+	options.Deferred = true // a configuration that is only checked connects to nothing
 	if options, err = options.Resolve(os.Getenv); err != nil {
 		return lifetime.Opener{}, fmt.Errorf("redis: %w", err)
 	}

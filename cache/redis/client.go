@@ -144,6 +144,7 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 		if h.store.closed.Load() {
 			return goredis.ErrClosed
 		}
+		h.store.start.now()
 		ctx, end := startSpan(ctx, h.address, cmd)
 		started := time.Now()
 		err := next(ctx, cmd)
@@ -162,6 +163,7 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 			}
 			return goredis.ErrClosed
 		}
+		h.store.start.now()
 		ctx, end := startSpan(ctx, h.address, cmds...)
 		started := time.Now()
 		err := next(ctx, cmds)

@@ -87,6 +87,10 @@ type Options struct {
 	BreakerCoolDown time.Duration
 	BreakerOff      bool
 
+	// Deferred keeps the store from connecting before [Store.Start], or its first
+	// command.
+	Deferred bool
+
 	// MaxValueSize is the largest record, in bytes of JSON text. Default
 	// [cache.DefaultMaxValueSize].
 	MaxValueSize int

@@ -25,6 +25,7 @@ type Store struct {
 	leases       *leaseKeys
 	stats        *cache.Stats
 	refusals     *refusals
+	start        *start
 	logger       *slog.Logger
 	poll         chan struct{} // a health check is wanted now
 	connector    *connector
@@ -41,8 +42,7 @@ type Store struct {
 }
 
 // New returns a store, which must be closed. It measures its round trips into
-// stats. It does not wait for Redis, which may be down: connections are made
-// when they are needed.
+// stats. It does not wait for Redis, which may be down.
 func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, error) {
 	// sets what is not set, if the options are not resolved yet
 	options, err := options.Resolve(func(string) string { return "" })
@@ -55,11 +55,16 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 		cancel()
 		return nil, err
 	}
+	begin := newStart(ctx.Done())
+	if !options.Deferred {
+		begin.now()
+	}
+	dial = begin.dialer(dial)
 	logger = logger.With(slog.String("client_type", options.ClientType))
 	s := &Store{
 		refusals: &refusals{errors: &stats.StoreErrors, log: logger, warned: make(map[cache.StoreFailure]time.Time)},
-		poll:     make(chan struct{}, 1),
-		options:  options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
+		poll:     make(chan struct{}, 1), start: begin,
+		options: options, leases: newLeaseKeys(options.KeyPrefix), stats: stats, logger: logger, end: cancel,
 		nodeBreakers: newBreakers(&options, logger),
 	}
 	s.connector = newConnector(ctx, &s.options, dial)
@@ -89,10 +94,10 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	s.reads = newGatherers(s, min(readTrips, s.options.PoolSize/2), s.sendReads)
 	s.ends = newGatherers(s, min(leaseTrips, s.options.PoolSize/4), s.sendScripts)
 	s.tagReads = newGatherers(s, 1, s.sendTagReads)
-	s.running.Go(func() { s.pollHealth(ctx) })
-	s.running.Go(func() { s.probe(ctx) })
+	s.background(ctx, s.pollHealth)
+	s.background(ctx, s.probe)
 	if s.sentinels != nil {
-		s.running.Go(func() { s.sentinels.poll(ctx) })
+		s.background(ctx, s.sentinels.poll)
 	}
 	return s, nil
 }

@@ -149,6 +149,9 @@ func (w *watcher) reconcileSoon() {
 
 func (w *watcher) run(ctx context.Context) {
 	defer close(w.done)
+	if !w.store.start.wait(ctx) {
+		return
+	}
 	tick := time.NewTicker(reconcileInterval)
 	defer tick.Stop()
 	for {
