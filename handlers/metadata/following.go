@@ -46,6 +46,8 @@ type following struct {
 	// alone reports that every request reaches one of them, and no other handler
 	// that answers.
 	alone bool
+	// others reports that another handler than a file_server may answer.
+	others bool
 	// inErrors reports that the handler is one of handle_errors.
 	inErrors bool
 }
@@ -60,6 +62,10 @@ func (f *following) passThru() bool {
 // how. Not among them: headers, encode, intercept and templates, which change the
 // response of file_server, and vars and map, which may set its root.
 var transparent = []string{metadataDirective, "tracing", "log_append", "request_body", "push"}
+
+// changing are handlers that do not answer either, but may change which file is served
+// or how.
+var changing = []string{"headers", "encode", "templates", "vars", "map", "rewrite"}
 
 // step is a handler that a request may reach.
 type step struct {
@@ -78,6 +84,7 @@ func followingOf(ctx caddy.Context) following {
 	ways := f.waysOn(ctx, server)
 	for _, steps := range ways {
 		f.alone = f.add(steps) && f.alone
+		f.others = f.others || othersAnswer(steps)
 	}
 	f.alone = f.alone && len(ways) > 0
 	return f
@@ -107,6 +114,24 @@ func (f *following) add(steps []step) (alone bool) {
 		}
 	}
 	return false
+}
+
+// othersAnswer reports whether another handler than a file_server may answer.
+func othersAnswer(steps []step) bool {
+	for _, next := range steps {
+		var named struct{ Handler string }
+		switch {
+		case json.Unmarshal(next.raw, &named) != nil:
+			return true
+		case named.Handler == "file_server":
+			if !next.sometimes {
+				return false
+			}
+		case !slices.Contains(transparent, named.Handler) && !slices.Contains(changing, named.Handler):
+			return true
+		}
+	}
+	return true
 }
 
 // waysOn lists the handlers that follow, innermost routes first, for each place where

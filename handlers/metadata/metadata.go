@@ -75,6 +75,9 @@ type Handler struct {
 	// change its response.
 	onlyDescribes bool
 
+	// othersAnswer reports that another handler than file_server may answer.
+	othersAnswer bool
+
 	// precompressed describes which precompressed files the next file_server serves;
 	// nil if that cannot be known.
 	precompressed *precompression
@@ -127,6 +130,7 @@ func (m *Handler) provision(ctx caddy.Context) error {
 	next := followingOf(ctx)
 	fromFiles := isFileSystem(m.SourceRaw)
 	m.onlyDescribes = fromFiles && next.known && !next.alone
+	m.othersAnswer = m.onlyDescribes && next.others
 	kind := lookup.Kind{
 		Directive:    metadataDirective,
 		RecordName:   "file metadata",
@@ -252,7 +256,11 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return next.ServeHTTP(w, r)
 		}
 		forward(w, m.OnMissing, response)
-		return m.OnMissing.Serve(w, r, repl, next, errNoFile)
+		cause := errNoFile
+		if m.files != nil {
+			cause = nil // as file_server has it
+		}
+		return m.OnMissing.Serve(w, r, repl, next, cause)
 	case result.Outcome == cache.OutcomeDenied:
 		forward(w, m.OnDenied, response)
 		return m.OnDenied.Serve(w, r, repl, next, errFileDenied)
@@ -275,7 +283,8 @@ func forward(w http.ResponseWriter, reaction *lookup.Reaction, response lookup.R
 // serveFile answers from the record, or lets the next handler serve the file.
 func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.Replacer, next caddyhttp.Handler, id string, req cache.Request, record *cache.Record) error {
 	rep := representationOf(record)
-	if m.files != nil && rep.notRegular {
+	// a coding that an earlier handler has set is not one that file_server selects
+	if m.files != nil && (rep.notRegular || w.Header()["Content-Encoding"] != nil) {
 		return next.ServeHTTP(w, r)
 	}
 	var uri string
@@ -297,6 +306,11 @@ func (m *Handler) serveFile(w http.ResponseWriter, r *http.Request, repl *caddy.
 	d.ResponseWriter = w
 	if m.Disposition != "" && m.Disposition != "off" {
 		d.disposition = m.Disposition + rep.dispositionParams
+	}
+	// file_server is to decide by the tag of what it serves
+	if m.othersAnswer && r.Header["If-Range"] != nil && !d.isFresh() {
+		m.rewrite.apply(r, repl, uri)
+		return d.serveUndescribed(r, next)
 	}
 	chosen := m.files != nil && d.choose(r)
 	tag := etag.in(w.Header()) // a tag that an earlier handler has set counts, as in file_server

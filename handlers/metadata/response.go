@@ -114,11 +114,16 @@ func (d *describer) answer(r *http.Request) bool {
 		d.set(cacheControl, d.rep.cacheControl)
 		if etag.in(h) == "" {
 			d.set(lastModified, d.rep.lastModified)
+		} else {
+			delete(h, "Last-Modified")
 		}
 		delete(h, "Content-Type")
+		delete(h, "Content-Encoding")
 		d.WriteHeader(http.StatusNotModified)
 	case failed:
-		d.set(lastModified, d.rep.lastModified)
+		if d.rep.lastModified != "" {
+			d.put(lastModified, d.rep.lastModified) // file_server replaces what an earlier handler has set
+		}
 		d.setContentType()
 		d.WriteHeader(http.StatusPreconditionFailed)
 	default:
@@ -207,12 +212,12 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 	case !d.encoded:
 		d.set(etag, d.known.etag)
 	}
-	// a type that file_server sets itself must not be set if there is no file
-	if d.rep.contentType != mime.TypeByExtension(path.Ext(r.URL.Path)) {
+	// file_server sets the type itself, that of the file that it serves
+	if d.handler.files == nil && d.rep.contentType != mime.TypeByExtension(path.Ext(r.URL.Path)) {
 		d.set(contentType, d.rep.contentType)
 	}
 	err := next.ServeHTTP(d, r)
-	d.release(nil)
+	d.release(nil, false)
 	if d.anew {
 		return d.serveAnew(r, next, before)
 	}
@@ -222,31 +227,44 @@ func (d *describer) serve(r *http.Request, next caddyhttp.Handler) error {
 	return err
 }
 
+// serveUndescribed lets the next handler answer as if there were no record.
+func (d *describer) serveUndescribed(r *http.Request, next caddyhttp.Handler) error {
+	d.plain = true
+	if d.handler.hashes() {
+		d.set(etag, noTag)
+	}
+	err := next.ServeHTTP(d, r)
+	if !d.wrote {
+		d.withdraw()
+	}
+	return err
+}
+
 // serveAnew lets the next handler serve another file than the record's as if there
 // were no record, because decisions made from the record do not hold for it.
 func (d *describer) serveAnew(r *http.Request, next caddyhttp.Handler, before http.Header) error {
-	d.anew, d.plain = false, true
+	d.anew = false
 	h := d.Header()
 	clear(h)
 	maps.Copy(h, before)
 	clear(r.Header)
 	maps.Copy(r.Header, d.asked)
 	d.preset = [numFields]bool{}
-	if d.handler.hashes() {
-		d.set(etag, noTag)
-	}
-	return next.ServeHTTP(d, r)
+	return d.serveUndescribed(r, next)
 }
 
 // withdraw removes the fields that were set here, even if their values were
 // changed since.
 func (d *describer) withdraw() {
 	d.giveWay()
-	h := d.Header()
-	for f, name := range fieldNames {
-		if d.preset[f] && field(f).in(h) == d.values[f] {
-			delete(h, name)
-		}
+	for f := range numFields {
+		d.withdrawField(f)
+	}
+}
+
+func (d *describer) withdrawField(f field) {
+	if h := d.Header(); d.preset[f] && f.in(h) == d.values[f] {
+		delete(h, fieldNames[f])
 	}
 }
 
@@ -272,13 +290,16 @@ func (d *describer) describe(status int, same bool) {
 	switch status {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusPartialContent:
 		d.giveWay()
-		if !d.plain {
+		if !d.plain && (same || d.handler.files == nil) {
 			d.set(contentType, d.rep.contentType)
 		}
 		if same {
 			d.correctTag()
-		} else if d.preset[etag] && etag.in(h) == d.values[etag] {
-			delete(h, fieldNames[etag])
+			break
+		}
+		d.withdrawField(etag)
+		if d.handler.files != nil {
+			d.withdrawField(contentDisposition) // it has the name of another file
 		}
 	case http.StatusNotModified:
 		d.giveWay()
@@ -343,8 +364,9 @@ func (d *describer) WriteHeader(status int) {
 }
 
 // release sends a held status when the content comes. file describes the file that the
-// content is read from, or is nil. release reports whether the content may be written.
-func (d *describer) release(file fs.FileInfo) bool {
+// content is read from, or is nil. byFileServer reports that file_server sends it. release
+// reports whether the content may be written.
+func (d *describer) release(file fs.FileInfo, byFileServer bool) bool {
 	if d.anew {
 		return false
 	}
@@ -354,7 +376,8 @@ func (d *describer) release(file fs.FileInfo) bool {
 	same := d.servesKnown(d.held, file)
 	status := d.held
 	d.held = 0
-	if !same && d.asked != nil {
+	// another handler has decided by itself, and is not asked twice
+	if !same && d.asked != nil && (byFileServer || !d.handler.othersAnswer) {
 		d.anew = true
 		return false
 	}
@@ -368,11 +391,11 @@ func (d *describer) release(file fs.FileInfo) bool {
 var errAnew = errors.New("file has changed")
 
 // ensureHeader sends the status before content is written.
-func (d *describer) ensureHeader(file fs.FileInfo) error {
+func (d *describer) ensureHeader(file fs.FileInfo, byFileServer bool) error {
 	if !d.wrote && d.held == 0 {
 		d.WriteHeader(http.StatusOK)
 	}
-	if !d.release(file) {
+	if !d.release(file, byFileServer) {
 		return errAnew
 	}
 	return nil
@@ -380,7 +403,7 @@ func (d *describer) ensureHeader(file fs.FileInfo) error {
 
 // Write implements [http.ResponseWriter].
 func (d *describer) Write(p []byte) (int, error) {
-	if err := d.ensureHeader(nil); err != nil {
+	if err := d.ensureHeader(nil, false); err != nil {
 		return 0, err
 	}
 	return d.ResponseWriter.Write(p)
@@ -389,13 +412,18 @@ func (d *describer) Write(p []byte) (int, error) {
 // ReadFrom implements [io.ReaderFrom].
 func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 	var info fs.FileInfo
+	byFileServer := false
 	body, limited := r.(*io.LimitedReader)
 	if limited && d.held != 0 {
-		if file, ok := body.R.(fs.File); ok {
-			info, _ = file.Stat()
+		switch content := body.R.(type) {
+		case fs.File:
+			info, _ = content.Stat()
+			byFileServer = true
+		case *io.PipeReader: // several ranges
+			byFileServer = true
 		}
 	}
-	if err := d.ensureHeader(info); err != nil {
+	if err := d.ensureHeader(info, byFileServer); err != nil {
 		return 0, err
 	}
 	if limited {
@@ -409,7 +437,7 @@ func (d *describer) ReadFrom(r io.Reader) (int64, error) {
 
 // FlushError is what [http.ResponseController] calls.
 func (d *describer) FlushError() error {
-	if err := d.ensureHeader(nil); err != nil {
+	if err := d.ensureHeader(nil, false); err != nil {
 		return err
 	}
 	return http.NewResponseController(d.ResponseWriter).Flush()

@@ -66,6 +66,12 @@ var siblingSites = map[string]string{
 	"handle for everything":     "root ROOT\nMETADATA\nhandle {\nMETADATA\nfile_server\n}",
 	"handle_path":               "root ROOT\nhandle_path /sub/* {\nMETADATA\nfile_server\n}\nhandle_path /private/* {\nrespond 403\n}\nMETADATA\nfile_server",
 	"route":                     "root ROOT\nroute /private/* {\nMETADATA\nrespond \"gated\" 403\n}\nroute {\nMETADATA\nfile_server\n}",
+	"route, then a proxy":       "root ROOT\nroute {\nMETADATA\nreverse_proxy /a.txt BACKEND\nreverse_proxy /sub/* BACKEND\nfile_server\n}",
+	"route, then a prefix":      "root ROOT\nroute {\nMETADATA\nuri strip_prefix /txt\nfile_server\n}",
+	"route, then a header":      "root ROOT\nroute {\nMETADATA\nheader X-A b\nencode gzip\nrespond /a.txt 403\nfile_server\n}",
+	"header of a coding":        "root ROOT\nheader Content-Encoding identity\nMETADATA\nfile_server",
+	"header of a date":          "root ROOT\nheader Last-Modified \"Wed, 21 Oct 2015 07:28:00 GMT\"\nMETADATA\nfile_server",
+	"message of an error":       "root ROOT\nMETADATA\nfile_server\nhandle_errors {\nrespond \"{err.status_code} {err.message}\"\n}",
 	"abort":                     "root ROOT\nabort /private/*\nMETADATA\nfile_server",
 	"error":                     "root ROOT\nerror /private/* 418\nMETADATA\nfile_server",
 	"respond":                   "root ROOT\nrespond /private/* \"gated\" 403\nrespond /none \"found\"\nMETADATA\nfile_server",
@@ -201,7 +207,7 @@ func siblingFiles(t *testing.T) (dir string) {
 	dir = sitetest.Files(t, map[string]string{
 		"a.txt": "a", "page.html": "<p>{{`page`}}", "x.php": "<?php secret", "index.html": "index of the root", "x.bak": "backup",
 		"sub/index.html": "index", "sub/c.txt": "c", "sub/main.html": "main", "private/b.txt": "secret", "big.css": strings.Repeat("big ", 99),
-		"big.css.gz": "compressed", "empty/deeper/file.txt": "deeper", "sub/private/b.txt": "another",
+		"big.css.gz": "compressed", "empty/deeper/file.txt": "deeper", "sub/private/b.txt": "another", "txt/index.txt": "text",
 	})
 	old := time.Now().Add(-time.Hour)
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
@@ -247,7 +253,7 @@ type siblingRequest struct {
 func siblingRequests() (requests []siblingRequest) {
 	for _, path := range []string{
 		"/", "/a.txt", "/a", "/a.txt/", "/page.html", "/x.php", "/x.php/info", "/x.bak", "/sub", "/sub/", "/sub/c.txt", "/sub/index.html",
-		"/private/b.txt", "/private/none.txt", "/private", "/none", "/empty/", "/empty", "/big.css", "/acme/local/directory",
+		"/private/b.txt", "/private/none.txt", "/private", "/none", "/empty/", "/empty", "/txt/", "/big.css", "/acme/local/directory",
 		"/sub/../a.txt", "//a.txt", "/go.mod",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST"} {
