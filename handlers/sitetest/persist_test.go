@@ -197,8 +197,8 @@ func TestPersistIsAdaptedToJSON(t *testing.T) {
 
 func TestPersistOfJSONIsChecked(t *testing.T) {
 	for app, want := range map[string]string{
-		`{"memory": {"persist_interval": "1m"}}`:                      "persist_interval is given without persist",
-		`{"memory": {"persist_journal": true}}`:                       "persist_journal is given without persist",
+		`{"memory": {"persist_interval": "1m"}}`:                      "persist_interval needs persist",
+		`{"memory": {"persist_journal": true}}`:                       "persist_journal needs persist",
 		`{"memory": {"persist": "a", "persist_interval": "1ms"}}`:     "persist_interval is 1ms: want at least 1s",
 		`{"memory": {"persist": "{env.NO_SUCH_VARIABLE_IS_SET}"}}`:    "the name of the file is empty",
 		`{"memory": {"persist": "{nothing.known}/records"}}`:          "memory persist: unrecognized placeholder",
