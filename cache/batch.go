@@ -24,6 +24,17 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	return entry, err
 }
 
+// Get is [Cache.Get], decoded where the lookup has a decoder.
+func (l *Lookup) Get(ctx context.Context, key string) (Entry, error) {
+	ctx, cancel := l.cache.withTimeout(ctx, 1)
+	defer cancel()
+	entry, err := l.read(ctx, key)
+	if err == nil && l.cache.pending.refuses(key, entry.Record) {
+		return Entry{}, ErrPending
+	}
+	return entry, err
+}
+
 // GetMany is Get for many keys, in as few round trips as it takes.
 func (c *Cache) GetMany(ctx context.Context, keys []string) ([]Got, error) {
 	got, err := c.store.GetMany(ctx, keys)

@@ -9,6 +9,7 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -68,7 +69,7 @@ func listKeys(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 }
 
 // getKey answers {"key": …, "ttl_seconds": …, "value": …}, the value as it is
-// stored. The TTL is rounded up; -1 is a record that never expires.
+// stored, or as a lookup decodes it where an application stored it in its own format. The TTL is rounded up; -1 is a record that never expires.
 func getKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	key, err := keyOf(r, app.Policy())
 	if err != nil {
@@ -85,7 +86,12 @@ func writeRecord(w http.ResponseWriter, r *http.Request, app lookup.App, keys ..
 	var entry cache.Entry
 	for _, key = range keys {
 		var err error
-		if entry, err = app.Cache().Get(ctx, key); err != nil {
+		if entry, err = app.Cache().Get(ctx, key); errors.Is(err, cache.ErrInvalidRecord) {
+			if l := app.Lookups().Decoding(key); l != nil {
+				entry, err = l.Records().Get(ctx, key)
+			}
+		}
+		if err != nil {
 			return storeError(err)
 		}
 		if entry.Record != nil {

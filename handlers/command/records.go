@@ -22,7 +22,8 @@ func getCommand() *cobra.Command {
 		Use:   "get <key> | --hash <identity> --route <route>",
 		Short: "Shows a record and how long it has left",
 		Long: `Shows the record under a key, or of an identity: laid out on a terminal, or else to
-the byte as it is stored. How long it has left is told on standard error.
+the byte as it is stored. A session that an application stored in its own format is
+shown as its lookup reads it. How long it has left is told on standard error.
 ` + hashHelp,
 		Example: `  $ caddy filewallball get session:user:42
   $ caddy filewallball get --hash 's3cr3t' --route door`,

@@ -88,6 +88,21 @@ func (l *Lookups) Named(name string) []*Lookup {
 	return slices.Clone(l.byName[name])
 }
 
+// Decoding returns a lookup that reads values in an application's own format under
+// keys like this one, or nil.
+func (l *Lookups) Decoding(key string) *Lookup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var written keyTemplate
+	written.add(key)
+	for _, lookup := range l.unlike {
+		if lookup.kind.Decoder != nil && lookup.key.overlaps(&written) {
+			return lookup
+		}
+	}
+	return nil
+}
+
 // Names returns the names of all lookups, in the order of [CompareNames].
 func (l *Lookups) Names() []string {
 	l.mu.Lock()

@@ -242,3 +242,39 @@ func TestFromErrorsSayWhatWouldBeRight(t *testing.T) {
 		})
 	}
 }
+
+// Operators see of a session what require and placeholders see, in whatever format the
+// application stored it.
+func TestTheAdminAPIShowsSessionsAsLookupsReadThem(t *testing.T) {
+	server := redistest.Start(t)
+	s := sitetest.Serve(t, "filewallball {\nredis "+server.Addr()+"\n}", `
+		session_lookup /php/* {
+			from php
+			require user_id
+		}
+		session_lookup /spring/* {
+			from spring
+			require user
+		}`)
+	redis := server.Client()
+	require.NoError(t, redis.Set(t.Context(), "PHPREDIS_SESSION:abc", `user_id|i:7;`, time.Hour).Err())
+	require.NoError(t, redis.HSet(t.Context(), "spring:session:sessions:abc",
+		"creationTime", "1", "lastAccessedTime", "2", "maxInactiveInterval", "-1", "sessionAttr:user", `"anna"`).Err())
+	for _, a := range []sitetest.Answer{
+		s.API(t, http.MethodPost, "get", `{"key": "PHPREDIS_SESSION:abc"}`),
+		s.API(t, http.MethodGet, "keys/PHPREDIS_SESSION:abc", ""),
+	} {
+		require.Equal(t, http.StatusOK, a.Status, a.Body)
+		require.Contains(t, a.Body, `"value":{"user_id":7}`)
+		require.Regexp(t, `"ttl_seconds":3[56]\d\d,`, a.Body)
+	}
+	require.Contains(t, s.API(t, http.MethodPost, "get", `{"key": "spring:session:sessions:abc"}`).Body, `"user":"anna"`)
+
+	for key, value := range map[string]string{"PHPREDIS_SESSION:broken": "hunter2", "other:abc": "user_id|i:7;"} {
+		require.NoError(t, redis.Set(t.Context(), key, value, time.Hour).Err())
+		a := s.API(t, http.MethodPost, "get", `{"key": "`+key+`"}`)
+		require.Equal(t, http.StatusUnprocessableEntity, a.Status, a.Body)
+		require.NotContains(t, a.Body, "hunter2")
+	}
+	require.Equal(t, http.StatusNotFound, s.API(t, http.MethodPost, "get", `{"key": "PHPREDIS_SESSION:none"}`).Status)
+}
