@@ -44,6 +44,25 @@ func (c *Cache) Near() near.Stats {
 	return c.near.Stats()
 }
 
+// NearDoubt is why near copies are not trusted.
+type NearDoubt struct {
+	Since time.Time
+	// Address is that of the server that does not report writes.
+	Address string
+	// Reason is what it said, or why there is no answer; "" where it is not known.
+	Reason string
+}
+
+// NearDoubt returns why near copies are not trusted. ok is false where they are,
+// where none are kept, and where the store cannot say why.
+func (c *Cache) NearDoubt() (doubt NearDoubt, ok bool) {
+	store, can := c.store.(interface{ NearDoubt() (NearDoubt, bool) })
+	if !can || c.near == nil || c.near.Coherent() {
+		return NearDoubt{}, false
+	}
+	return store.NearDoubt()
+}
+
 func (c *Cache) watchPrefix(prefix string) {
 	if c.near != nil {
 		c.store.(Watched).Watch(prefix, wakingSink{c.near, &c.waits})

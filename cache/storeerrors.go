@@ -24,12 +24,22 @@ func (op StoreOp) String() string { return [...]string{"read", "write"}[op] }
 // refused what it was asked, or did not answer. It also has the state of reads
 // and writes: they fail from the first failure on, until one succeeds that is
 // at least [StoreErrorsCalm] after the latest failure, or nothing has failed for
-// [StoreErrorsPast]. Its zero value is ready to use.
+// [StoreErrorsPast]. Where refusals come back within [StoreErrorsPast], the server
+// refuses some of them and not others; the state then ends only after that time.
+// Its zero value is ready to use.
 type StoreErrors struct {
 	failing [storeOps]atomic.Bool // so that a success costs nothing while nothing fails
 
 	mu     sync.Mutex
 	counts StoreErrorCounts
+	spells [storeOps]spell
+}
+
+// spell is a time in which round trips of one kind fail, or the last one.
+type spell struct {
+	ended   time.Time // by a success
+	refused bool      // the server refused some of the commands
+	again   bool      // it began soon after another one with refusals
 }
 
 const (
@@ -44,6 +54,16 @@ const (
 // StoreNotAsked is the reason of round trips that were not begun, because the
 // circuit breaker is open. The state keeps the reason for which the breaker opened.
 const StoreNotAsked = "breaker_open"
+
+// StoreRefusal is what a server refused.
+type StoreRefusal int
+
+// What a server may refuse.
+const (
+	RefusedNothing    StoreRefusal = iota // it did not answer
+	RefusedConnection                     // to be connected, or to let somebody log in
+	RefusedCommand
+)
 
 // StoreFailure is one kind of failure.
 type StoreFailure struct {
@@ -78,14 +98,14 @@ type StoreErrorState struct {
 	// the server's address, and when.
 	Reason, Text, Address string
 	At                    time.Time
-	// Refused reports that the server answered, with a refusal.
-	Refused bool
+	// Refused is what the server refused.
+	Refused StoreRefusal
 }
 
 // Failed counts a failed round trip. text is what the server said, if it has
-// refused it, or why there was no answer; it must hold no key. began reports whether
-// round trips of this kind did not fail before.
-func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused bool) (began bool) {
+// refused something, or why there was no answer; it must hold no key. began
+// reports whether round trips of this kind did not fail before.
+func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused StoreRefusal) (began bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now().UTC()
@@ -99,12 +119,18 @@ func (e *StoreErrors) Failed(failure StoreFailure, text, address string, refused
 		e.counts.Writes++
 	}
 	state := &e.counts.States[failure.Op]
+	spell := &e.spells[failure.Op]
 	if !state.Failing || now.Sub(state.At) >= StoreErrorsPast {
 		state.Since, began = now, true
+		spell.again = spell.refused && !spell.ended.IsZero() && now.Sub(spell.ended) < StoreErrorsPast
+		spell.refused, spell.ended = false, time.Time{}
 	}
+	spell.refused = spell.refused || refused == RefusedCommand
 	state.Failing, state.At = true, now
 	if began || failure.Reason != StoreNotAsked {
 		state.Reason, state.Text, state.Address, state.Refused = failure.Reason, text, address, refused
+	}
+	if e.counts.LastAt.IsZero() || failure.Reason != StoreNotAsked {
 		e.counts.Last, e.counts.LastAt, e.counts.LastFailure, e.counts.LastAddress = text, now, failure, address
 	}
 	e.failing[failure.Op].Store(true)
@@ -119,11 +145,15 @@ func (e *StoreErrors) Worked(op StoreOp) (recovered bool) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state := &e.counts.States[op]
-	if !state.Failing || time.Since(state.At) < StoreErrorsCalm {
+	state, spell, calm := &e.counts.States[op], &e.spells[op], StoreErrorsCalm
+	if spell.again && spell.refused {
+		calm = StoreErrorsPast
+	}
+	if !state.Failing || time.Since(state.At) < calm {
 		return false
 	}
 	state.Failing = false
+	spell.ended = time.Now()
 	e.failing[op].Store(false)
 	return true
 }
@@ -139,7 +169,7 @@ func (e *StoreErrors) Answered() (recovered []StoreOp) {
 		e.mu.Lock()
 		refused := e.counts.States[op].Refused
 		e.mu.Unlock()
-		if !refused && e.Worked(op) {
+		if refused != RefusedCommand && e.Worked(op) {
 			recovered = append(recovered, op)
 		}
 	}

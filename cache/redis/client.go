@@ -174,12 +174,17 @@ func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Proc
 	}
 }
 
-// observe measures commands that were answered or timed out. A refused connection is
-// no round trip: it would make a dead server look fast.
+// observe measures commands that were answered or timed out. A refused
+// connection is no round trip: it would make a dead server look fast. Nor is a
+// refusal for which go-redis asks again after a pause: it would make a server
+// look slow.
 func (h hook) observe(ctx context.Context, started time.Time, err error) {
 	var answer goredis.Error
 	var network net.Error
 	switch {
+	case hasCode(err, "READONLY", "NOREPLICAS", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"):
+		h.answered.Store(true)
+		return
 	case err == nil, errors.As(err, &answer):
 		h.answered.Store(true)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():

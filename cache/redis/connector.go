@@ -53,6 +53,9 @@ type server struct {
 	handshakes chan struct{} // turns of data connections
 	attempts   map[*attempt]struct{}
 	refusal    refusal
+	// failure is why the server could not be connected to the last time.
+	failure  error
+	failedAt time.Time
 	// nameless reports that the server refuses names of connections.
 	nameless bool
 }
@@ -182,6 +185,9 @@ func (c *connector) noteRefusal(s *server, err error) (admitted bool) {
 		*r = refusal{}
 	case r.err != nil:
 		r.next = time.Now().Add(r.pause)
+	}
+	if err != nil {
+		s.noteFailure(err)
 	}
 	r.probing = false
 	return admitted

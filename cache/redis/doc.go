@@ -19,6 +19,7 @@
 //	breaker.go      the circuit breaker of a server
 //	probe.go        closing it when the server answers again
 //	localfailure.go connections that this process cannot make
+//	noanswer.go     commands whose time ended without an answer
 //	reader.go       reading from replicas
 //	sentinel.go     the master and its replicas
 //	store.go        a store: its parts, its beginning and its end

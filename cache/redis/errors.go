@@ -23,7 +23,7 @@ func (s *Store) failed(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, errWrongType)
 	}
 	s.reload()
-	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, withoutKeys(err))
+	return fmt.Errorf("%s: %w: %w", doing, cache.ErrUnavailable, withoutKeys(plainly(err)))
 }
 
 // withoutKeys returns the error of a server without the arguments of the command,

@@ -82,7 +82,15 @@ func (g *gate) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Pro
 			setErr(err)
 			return err
 		}
-		return v.run(func() error { return next(ctx, cmds) }, func() { setErr(nil) })
+		err = v.run(func() error { return next(ctx, cmds) }, func() { setErr(nil) })
+		if late := new(noAnswerError); errors.As(err, &late) {
+			for _, cmd := range cmds {
+				if errors.Is(cmd.Err(), context.DeadlineExceeded) {
+					cmd.SetErr(err)
+				}
+			}
+		}
+		return err
 	}
 }
 
@@ -150,6 +158,9 @@ func (v *visit) run(command func() error, reset func()) error {
 // leave returns the outcome of the command, for the caller that waits for it.
 func (v *visit) leave(err error) error {
 	took := time.Since(v.started)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = v.gate.connector.explain(v.gate.addr(), v.started, err)
+	}
 	outcome := err
 	switch {
 	case isAnswer(err):

@@ -17,7 +17,16 @@ const (
 // before the first answer.
 func (s *Store) Up() bool { return s.up.Load() }
 
-// Ping pings the server, or all masters of a cluster.
+// DownSince returns since when Redis does not answer background pings. ok is
+// false where it does, and before the first one.
+func (s *Store) DownSince() (since time.Time, ok bool) {
+	turned := s.turned.Load()
+	return time.Unix(0, turned), turned != 0 && !s.up.Load()
+}
+
+// Ping pings the server, or all masters of a cluster. A server that refuses the
+// command alone has answered: its user lacks the right to it, or it cannot save
+// its records, for which Redis refuses PING too.
 func (s *Store) Ping(ctx context.Context) error {
 	const doing = "pinging"
 	if s.closed.Load() {
@@ -28,7 +37,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		return s.failed(doing, err)
 	}
 	for _, shard := range shards {
-		if err := shard.client.Ping(ctx).Err(); err != nil {
+		if err := shard.client.Ping(ctx).Err(); err != nil && !hasCode(err, "NOPERM", "MISCONF") {
 			return s.failed(doing, err)
 		}
 	}
@@ -54,6 +63,7 @@ func (s *Store) pollHealth(ctx context.Context) {
 			return
 		}
 		if was := s.up.Swap(err == nil); was != (err == nil) || first {
+			s.turned.Store(time.Now().UnixNano())
 			s.logHealth(err)
 		}
 		select {

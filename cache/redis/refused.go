@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -41,8 +42,9 @@ type refusals struct {
 // failed counts a round trip that failed at a server.
 func (r *refusals) failed(op cache.StoreOp, address string, err error) {
 	text, failure := serverText(err), cache.StoreFailure{Op: op, Reason: reasonOf(err)}
-	began := r.errors.Failed(failure, text, address, isReply(err))
-	if !isRefused(err) {
+	refused := refusedBy(err)
+	began := r.errors.Failed(failure, text, address, refused)
+	if refused == cache.RefusedNothing {
 		return // it did not answer, which the health check and the circuit breaker log
 	}
 	r.mu.Lock()
@@ -178,7 +180,7 @@ func (s *Store) count(ctx context.Context, address func() string, o *outcome) {
 // failures.
 func isFailure(err error) bool {
 	return err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, goredis.ErrClosed) &&
-		(isRefused(err) || reasonOf(err) != otherReason || !isReply(err))
+		(refusedBy(err) != cache.RefusedNothing || reasonOf(err) != otherReason || !isReply(err))
 }
 
 func isReply(err error) bool {
@@ -186,15 +188,19 @@ func isReply(err error) bool {
 	return errors.As(err, &answer)
 }
 
-// isRefused reports whether the server refuses the command or the connection. A key
-// without a value, or with a value of another type, is no refusal.
-func isRefused(err error) bool {
+// refusedBy returns what the server refuses with an error. That a key has no
+// value, or one of another type, is no refusal.
+func refusedBy(err error) cache.StoreRefusal {
 	var refused *refusedError
 	switch {
 	case err == nil, errors.Is(err, goredis.Nil), isWrongType(err), hasCode(err, "NOSCRIPT", "MOVED", "ASK"):
-		return false
+		return cache.RefusedNothing
+	case isReply(err):
+		return cache.RefusedCommand
+	case errors.As(err, &refused) && !errors.Is(err, errBreakerOpen):
+		return cache.RefusedConnection
 	}
-	return isReply(err) || errors.As(err, &refused) && !errors.Is(err, errBreakerOpen)
+	return cache.RefusedNothing
 }
 
 // The reasons that do not come from the text of the server.
@@ -256,6 +262,9 @@ func reasonOfText(text string) string {
 	return cmp.Or(serverReasons[code], otherReason)
 }
 
+// inScript is where in a script a command was refused.
+var inScript = regexp.MustCompile(` script: [0-9a-f]{40}, on @user_script:\d+\.$`)
+
 // maxServerText is the largest part of a server's text that is kept, in bytes.
 const maxServerText = 200
 
@@ -268,6 +277,7 @@ func serverText(err error) string {
 		text = answer.Error()
 	}
 	text, _, _ = strings.Cut(text, ", with args beginning with")
+	text = inScript.ReplaceAllString(text, "")
 	text = withoutQuotes(text)
 	if len(text) > maxServerText {
 		text = strings.ToValidUTF8(text[:maxServerText], "")

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -237,13 +238,14 @@ func TestScriptsFailForTheReasonOfTheirCommands(t *testing.T) {
 func TestWhatAServerQuotesIsNotKept(t *testing.T) {
 	t.Parallel()
 	for said, want := range map[string]string{
-		"OOM command not allowed when used memory > 'maxmemory'.":                   "OOM command not allowed when used memory > 'maxmemory'.",
-		"NOPERM User web has no permissions to run the 'client|list' command":       "NOPERM User web has no permissions to run the 'client|list' command",
-		"NOPERM User web has no permissions to access the 'session:o'neil' key":     "NOPERM User web has no permissions to access the '…' key",
-		"NOPERM no permissions to access the 'a' key, or the 'b' command":           "NOPERM no permissions to access the '…' command",
-		"ERR unknown command 'GETRANGE', with args beginning with: 'session:1' '0'": "ERR unknown command 'GETRANGE'",
-		"ERR no such key \"session:1\"":                                             "ERR no such key \"…\"",
-		"CROSSSLOT Keys in request don't hash to the same slot":                     "CROSSSLOT Keys in request don't hash to the same slot",
+		"OOM command not allowed when used memory > 'maxmemory'. script: c317f0f91679263ba5853ae535d3ffce50e37889, on @user_script:20.": "OOM command not allowed when used memory > 'maxmemory'.",
+		"OOM command not allowed when used memory > 'maxmemory'.":                                                                       "OOM command not allowed when used memory > 'maxmemory'.",
+		"NOPERM User web has no permissions to run the 'client|list' command":                                                           "NOPERM User web has no permissions to run the 'client|list' command",
+		"NOPERM User web has no permissions to access the 'session:o'neil' key":                                                         "NOPERM User web has no permissions to access the '…' key",
+		"NOPERM no permissions to access the 'a' key, or the 'b' command":                                                               "NOPERM no permissions to access the '…' command",
+		"ERR unknown command 'GETRANGE', with args beginning with: 'session:1' '0'":                                                     "ERR unknown command 'GETRANGE'",
+		"ERR no such key \"session:1\"":                                                                                                 "ERR no such key \"…\"",
+		"CROSSSLOT Keys in request don't hash to the same slot":                                                                         "CROSSSLOT Keys in request don't hash to the same slot",
 	} {
 		require.Equal(t, want, serverText(replyError(said)))
 	}
@@ -260,7 +262,7 @@ func TestErrorsOfTheServerNameNoKeys(t *testing.T) {
 	require.NotContains(t, s.stats.StoreErrors.Counts().Last, "secret")
 	long := serverText(replyError("ERR " + string(make([]byte, 1000))))
 	require.LessOrEqual(t, len(long), maxServerText)
-	require.False(t, isRefused(errors.New("no answer")))
+	require.Equal(t, cache.RefusedNothing, refusedBy(errors.New("no answer")))
 }
 
 func TestAConnectionThatIsRefusedIsNoLostConnection(t *testing.T) {
@@ -327,4 +329,53 @@ func TestTagsThatCannotBeReadConcernTheirRecordsAlone(t *testing.T) {
 	require.NotNil(t, got[1].Record)
 	_, err = s.Get(t.Context(), "s:tagged")
 	require.ErrorContains(t, err, "reading the versions of tags")
+}
+
+func TestAServerThatRefusesPingAloneIsUp(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	require.NoError(t, server.Client().Do(t.Context(), "ACL", "SETUSER", "web", "on", ">secret", "~*", "+@all", "-ping").Err())
+	o := at(server)
+	o.Username, o.Password = "web", "secret"
+	s := open(t, o)
+	require.NoError(t, s.Ping(t.Context()))
+	require.Eventually(t, s.Up, 10*time.Second, time.Millisecond)
+	_, down := s.DownSince()
+	require.False(t, down)
+}
+
+func TestALateCommandSaysWhyThereIsNoConnection(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	o := at(server)
+	o.MaxRetries, o.RetryBackoffMin, o.RetryBackoffMax, o.BreakerOff = 3, time.Minute, time.Minute, true
+	server.Kill()
+	s := open(t, o)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	err := s.Set(ctx, "k", record(t, "{}"), ttl)
+	require.ErrorContains(t, err, "connection refused", "go-redis was still pausing before another attempt")
+	require.NotContains(t, err.Error(), "deadline")
+	counts := s.stats.StoreErrors.Counts()
+	require.Equal(t, map[cache.StoreFailure]uint64{{Op: cache.StoreWrite, Reason: "connection"}: 1}, counts.ByReason)
+
+	server.Restart()
+	server.Pause()
+	defer server.Continue()
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, open(t, at(server)).Set(ctx, "k", record(t, "{}"), ttl), "no answer in time")
+}
+
+func TestARefusalThatIsRepeatedIsNoSlowRoundTrip(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	o := at(server)
+	o.MaxRetries, o.RetryBackoffMin, o.RetryBackoffMax = 1, 2*time.Second, 2*time.Second
+	s := open(t, o)
+	require.NoError(t, server.Client().ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
+	began := time.Now()
+	require.ErrorContains(t, s.Set(t.Context(), "k", record(t, "{}"), ttl), "READONLY")
+	require.Greater(t, time.Since(began), 800*time.Millisecond, "go-redis has paused")
+	require.Less(t, s.stats.StoreLatency.Quantiles(1)[0], 800*time.Millisecond)
 }

@@ -209,7 +209,8 @@ func (s *session) locate(ctx context.Context) error {
 			s.update(func() { s.located = begun })
 			continue
 		case err != nil:
-			continue // the trust ends at its deadline
+			s.doubted(err)
+			continue // trust ends by itself
 		}
 		runID := cn.runID
 		_ = cn.Close()
@@ -332,6 +333,6 @@ func (s *session) update(change func()) {
 	s.trusted(since.Add(leaseTime))
 	if !s.reported { // once per connection: any doubt ends it
 		s.reported = true
-		s.changed(trackerLive)
+		s.changed(trackerLive, nil)
 	}
 }

@@ -39,6 +39,7 @@ type Store struct {
 	closed   atomic.Bool
 	answered atomic.Bool // once
 	up       atomic.Bool
+	turned   atomic.Int64 // when up has changed or was first known, in Unix nanoseconds
 }
 
 // New returns a store, which must be closed. It measures its round trips into

@@ -50,8 +50,12 @@ type tracker struct {
 	// written is called with the keys that were written, or with nil for all keys.
 	// It must not retain the slice.
 	written func(keys []string)
-	// changed is called at each change of state, before anything else happens.
-	changed func(trackerState)
+	// changed is called at each change of state, before anything else happens. err
+	// is why writes are not reported, nil where they are.
+	changed func(state trackerState, err error)
+	// doubted is called where the connection works and its server may no longer be
+	// the one that the address leads to.
+	doubted func(err error)
 	// trusted is called with the time until which all writes are known to be
 	// reported.
 	trusted func(until time.Time)
@@ -147,12 +151,12 @@ func (t *tracker) run(ctx context.Context) {
 		wait := pause/2 + rand.N(pause)
 		switch {
 		case errors.Is(err, errUnsupported):
-			t.changed(trackerUnsupported)
+			t.changed(trackerUnsupported, err)
 			wait = unsupportedFor/2 + rand.N(unsupportedFor)
 		case errors.Is(err, errUnreported):
-			t.changed(trackerUnsupported)
+			t.changed(trackerUnsupported, err)
 		default:
-			t.changed(trackerLost)
+			t.changed(trackerLost, err)
 		}
 		select {
 		case <-ctx.Done():

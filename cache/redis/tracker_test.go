@@ -50,7 +50,8 @@ func TestCanariesThatWentElsewhereAreWrittenAgainSoon(t *testing.T) {
 			client.left.Store(c.astray)
 			tr := newTracker(store.connector, tracked.Addr(), []string{""}, newCanary(client, store.leases.canary(0), master.Load))
 			states := make(chan trackerState, 100)
-			tr.changed = func(state trackerState) { states <- state }
+			tr.changed = func(state trackerState, _ error) { states <- state }
+			tr.doubted = func(error) {}
 			tr.written, tr.trusted, tr.answered = func([]string) {}, func(time.Time) {}, func() {}
 			tr.start()
 			defer tr.stop()

@@ -4,11 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
@@ -46,6 +48,8 @@ type watchedNode struct {
 	state   trackerState
 	until   time.Time // when the trust in it ends
 	read    bool      // whether this store may read from it
+	since   time.Time // when its state was no longer live
+	err     error     // why it reports no writes, or may be another server
 }
 
 func newWatcher(store *Store, sink near.Sink, prefixes []string, logger *slog.Logger) *watcher {
@@ -208,7 +212,7 @@ func (w *watcher) reconcile(ctx context.Context) {
 
 // add starts a tracker. The caller holds w.mu.
 func (w *watcher) add(node node) *watchedNode {
-	n := &watchedNode{tracker: newTracker(w.store.connector, node.addr, w.prefixes, node.canary)}
+	n := &watchedNode{tracker: newTracker(w.store.connector, node.addr, w.prefixes, node.canary), since: time.Now()}
 	w.watched[node.addr] = n
 	n.tracker.written = func(keys []string) {
 		if keys == nil {
@@ -217,14 +221,23 @@ func (w *watcher) add(node node) *watchedNode {
 			w.sink.Invalidate(keys...)
 		}
 	}
-	n.tracker.changed = func(state trackerState) {
+	n.tracker.changed = func(state trackerState, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		n.err = err
 		if w.watched[node.addr] != n || n.state == state {
 			return
 		}
+		if n.state == trackerLive {
+			n.since = time.Now()
+		}
 		n.state = state
 		w.updateTrust()
+	}
+	n.tracker.doubted = func(err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		n.err = err
 	}
 	n.tracker.trusted = func(until time.Time) {
 		w.mu.Lock()
@@ -283,11 +296,57 @@ func (w *watcher) setTrust(trust near.Trust, until time.Time) {
 		w.logger.Info("near copies are coherent: every server reports writes", slog.Int("servers", len(w.watched)))
 	case near.Brief:
 		w.sink.SetTrust(trust)
-		w.logger.Warn("near copies are not coherent: redis does not report writes; files are copied for 2s, sessions not at all")
+		w.logger.Warn("near copies are not coherent: redis does not report writes; files are copied for 2s, sessions not at all", w.reasons()...)
 	default:
 		w.sink.SetTrust(trust)
-		w.logger.Info("near copies are off until every server reports writes")
+		w.logger.Info("near copies are off until every server reports writes", w.reasons()...)
 	}
+}
+
+// reasons are the fields of the log for the first server that reports no
+// writes. The caller holds w.mu.
+func (w *watcher) reasons() (fields []any) {
+	if doubt, ok := w.doubt(); ok && doubt.Reason != "" {
+		fields = append(fields, slog.String("address", doubt.Address), slog.String("error", doubt.Reason))
+	}
+	return fields
+}
+
+// doubt returns why near copies are not trusted: the server that has reported no
+// writes for the longest time. The caller holds w.mu.
+func (w *watcher) doubt() (doubt cache.NearDoubt, ok bool) {
+	now := time.Now()
+	for addr, n := range w.watched {
+		since := n.since
+		if n.state == trackerLive {
+			since = n.until
+		}
+		if !n.read || now.Before(since) || ok && !since.Before(doubt.Since) {
+			continue
+		}
+		ok = true
+		doubt = cache.NearDoubt{Since: since, Address: addr}
+		if n.err != nil {
+			doubt.Reason = strings.TrimPrefix(serverText(plainly(n.err)), errUnsupported.Error()+": ")
+		}
+	}
+	return doubt, ok
+}
+
+// NearDoubt returns why near copies are not trusted, if they are not.
+func (s *Store) NearDoubt() (doubt cache.NearDoubt, ok bool) {
+	w := s.watcher.Load()
+	if w == nil {
+		return cache.NearDoubt{}, false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if doubt, ok = w.doubt(); ok {
+		if up := time.Unix(0, s.turned.Load()); doubt.Since.Before(up) {
+			doubt.Since = up
+		}
+	}
+	return doubt, ok
 }
 
 // node is one server of the deployment.

@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
+	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -89,8 +92,12 @@ func redisStats(ctx context.Context, store cache.Store) *wire.RedisStats {
 func getInfo(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	ctx, cancel := withTimeout(r)
 	defer cancel()
-	server, err := app.Cache().Store().Info(ctx)
-	if err != nil {
+	store := app.Cache().Store()
+	server, err := store.Info(ctx)
+	switch {
+	case unavailable(err):
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: health.NoAnswer(store, err)}
+	case err != nil:
 		return storeError(err)
 	}
 	info := wire.Info{ServerInfo: server}

@@ -138,8 +138,8 @@ func TestStatsCountUploadsAndWhatTheServerRefuses(t *testing.T) {
 	uploads.End(true)
 	uploads.End(true)
 	uploads.End(false)
-	app.Cache().Stats().StoreErrors.Failed(cache.StoreFailure{Op: cache.StoreRead, Reason: "noperm"}, "NOPERM no", "a:1", true)
-	app.Cache().Stats().StoreErrors.Failed(cache.StoreFailure{Op: cache.StoreWrite, Reason: "oom"}, "OOM full", "a:1", true)
+	app.Cache().Stats().StoreErrors.Failed(cache.StoreFailure{Op: cache.StoreRead, Reason: "noperm"}, "NOPERM no", "a:1", cache.RefusedCommand)
+	app.Cache().Stats().StoreErrors.Failed(cache.StoreFailure{Op: cache.StoreWrite, Reason: "oom"}, "OOM full", "a:1", cache.RefusedCommand)
 	var stats wire.Stats
 	require.NoError(t, json.Unmarshal([]byte(c.get(t, "stats").Body), &stats))
 	require.Equal(t, cache.UploadCounts{Active: 1, Started: 4, Completed: 2, Failed: 1}, stats.Uploads)

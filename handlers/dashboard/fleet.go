@@ -40,11 +40,16 @@ func (f *fleet) exchange(ctx context.Context, app lookup.App, own figures) []fig
 		return []figures{own}
 	}
 	others, err := f.tryExchange(ctx, app.Cache(), app.Policy(), own)
-	if err != nil && !f.failed {
+	if failed := err != nil; failed != f.failed {
 		// the logger of the configuration that runs now
-		caddy.Log().Named("http.handlers."+directiveName).Warn("the dashboard cannot exchange figures with other nodes", zap.Error(err))
+		logger := caddy.Log().Named("http.handlers." + directiveName)
+		if failed {
+			logger.Warn("the dashboard cannot exchange figures with other nodes", zap.Error(err))
+		} else {
+			logger.Info("the dashboard exchanges figures with other nodes again")
+		}
+		f.failed = failed
 	}
-	f.failed = err != nil
 	return append([]figures{own}, others...) // itself first, where there is room for few
 }
 

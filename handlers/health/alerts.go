@@ -50,7 +50,12 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 	events = a.turnTo(c)
 	store := c.Store().Name()
 	now := make(map[string]wire.HealthCheck)
+	_, down := a.raised[store+":ping"]
 	for name, checks := range report.Checks {
+		_, known := a.raised[name]
+		if !known && down && report.Status != wire.HealthFail {
+			continue // it may be a leftover of the outage: the next report shows
+		}
 		if check := checks[0]; check.Status != wire.HealthPass {
 			now[name] = check
 		}
@@ -77,6 +82,9 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 		event := Event{NearCoherent, map[string]any{"store": store}}
 		if incoherent {
 			event.Name = NearIncoherent
+			if doubt, ok := c.NearDoubt(); ok {
+				event.Data["output"] = doubt.Reason
+			}
 		}
 		events = append(events, event)
 	}

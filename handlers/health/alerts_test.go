@@ -65,6 +65,12 @@ func TestEachChangeIsAnEventOnce(t *testing.T) {
 			AlertRaised + " memory:file", PersistFailed, AlertCleared + " lookups:hit_rate",
 		}},
 		{map[string]string{"memory:ping": "pass", "memory:file": "pass"}, []string{AlertCleared + " memory:file"}},
+		{map[string]string{"memory:ping": "fail"}, []string{StoreDown}},
+		// at the end of an outage, what it has left is no new alert
+		{map[string]string{"memory:ping": "pass", "redis:refused_writes": "warn"}, []string{StoreUp}},
+		{map[string]string{"memory:ping": "pass", "redis:refused_writes": "warn"}, []string{AlertRaised + " redis:refused_writes", StoreRefusesWrites}},
+		{map[string]string{"memory:ping": "fail"}, []string{StoreDown}},
+		{map[string]string{"memory:ping": "pass", "redis:refused_writes": "warn"}, []string{StoreUp}},
 	} {
 		require.Equal(t, step.want, names(a.Changes(reportOf(step.checks), c)), "step %d", i)
 	}
@@ -164,4 +170,26 @@ func TestTheClockFindsChangesWithoutHealthRequests(t *testing.T) {
 	happens(StoreDown, NearIncoherent)
 	server.Restart()
 	happens(StoreUp, NearCoherent)
+}
+
+func TestNearCopiesWithoutTrustAreAWarningAfterAWhile(t *testing.T) {
+	t.Parallel()
+	copies := near.Stats{MaxBytes: 1}
+	check := func(copies near.Stats, doubt cache.NearDoubt, doubted bool) wire.Health {
+		r := report{wire.Health{Status: wire.HealthPass, Checks: make(map[string][]wire.HealthCheck)}}
+		r.checkNear(copies, doubt, doubted)
+		return r.Health
+	}
+	long := cache.NearDoubt{Since: time.Now().Add(-time.Hour), Address: "redis:6379", Reason: "NOPERM no rights"}
+	health := check(copies, long, true)
+	require.Equal(t, wire.HealthWarn, health.Status)
+	require.Equal(t, "near copies are not coherent since "+long.Since.UTC().Format(time.RFC3339)+
+		": the server at redis:6379 does not report writes: NOPERM no rights", health.Output)
+	require.Equal(t, false, health.Checks["near:coherent"][0].Value)
+
+	short := long
+	short.Since = time.Now().Add(-time.Second)
+	require.Equal(t, wire.HealthPass, check(copies, short, true).Status)
+	require.Equal(t, wire.HealthPass, check(near.Stats{MaxBytes: 1, Coherent: true}, cache.NearDoubt{}, false).Status)
+	require.Empty(t, check(near.Stats{}, cache.NearDoubt{}, false).Checks, "there are no near copies")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
@@ -27,9 +28,15 @@ const (
 	// minTrips is how many round trips have to be measured before their
 	// quantiles say anything: one that opens a connection is slow.
 	minTrips = 100
+	// nearPatience is how long near copies may be without trust: after the loss of
+	// a connection, that takes a moment.
+	nearPatience = 5 * time.Second
 	// sourceErrorShare is the part of the requests to a source that may fail.
 	sourceErrorShare = 0.1
 )
+
+// errSilent is the error of a store that did not answer the checks.
+var errSilent = errors.New("no answer within " + Timeout.String())
 
 // report is a health while its checks are added.
 type report struct{ wire.Health }
@@ -48,8 +55,11 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	started := time.Now()
 	err := store.Ping(ctx)
 	ping := wire.HealthCheck{Value: wire.Milliseconds(time.Since(started)), Unit: "ms", Status: wire.HealthPass}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errSilent
+	}
 	if err != nil {
-		ping.Status, ping.Output = wire.HealthFail, "the store does not answer: "+reason(err)
+		ping.Status, ping.Output = wire.HealthFail, NoAnswer(store, err)
 	}
 	h.add(store.Name()+":ping", ping)
 	h.checkPending(c)
@@ -69,11 +79,19 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	return h.Health
 }
 
+// NoAnswer says that a store does not answer, since when, and why.
+func NoAnswer(store cache.Store, err error) string {
+	since := ""
+	if server, ok := store.(interface{ DownSince() (time.Time, bool) }); ok {
+		if at, down := server.DownSince(); down {
+			since = " since " + at.UTC().Format(time.RFC3339)
+		}
+	}
+	return "the store does not answer" + since + ": " + reason(err)
+}
+
 // reason is what an error of the store says beyond that it is unavailable.
 func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "no answer within " + Timeout.String()
-	}
 	if _, text, ok := strings.Cut(err.Error(), cache.ErrUnavailable.Error()+": "); ok {
 		return text
 	}
@@ -131,12 +149,26 @@ func (h *report) checkRefused(name string, errors cache.StoreErrorCounts) {
 	for op, count := range map[cache.StoreOp]uint64{cache.StoreRead: errors.Reads, cache.StoreWrite: errors.Writes} {
 		state, kind := errors.States[op], op.String()+"s"
 		format := "the server at %s refuses %s, the last time at %s: %s"
-		if !state.Refused {
+		if state.Refused == cache.RefusedNothing {
 			format = "the server at %s does not answer %s, the last time at %s: %s"
 		}
 		h.compare(name+":refused_"+kind, count, kind, state.Failing,
 			format, state.Address, kind, state.At.UTC().Format(time.RFC3339), state.Text)
 	}
+}
+
+// checkNear warns where near copies have not been trusted for a while.
+func (h *report) checkNear(copies near.Stats, doubt cache.NearDoubt, doubted bool) {
+	if copies.MaxBytes == 0 {
+		return // there are none
+	}
+	reason := ""
+	if doubt.Reason != "" {
+		reason = ": " + doubt.Reason
+	}
+	h.compare("near:coherent", copies.Coherent, "", doubted && time.Since(doubt.Since) > nearPatience,
+		"near copies are not coherent since %s: the server at %s does not report writes%s",
+		doubt.Since.UTC().Format(time.RFC3339), doubt.Address, reason)
 }
 
 func (h *report) checkServer(ctx context.Context, c *cache.Cache, alert lookup.Alert) {
@@ -147,9 +179,12 @@ func (h *report) checkServer(ctx context.Context, c *cache.Cache, alert lookup.A
 		p95 > alert.LatencyAbove && c.Stats().StoreLatency.Recent() >= minTrips,
 		"95%% of the round trips take up to %s, above %s", p95, alert.LatencyAbove)
 
+	doubt, doubted := c.NearDoubt()
+	h.checkNear(c.Near(), doubt, doubted)
+
 	info, err := c.Store().Info(ctx)
 	if err != nil {
-		h.add(name+":info", wire.HealthCheck{Status: wire.HealthWarn, Output: "memory and clients of the store cannot be read"})
+		h.add(name+":info", wire.HealthCheck{Status: wire.HealthWarn, Output: "memory and clients of the store cannot be read: " + reason(err)})
 		return
 	}
 	h.compare(name+":memory_used", info.MemoryUsedPercent, "percent", info.MemoryUsedPercent > alert.MemoryAbove,

@@ -123,8 +123,8 @@ func (h *Handler) invalidate(r *http.Request, named *named) error {
 	if err == nil {
 		return nil
 	}
-	h.logger.Error(logPending, zap.Duration("waited", time.Since(started)), zap.Error(err))
-	if h.OnError.Continue {
+	if h.OnError.Continue { // otherwise Caddy logs the error of the request
+		h.logger.Error(logPending, zap.Duration("waited", time.Since(started)), zap.Error(err))
 		return nil
 	}
 	return fmt.Errorf("records were not invalidated everywhere yet: %w", err)
