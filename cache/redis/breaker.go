@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,12 +79,13 @@ func (b *breakers) state() string {
 }
 
 // answered closes the breaker of a server that has answered on a connection
-// other than the pool's.
+// other than the pool's. A server that has answered that it is not ready, or has
+// lost its cluster, is left to the probes: it answers a ping meanwhile.
 func (b *breakers) answered(addr string) {
 	b.mu.Lock()
 	n := b.nodes[addr]
 	b.mu.Unlock()
-	if n != nil {
+	if n != nil && !isReply(n.cause.Load().cause) {
 		n.close()
 	}
 }
@@ -175,7 +177,7 @@ func isInconclusive(err error) bool {
 
 // isAnswer reports whether the server has answered, even if it refused the
 // command. The answers of a server that is not ready, or has lost its cluster,
-// do not count.
+// do not count; that nobody serves the slot of a key says nothing of other keys.
 func isAnswer(err error) bool {
 	var answer goredis.Error
 	switch {
@@ -184,5 +186,5 @@ func isAnswer(err error) bool {
 	case !errors.As(err, &answer):
 		return false
 	}
-	return !hasCode(err, "LOADING", "CLUSTERDOWN", "MASTERDOWN")
+	return !hasCode(err, "LOADING", "CLUSTERDOWN", "MASTERDOWN") || strings.Contains(err.Error(), "Hash slot not served")
 }

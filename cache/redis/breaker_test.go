@@ -160,3 +160,30 @@ func BenchmarkOpenBreaker(b *testing.B) {
 		_ = get(s, "k")
 	}
 }
+
+// A server that has lost its cluster refuses keys and answers pings: its breaker
+// must not close and open again with each of them.
+func TestAPingDoesNotCloseTheBreakerOfAServerThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		failure       error
+		opens, closes bool
+	}{
+		{replyError("CLUSTERDOWN The cluster is down"), true, false},
+		{replyError("MASTERDOWN Link with MASTER is down"), true, false},
+		{&noAnswerError{}, true, true},
+		{replyError("CLUSTERDOWN Hash slot not served"), false, true},
+		{replyError("NOPERM no rights"), false, true},
+	} {
+		b := newBreakers(&Options{BreakerFailures: 5, BreakerCoolDown: time.Hour}, slog.New(slog.DiscardHandler))
+		n := b.of(nil, "a:1", writes)
+		for range 5 {
+			_, done, err := n.allow(t.Context())
+			require.NoError(t, err)
+			done(test.failure)
+		}
+		require.Equal(t, test.opens, b.state() == "open", "%v", test.failure)
+		b.answered("a:1")
+		require.Equal(t, test.closes, b.state() == "closed", "%v", test.failure)
+	}
+}

@@ -5,6 +5,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -210,6 +211,7 @@ const (
 	poolReason       = "pool_exhausted"
 	timeoutReason    = "timeout"
 	connectionReason = "connection"
+	trustReason      = "certificate"
 )
 
 // serverReasons are the first words of a server's errors that are reasons of
@@ -225,6 +227,7 @@ var serverReasons = map[string]string{
 func reasonOf(err error) string {
 	var refused *refusedError
 	var network net.Error
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errBreakerOpen):
 		return breakerReason
@@ -235,6 +238,8 @@ func reasonOf(err error) string {
 		return reasonOfText(text)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return timeoutReason
+	case errors.As(err, &certificate):
+		return trustReason
 	case network != nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return connectionReason
 	}

@@ -379,3 +379,13 @@ func TestARefusalThatIsRepeatedIsNoSlowRoundTrip(t *testing.T) {
 	require.Greater(t, time.Since(began), 800*time.Millisecond, "go-redis has paused")
 	require.Less(t, s.stats.StoreLatency.Quantiles(1)[0], 800*time.Millisecond)
 }
+
+func TestACertificateThatIsNotTrustedIsAReason(t *testing.T) {
+	t.Parallel()
+	server := redistest.StartWith(t, redistest.Options{TLS: true})
+	o := tlsOptions(server)
+	o.TLS.ServerName = "other.test"
+	s := open(t, o)
+	require.ErrorContains(t, get(s, "k"), "x509")
+	require.Contains(t, s.stats.StoreErrors.Counts().ByReason, cache.StoreFailure{Op: cache.StoreRead, Reason: "certificate"})
+}

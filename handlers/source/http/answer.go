@@ -5,7 +5,6 @@ package httpsource
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -60,7 +59,7 @@ func refusal(status int) (*cache.Record, error) {
 	return nil, fmt.Errorf("status %d", status)
 }
 
-var errNoObject = errors.New("body is not a JSON object or null, though it says that it is JSON or begins like it")
+var errNoObject = fmt.Errorf("%w: body is not a JSON object or null, though it says that it is JSON or begins like it", cache.ErrInvalidRecord)
 
 // record returns the record of a 2xx answer. An answer that is JSON, or looks
 // like it, must be an object or null; any other is an error, so that it cannot
@@ -80,7 +79,7 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 	case !isJSON(resp.Header, text) && !(tooLarge && isBlank(text)):
 		return h.statusRecord(resp)
 	case tooLarge:
-		return nil, fmt.Errorf("body is larger than %d bytes", h.MaxBody)
+		return nil, fmt.Errorf("%w: body is larger than %d bytes", cache.ErrInvalidRecord, h.MaxBody)
 	case string(text) == "null":
 		return cache.AbsentRecord(), nil
 	case len(text) == 0 || text[0] != '{':
@@ -137,7 +136,7 @@ func (h *Source) copied(header http.Header) (map[string]string, error) {
 		}
 		value := strings.Join(values, ", ")
 		if !utf8.ValidString(value) {
-			return nil, fmt.Errorf("response header %s is not valid UTF-8", name)
+			return nil, fmt.Errorf("%w: response header %s is not valid UTF-8", cache.ErrInvalidRecord, name)
 		}
 		headers[name] = value
 	}

@@ -222,7 +222,7 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	resp, err := h.transport.RoundTrip(r)
 	end(resp, err)
 	if err != nil {
-		return cache.Loaded{}, fmt.Errorf("requesting: %w", err)
+		return cache.Loaded{}, fmt.Errorf("requesting: %w", withoutAnswer(err))
 	}
 	defer discard(resp.Body)
 	return h.read(resp)
