@@ -94,7 +94,7 @@ func TestCommandsOfTheDocsAreThoseThereAre(t *testing.T) {
 		slices.Sort(names)
 		return slices.Compact(names)
 	}
-	require.Equal(t, names(`(?m)^  (\w+) `, commands), names(`(?m)^caddy filewallball (\w+)`, string(page)))
+	require.Equal(t, names(`(?m)^  ([\w-]+) `, commands), names(`(?m)^caddy filewallball ([\w-]+)`, string(page)))
 
 	for _, b := range blocks(t, "cli.md") {
 		if b.language != "" {

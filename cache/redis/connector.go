@@ -307,7 +307,8 @@ func neverFails(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		cn, err := dial(ctx, network, addr)
 		if err != nil {
-			return failedConn{err: asLocal(err)}, nil
+			// go-redis unwraps the error once, which would cost it the address
+			return failedConn{err: fmt.Errorf("%w", asLocal(err))}, nil
 		}
 		return cn, nil
 	}

@@ -65,7 +65,7 @@ func addTo(group *cobra.Command) {
 	group.AddCommand(
 		statsCommand(), healthCommand(), infoCommand(),
 		keysCommand(), getCommand(), setCommand(), deleteCommand(), purgeCommand(),
-		warmCommand(), backupCommand(), restoreCommand(), benchCommand(),
+		warmCommand(), backupCommand(), restoreCommand(), benchCommand(), exportDashboardCommand(),
 	)
 }
 
