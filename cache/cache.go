@@ -248,7 +248,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 	if entry.Record == nil {
 		return Result{}, false
 	}
-	if l.usable(entry.Record) && l.unreadable(entry.Record) {
+	if l.usable(req, entry.Record) && l.unreadable(entry.Record) {
 		return Result{Outcome: OutcomeError, Err: errExpiry}, true
 	}
 	record, ok := l.current(ctx, req, entry.Record, now)
@@ -275,7 +275,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 // current returns the record that this lookup uses where a cache has record. ok is
 // false where the cached record may not be used or is no longer true.
 func (l *Lookup) current(ctx context.Context, req Request, record *Record, now time.Time) (use *Record, ok bool) {
-	if !l.usable(record) || l.expired(record, now) || l.cache.pending.refuses(req.Key, record) {
+	if !l.usable(req, record) || l.expired(record, now) || l.cache.pending.refuses(req.Key, record) {
 		return nil, false
 	}
 	if l.valid == nil {
@@ -287,8 +287,10 @@ func (l *Lookup) current(ctx context.Context, req Request, record *Record, now t
 // usable reports whether a cached record answers this lookup's question: the
 // application wrote it, in the format that this lookup reads, or this lookup's
 // source answered it. A lookup that stores no absences does not use absences that
-// its source answered earlier.
-func (l *Lookup) usable(record *Record) bool {
+// its source answered earlier. A lookup with tags does not use an answer that was
+// stored without the tags that it has here, such as before a reload: a purge of
+// the tag would not drop it.
+func (l *Lookup) usable(req Request, record *Record) bool {
 	switch record.origin {
 	case originAnyone:
 		return l.raw == nil
@@ -296,7 +298,8 @@ func (l *Lookup) usable(record *Record) bool {
 		return l.raw != nil && record.sourceID == l.decoderID
 	case originSource:
 		return l.options.SourceID != "" && record.sourceID == l.sourceID &&
-			(record.state == Found || l.options.NegativeTTL > 0)
+			(record.state == Found || l.options.NegativeTTL > 0) &&
+			(record.tagged || l.options.Tags == nil || len(l.options.Tags(req, record)) == 0)
 	}
 	return false
 }

@@ -36,10 +36,10 @@ type claim struct {
 // claim takes the key's lease or waits for the load that has it. While it
 // waits, it gives its slot back. waited reports whether the lease was held when
 // the lookup read the store.
-func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, slot *slot, waited bool) claim {
-	woken, stop := l.cache.listen(key)
+func (l *Lookup) claim(ctx context.Context, req Request, old *Record, b *budget, slot *slot, waited bool) claim {
+	woken, stop := l.cache.listen(req.Key)
 	defer stop()
-	c, held, err := l.acquire(ctx, key, old, b, waited)
+	c, held, err := l.acquire(ctx, req, old, b, waited)
 	if !held {
 		return c
 	}
@@ -61,32 +61,32 @@ func (l *Lookup) claim(ctx context.Context, key string, old *Record, b *budget, 
 		case <-woken:
 		case <-time.After(wait):
 		}
-		c, held, err = l.acquire(ctx, key, c.old, &budget{left: l.options.LookupTimeout}, true)
+		c, held, err = l.acquire(ctx, req, c.old, &budget{left: l.options.LookupTimeout}, true)
 	}
 	return c
 }
 
 // acquire asks for the key's lease once. held reports whether another load has
 // it.
-func (l *Lookup) acquire(ctx context.Context, key string, old *Record, b *budget, waited bool) (c claim, held bool, err error) {
+func (l *Lookup) acquire(ctx context.Context, req Request, old *Record, b *budget, waited bool) (c claim, held bool, err error) {
 	c.old = old
 	for {
 		err := b.spend(ctx, func(ctx context.Context) (err error) {
 			if waited {
-				c.token, c.now, c.ended, err = l.cache.store.Reacquire(ctx, key, c.old, l.leaseTTL(), l.options.Tags != nil)
+				c.token, c.now, c.ended, err = l.cache.store.Reacquire(ctx, req.Key, c.old, l.leaseTTL(), l.options.Tags != nil)
 			} else {
-				c.token, c.now, err = l.cache.store.Acquire(ctx, key, c.old, l.leaseTTL(), l.options.Tags != nil)
+				c.token, c.now, err = l.cache.store.Acquire(ctx, req.Key, c.old, l.leaseTTL(), l.options.Tags != nil)
 			}
 			return err
 		})
 		if err != nil {
-			l.cache.giveBacks.add(key, c.token, l.leaseTTL())
+			l.cache.giveBacks.add(req.Key, c.token, l.leaseTTL())
 			return claim{old: c.old}, false, err
 		}
 		if c.now.Old != nil {
 			c.old = c.now.Old
 		}
-		if c.now.Record == nil || l.usable(c.now.Record) {
+		if c.now.Record == nil || l.usable(req, c.now.Record) {
 			return c, c.token == "" && c.now.Record == nil && c.ended == nil, nil
 		}
 		c.old, c.now = c.now.Record, Entry{} // this lookup does not use the record, so a fill may replace it

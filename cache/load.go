@@ -63,7 +63,7 @@ func (l *Lookup) load(ctx context.Context, req Request, old *Record, lead *lead,
 			return notStarted(ctx, err)
 		}
 		finished := l.cache.pending.finished.Load()
-		c = l.claim(ctx, req.Key, old, b, s, waited)
+		c = l.claim(ctx, req, old, b, s, waited)
 		if r, ok := l.hit(ctx, req, c.now, l.cache.store.Name(), time.Now()); ok && finished == l.cache.pending.finished.Load() {
 			return r
 		}
@@ -172,7 +172,7 @@ func failureOf(ctx context.Context, err error) *Ended {
 func (l *Lookup) ask(ctx context.Context, req Request, old *Record) (Loaded, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.LoadTimeout)
 	defer cancel()
-	if old != nil && !l.usable(old) {
+	if old != nil && !l.usable(req, old) {
 		old = nil // the source must not take over what answers another question
 	}
 	started := time.Now()

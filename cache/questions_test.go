@@ -55,6 +55,32 @@ func TestAnswersAreStoredWithTheirQuestion(t *testing.T) {
 	}
 }
 
+// A purge of a tag must drop what a lookup with that tag uses, also what another
+// lookup, or this one before a reload, has stored without it.
+func TestALookupWithTagsUsesNoAnswerThatWasStoredWithoutThem(t *testing.T) {
+	tags := func(_ cache.Request, record *cache.Record) []string {
+		if user, ok := record.Field("user"); ok {
+			return []string{"user:" + user.Text()}
+		}
+		return nil
+	}
+	for answer, again := range map[string]bool{`{"user":"ann"}`: true, `{"other":"ann"}`: false, `null`: false} {
+		t.Run(answer, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, c *cache.Cache) {
+				source := saying(t, answer)
+				plain := newLookup(t, c, cache.LookupOptions{Name: "plain", Source: source, SourceID: idA})
+				tagged := newLookup(t, c, cache.LookupOptions{Name: "tagged", Source: source, SourceID: idA, Tags: tags})
+				require.False(t, plain.Find(t.Context(), reqA).Hit)
+				require.Equal(t, !again, tagged.Find(t.Context(), reqA).Hit)
+				require.True(t, tagged.Find(t.Context(), reqA).Hit)
+				require.True(t, plain.Find(t.Context(), reqA).Hit)
+				require.NoError(t, c.DropTag(t.Context(), "user:ann"))
+				require.Equal(t, !again, plain.Find(t.Context(), reqA).Hit)
+			})
+		})
+	}
+}
+
 // The source must not grow its record out of one that answers another
 // question: a file's record takes the hash over from the one before it.
 func TestSourcesDoNotSeeAnswersToOtherQuestions(t *testing.T) {

@@ -52,7 +52,7 @@ func (l *Lookup) refreshNow(ctx context.Context, req Request, old *Record, b *bu
 		return Result{Outcome: OutcomeError, Err: ErrOverloaded}
 	}
 	defer l.slots.leave()
-	c, held, err := l.acquire(ctx, req.Key, old, b, false)
+	c, held, err := l.acquire(ctx, req, old, b, false)
 	if err != nil || held || c.now.Record != nil {
 		return Result{Outcome: OutcomeError, Err: err}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -331,11 +332,23 @@ func (l *Lookup) asked(name string) *asked {
 		place:  l.kind.Directive + " '" + name + "'",
 		key:    l.key,
 		signed: l.kind.Signed,
-		ttl:    cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
+		keeping: keeping{
+			ttl:          cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
+			cacheControl: l.cacheControl(),
+			tags:         strings.Join(slices.Sorted(slices.Values(l.Tags)), "\n"),
+		},
 		question: question{
 			sourceID: l.sourceID, family: l.kind.Family, hash: l.key.hash, parts: max(1, len(l.ID)), decoding: l.decoding(),
 		},
 	}
+}
+
+// cacheControl is what the source makes of the Cache-Control of an answer.
+func (l *Lookup) cacheControl() string {
+	if s, ok := l.source.(interface{ IgnoresCacheControl() bool }); ok && s.IgnoresCacheControl() {
+		return "ignore"
+	}
+	return ""
 }
 
 // decoding identifies how values are read; "" means as records.

@@ -76,8 +76,8 @@ type asked struct {
 	place    string // names the lookup in an error
 	key      keyTemplate
 	question question
-	ttl      time.Duration // of the answers of its source
-	signed   bool          // whether clients cannot choose its identities
+	keeping  keeping
+	signed   bool // whether clients cannot choose its identities
 }
 
 // conflict returns an error if two lookups share keys but ask different questions.
@@ -102,10 +102,31 @@ func (a *asked) conflict(b *asked) error {
 		"give one of them keys of its own, like: key %s:{id}%s", b.place, a.place, why, suggestedKey(changed), also)
 }
 
-// differsInTTL reports whether two lookups share the answers of their source but have
-// different TTLs. An answer gets the TTL of the lookup that asked.
-func (a *asked) differsInTTL(b *asked) bool {
-	return a.question.sourceID != "" && a.question == b.question && a.ttl != b.ttl && a.key.overlaps(&b.key)
+// keeping is how a lookup stores the answers of its source.
+type keeping struct {
+	ttl time.Duration
+	// cacheControl is what it makes of the Cache-Control of an answer.
+	cacheControl string
+	tags         string
+}
+
+// differsInKeeping returns the options by which two lookups that share the answers of
+// their source store them differently. An answer is stored as the lookup that asked
+// stores it.
+func (a *asked) differsInKeeping(b *asked) (options []string) {
+	if a.question.sourceID == "" || a.question != b.question || a.keeping == b.keeping || !a.key.overlaps(&b.key) {
+		return nil
+	}
+	if a.keeping.ttl != b.keeping.ttl {
+		options = append(options, "ttl")
+	}
+	if a.keeping.cacheControl != b.keeping.cacheControl {
+		options = append(options, "cache_control")
+	}
+	if a.keeping.tags != b.keeping.tags {
+		options = append(options, "tag")
+	}
+	return options
 }
 
 // isApartFromSigned reports whether b finds sessions in an application's own

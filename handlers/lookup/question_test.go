@@ -141,16 +141,19 @@ func TestTagsOfHashedLookupsHoldNoIdentity(t *testing.T) {
 	}
 }
 
-func TestLookupsThatKeepSharedAnswersForDifferentTimesAreToldApart(t *testing.T) {
+func TestLookupsThatStoreSharedAnswersDifferentlyAreToldApart(t *testing.T) {
 	t.Parallel()
 	ask := func(key, source string, ttl time.Duration) *asked {
 		template, err := newKeyTemplate("", key, 1, true)
 		require.NoError(t, err)
-		return &asked{key: template, question: question{sourceID: source, family: "session", parts: 1}, ttl: ttl}
+		return &asked{key: template, question: question{sourceID: source, family: "session", parts: 1}, keeping: keeping{ttl: ttl}}
 	}
 	day := ask("session:user:{id}", "a", 24*time.Hour)
-	require.True(t, ask("session:user:{id}", "a", time.Minute).differsInTTL(day))
-	require.False(t, ask("session:user:{id}", "a", 24*time.Hour).differsInTTL(day), "the same time")
-	require.False(t, ask("session:brief:{id}", "a", time.Minute).differsInTTL(day), "keys of its own")
-	require.False(t, ask("session:user:{id}", "", time.Minute).differsInTTL(ask("session:user:{id}", "", time.Hour)), "the application keeps them")
+	require.Equal(t, []string{"ttl"}, ask("session:user:{id}", "a", time.Minute).differsInKeeping(day))
+	require.Empty(t, ask("session:user:{id}", "a", 24*time.Hour).differsInKeeping(day), "the same time")
+	require.Empty(t, ask("session:brief:{id}", "a", time.Minute).differsInKeeping(day), "keys of its own")
+	require.Empty(t, ask("session:user:{id}", "", time.Minute).differsInKeeping(ask("session:user:{id}", "", time.Hour)), "the application keeps them")
+	other := ask("session:user:{id}", "a", 24*time.Hour)
+	other.keeping.cacheControl, other.keeping.tags = "ignore", "user:{id}"
+	require.Equal(t, []string{"cache_control", "tag"}, other.differsInKeeping(day))
 }

@@ -34,9 +34,10 @@ func (l *Lookups) add(logger *zap.Logger, name string, lookup *Lookup) error {
 	}
 	mine := lookup.asked(name)
 	for _, other := range l.asked {
-		if mine.differsInTTL(other) {
-			logger.Warn("two lookups share the answers of their source but have different ttl: an answer gets the ttl of the lookup that asked; give one of them a key of its own",
-				zap.String("lookup", mine.place), zap.Duration("ttl", mine.ttl), zap.String("other", other.place), zap.Duration("other_ttl", other.ttl))
+		if options := mine.differsInKeeping(other); options != nil {
+			logger.Warn("two lookups share the answers of their source but store them differently: an answer is stored as the lookup that asked stores it; give one of them a key of its own, or both the same options",
+				zap.String("lookup", mine.place), zap.String("other", other.place), zap.Strings("options", options),
+				zap.Duration("ttl", mine.keeping.ttl), zap.Duration("other_ttl", other.keeping.ttl))
 		}
 	}
 	known, err := l.ask(mine)

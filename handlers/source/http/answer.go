@@ -33,7 +33,7 @@ func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 	if err != nil {
 		return cache.Loaded{Response: loaded.Response, Private: loaded.Private}, err
 	}
-	if h.CacheControl != "ignore" {
+	if !h.IgnoresCacheControl() {
 		if loaded.MaxTTL, loaded.NoStore = cacheLimits(resp.Header); loaded.NoStore {
 			loaded.NoStoreReason = "no-store"
 		}

@@ -196,6 +196,10 @@ func (h *Source) Cleanup() error {
 	return nil
 }
 
+// IgnoresCacheControl reports whether answers are stored whatever their
+// Cache-Control.
+func (h *Source) IgnoresCacheControl() bool { return h.CacheControl == "ignore" }
+
 // LoadTimeout is the longest duration of a load.
 func (h *Source) LoadTimeout() time.Duration { return time.Duration(h.Timeout) }
 
