@@ -107,6 +107,10 @@ func (s *Store) Save() {
 		time.Sleep(time.Millisecond)
 	}
 	s.saveEvery(time.Hour)
+	// until the saver has seen the interval, it may save once more
+	for len(s.saver.adjusted) > 0 {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (s *Store) saveEvery(interval time.Duration) {

@@ -225,7 +225,7 @@ func TestWaitersForAnAnswerThatIsNotStoredLoadAtOnce(t *testing.T) {
 // fails.
 func TestNoLookupTakesLongerThanSourceAndStoreMay(t *testing.T) {
 	t.Parallel()
-	const lookup, load, noise = 200 * time.Millisecond, 800 * time.Millisecond, 500 * time.Millisecond
+	const lookup, load, noise = time.Second, time.Second, time.Second
 	deaf := &source{answer: func(context.Context, cache.Request) (cache.Loaded, error) {
 		<-time.After(3 * (lookup + load)) // whatever its context says
 		return cache.Loaded{}, errors.New("late")
@@ -270,7 +270,7 @@ func TestNoLookupTakesLongerThanSourceAndStoreMay(t *testing.T) {
 func TestALoadOfAnotherQuestionDelaysALookupWithinItsBounds(t *testing.T) {
 	t.Parallel()
 	const key = "session:user:k"
-	const lookup, load, noise = 400 * time.Millisecond, 800 * time.Millisecond, 500 * time.Millisecond
+	const lookup, load, noise = time.Second, time.Second, time.Second
 	for name, takes := range map[string]time.Duration{"it ends soon": 300 * time.Millisecond, "it takes a minute": time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
