@@ -17,23 +17,24 @@ import (
 func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup [-o <file>]",
-		Short: "Saves all records, and how long each has left",
-		Long: `Saves all records, and how long each has left: a line of JSON for each. A file
-appears, for its owner alone to read, once it is complete: whatever goes wrong
-leaves the one before it as it was. One that ends in .gz is compressed.`,
+		Short: "Saves all records with the time each has left",
+		Long: `Saves all records with the time each has left, one line of JSON a record. The file
+is created when the backup is complete, and only its owner can read it; if the
+backup fails, an older file of that name stays as it was. A file whose name ends in
+.gz is compressed.`,
 		Example: `  $ caddy filewallball backup -o cache.ndjson.gz
   $ caddy filewallball backup --prefix session: | gpg --encrypt -r ops > sessions.gpg`,
 		Args: wants(cobra.NoArgs, "no arguments: the file is -o <file>"),
 	}
 	flags := cmd.Flags()
 	output := flags.StringP("output", "o", "", "The file to write, or - for standard output")
-	prefix := flags.String("prefix", "", "Save only records whose key begins so, key_prefix included")
-	tags := flags.Bool("tags", false, "Save the tags that records bear, too")
+	prefix := flags.String("prefix", "", "Save only records whose key begins with this, key_prefix included")
+	tags := flags.Bool("tags", false, "Save the tags of the records, too")
 	_ = cmd.MarkFlagFilename("output")
 	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
 	cmd.RunE = running(func(c *call, _ []string) error {
 		if *output == "" && isTerminal(c.out) {
-			return usageError{errors.New("records do not belong on a terminal: want -o <file>, or -o - to see them all the same")}
+			return usageError{errors.New("a backup is not printed on a terminal: want -o <file>, or -o - to print it nevertheless")}
 		}
 		query := url.Values{}
 		if *prefix != "" {
@@ -52,7 +53,7 @@ leaves the one before it as it was. One that ends in .gz is compressed.`,
 	return cmd
 }
 
-// backup fails unless all that there is was written.
+// backup writes all records, and fails if one is missing.
 func (c *call) backup(query url.Values, to io.Writer, compress bool) error {
 	saved, trailer, err := c.save(query, to, compress)
 	if err != nil {
@@ -61,10 +62,10 @@ func (c *call) backup(query url.Values, to io.Writer, compress bool) error {
 	return c.checkBackup(trailer, saved)
 }
 
-// save writes what comes, and shows how much it is.
+// save writes the lines of the answer, and shows how many there are.
 func (c *call) save(query url.Values, to io.Writer, compress bool) (s saved, trailer http.Header, err error) {
 	var shown *progress
-	if !isTerminal(to) { // where it would tear the records apart
+	if !isTerminal(to) { // there the bar would stand between the records
 		shown = c.progress("saving", false)
 		defer shown.end()
 	}
@@ -91,7 +92,7 @@ func (c *call) save(query url.Values, to io.Writer, compress bool) (s saved, tra
 	return s, resp.Trailer, nil
 }
 
-// saved is what has been written.
+// saved is the size of a backup that was written.
 type saved struct{ lines, bytes int64 }
 
 func copyLines(from io.Reader, to io.Writer, shown *progress) (s saved, err error) {
@@ -119,23 +120,23 @@ func copyLines(from io.Reader, to io.Writer, shown *progress) (s saved, err erro
 	}
 }
 
-// checkBackup compares what has come with what was sent, which stands behind
-// it: an answer without it was cut.
+// checkBackup compares the number of lines that were received with the numbers in the
+// trailer of the answer. An answer without the trailer is incomplete.
 func (c *call) checkBackup(trailer http.Header, written saved) error {
 	var sent [3]int64
 	for i, field := range []string{"X-Keys", "X-Tags", "X-Skipped"} {
 		n, err := strconv.ParseInt(trailer.Get(field), 10, 64)
 		if err != nil {
-			return errors.New("saving records: the backup is not complete: the answer was cut")
+			return errors.New("saving records: the backup is not complete: the connection ended early")
 		}
 		sent[i] = n
 	}
 	keys, tags, skipped := sent[0], sent[1], sent[2]
 	if written.lines != keys+tags {
-		return fmt.Errorf("saving records: the backup is not complete: %s came of %s", many(written.lines, "line"), count(keys+tags))
+		return fmt.Errorf("saving records: the backup is not complete: %s received of %s", many(written.lines, "line"), count(keys+tags))
 	}
 	if skipped > 0 {
-		fmt.Fprintf(c.err, "left out, being no records: %s\n", many(skipped, "value"))
+		fmt.Fprintf(c.err, "left out, because they are not records: %s\n", many(skipped, "value"))
 	}
 	line := "saved " + many(keys, "record")
 	if tags > 0 {

@@ -68,7 +68,7 @@ func TestCommandBackupIsRestoredToTheByte(t *testing.T) {
 		require.Equal(t, []string{name}, namesIn(t, filepath.Dir(file)))
 
 		require.NoError(t, client.FlushDB(t.Context()).Err())
-		require.Equal(t, "restored 2,000 records: kept 0 that were there, left out 0 that have expired, 0 failed\n",
+		require.Equal(t, "restored 2,000 records: kept 0 that existed, left out 0 that have expired, 0 failed\n",
 			s.good(t, "restore", file, "--yes"))
 		require.Equal(t, before, recordsOf(t, client, ""))
 		require.InDelta(t, 1000*time.Second, client.TTL(t.Context(), "file:meta:940").Val(), float64(30*time.Second))
@@ -100,7 +100,7 @@ func TestCommandBackupGoesThroughPipes(t *testing.T) {
 	restore := func(args ...string) ran {
 		return s.commandReading(t, r.out, append([]string{"restore", "-", "--yes"}, args...)...)
 	}
-	require.Equal(t, ran{0, "restored 1 record: kept 2 that were there, left out 0 that have expired, 0 failed\n", ""}, restore())
+	require.Equal(t, ran{0, "restored 1 record: kept 2 that existed, left out 0 that have expired, 0 failed\n", ""}, restore())
 	require.Equal(t, `{"newer": true}`, client.Get(t.Context(), "file:meta:0").Val())
 	overwritten := restore("--overwrite", "--json")
 	require.Zero(t, overwritten.status, overwritten.err)
@@ -129,7 +129,7 @@ func TestCommandRestoreNamesBadLinesAndFails(t *testing.T) {
 	}, "\n")), 0o600))
 	r := s.command(t, "restore", "--yes", file)
 	require.Equal(t, 1, r.status)
-	require.Equal(t, "restored 2 records: kept 0 that were there, left out 1 that have expired, 2 failed\n", r.out)
+	require.Equal(t, "restored 2 records: kept 0 that existed, left out 1 that have expired, 2 failed\n", r.out)
 	require.Regexp(t, "^line 2: .+\nline 3: .+\nError: 2 lines could not be restored\n$", r.err)
 	require.Equal(t, "{\"c\": 1}\n", s.command(t, "get", "file:meta:c").out)
 

@@ -15,20 +15,20 @@ func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measures how fast the store is for the running Caddy",
-		Long: `Writes and reads records of its own and prints how long that took. It is
-measured inside the running Caddy: the store through the connection pool that
-lookups use, without near copies, and without what the admin API itself costs.
-Live traffic shares that pool, so both slow each other down.`,
+		Long: `Writes and reads records of its own and prints how long that took. The running
+Caddy measures: the store through the connection pool that lookups use, without
+near copies and without the cost of the admin API. Live traffic shares that pool,
+so both slow each other down.`,
 		Example: "  $ caddy filewallball bench --count 10000 --concurrency 16",
 		Args:    wants(cobra.NoArgs, "no arguments"),
 	}
 	asJSON := jsonFlag(cmd)
 	flags := cmd.Flags()
 	var b wire.BenchRequest
-	flags.IntVar(&b.Count, "count", 1000, "How many records are written and read, 1 to 100000")
-	flags.IntVar(&b.Size, "size", 256, "How large each is, in bytes, from 8 on")
-	flags.IntVar(&b.Batch, "batch", 100, "How many are in a batch, where batches are measured, 1 to 1000")
-	flags.IntVar(&b.Concurrency, "concurrency", 1, "Measure so many at the same time, too, up to 64")
+	flags.IntVar(&b.Count, "count", 1000, "The number of records that are written and read, 1 to 100000")
+	flags.IntVar(&b.Size, "size", 256, "The size of each record in bytes, 8 or more")
+	flags.IntVar(&b.Batch, "batch", 100, "How many records are in a batch, 1 to 1000")
+	flags.IntVar(&b.Concurrency, "concurrency", 1, "Measure this number of calls at the same time as well, 1 to 64")
 	for _, flag := range []string{"count", "size", "batch", "concurrency"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 	}

@@ -26,7 +26,7 @@ const (
 	base = "/" + lookup.AppID + "/"
 
 	dialTimeout = 5 * time.Second
-	// maxAnswer bounds what is read of an answer that is no stream.
+	// maxAnswer bounds an answer that is not a stream, in bytes.
 	maxAnswer = 64 << 20
 )
 
@@ -74,7 +74,7 @@ func newClient(flags *pflag.FlagSet) (*client, error) {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// send returns the answer, whatever its status. path is relative to
+// send returns the answer of any status. path is relative to
 // /filewallball/ and percent-encoded. The caller closes the body.
 func (c *client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.origin+base+path, body)
@@ -150,12 +150,12 @@ type apiError struct {
 func (e *apiError) Error() string { return e.message }
 
 func (c *client) apiError(resp *http.Response, body []byte) error {
-	var said struct {
+	var failure struct {
 		Error string `json:"error"`
 	}
 	switch {
-	case json.Unmarshal(body, &said) == nil && said.Error != "":
-		return &apiError{resp.StatusCode, said.Error}
+	case json.Unmarshal(body, &failure) == nil && failure.Error != "":
+		return &apiError{resp.StatusCode, failure.Error}
 	case resp.StatusCode == http.StatusNotFound:
 		return &apiError{resp.StatusCode, fmt.Sprintf("the Caddy at %s is built without this plugin, or an older one", c.address)}
 	}

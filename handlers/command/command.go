@@ -21,13 +21,13 @@ const long = `
 Shows and changes what is in the shared cache of a running Caddy, through its
 admin API.
 
-Without --address or --config it speaks to the default address of the admin
-API, localhost:2019 or what CADDY_ADMIN says. A unix socket is an --address
+Without --address or --config it uses the default address of the admin API,
+which is localhost:2019 or the value of CADDY_ADMIN. A unix socket is an --address
 like unix//run/caddy/admin.sock. Remote administration (mutual TLS) is not
-spoken: run the command on the server itself.
+supported: run the command on the server itself.
 
-The exit status is 0 if all went well, 1 if something failed and 2 if the
-command was not used as it should be.`
+The exit status is 0 on success, 1 if something failed and 2 if the command line
+is wrong.`
 
 // New returns the command to be registered.
 func New() caddycmd.Command {
@@ -69,7 +69,8 @@ func addTo(group *cobra.Command) {
 	)
 }
 
-// flagError says what an option takes, where the library says how it was parsed.
+// flagError replaces the library's error about parsing a flag by one that says what
+// the flag takes.
 func flagError(err error) error {
 	what, parsing, found := strings.Cut(err.Error(), "strconv.Parse")
 	if !found {
@@ -94,7 +95,7 @@ func unknownCommand(group *cobra.Command, name string) error {
 	return errors.New(message)
 }
 
-// wants is a check of a command's words, whose failure is wrong usage.
+// wants is a check of a command's arguments. If it fails, the error is a [usageError].
 func wants(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -104,7 +105,7 @@ func wants(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
 	}
 }
 
-// jsonFlag is for machines: the answer of the admin API as it is.
+// jsonFlag adds --json, which prints the answer of the admin API as it is.
 func jsonFlag(cmd *cobra.Command) *bool {
 	return cmd.Flags().Bool("json", false, "Print the admin API's JSON as it is")
 }

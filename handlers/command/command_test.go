@@ -77,7 +77,7 @@ func TestCommandShowsStatsHealthAndInfo(t *testing.T) {
 		require.Regexp(t, "^Error: health is fail: the store does not answer: .*connection refused\n$", health.err)
 	}
 	require.Equal(t, ran{1, "", "Error: the store is unavailable: the log says why\n"}, s.command(t, "get", "session:user:abc"))
-	require.Contains(t, s.good(t, "stats"), "redis, which does not answer")
+	require.Contains(t, s.good(t, "stats"), "redis, unreachable")
 }
 
 // field is a field of a JSON object as it stands there.
@@ -233,9 +233,9 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"keys a":                            "the prefix is --prefix <prefix>",
 		"keys --limit -1":                   "--limit is negative",
 		"delete":                            "want one key or more",
-		"purge":                             "want one of: keys, --prefix and --tag",
-		"purge a --tag b":                   "want one of: keys, --prefix and --tag",
-		"purge --prefix=":                   "want one of: keys, --prefix and --tag",
+		"purge":                             "want keys, --prefix or --tag",
+		"purge a --tag b":                   "want keys, --prefix or --tag",
+		"purge --prefix=":                   "want keys, --prefix or --tag",
 		"purge --tag \xff":                  "is not UTF-8 text",
 		"get \xff":                          "is not UTF-8 text",
 		"set \xff {}":                       "is not UTF-8 text",
@@ -247,7 +247,7 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"backup -o " + os.TempDir():         "is no regular file",
 		"restore":                           "want one file, or - for standard input",
 		"restore -":                         "pass --yes",
-		"restore command_test.go":           "so it cannot be asked whether to go on: pass --yes",
+		"restore command_test.go":           "so the question cannot be asked: pass --yes",
 		"bench --count many":                `invalid argument "many" for "--count" flag: want a whole number`,
 		"warm a --rate fast":                `invalid argument "fast" for "--rate" flag: want a number`,
 		"purge a --yes=perhaps":             `want true or false`,
@@ -340,7 +340,7 @@ func TestCommandCompletesCommandsKeysAndPrefixes(t *testing.T) {
 		require.Zero(t, r.status, r.err)
 		return lines(r.out)
 	}
-	require.Contains(t, complete("ba"), "backup Saves all records, and how long each has left")
+	require.Contains(t, complete("ba"), "backup Saves all records with the time each has left")
 	require.Equal(t, []string{"session:user:ada", "session:user:bob", ":4"}, complete("get", "session:u"))
 	require.Equal(t, []string{"session:user:bob", ":4"}, complete("delete", "session:user:ada", "session:u"))
 	require.Equal(t, []string{":4"}, complete("get", "session:user:ada", ""))

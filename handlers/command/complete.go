@@ -66,8 +66,8 @@ func upTo(n int, complete cobra.CompletionFunc) cobra.CompletionFunc {
 	}
 }
 
-// askToComplete does not change the answer if Caddy cannot be asked: the
-// command reports the error, not the completion.
+// askToComplete reads what completions are made of. Without an answer of Caddy, there
+// are no completions: the command itself reports the error.
 func askToComplete(cmd *cobra.Command, path string, answer any) {
 	c, err := newClient(cmd.Flags())
 	if err != nil {

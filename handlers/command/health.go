@@ -38,7 +38,7 @@ func (c *call) showHealth(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	// a failure is a good answer too
+	// the answer of a failed health has a status of an error
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/health+json") {
 		return c.apiError(resp, answer)
 	}

@@ -1,4 +1,4 @@
-// Records that are named by their identity, for those whose keys hold a hash of it.
+// Records that are named by their identity, because their keys contain its hash.
 
 package command
 

@@ -13,7 +13,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
-// keysPage is how many keys are read at once, the most that the admin API gives.
+// keysPage is how many keys are read at once, the largest limit of the admin API.
 const keysPage = 1000
 
 func keysCommand() *cobra.Command {
@@ -27,7 +27,7 @@ terminal, control characters are escaped.`,
 		Args:    wants(cobra.NoArgs, "no arguments: the prefix is --prefix <prefix>"),
 	}
 	asJSON := jsonFlag(cmd)
-	prefix := cmd.Flags().String("prefix", "", "List only keys that begin so, key_prefix included")
+	prefix := cmd.Flags().String("prefix", "", "List only keys that begin with this, key_prefix included")
 	limit := cmd.Flags().Int("limit", 100, "The most that are listed; 0 is no limit")
 	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
 	_ = cmd.RegisterFlagCompletionFunc("limit", cobra.NoFileCompletions)

@@ -19,9 +19,9 @@ const lineEvery = time.Second
 type progress struct {
 	w     io.Writer
 	doing string // warming
-	bytes bool   // what is counted; else records
+	bytes bool   // bytes are counted; else records
 	bar   *progressbar.ProgressBar
-	total int64     // that the bar knows of
+	total int64     // the bar's
 	next  time.Time // when a line is due
 }
 

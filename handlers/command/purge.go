@@ -17,17 +17,17 @@ func purgeCommand() *cobra.Command {
 		Use:   "purge <key>... | --prefix <prefix> | --tag <tag>",
 		Short: "Drops many records on every node",
 		Long: `Drops records on every node: those under these keys, those whose keys begin with
-a prefix, or those that bear a tag. It prints how many records there were, and
-with a tag how many tags, for a tag is dropped at once however many records bear
-it. It asks before it drops a prefix.`,
+a prefix, or those with a tag. It prints the number of records that were dropped;
+with --tag it prints the number of tags, because a tag is dropped in one step,
+without counting its records. It asks before it drops a prefix.`,
 		Example: `  $ caddy filewallball purge --tag user:42
   $ caddy filewallball purge --prefix file:meta: --yes`,
 		Args:              wants(cobra.ArbitraryArgs, ""),
 		ValidArgsFunction: completeKeys,
 	}
 	asJSON := jsonFlag(cmd)
-	prefix := cmd.Flags().String("prefix", "", "Drop every record whose key begins so, key_prefix included")
-	tag := cmd.Flags().String("tag", "", "Drop every record that bears this tag")
+	prefix := cmd.Flags().String("prefix", "", "Drop every record whose key begins with this, key_prefix included")
+	tag := cmd.Flags().String("tag", "", "Drop every record with this tag")
 	yes := yesFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("prefix", completePrefixes)
 	_ = cmd.RegisterFlagCompletionFunc("tag", cobra.NoFileCompletions)
@@ -61,7 +61,7 @@ func newPurgeRequest(keys []string, prefix, tag string) (wire.PurgeRequest, erro
 		}
 	}
 	if named != 1 {
-		return wire.PurgeRequest{}, usageError{errors.New("want one of: keys, --prefix and --tag, and none of them empty")}
+		return wire.PurgeRequest{}, usageError{errors.New("want keys, --prefix or --tag, one of them and not empty")}
 	}
 	what := wire.PurgeRequest{Prefix: prefix, Tag: tag}
 	if len(keys) > 0 {

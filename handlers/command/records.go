@@ -21,9 +21,9 @@ func getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get <key> | --hash <identity> --route <route>",
 		Short: "Shows a record and how long it has left",
-		Long: `Shows the record under a key, or of an identity: laid out on a terminal, or else to
-the byte as it is stored. A session that an application stored in its own format is
-shown as its lookup reads it. How long it has left is told on standard error.
+		Long: `Shows the record under a key, or of an identity: indented on a terminal, otherwise
+byte for byte as it is stored. A session that an application stored in its own format
+is shown as its lookup reads it. The time that it has left is written to standard error.
 ` + hashHelp,
 		Example: `  $ caddy filewallball get session:user:42
   $ caddy filewallball get --hash 's3cr3t' --route door`,
@@ -110,7 +110,7 @@ out of the list of processes. A key of no family, like one of your own, needs --
 		Args:              wants(cobra.RangeArgs(1, 2), "a key and its record, like session:user:42 '{\"user_id\": 42}'"),
 		ValidArgsFunction: upTo(1, completeKeys),
 	}
-	ttl := cmd.Flags().String("ttl", "", "How long it lives, like 90s, 1h or 7d; without it as long as its family's records do")
+	ttl := cmd.Flags().String("ttl", "", "How long the record lives, like 90s, 1h or 7d; default: the TTL of its family")
 	_ = cmd.RegisterFlagCompletionFunc("ttl", cobra.NoFileCompletions)
 	cmd.RunE = running(func(c *call, args []string) error {
 		value := "-"
@@ -176,8 +176,8 @@ func deleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete <key>... | --hash <identity> --route <route>",
 		Short: "Drops records on every node",
-		Long: `Drops the records under these keys, or of an identity, on every node. It is no
-failure where there was none; purge tells how many there were.
+		Long: `Drops the records under these keys, or of an identity, on every node. A record that
+does not exist is no error; purge prints how many there were.
 ` + hashHelp,
 		Example: `  $ caddy filewallball delete session:user:42
   $ caddy filewallball delete --hash - --route door < cookie.txt`,
@@ -210,7 +210,7 @@ failure where there was none; purge tells how many there were.
 
 const wantsDelete = "one key or more, or --hash <identity> --route <route>"
 
-// delete tries all records, whatever becomes of the first.
+// delete drops each record, also after another one failed.
 func (c *call) delete(records []wire.RecordRequest) error {
 	failed := 0
 	for _, what := range records {

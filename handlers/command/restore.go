@@ -18,17 +18,17 @@ import (
 func restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore <file>|-",
-		Short: "Brings the records of a backup back",
-		Long: `Brings the records of a backup back that have not expired meanwhile. It asks
-before it does. Records that are there are kept, unless --overwrite says
-otherwise. A file that ends in .gz is decompressed. A bad line is named, and
-stops nothing that is sound.`,
+		Short: "Restores the records of a backup",
+		Long: `Restores the records of a backup that have not expired meanwhile. It asks first.
+Records that exist are kept, unless --overwrite is given. A file whose name ends in
+.gz is decompressed. A line that cannot be restored is reported by its number, and
+the others are restored.`,
 		Example:           "  $ caddy filewallball restore cache.ndjson.gz",
 		Args:              wants(cobra.ExactArgs(1), "one file, or - for standard input"),
 		ValidArgsFunction: upTo(1, completeFiles),
 	}
 	asJSON := jsonFlag(cmd)
-	overwrite := cmd.Flags().Bool("overwrite", false, "Replace records that are there")
+	overwrite := cmd.Flags().Bool("overwrite", false, "Replace records that exist")
 	yes := yesFlag(cmd)
 	cmd.RunE = running(func(c *call, args []string) error {
 		return c.restoreFile(args[0], *overwrite, *yes, *asJSON)
@@ -49,11 +49,11 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 		}
 		from = file
 	} else if !yes {
-		return usageError{errors.New("standard input is the backup, so it cannot be asked whether to go on: pass --yes")}
+		return usageError{errors.New("standard input is the backup, so the question cannot be asked: pass --yes")}
 	}
 	question := fmt.Sprintf("This writes the records of %s into the cache of the Caddy at %s", printable(name), printable(c.address))
 	if overwrite {
-		question += ", and replaces those that are there"
+		question += ", and replaces those that exist"
 	}
 	if err := c.confirm(yes, question+"."); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (b backupReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unreadError says that a backup cannot be read to its end.
+// unreadError is the error of a backup that cannot be read to its end.
 type unreadError struct{ err error }
 
 func (e *unreadError) Error() string {
@@ -141,13 +141,13 @@ func (c *call) showRestoreReport(resp *http.Response, name string, asJSON bool) 
 	return nil
 }
 
-// isNoBackup reports whether nothing in what was sent is of a backup, so that one
-// word of it says as much as a word of each line.
+// isNoBackup reports whether no line of a file could be restored. It is not a backup
+// then, and one error is printed instead of one for each line.
 func isNoBackup(r *wire.RestoreReport) bool {
 	return r.Error == "" && r.Failed > 0 && len(r.Errors) > 0 && r.Restored+r.Kept+r.Expired+r.Tags == 0
 }
 
-// nameOf is what a file is called in an error.
+// nameOf names a file in an error.
 func nameOf(file string) string {
 	if file == "-" {
 		return "standard input"
@@ -162,7 +162,7 @@ func (c *call) writeRestoreReport(r *wire.RestoreReport) error {
 	if more := r.Failed - len(r.Errors); more > 0 {
 		fmt.Fprintf(c.err, "and %s more\n", count(more))
 	}
-	line := fmt.Sprintf("restored %s: kept %s that were there, left out %s that have expired, %s failed",
+	line := fmt.Sprintf("restored %s: kept %s that existed, left out %s that have expired, %s failed",
 		many(r.Restored, "record"), count(r.Kept), count(r.Expired), count(r.Failed))
 	if r.Tags > 0 {
 		line += fmt.Sprintf("; %s of a tag to a key", many(r.Tags, "link"))

@@ -24,7 +24,8 @@ type call struct {
 	out, err io.Writer
 }
 
-// running is a command's RunE.
+// running returns the RunE of a command: act with a client, whose context ends with
+// the first interrupt.
 func running(act func(c *call, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -45,7 +46,7 @@ func running(act func(c *call, args []string) error) func(*cobra.Command, []stri
 	}
 }
 
-// usageError is a command that was not used as it should be.
+// usageError is an error of the command line.
 type usageError struct{ error }
 
 var errInterrupted = errors.New("interrupted")
@@ -58,7 +59,7 @@ func report(cmd *cobra.Command, err error) error {
 	if err == nil {
 		return nil
 	}
-	cmd.SilenceErrors = true // it is said here
+	cmd.SilenceErrors = true // it is printed here
 	fmt.Fprintln(cmd.ErrOrStderr(), "Error:", printable(err.Error()))
 	var usage usageError
 	if !errors.As(err, &usage) {
@@ -69,8 +70,8 @@ func report(cmd *cobra.Command, err error) error {
 	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitUsage, nil })(cmd, nil)
 }
 
-// await is what read gives, unless the context ends first: nothing ends a read
-// of a terminal but the end of the process, which is then near.
+// await returns the result of read, or an error when the context ends first. The read
+// of a terminal cannot be interrupted: it goes on until the process ends, which is soon.
 func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type result struct {
 		value T

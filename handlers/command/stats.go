@@ -25,7 +25,7 @@ func statsCommand() *cobra.Command {
 		Args:    wants(cobra.NoArgs, "no arguments"),
 	}
 	asJSON := jsonFlag(cmd)
-	watch := cmd.Flags().Duration("watch", 0, "Show them again and again, so often")
+	watch := cmd.Flags().Duration("watch", 0, "Show them repeatedly, with this pause")
 	cmd.RunE = running(func(c *call, _ []string) error {
 		if *watch < 0 {
 			return usageError{errors.New("--watch is negative: want a duration like 1s")}
@@ -38,7 +38,7 @@ func statsCommand() *cobra.Command {
 	return cmd
 }
 
-// watchStats shows them until it is interrupted, which is how it ends well.
+// watchStats shows the statistics until it is interrupted, which is not an error.
 func (c *call) watchStats(every time.Duration, asJSON bool) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -82,14 +82,14 @@ func (c *call) showStats(asJSON bool) error {
 	return writeStats(c.out, &stats)
 }
 
-// taken are statistics and when they were read.
+// taken is the statistics with the time at which they were read.
 type taken struct {
 	wire.Stats
 	at time.Time
 }
 
-// showRates shows the statistics under a line with the time and what happened
-// in each second since those before.
+// showRates shows the statistics under a line with the time and the rates since the
+// previous statistics.
 func (c *call) showRates(before *taken) (*taken, error) {
 	answer, err := c.ask(c.ctx, http.MethodGet, "stats", nil)
 	if err != nil {
@@ -107,8 +107,8 @@ func (c *call) showRates(before *taken) (*taken, error) {
 	return now, writeStats(c.out, &now.Stats)
 }
 
-// ratesSince are lookups, hits, errors and requests to sources in a second. A
-// counter that went back began anew.
+// ratesSince are lookups, hits, errors and requests to sources per second. A counter
+// that is lower than before was reset.
 func ratesSince(before, now *taken) string {
 	seconds := now.at.Sub(before.at).Seconds()
 	rate := func(before, now uint64) string {
@@ -177,7 +177,7 @@ func writeStats(w io.Writer, s *wire.Stats) error {
 	return t.Flush()
 }
 
-// storeErrors adds a row with what the store did not do, if there was something.
+// storeErrors adds a row with the failed operations of the store, if there are any.
 func (t table) storeErrors(e *wire.StoreErrors) {
 	if e.LastAt == nil {
 		return
@@ -196,7 +196,7 @@ func storeOf(s *wire.Stats) string {
 		return fmt.Sprintf("%s %s, %s, %s in use (%s), %s", s.Store, s.Redis.Version, s.Redis.Mode,
 			size(s.Redis.UsedMemory), percent(s.Redis.MemoryUsedPercent), many(s.Redis.ConnectedClients, "client"))
 	case s.Pool != nil:
-		return s.Store + ", which does not answer"
+		return s.Store + ", unreachable"
 	}
 	return s.Store
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// table aligns the columns of rows, for people. Rows are written by flush.
+// table aligns the columns of rows. Rows are written by Flush.
 type table struct{ *tabwriter.Writer }
 
 func newTable(w io.Writer) table {
 	return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
 }
 
-// row adds a row. Cells may be what the server gave: they are made printable.
+// row adds a row. It makes the cells printable, because they may come from the server.
 func (t table) row(cells ...string) {
 	for i := range cells {
 		cells[i] = printable(cells[i])
@@ -25,7 +25,7 @@ func (t table) row(cells ...string) {
 	fmt.Fprintln(t, strings.Join(cells, "\t"))
 }
 
-// gap ends a group of rows that have their columns in common.
+// gap ends a group of rows that share the widths of columns.
 func (t table) gap() {
 	_ = t.Flush()
 	fmt.Fprintln(t)
@@ -54,7 +54,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%ds", d/time.Second)
 }
 
-// many is a number with what it counts: 1 key, 2 keys.
+// many is a number with its noun: 1 key, 2 keys.
 func many[N int | int64 | uint64](n N, one string) string {
 	if n == 1 {
 		return "1 " + one

@@ -1,5 +1,5 @@
-// What differs on a terminal: text from the server must not control it, and a
-// question can be asked.
+// What differs on a terminal: text from the server must not control it, and the user
+// can be asked a question.
 
 package command
 
@@ -16,14 +16,14 @@ import (
 	"golang.org/x/term"
 )
 
-// isTerminal reports whether a stream is one.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// printable is text with everything escaped that a terminal could obey or
-// hide: control characters, direction marks, invalid UTF-8.
+// printable escapes everything in a text that a terminal could interpret or hide:
+// control characters, direction marks, invalid UTF-8.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -44,7 +44,7 @@ func printableJSON(text []byte) []byte {
 		case strconv.IsPrint(r) || r == '\n' || r == '\t':
 			b.WriteRune(r)
 			continue
-		case r == '\r': // between two words
+		case r == '\r': // between two tokens
 			b.WriteByte(' ')
 			continue
 		}
@@ -55,8 +55,8 @@ func printableJSON(text []byte) []byte {
 	return b.Bytes()
 }
 
-// writeJSON writes the admin API's JSON as it is: to the byte where a machine
-// reads, with the same meaning where a person does.
+// writeJSON writes the admin API's JSON: byte for byte, or on a terminal with its
+// unprintable characters escaped.
 func (c *call) writeJSON(text []byte) error {
 	if isTerminal(c.out) {
 		text = printableJSON(text)
@@ -81,7 +81,7 @@ func (c *call) confirm(yes bool, what string) error {
 	case yes:
 		return nil
 	case !isTerminal(c.in):
-		return usageError{errors.New("standard input is not a terminal, so it cannot be asked whether to go on: pass --yes")}
+		return usageError{errors.New("standard input is not a terminal, so the question cannot be asked: pass --yes")}
 	}
 	fmt.Fprintf(c.err, "%s Go on? [y/N] ", what)
 	answer, err := await(c.ctx, func() (string, error) { return bufio.NewReader(c.in).ReadString('\n') })

@@ -23,9 +23,9 @@ func warmCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "warm <route> [<id>...]",
 		Short: "Fills the cache in advance",
-		Long: `Asks a route's source for these identities, so that later requests
-find them in the cache. Without any, it goes through all files of a route with
-source file_system. Names of routes are those in stats.`,
+		Long: `Loads the records of these identities from a route's source, so that later
+requests find them in the cache. Without identities, it loads those of all files
+of a route with source file_system. The names of routes are those in stats.`,
 		Example: `  $ caddy filewallball warm downloads
   $ caddy filewallball warm file_metadata@example.com:12 /report.txt /thesis.pdf
   $ psql -At -c 'select uuid from files' | caddy filewallball warm downloads --ids-file -`,
@@ -35,8 +35,8 @@ source file_system. Names of routes are those in stats.`,
 	asJSON := jsonFlag(cmd)
 	flags := cmd.Flags()
 	file := flags.String("ids-file", "", "Read the identities from this file, or from standard input with -, one on each line")
-	concurrency := flags.Int("concurrency", 0, "How many are asked for at the same time, 1 to 64; without it 4")
-	rate := flags.Float64("rate", 0, "The most that are asked for in a second; without it there is no limit")
+	concurrency := flags.Int("concurrency", 0, "How many are loaded at the same time, 1 to 64; default 4")
+	rate := flags.Float64("rate", 0, "The most that are loaded per second; default: no limit")
 	root := flags.String("root", "", "The site's root, for a source file_system that has none of its own")
 	fs := flags.String("fs", "", "The site's file system, for a source file_system that has none of its own")
 	_ = cmd.MarkFlagFilename("ids-file")
@@ -66,7 +66,7 @@ source file_system. Names of routes are those in stats.`,
 	return cmd
 }
 
-// identities are those of the command line or of a file; nil if it names none.
+// identities are those of the command line or of a file; nil if there are neither.
 func (c *call) identities(args []string, file string) (ids []string, err error) {
 	switch {
 	case file == "" && len(args) == 0:
@@ -93,7 +93,7 @@ func (c *call) identities(args []string, file string) (ids []string, err error) 
 		}
 	}
 	for i, id := range ids {
-		// it would be sent as another one
+		// JSON would replace the invalid bytes
 		if !utf8.ValidString(id) {
 			return nil, usageError{fmt.Errorf("identity %d is not UTF-8 text", i+1)}
 		}
@@ -117,7 +117,7 @@ func (c *call) warm(what wire.WarmRequest, asJSON bool) error {
 	case last.Error != "":
 		return errors.New(last.Error)
 	case !last.Finished:
-		return errors.New("warming the cache: the answer ended before the warm-up did")
+		return errors.New("warming the cache: the connection ended before the warm-up")
 	case last.Errors > 0:
 		return fmt.Errorf("warming the cache: %s of %s failed", count(last.Errors), count(last.Done))
 	}
@@ -143,11 +143,11 @@ func (c *call) followWarmUp(body []byte, asJSON bool) (last wire.WarmProgress, e
 		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
 			return last, nil
 		} else if err != nil {
-			return last, fmt.Errorf("reading how far the warm-up is: %w", err)
+			return last, fmt.Errorf("reading the progress of the warm-up: %w", err)
 		}
 		last = wire.WarmProgress{}
 		if err := json.Unmarshal(line, &last); err != nil {
-			return last, fmt.Errorf("reading how far the warm-up is: %w", err)
+			return last, fmt.Errorf("reading the progress of the warm-up: %w", err)
 		}
 		if asJSON {
 			if err := c.writeJSON(append(line, '\n')); err != nil {
@@ -171,7 +171,7 @@ func (c *call) writeWarmReport(w wire.WarmProgress, ids []string) {
 	fmt.Fprintf(c.out, "warmed %s: %s loaded, %s present, %s absent, %s denied, %s failed; %.0f a second\n",
 		count(w.Done), count(w.Loaded), count(w.Present), count(w.Absent), count(w.Denied), count(w.Errors), w.PerSecond)
 	if w.Unstored > 0 {
-		fmt.Fprintf(c.out, "%s of them could not be kept, or may not be\n", count(w.Unstored))
+		fmt.Fprintf(c.out, "%s of them were not stored\n", count(w.Unstored))
 	}
 }
 

@@ -138,7 +138,7 @@ func TestCommandAsksBeforeItRestores(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.NoError(t, os.WriteFile(file, []byte(zipped.String()), 0o600))
-	question := "into the cache of the Caddy at " + s.Admin + ", and replaces those that are there. Go on? [y/N] "
+	question := "into the cache of the Caddy at " + s.Admin + ", and replaces those that exist. Go on? [y/N] "
 
 	term := s.atTerminal(t, "restore", "--overwrite", file)
 	term.answer(question, "n\n")
