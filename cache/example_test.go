@@ -44,7 +44,7 @@ func Example() {
 	// absent false
 }
 
-// users is a source: it knows records that no cache has.
+// users is a source of records.
 type users map[string]string
 
 func (u users) Name() string { return "users" }

@@ -29,20 +29,20 @@ const (
 	maxAction = 16 << 10
 )
 
-// setToken gives the browser a token, if it has none.
+// setToken sets the cookie with a token, if the browser has none.
 func setToken(w http.ResponseWriter, r *http.Request) {
 	if tokenOf(r) != "" {
 		return
 	}
 	token := make([]byte, 32)
-	_, _ = rand.Read(token) // which never fails
+	_, _ = rand.Read(token) // never fails
 	http.SetCookie(w, &http.Cookie{
 		Name: tokenCookie, Value: base64.RawURLEncoding.EncodeToString(token),
 		SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	})
 }
 
-// tokenOf is the token in the request's cookie, "" where there is none.
+// tokenOf is the token in the request's cookie, or "".
 func tokenOf(r *http.Request) string {
 	cookie, err := r.Cookie(tokenCookie)
 	if err != nil || len(cookie.Value) != base64.RawURLEncoding.EncodedLen(32) {
@@ -51,7 +51,7 @@ func tokenOf(r *http.Request) string {
 	return cookie.Value
 }
 
-// errForged is what a page of another site is told.
+// errForged is the error of a request that a page of another site has made.
 var errForged = errors.New("the request does not come from the dashboard's page: reload the page")
 
 // checkOrigin refuses a request that another site's page made a browser send.
@@ -66,8 +66,8 @@ func checkOrigin(r *http.Request) error {
 	return nil
 }
 
-// act looks a key up, or purges it: {"action": "get" or "purge", "key": "…"}.
-// The key is whole, with key_prefix, and stands in no access log.
+// act looks a key up, or purges it: {"action": "get" or "purge", "key": "…"}. The key
+// includes key_prefix. It is in the body, so that no access log contains it.
 func (h *Handler) act(w http.ResponseWriter, r *http.Request) error {
 	if err := checkOrigin(r); err != nil {
 		return answer(w, http.StatusForbidden, failure{err.Error()})
@@ -90,14 +90,14 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request) error {
 		return h.get(ctx, w, asked.Key)
 	case "purge":
 		if !h.Purge {
-			return answer(w, http.StatusForbidden, failure{"purging is off: the line purge in the block of lookup_dashboard allows it"})
+			return answer(w, http.StatusForbidden, failure{"purging is off: the option purge of lookup_dashboard allows it"})
 		}
 		return h.purge(ctx, w, asked.Key)
 	}
 	return answer(w, http.StatusBadRequest, failure{"the action is not known: want get or purge"})
 }
 
-// failure is an answer that says what is wrong.
+// failure is an answer with an error.
 type failure struct {
 	Error string `json:"error"`
 }
@@ -105,7 +105,7 @@ type failure struct {
 // found is a record, as the page shows it.
 type found struct {
 	Key string `json:"key"`
-	// TTL is in seconds, rounded up; -1 is never.
+	// TTL is in seconds, rounded up; -1 if the record never expires.
 	TTL int64 `json:"ttl_seconds"`
 	// Value is the JSON text, indented.
 	Value string `json:"value"`
@@ -115,7 +115,7 @@ func (h *Handler) get(ctx context.Context, w http.ResponseWriter, key string) er
 	entry, err := h.app.Cache().Get(ctx, key)
 	switch {
 	case errors.Is(err, cache.ErrInvalidRecord):
-		return answer(w, http.StatusUnprocessableEntity, failure{"what is stored under the key is no record"})
+		return answer(w, http.StatusUnprocessableEntity, failure{"the value under the key is not a record"})
 	case err != nil:
 		return h.failed(w, err)
 	case entry.Record == nil:
@@ -137,7 +137,7 @@ func (h *Handler) purge(ctx context.Context, w http.ResponseWriter, key string) 
 	if pending := new(cache.PendingError); errors.As(err, &pending) {
 		h.logger.Error("an invalidation of the dashboard is pending", zap.Error(err))
 		return answer(w, http.StatusServiceUnavailable, failure{
-			"the store did not carry it out yet: this node does not use the record from now on, and tries again until it is dropped"})
+			"the store did not drop the record yet: this node no longer uses it, and retries until it is dropped"})
 	}
 	if err != nil {
 		return h.failed(w, err)
@@ -151,7 +151,8 @@ func (h *Handler) failed(w http.ResponseWriter, err error) error {
 	return answer(w, http.StatusServiceUnavailable, failure{"the store does not answer: the log says why"})
 }
 
-// answer writes JSON. The handlers around it see no error: the page shows it.
+// answer writes JSON. It returns no error for an error status, so that handle_errors does
+// not replace the answer: the page shows it.
 func answer(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {

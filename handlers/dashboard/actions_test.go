@@ -48,8 +48,8 @@ func TestKeyIsLookedUpAndPurged(t *testing.T) {
 	for body, message := range map[string]string{
 		`{"action": "get", "key": "web:session:user:b"}`:                     "there is no such key",
 		`{"action": "get", "key": "session:user:a"}`:                         `does not begin with key_prefix: want one that begins with "web:"`,
-		`{"action": "get", "key": "web:fwb:tag:x"}`:                          "one of the plugin's own",
-		`{"action": "purge", "key": "web:fwb:nodes"}`:                        "one of the plugin's own",
+		`{"action": "get", "key": "web:fwb:tag:x"}`:                          "reserved for the plugin",
+		`{"action": "purge", "key": "web:fwb:nodes"}`:                        "reserved for the plugin",
 		`{"action": "get", "key": "web:a\u0000"}`:                            "malformed",
 		`{"action": "get"}`:                                                  "malformed",
 		`{"action": "flush", "key": "web:a"}`:                                "want get or purge",
@@ -78,7 +78,7 @@ func TestNothingIsPurgedUnlessTheBlockSaysSo(t *testing.T) {
 	app.Put(t, "session:user:a", `{}`)
 	status, answer := post(t, h, `{"action": "purge", "key": "session:user:a"}`)
 	require.Equal(t, http.StatusForbidden, status)
-	require.Contains(t, answer["error"], "the line purge")
+	require.Contains(t, answer["error"], "the option purge")
 	status, _ = post(t, h, `{"action": "get", "key": "session:user:a"}`)
 	require.Equal(t, http.StatusOK, status, "still there")
 }

@@ -15,11 +15,11 @@ import (
 
 const directiveName = "lookup_dashboard"
 
-// Handler serves a page that shows what the lookups do: how many, how fast,
-// what they find, and what is wrong. It works under any path, needs nothing from
-// elsewhere, and answers every request that reaches it. It has no access
-// control of its own: put basic_auth, session_lookup or cached_forward_auth
-// before it. The page can look up records, sessions among them.
+// Handler serves a page that shows the lookups: their number, speed and results, and
+// the warnings of health. It works under any path, loads nothing from other sites, and
+// answers every request that reaches it. It has no access control of its own: put
+// basic_auth, session_lookup or cached_forward_auth before it. The page can look up
+// records, including sessions.
 type Handler struct {
 	// Whether the page may purge keys. Default: false.
 	Purge bool `json:"purge,omitempty"`
@@ -27,7 +27,7 @@ type Handler struct {
 	app     lookup.App
 	logger  *zap.Logger
 	monitor *monitor
-	streams *atomic.Int64   // that are open
+	streams *atomic.Int64   // the number of open ones
 	done    <-chan struct{} // closed when the server shuts down, or the configuration ends
 }
 
@@ -36,7 +36,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers." + directiveName, New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision starts to measure, unless a configuration before this one has.
+// Provision starts the measurements, unless those of an earlier configuration go on.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	h.logger, h.done, h.streams = ctx.Logger(), ending(ctx), new(atomic.Int64)
 	if h.app, err = lookup.AppOf(ctx); err != nil {
@@ -46,8 +46,8 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	return nil
 }
 
-// ending is closed when the server of the handler begins to shut down, which
-// waits for open streams, or when the configuration ends.
+// ending returns a channel that is closed when the configuration ends, or when the
+// handler's server begins to shut down, which waits for open streams.
 func ending(ctx caddy.Context) <-chan struct{} {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
@@ -67,8 +67,8 @@ func (h *Handler) Cleanup() error {
 }
 
 // ServeHTTP implements [caddyhttp.MiddlewareHandler]. It answers every request:
-// GET with the page, GET ?stream with its figures, POST with what the page's
-// form asks for.
+// GET with the page, GET ?stream with its figures, POST with the result of the page's
+// form.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	header := w.Header()
 	header.Set("X-Content-Type-Options", "nosniff")

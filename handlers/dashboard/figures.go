@@ -12,13 +12,13 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
-// combine says how one figure of several nodes becomes one of all of them.
+// combine is how the figures of several nodes become one figure.
 type combine int
 
 const (
-	sum     combine = iota // rates, sizes and numbers of things
-	highest                // what is a problem where it is high
-	lowest                 // what is a problem where it is low
+	sum     combine = iota // for rates, sizes and numbers
+	highest                // for figures whose high values are a problem
+	lowest                 // for figures whose low values are a problem
 )
 
 // series are the figures that the page has a history of. Rates are per second,
@@ -32,7 +32,7 @@ var series = func() map[string]combine {
 		"source_requests": sum, "source_errors": sum, "source_coalesced": sum,
 		"refused_reads": sum, "refused_writes": sum,
 		"pool_total": sum, "pool_idle": sum, "pool_in_use": sum, "pool_waits": sum, "pool_timeouts": sum,
-		// of the server, which all nodes have in common
+		// of the server, which all nodes share
 		"memory_percent": highest, "clients": highest,
 		"uploads": sum,
 	}
@@ -44,10 +44,10 @@ var series = func() map[string]combine {
 	return all
 }()
 
-// outcomes are those that the lookups of a family have.
+// outcomes are the results of the lookups of a family.
 var outcomes = []string{"hits", "misses", "absent", "denied", "stale", "errors"}
 
-// figures is what one node shows at one moment.
+// figures are the figures of one node at one time.
 type figures struct {
 	// Node is unique, Name is that of the host.
 	Node    string `json:"node"`
@@ -55,7 +55,7 @@ type figures struct {
 	Version string `json:"version"`
 	// Started is when the node began to measure.
 	Started time.Time `json:"started"`
-	// Values by series. One that could not be measured is not there.
+	// Values by series. A value that could not be measured is missing.
 	Values map[string]float64 `json:"values"`
 	// HitRate is that of the Lookups of the last five minutes, in percent.
 	HitRate  float64    `json:"hit_rate"`
@@ -74,36 +74,36 @@ type warning struct {
 	Output string `json:"output"`
 }
 
-// traffic is what the lookups of one name do.
+// traffic has the figures of the lookups of one route.
 type traffic struct {
 	Name   string  `json:"name"`
 	Family string  `json:"family"`
-	Rate   float64 `json:"rate"` // lookups per second
-	Hits   float64 `json:"hits"` // of them
-	Errors float64 `json:"errors"`
-	Total  uint64  `json:"total"` // lookups until now
+	Rate   float64 `json:"rate"`   // lookups per second
+	Hits   float64 `json:"hits"`   // per second
+	Errors float64 `json:"errors"` // per second
+	Total  uint64  `json:"total"`  // lookups since the process began
 }
 
-// requests is what the sources of one kind are asked.
+// requests has the figures of the requests to the sources of one kind.
 type requests struct {
 	Name   string  `json:"name"`
-	Rate   float64 `json:"rate"`
-	Errors float64 `json:"errors"`
+	Rate   float64 `json:"rate"`   // requests per second
+	Errors float64 `json:"errors"` // per second
 	Total  uint64  `json:"total"`
 }
 
 // maxRoutes bounds the routes of one node; those with the most lookups stay.
 const maxRoutes = 100
 
-// measured is what figures are made from.
+// measured is one measurement, from which figures are made.
 type measured struct {
 	at     time.Time
 	stats  wire.Stats
 	health wire.Health
 }
 
-// since makes figures of what was measured, with rates since an earlier
-// measurement of the same process.
+// since makes figures of a measurement, with rates since an earlier one of the same
+// process.
 func (m measured) since(before measured) figures {
 	seconds := m.at.Sub(before.at).Seconds()
 	rate := func(now, then uint64) float64 {
@@ -171,7 +171,7 @@ func (m measured) since(before measured) figures {
 	return f
 }
 
-// breakerStates are those of a circuit breaker, from the best to the worst.
+// breakerStates are the states of a circuit breaker, from the best to the worst.
 var breakerStates = []string{"closed", "half-open", "open"}
 
 func number(yes bool) float64 {
@@ -200,7 +200,7 @@ func severity(status string) int {
 	return slices.Index([]string{string(wire.HealthPass), string(wire.HealthWarn), string(wire.HealthFail)}, status)
 }
 
-// busiest sorts routes by traffic and keeps the first.
+// busiest sorts routes by traffic and returns the first [maxRoutes].
 func busiest(routes []traffic) []traffic {
 	slices.SortFunc(routes, func(a, b traffic) int {
 		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
@@ -208,7 +208,7 @@ func busiest(routes []traffic) []traffic {
 	return routes[:min(len(routes), maxRoutes)]
 }
 
-// together combines the figures of nodes into one. Each warning names its node.
+// together combines the figures of nodes into those of all. Each warning names its node.
 func together(nodes []figures) figures {
 	all := figures{
 		Node: allNodes, Status: string(wire.HealthPass), Values: make(map[string]float64),
@@ -250,7 +250,8 @@ func together(nodes []figures) figures {
 	return all
 }
 
-// combined is a figure of some nodes with that of one more.
+// combined adds the value of one node to that of other nodes, had. ok is false if there
+// are no others.
 func combined(how combine, had, value float64, ok bool) float64 {
 	switch {
 	case !ok:
@@ -263,7 +264,7 @@ func combined(how combine, had, value float64, ok bool) float64 {
 	return had + value
 }
 
-// nullable is a figure that may be missing: NaN, which JSON has no word for.
+// nullable is a figure that may be missing. Then it is NaN, and null in JSON.
 type nullable float32
 
 // MarshalJSON writes null for a missing figure, and at most three decimals.

@@ -23,17 +23,16 @@ const (
 	maxName = 100
 )
 
-// fleet exchanges figures with the other nodes that have a dashboard and the
-// same store and key_prefix. Each node writes its own under a key of its own,
-// and sees to it that its ID is in one list of all nodes, so that the others
-// need not search for it.
+// fleet exchanges figures with the other nodes that have a dashboard and the same store
+// and key_prefix. Each node writes its figures under a key of its own, and adds its ID to
+// one list of all nodes, so that the others need not scan for keys.
 type fleet struct {
 	self   string // the ID of this node
 	failed bool   // at the last exchange
 }
 
-// exchange writes the figures of this node, and returns those of all nodes.
-// Where the store does not answer, they are those of this node alone.
+// exchange writes the figures of this node, and returns those of all nodes, or of this
+// node alone if the store does not answer.
 func (f *fleet) exchange(ctx context.Context, app lookup.App, own figures) []figures {
 	store := app.Cache().Store()
 	if store.Pool() == nil { // each process has a store of its own
@@ -50,7 +49,7 @@ func (f *fleet) exchange(ctx context.Context, app lookup.App, own figures) []fig
 		}
 		f.failed = failed
 	}
-	return append([]figures{own}, others...) // itself first, where there is room for few
+	return append([]figures{own}, others...) // own first: the history has room for maxNodes
 }
 
 func (f *fleet) tryExchange(ctx context.Context, c *cache.Cache, policy *lookup.Policy, own figures) (others []figures, err error) {
@@ -86,7 +85,7 @@ func (f *fleet) tryExchange(ctx context.Context, c *cache.Cache, policy *lookup.
 		}
 		current = append(current, members[i])
 		if g.Err != nil {
-			continue // it may be there nonetheless
+			continue // the node may exist
 		}
 		if other, ok := decode(g.Record, members[i]); ok {
 			others = append(others, other)
@@ -99,7 +98,7 @@ func (f *fleet) tryExchange(ctx context.Context, c *cache.Cache, policy *lookup.
 		if err != nil {
 			return others, err
 		}
-		// another node may be faster: then it is tried again the next time
+		// if another node was faster, the next exchange tries again
 		_, _, err = c.Replace(ctx, list, entry.Record, record, listTTL)
 		return others, err
 	}
@@ -131,9 +130,9 @@ func encode(own figures, maxSize int) (*cache.Record, error) {
 	}
 }
 
-// decode reads the figures that another node wrote, or whoever else writes to
-// Redis: the node must be the one of the key, and what the page makes use of is
-// there and bounded.
+// decode reads the figures of another node. They are not trusted, because every client of
+// Redis can write them: their node is that of the key, and values, texts and lists are
+// bounded.
 func decode(record *cache.Record, node string) (other figures, ok bool) {
 	if json.Unmarshal([]byte(record.Text()), &other) != nil || severity(other.Status) < 0 {
 		return figures{}, false
@@ -167,8 +166,8 @@ func decode(record *cache.Record, node string) (other figures, ok bool) {
 }
 
 const (
-	// maxValue is larger than any figure, and so small that those of all nodes
-	// can be added up.
+	// maxValue is larger than any figure, and so small that the sum over all nodes
+	// does not overflow.
 	maxValue = 1e15
 	// maxOutput bounds the text of a warning, in bytes.
 	maxOutput = 1000

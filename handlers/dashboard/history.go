@@ -11,7 +11,7 @@ import (
 const (
 	// interval is the time between two measurements.
 	interval = 5 * time.Second
-	// kept is how many measurements are kept: those of an hour.
+	// kept is the number of measurements in the history: those of an hour.
 	kept = 720
 	// maxNodes bounds the nodes that have a history. Each needs some 130 KiB.
 	maxNodes = 64
@@ -22,7 +22,7 @@ const (
 // names are the series in the order of the columns of a history.
 var names = slices.Sorted(maps.Keys(series))
 
-// history has the figures of the last hour, of all nodes that are known.
+// history has the figures of the last hour, of all nodes.
 type history struct {
 	mu    sync.Mutex
 	times []int64 // in milliseconds of Unix time, the oldest first
@@ -42,9 +42,8 @@ func newHistory() *history {
 	return &history{nodes: make(map[string]*past), changed: make(chan struct{})}
 }
 
-// add adds the figures of all nodes at one moment. A node that is not among
-// them has no figures for it, and is forgotten when it has had none for as long
-// as is kept.
+// add adds the figures of all nodes at one time. A node without figures for a whole hour
+// is removed.
 func (h *history) add(at time.Time, nodes []figures) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,7 +54,7 @@ func (h *history) add(at time.Time, nodes []figures) {
 	for _, f := range nodes {
 		p := h.nodes[f.Node]
 		if p == nil {
-			if len(h.nodes) >= maxNodes && !h.forgetOne() {
+			if len(h.nodes) >= maxNodes && !h.removeOldest() {
 				continue
 			}
 			p = &past{rows: make([][]nullable, len(h.times))}
@@ -77,9 +76,9 @@ func (h *history) add(at time.Time, nodes []figures) {
 	h.changed = make(chan struct{})
 }
 
-// forgetOne makes room for another node: it forgets the one that has stopped to
-// report for the longest time. It is false where all report.
-func (h *history) forgetOne() bool {
+// removeOldest removes the node that stopped reporting first, to make room for another.
+// It returns false if all nodes report.
+func (h *history) removeOldest() bool {
 	oldest, last := "", len(h.times)
 	for id, p := range h.nodes {
 		seen := len(p.rows) - 1
@@ -94,8 +93,8 @@ func (h *history) forgetOne() bool {
 	return oldest != ""
 }
 
-// trim keeps the last of what there is. It copies now and then, so that what is
-// not kept is freed.
+// trim removes elements from the front, so that the last [kept] stay. It does so only
+// when a quarter more has gathered, and copies the rest, which frees the memory.
 func trim[T any](all []T) []T {
 	if len(all) < kept+kept/4 {
 		return all
@@ -103,16 +102,16 @@ func trim[T any](all []T) []T {
 	return slices.Clone(all[len(all)-kept:])
 }
 
-// view is what the page is sent: the figures since some moment.
+// view is sent to the page: the figures since some time.
 type view struct {
 	Interval int64    `json:"interval"` // in milliseconds
-	Node     string   `json:"node"`     // the one that answers
-	Selected string   `json:"selected"` // the one whose figures these are, or allNodes
+	Node     string   `json:"node"`     // the node that answers
+	Selected string   `json:"selected"` // the node whose figures these are, or allNodes
 	Nodes    []member `json:"nodes"`
 	// Times are in milliseconds of Unix time, with a figure in each series.
 	Times  []int64               `json:"times"`
 	Series map[string][]nullable `json:"series"`
-	Latest *figures              `json:"latest"` // null where the node is gone
+	Latest *figures              `json:"latest"` // null if the node has stopped reporting
 	Limits limits                `json:"limits"`
 	Purge  bool                  `json:"purge"` // whether keys may be purged
 }
@@ -124,7 +123,7 @@ type member struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Status  string    `json:"status"`
-	Current bool      `json:"current"` // false for one that has stopped to report
+	Current bool      `json:"current"` // false if it has stopped reporting
 }
 
 // limits are the thresholds of health.
@@ -135,8 +134,8 @@ type limits struct {
 	ClientsAbove int64   `json:"clients_above"`
 }
 
-// since reads what is newer than a time, of one node or of allNodes. changed is
-// closed when there is more.
+// since returns the figures after a time, in milliseconds of Unix time, of one node or of
+// allNodes. changed is closed when there are newer ones.
 func (h *history) since(after int64, node string) (v view, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -177,7 +176,7 @@ func (h *history) since(after int64, node string) (v view, changed <-chan struct
 	return v, h.changed
 }
 
-// combinedAt is one figure of several nodes together.
+// combinedAt is one figure of several nodes combined.
 func combinedAt(nodes []*past, at, column int, how combine) nullable {
 	value, ok := missing, false
 	for _, p := range nodes {

@@ -22,10 +22,10 @@ var monitors = caddy.NewUsagePool()
 
 const monitorKey = "monitor"
 
-// measureTimeout bounds one measurement, with what the store is asked for it.
+// measureTimeout bounds one measurement, including its calls to the store.
 const measureTimeout = 3 * time.Second
 
-// monitor measures this node, and reads the figures of the others.
+// monitor measures this node, and exchanges figures with the others.
 type monitor struct {
 	history *history
 	fleet   fleet
@@ -58,7 +58,7 @@ func newMonitor(running func() (lookup.App, bool)) *monitor {
 		name = "unknown"
 	}
 	id := make([]byte, 8)
-	_, _ = rand.Read(id) // which never fails
+	_, _ = rand.Read(id) // never fails
 	return &monitor{
 		history: newHistory(), fleet: fleet{self: hex.EncodeToString(id)},
 		name: name, started: time.Now(), running: running, ended: make(chan struct{}),
@@ -87,8 +87,7 @@ func (m *monitor) run(ctx context.Context, every time.Duration) {
 	}
 }
 
-// measure adds the figures of this moment to the history, if a configuration
-// runs.
+// measure adds the current figures to the history, if a configuration runs.
 func (m *monitor) measure(ctx context.Context) {
 	app, ok := m.running()
 	if !ok {

@@ -14,8 +14,8 @@ import (
 //go:embed assets/page.html assets/page.css assets/*.js assets/uplot/uPlot.min.css assets/uplot/uPlot.iife.min.js
 var assets embed.FS
 
-// page is one file, with all styles and scripts in it, and a policy which lets a
-// browser run nothing else.
+// page is one HTML file that contains all styles and scripts, with a Content-Security-Policy
+// that allows no others.
 type page struct {
 	body   []byte
 	policy string

@@ -14,13 +14,13 @@ import (
 const (
 	// eventTimeout is the longest that a browser may take to accept an event.
 	eventTimeout = 30 * time.Second
-	// maxStreams bounds the pages that are open at once, of one directive.
+	// maxStreams bounds the pages that are open at a time, per directive.
 	maxStreams = 100
 )
 
-// stream sends the history, and then each new measurement, until the browser
-// leaves or the configuration ends. ?since= is the time of the last measurement
-// that the page has, ?node= the node that it shows.
+// stream sends the history, and then each new measurement, until the browser leaves or
+// the configuration ends. ?since= is the time of the page's last measurement, ?node= the
+// node that it shows.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	node, after := query.Get("node"), int64(0)
@@ -50,7 +50,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		// in place of the server's own deadline, which is for a whole response
+		// the server's own deadline is for a whole response
 		if err := control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return nil
 		}
@@ -65,13 +65,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
 		case <-r.Context().Done():
 			return nil
 		case <-h.done:
-			return nil // the browser comes back to the next configuration
+			return nil // the browser reconnects to the next configuration
 		}
 	}
 }
 
-// view is what a page that shows a node, and has the figures up to a time, is
-// to be sent.
+// view is the event for a page that shows a node and has the figures up to a time.
 func (h *Handler) view(after int64, node string) (v view, changed <-chan struct{}) {
 	v, changed = h.monitor.history.since(after, node)
 	alert := h.app.Policy().Alert

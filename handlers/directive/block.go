@@ -7,9 +7,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Block reads a block of subdirectives that each may stand there once. want
-// says in an error what would be right; read reads one and reports whether it
-// knows it.
+// Block reads a block of subdirectives, of which each may be given once. want is the part
+// of an error that says what would be right. read reads one subdirective and returns false
+// if there is none of that name.
 func Block(d *caddyfile.Dispenser, want string, read func(name string) (known bool, err error)) error {
 	if d.NextArg() {
 		return d.Errf("unexpected '%s': %s", d.Val(), want)

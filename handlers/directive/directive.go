@@ -15,7 +15,7 @@ import (
 // Once refuses a second use of single-valued subdirectives.
 type Once map[string]bool
 
-// Check returns an error that names the token if it was there before.
+// Check returns an error if the current token was checked before.
 func (o Once) Check(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	if o[name] {
@@ -55,7 +55,7 @@ func Duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	return parseDuration(d, name, arg)
 }
 
-// DurationOrZero is Duration that also takes 0.
+// DurationOrZero is like Duration, but also takes 0.
 func DurationOrZero(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	name := d.Val()
 	arg, err := OneArg(d)
@@ -87,13 +87,13 @@ func Size(d *caddyfile.Dispenser) (int64, error) {
 }
 
 // SizeAndTotal returns one or two arguments of the current subdirective as
-// numbers of bytes above zero: the size of one thing, and that of all of them,
-// which is 0 where it is not given.
+// numbers of bytes above zero: the size of one thing, and the size of all together, which
+// is 0 if it is not given.
 func SizeAndTotal(d *caddyfile.Dispenser) (size, total int64, err error) {
 	name := d.Val()
 	args := d.RemainingArgs()
 	if len(args) != 1 && len(args) != 2 {
-		return 0, 0, d.Errf("%s takes the size of the largest, and may take that of all of them: %[1]s 64KiB 256MiB", name)
+		return 0, 0, d.Errf("%s takes the size of the largest one and optionally the size of all together, like %[1]s 64KiB 256MiB", name)
 	}
 	if size, err = ParseSize(d, name, args[0]); err == nil && len(args) == 2 {
 		total, err = ParseSize(d, name, args[1])

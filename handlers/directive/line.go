@@ -1,4 +1,4 @@
-// What has vanished from a line before it is read.
+// Values that Caddy replaced by nothing before a line is read.
 
 package directive
 
@@ -11,13 +11,12 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// CheckLine refuses an option of which something is empty that was meant to be
-// something, on its line or in the block that follows: an argument "", an
-// environment variable {$NAME} that is empty, or import arguments {args[…]} that
-// are not there. Caddy replaces both before it reads the file, so that
-// "require role {$ROLE}" would become "require role", which means something
-// else, and a line of a block would not be there at all. The dispenser is at the
-// first word of the line.
+// CheckLine refuses an option that has an empty value where one was meant, on its line
+// or in the block that follows: an argument "", an environment variable {$NAME} that is
+// empty, or an import argument {args[…]} that is not given. Caddy replaces the last two
+// before it reads the file. Without the check, "require role {$ROLE}" would become
+// "require role", which means something else, and a line of a block would vanish. The
+// dispenser is at the first word of the line.
 func CheckLine(d *caddyfile.Dispenser) error {
 	rest := *d // to look ahead
 	args := rest.RemainingArgs()
@@ -31,9 +30,9 @@ func CheckLine(d *caddyfile.Dispenser) error {
 	return checkBlock(d, text)
 }
 
-// checkWritten checks the line as it is written in the file. name is its first
-// word; words is how many it has now, 0 where that is not known. It returns the
-// text of the file, or "" where the configuration does not come from it.
+// checkWritten checks the line as it is written in the file. name is its first word; words
+// is how many it has after Caddy's replacements, or 0 if that is unknown. It returns the
+// text of the file, or "" if the configuration does not come from it.
 func checkWritten(d *caddyfile.Dispenser, name string, words int) (text string, err error) {
 	text = readRegular(d.Token().File)
 	written := withoutComment(lineOf(text, d.Token().Line))
@@ -58,7 +57,7 @@ func checkBlock(d *caddyfile.Dispenser, text string) error {
 		if len(fields) == 0 {
 			continue
 		}
-		at, name := *d, fields[0] // at the line, if any of it is left
+		at, name := *d, fields[0] // at is moved to the line, if Caddy left words of it
 		for words[number] > 0 && at.Line() != number {
 			if !at.Next() {
 				break
@@ -119,20 +118,19 @@ func checkVariables(d *caddyfile.Dispenser, name, written string) error {
 	}
 	if _, set := os.LookupEnv(variable); set {
 		return d.Errf("%s: the environment variable %s is set but empty, and a default applies only where it is not set: "+
-			"set it to a value, or write {$%[2]s:} if nothing is meant", name, variable)
+			"set it to a value, or write {$%[2]s:} if empty is right", name, variable)
 	}
-	return d.Errf("%s: the environment variable %s is not set: set it, or write what it is without, like {$%[2]s:value}; "+
-		"write {$%[2]s:} if nothing is meant", name, variable)
+	return d.Errf("%s: the environment variable %s is not set: set it, or write a default, like {$%[2]s:value}; "+
+		"write {$%[2]s:} if empty is right", name, variable)
 }
 
 func errNoArgument(d *caddyfile.Dispenser, name string) error {
-	return d.Errf("%s: an argument of the import is not there: give it behind the name of the snippet", name)
+	return d.Errf("%s: an argument of the import is missing: write it after the name of the snippet", name)
 }
 
-// standsIn reports whether all the words that the dispenser has stand in the
-// text, on the lines where they are said to be. Caddy names a configuration
-// "Caddyfile" also where it was posted to /load: a file of that name in the
-// working directory may have nothing to do with it.
+// standsIn reports whether the dispenser's words are from the text: whether it has them on
+// the same lines. Caddy also names a configuration "Caddyfile" that was posted to /load,
+// so the file of that name in the working directory may be another one.
 func standsIn(d *caddyfile.Dispenser, text string) bool {
 	tokens, err := caddyfile.Tokenize([]byte(variables.ReplaceAllStringFunc(text, valueOf)), "")
 	if err != nil {
@@ -158,7 +156,7 @@ func standsIn(d *caddyfile.Dispenser, text string) bool {
 	}
 	line := slices.DeleteFunc(lines[here.Line], func(word string) bool { return word == "{" })
 	if len(line) == words+1 && isMatcher(line[1]) {
-		return true // Caddy has taken it out
+		return true // Caddy has removed the matcher
 	}
 	return len(line) == words || slices.ContainsFunc(line, importArguments.MatchString)
 }
@@ -174,8 +172,8 @@ func hasPlaceholder(word string) bool { return word != "{" && strings.Contains(w
 // variables are found as Caddy finds them: up to the first closing brace.
 var variables = regexp.MustCompile(`\{\$([^}:]+)(:[^}]*)?\}`)
 
-// emptyVariable is the name of the first environment variable of a line that
-// is replaced by nothing, or "". {$NAME:} says that nothing is meant.
+// emptyVariable is the name of the first environment variable of a line that is empty,
+// or "". {$NAME:} is allowed to be empty.
 func emptyVariable(line string) string {
 	for _, found := range variables.FindAllStringSubmatch(line, -1) {
 		if found[2] != ":" && valueOf(found[0]) == "" {

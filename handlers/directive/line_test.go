@@ -34,7 +34,7 @@ func TestWhatVanishesFromALineIsMissed(t *testing.T) {
 		"redis":                                              "",
 		"redis {$TEST_EMPTY:}":                               "",
 		"redis {$TEST_EMPTY:localhost} {\n}":                 "is set but empty, and a default applies only where it is not set",
-		"redis {$TEST_NOT_SET} # c":                          "write {$TEST_NOT_SET:} if nothing is meant",
+		"redis {$TEST_NOT_SET} # c":                          "write {$TEST_NOT_SET:} if empty is right",
 		"redis {\n\tpassword {$TEST_NOT_SET}x\n}":            "password: the environment variable TEST_NOT_SET is not set",
 		"redis {\n\ta\n\t{$TEST_NOT_SET}\n}":                 "redis: the environment variable TEST_NOT_SET",
 		"redis {\n\t{$TEST_NOT_SET}\n}":                      "redis: the environment variable TEST_NOT_SET",

@@ -7,18 +7,18 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Option is a line that may stand in the block of a directive.
+// Option is a line of the block of a directive.
 type Option struct {
 	// Name is the first word of the line.
 	Name string
-	// Args are the others, as the documentation shows them: "<duration>".
+	// Args are the other words, as the documentation shows them: "<duration>".
 	Args string
 	// Repeatable allows several lines of the name.
 	Repeatable bool
 	// Read reads the arguments. The dispenser is at the name.
 	Read func(d *caddyfile.Dispenser) error
-	// Refused says why the line is not taken, and what to write instead, where
-	// users are likely to have it. Such a line is in no list.
+	// Refused is set for a line that users may expect, but that is not supported: the
+	// reason, and what to write instead. Names and Syntax leave such a line out.
 	Refused string
 }
 
@@ -39,8 +39,8 @@ func (o Option) is(word string) bool {
 // same list.
 type Options []Option
 
-// Unmarshal reads the block that follows. Every error names the line; that of
-// an unknown option lists the known ones. directive is named in errors.
+// Unmarshal reads the block that follows. Every error names the line and the directive;
+// the error of an unknown option lists the known ones.
 func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
 	if _, err := checkWritten(d, directive, 0); err != nil {
 		return err

@@ -1,5 +1,4 @@
-// Open files of the cache: Stat returns what is remembered; the file itself is
-// read only by Read.
+// Open files of the cache: Stat returns the cached info; only Read reads the file itself.
 
 package filesystem
 
@@ -13,9 +12,9 @@ import (
 )
 
 var (
-	errChanged = errors.New("the file has changed since it was looked at: ask again")
+	errChanged = errors.New("the file has changed since it was opened: open it again")
 	errSeek    = errors.New("this file system's files cannot seek")
-	errReadDir = errors.New("not a directory that can be read")
+	errReadDir = errors.New("it is not a directory that can be read")
 )
 
 // keptFile reads from a shared file at a position of its own.
@@ -24,11 +23,11 @@ type keptFile struct {
 	name    string
 	entry   *entry
 	offset  int64
-	checked bool // the file is still in the remembered state
+	checked bool // the file was found to be in the cached state
 	closed  atomic.Bool
 }
 
-// Stat returns the remembered info.
+// Stat returns the cached info.
 func (f *keptFile) Stat() (fs.FileInfo, error) {
 	if f.closed.Load() {
 		return nil, f.failed("stat", fs.ErrClosed)
@@ -73,7 +72,7 @@ func (f *keptFile) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// size is the size of what will be read. For a live file it is the current
+// size is the size of the content that Read returns. For a live file it is the current
 // size, as for any open file.
 func (f *keptFile) size() (int64, error) {
 	if f.entry.live {
@@ -83,8 +82,8 @@ func (f *keptFile) size() (int64, error) {
 	return f.entry.info.Size(), nil
 }
 
-// check verifies, before a size or content is returned, that the file is still
-// in the remembered state. A live file was verified when this one was opened.
+// check verifies, before a size or content is returned, that the file is still in the
+// cached state. A live file was verified when it was opened.
 func (f *keptFile) check(op string) error {
 	switch {
 	case f.closed.Load():
@@ -122,7 +121,7 @@ type lazyFile struct {
 	closed bool
 }
 
-// Stat returns the remembered info.
+// Stat returns the cached info.
 func (f *lazyFile) Stat() (fs.FileInfo, error) {
 	if f.closed {
 		return nil, f.failed("stat", fs.ErrClosed)
@@ -160,7 +159,7 @@ func (f *lazyFile) ReadDir(n int) ([]fs.DirEntry, error) {
 	return nil, f.failed("readdir", errReadDir)
 }
 
-// open opens the file and verifies that it is in the remembered state.
+// open opens the file and verifies that it is in the cached state.
 func (f *lazyFile) open(op string) error {
 	if f.closed {
 		return f.failed(op, fs.ErrClosed)

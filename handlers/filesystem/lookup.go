@@ -20,9 +20,8 @@ import (
 // Caddy runs on cannot open longer names.
 const maxNameLength = 4096
 
-// glanceTTL is how long a file on the server's disk is believed after the
-// open file was asked whether it has changed. It makes one glance of the two
-// or more times that a request opens a file.
+// glanceTTL is how long a file on the server's disk is taken as unchanged after it was
+// checked. A request opens a file twice or more: one check is enough for all of them.
 const glanceTTL = time.Millisecond
 
 // entry is what the underlying file system returned for a name.
@@ -31,10 +30,10 @@ type entry struct {
 	err   error     // the file does not exist
 	info  fs.FileInfo
 	kept  *handle // the open file, if it can be shared
-	// live: the open file can be checked for changes at little cost, and was
-	// last checked this long after the fetch began
-	live  bool
-	asked atomic.Int64
+	// live reports whether the open file can be checked for changes at little cost.
+	live bool
+	// checked is the time of the last check of a live file, in nanoseconds since began.
+	checked atomic.Int64
 }
 
 // Open opens a name. The result is that of the underlying file system, now or
@@ -88,13 +87,13 @@ func (c *LookupCache) open(name string, e *entry) (file fs.File, ok bool) {
 // glance reports whether a live file is unchanged.
 func (e *entry) glance() bool {
 	age := int64(time.Since(e.began))
-	if age-e.asked.Load() < int64(glanceTTL) {
+	if age-e.checked.Load() < int64(glanceTTL) {
 		return true
 	}
 	if !e.holds(e.kept.file) {
 		return false
 	}
-	e.asked.Store(age)
+	e.checked.Store(age)
 	return true
 }
 
@@ -106,7 +105,7 @@ func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
 		if e, ok := c.entries.GetIfPresent(name); ok && e != old {
 			return e, nil // another fetch has just ended
 		}
-		e, file, err := c.ask(name)
+		e, file, err := c.openUncached(name)
 		if e == nil {
 			mine = file
 			return nil, err
@@ -132,9 +131,9 @@ func (c *LookupCache) fetch(name string, old *entry) (fs.File, error) {
 	return c.under.Open(name)
 }
 
-// ask opens a file. If the result cannot be cached, it returns the file or
-// error instead of an entry.
-func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
+// openUncached opens a file of the underlying file system. If the result cannot be cached,
+// it returns the file or error instead of an entry.
+func (c *LookupCache) openUncached(name string) (*entry, fs.File, error) {
 	began := time.Now()
 	file, err := c.under.Open(name)
 	if err != nil {
@@ -145,7 +144,7 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, file, nil // not cached: the next caller asks again
+		return nil, file, nil // not cached: the next caller opens it again
 	}
 	e := &entry{began: began, info: info}
 	_, onDisk := file.(*os.File)
@@ -162,11 +161,11 @@ func (c *LookupCache) ask(name string) (*entry, fs.File, error) {
 		e.kept = newHandle(file)
 		return e, nil, nil
 	}
-	file.Close() // nothing was written to it
+	file.Close() // an error is no loss: the file was only read
 	return e, nil, nil
 }
 
-// holds reports whether a file is still in the remembered state.
+// holds reports whether a file is still in the cached state.
 func (e *entry) holds(file fs.File) bool {
 	info, err := file.Stat()
 	if err != nil || info.IsDir() != e.info.IsDir() {
@@ -183,8 +182,8 @@ func (e *entry) openFiles() int64 {
 	return 0
 }
 
-// forget releases the file of an entry that was removed.
-func (e *entry) forget() {
+// release releases the file of an entry that was removed.
+func (e *entry) release() {
 	if e.kept != nil {
 		e.kept.release()
 	}

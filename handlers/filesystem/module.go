@@ -1,6 +1,6 @@
-// Package filesystem is the file system module lookup_cache, which caches what
-// another file system returned for names. file_server, try_files, file matchers
-// and all else that reads files through Caddy can use it.
+// Package filesystem is the file system module lookup_cache, which caches the results of
+// another file system for names. Everything that reads files through Caddy can use it,
+// like file_server, try_files and file matchers.
 package filesystem
 
 import (
@@ -115,7 +115,7 @@ func (c *LookupCache) Provision(ctx caddy.Context) error {
 		}),
 		OnDeletion: func(e otter.DeletionEvent[string, *entry]) {
 			c.counters.Remember(-1, -e.Value.openFiles(), -int64(weigh(e.Key, e.Value)))
-			e.Value.forget()
+			e.Value.release()
 		},
 	})
 	return err

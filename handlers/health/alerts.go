@@ -33,13 +33,13 @@ type Event struct {
 // It outlives a configuration. The zero value is ready to use.
 type Alerts struct {
 	mu         sync.Mutex
-	cache      *cache.Cache // that the state is of
+	cache      *cache.Cache // whose state it is
 	raised     map[string]wire.HealthCheck
 	incoherent bool
 }
 
-// unused is the output of events that end what was raised for a store that the
-// configuration no longer has.
+// unused is the output of events that clear alerts of a store that the configuration no
+// longer has.
 const unused = "the configuration no longer uses this store"
 
 // Changes compares a report and the state of the near cache with the previous
@@ -47,7 +47,7 @@ const unused = "the configuration no longer uses this store"
 func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	events = a.turnTo(c)
+	events = a.setCache(c)
 	store := c.Store().Name()
 	now := make(map[string]wire.HealthCheck)
 	_, down := a.raised[store+":ping"]
@@ -91,8 +91,8 @@ func (a *Alerts) Changes(report wire.Health, c *cache.Cache) (events []Event) {
 	return events
 }
 
-// turnTo forgets the state of another cache and returns the events that end it.
-func (a *Alerts) turnTo(c *cache.Cache) (events []Event) {
+// setCache removes the state of another cache and returns the events that clear it.
+func (a *Alerts) setCache(c *cache.Cache) (events []Event) {
 	old := a.cache
 	a.cache = c
 	if old == nil || old == c {

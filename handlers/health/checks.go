@@ -1,5 +1,5 @@
-// Package health has the checks behind the health endpoint, in the format of
-// draft-inadarei-api-health-check, and watches them on a clock.
+// Package health has the checks of the health endpoint, in the format of
+// draft-inadarei-api-health-check, and a monitor that makes them at an interval.
 package health
 
 import (
@@ -19,26 +19,27 @@ import (
 )
 
 const (
-	// Timeout bounds what the checks ask the store, so that they report a dead
-	// one in good time.
+	// Timeout bounds the calls of the checks to the store, so that a dead store is
+	// reported soon.
 	Timeout = time.Second
-	// minLookups is how many lookups have to be counted before their hit rate
-	// says anything: a cache begins empty.
+	// minLookups is the fewest lookups for a check of their hit rate: a cache begins
+	// empty.
 	minLookups = 100
-	// minTrips is how many round trips have to be measured before their
-	// quantiles say anything: one that opens a connection is slow.
+	// minTrips is the fewest round trips for a check of their quantiles: one that opens
+	// a connection is slow.
 	minTrips = 100
-	// nearPatience is how long near copies may be without trust: after the loss of
-	// a connection, that takes a moment.
-	nearPatience = 5 * time.Second
-	// sourceErrorShare is the part of the requests to a source that may fail.
+	// nearGrace is how long near copies may be without trust before health warns:
+	// after the loss of a connection, it takes a moment to restore it.
+	nearGrace = 5 * time.Second
+	// sourceErrorShare is the share of failed requests to a source from which on health
+	// warns.
 	sourceErrorShare = 0.1
 )
 
 // errSilent is the error of a store that did not answer the checks.
 var errSilent = errors.New("no answer within " + Timeout.String())
 
-// report is a health while its checks are added.
+// report is a health to which checks are added.
 type report struct{ wire.Health }
 
 // Of pings the store and compares figures with the thresholds of alert: the hit
@@ -79,7 +80,8 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	return h.Health
 }
 
-// NoAnswer says that a store does not answer, since when, and why.
+// NoAnswer is the output of health for a store that does not answer, with the time since
+// when, and the reason.
 func NoAnswer(store cache.Store, err error) string {
 	since := ""
 	if server, ok := store.(interface{ DownSince() (time.Time, bool) }); ok {
@@ -90,7 +92,7 @@ func NoAnswer(store cache.Store, err error) string {
 	return "the store does not answer" + since + ": " + reason(err)
 }
 
-// reason is what an error of the store says beyond that it is unavailable.
+// reason is the text of an error of the store without [cache.ErrUnavailable].
 func reason(err error) string {
 	if _, text, ok := strings.Cut(err.Error(), cache.ErrUnavailable.Error()+": "); ok {
 		return text
@@ -108,13 +110,13 @@ func (h *report) checkPending(c *cache.Cache) {
 		check.Output = "too many invalidations are pending: this node uses no record until all records of the lookups are dropped"
 	case pending.Total() > 0:
 		check.Status = wire.HealthWarn
-		check.Output = fmt.Sprintf("%d invalidations are pending since %s: this node does not use their records and tries again, other nodes may use them",
+		check.Output = fmt.Sprintf("%d invalidations are pending since %s: this node does not use their records and retries, other nodes may use them",
 			pending.Total(), pending.Since.UTC().Format(time.RFC3339))
 	}
 	h.add("invalidations:pending", check)
 }
 
-// checkFile warns where the embedded store cannot save its records.
+// checkFile warns while the embedded store cannot save its records.
 func (h *report) checkFile(store cache.Store) {
 	saver, ok := store.(interface{ FileStatus() memory.FileStatus })
 	if !ok {
@@ -166,7 +168,7 @@ func (h *report) checkNear(copies near.Stats, doubt cache.NearDoubt, doubted boo
 	if doubt.Reason != "" {
 		reason = ": " + doubt.Reason
 	}
-	h.compare("near:coherent", copies.Coherent, "", doubted && time.Since(doubt.Since) > nearPatience,
+	h.compare("near:coherent", copies.Coherent, "", doubted && time.Since(doubt.Since) > nearGrace,
 		"near copies are not coherent since %s: the server at %s does not report writes%s",
 		doubt.Since.UTC().Format(time.RFC3339), doubt.Address, reason)
 }
@@ -193,7 +195,8 @@ func (h *report) checkServer(ctx context.Context, c *cache.Cache, alert lookup.A
 		"%d clients are connected, above %d", info.ConnectedClients, alert.ClientsAbove)
 }
 
-// compare adds a check that is a warning where beyond says so.
+// compare adds a check, which is a warning if beyond is true. format and args are its
+// output then.
 func (h *report) compare(name string, value any, unit string, beyond bool, format string, args ...any) {
 	check := wire.HealthCheck{Value: value, Unit: unit, Status: wire.HealthPass}
 	if beyond {
@@ -207,7 +210,7 @@ func (h *report) add(name string, check wire.HealthCheck) {
 	if check.Status == wire.HealthPass {
 		return
 	}
-	if h.Status != wire.HealthFail { // the worst there is
+	if h.Status != wire.HealthFail { // the worst status stays
 		h.Status = check.Status
 	}
 	if h.Output != "" {

@@ -17,14 +17,13 @@ import (
 
 const logPending = "invalidation after a successful request is pending"
 
-// Handler drops records on every node after the next handler has succeeded with
-// 2xx or 3xx. The client gets the response when the drop is done, so that its
-// next request to this node sees the change. If the drop takes longer than
-// lookup_timeout, the client gets on_error instead, this node no longer uses
-// the records, and the drop is retried until it is done.
+// Handler drops records on every node after the next handler has answered 2xx or 3xx. The
+// client gets the response when the records are dropped, so that its next request to this
+// node sees the change. If that takes longer than lookup_timeout, the client gets on_error
+// instead, this node no longer uses the records, and the drop is retried until it succeeds.
 type Handler struct {
 	// The keys of records to drop, with placeholders, without key_prefix. If
-	// lookups hash the identity in such a key, because of its length or of
+	// lookups hash the identity in such a key, because of its length or because of
 	// hash_id, the hashed key is dropped as well. {session} is the key of the
 	// session that session_lookup looked up for this request. Default: none;
 	// keys or tags are required.
@@ -41,7 +40,7 @@ type Handler struct {
 	app        lookup.App
 	logger     *zap.Logger
 	keys, tags []written // without {session}
-	session    bool      // {session} is one of the keys
+	session    bool      // whether {session} is one of the keys
 }
 
 const invalidateDirective = "lookup_invalidate"
@@ -127,7 +126,7 @@ func (h *Handler) invalidate(r *http.Request, named *named) error {
 		h.logger.Error(logPending, zap.Duration("waited", time.Since(started)), zap.Error(err))
 		return nil
 	}
-	return fmt.Errorf("records were not invalidated everywhere yet: %w", err)
+	return fmt.Errorf("invalidation of records is pending: %w", err)
 }
 
 // Interface guards

@@ -17,8 +17,8 @@ import (
 // sessionKey stands for the key of the request's session.
 const sessionKey = "{session}"
 
-// provisionTemplates refuses keys and tags that no record can have: the records
-// that they were meant for would stay in use.
+// provisionTemplates parses the keys and tags. It refuses those that no record can have,
+// because the records that were meant would stay in use.
 func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) error {
 	for _, text := range h.Keys {
 		if err := checkKey(logger, policy, text); err != nil {
@@ -47,7 +47,7 @@ func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) 
 	return nil
 }
 
-// checkKey refuses a key that no record has, and one that lets a client name
+// checkKey refuses a key that no record can have, and one with which a client could drop
 // any key.
 func checkKey(logger *zap.Logger, policy *lookup.Policy, text string) error {
 	if text == sessionKey {
@@ -62,7 +62,7 @@ func checkKey(logger *zap.Logger, policy *lookup.Policy, text string) error {
 			return errors.New("{session} is a whole key: write nothing around it")
 		}
 		if kind, _, _ := strings.Cut(name, "."); kind == "id" {
-			return fmt.Errorf("{%s} is not known here: write {session} for the key of the request's session, or the placeholder of the identity, like session:user:{http.request.cookie.session}", name)
+			return fmt.Errorf("{%s} has no value here: want {session}, the key of the request's session, or the placeholder of the identity, like session:user:{http.request.cookie.session}", name)
 		}
 	}
 	if err := template.Check(logger, "key", text); err != nil {
@@ -83,7 +83,7 @@ func checkKey(logger *zap.Logger, policy *lookup.Policy, text string) error {
 	return nil
 }
 
-// checkTag refuses a tag that no record bears.
+// checkTag refuses a tag that no record can have.
 func checkTag(logger *zap.Logger, text string) error {
 	if text == "" {
 		return errors.New("it is empty")
@@ -95,7 +95,7 @@ func checkTag(logger *zap.Logger, text string) error {
 	for _, name := range names {
 		switch name {
 		case "id", lookup.SessionPrefix + "id", lookup.MetadataPrefix + "id":
-			return fmt.Errorf("{%s} is not known here as it is in the tag of a record: drop the session of a request by the key {session}, or use a field of the record", name)
+			return fmt.Errorf("{%s} has no value here, only in the tags of a lookup: want the key {session} for the session of the request, or a field of the record", name)
 		}
 	}
 	if err := template.Check(logger, "tag", text); err != nil {

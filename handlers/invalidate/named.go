@@ -1,6 +1,6 @@
-// Which keys and tags a request names. Handlers that run later change a request
-// in place: a rewrite its path, session_lookup its headers. So what is to be
-// dropped is read before, except for values that are not there yet.
+// Which keys and tags a request names. Handlers that run later change the request in
+// place: a rewrite changes its path, session_lookup its headers. So keys and tags are read
+// before them, except for values that do not exist yet.
 
 package invalidate
 
@@ -33,14 +33,13 @@ type filled struct {
 	values []string // "" where the request has none
 }
 
-// fill returns the template with the values of a request, of which each may be
-// as long as an identity.
+// fill returns the template with the values of a request. Each must be a valid identity.
 func (w *written) fill(repl *caddy.Replacer) (filled, error) {
 	f := filled{w, make([]string, len(w.split.Names))}
 	return f, f.complete(repl)
 }
 
-// complete reads the values that are empty again.
+// complete reads again the values that are empty.
 func (f filled) complete(repl *caddy.Replacer) error {
 	for i, name := range f.split.Names {
 		if f.values[i] != "" {
@@ -70,7 +69,7 @@ func (f filled) String() string { return f.split.With(f.values) }
 // named is what one request named before the next handler ran.
 type named struct {
 	keys  []string          // of the store
-	again []func() []string // further keys, which are only known later
+	again []func() []string // return further keys after the next handler
 	late  []filled          // keys with an empty placeholder
 	tags  []filled
 }
@@ -111,8 +110,8 @@ func (h *Handler) named(r *http.Request, repl *caddy.Replacer) (*named, error) {
 	return n, nil
 }
 
-// addKey adds the keys that lookups use for a key that is written out, unless it
-// is empty or the plugin's own.
+// addKey adds the keys that lookups use for a key whose placeholders are filled, unless
+// it is empty or the plugin's own.
 func (h *Handler) addKey(n *named, r *http.Request, repl *caddy.Replacer, f filled) {
 	key, policy := f.String(), h.app.Policy()
 	if key == "" || policy.IsOwn(policy.KeyPrefix+key) {
@@ -140,8 +139,8 @@ func (h *Handler) keysOf(r *http.Request, repl *caddy.Replacer, n *named) []stri
 	return slices.Compact(n.keys)
 }
 
-// tagsOf are the tags to drop after the next handler has succeeded. No record
-// bears a tag that is malformed or lacks a value.
+// tagsOf are the tags to drop after the next handler has succeeded. It leaves out tags
+// that are malformed or lack a value: no record has them.
 func (h *Handler) tagsOf(repl *caddy.Replacer, n *named) (tags []string) {
 	for _, tag := range n.tags {
 		err := tag.complete(repl)

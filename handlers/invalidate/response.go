@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// heldResponse calls succeeded once, before a final 2xx or 3xx response is
-// sent. If it fails, nothing of the response is sent.
+// heldResponse calls succeeded once, before a final 2xx or 3xx response is sent. If
+// succeeded returns an error, nothing of the response is sent.
 type heldResponse struct {
 	caddyhttp.ResponseWriterWrapper
 	before    http.Header // the header before the next handler ran

@@ -29,7 +29,7 @@ var usage = caddy.NewUsagePool()
 
 const processKey = "process"
 
-// Process is what all configurations of this process share. It stays in the
+// Process has the state that all configurations of this process share. It stays in the
 // pool while a configuration or a retired cache uses it.
 type Process struct {
 	stats *cache.Stats
@@ -38,19 +38,18 @@ type Process struct {
 	mu     sync.Mutex
 	// members is the number of configurations that have joined and not left.
 	members int
-	apps    []App // that have started and not ended, the newest last
+	apps    []App // those that have started and not ended, the newest last
 	// retired are caches that no configuration uses any more and that are not
 	// closed yet, by their keys in the pool.
 	retired map[string]*retirement
-	// places have the invalidations that are still to be carried out, by the
-	// place of the records.
+	// places have the pending invalidations, by the place of the records.
 	places map[string]*place
 }
 
-// place is where records are, however they are reached.
+// place is a store with its records, whose caches may differ in options.
 type place struct {
 	pending *cache.Pending
-	caches  int // that have its records
+	caches  int // the number of caches of its records
 }
 
 // Join makes a configuration one of those that use the process's caches.
@@ -90,12 +89,12 @@ func (p *Process) Leave() {
 	_, _ = usage.Delete(processKey)
 }
 
-// Destruct is called by the pool when no configuration and no retired cache uses
-// the plugin. Nothing is left to be done then.
+// Destruct is called by the pool when no configuration and no retired cache uses the
+// plugin. There is nothing to do.
 func (p *Process) Destruct() error { return nil }
 
-// Exit closes all caches that no configuration uses any more, also those that
-// requests hold: the process ends.
+// Exit closes all caches that no configuration uses any more, including those that requests
+// hold, because the process ends.
 func Exit(context.Context) {
 	if p, ok := running(); ok {
 		p.closeRetired(true)
@@ -136,7 +135,7 @@ func Running() (lookup.App, bool) {
 	return p.apps[len(p.apps)-1], true
 }
 
-// running is the process, where it is in use.
+// running returns the process, if a configuration or a retired cache uses it.
 func running() (found *Process, ok bool) {
 	usage.Range(func(_, value any) bool {
 		found, ok = value.(*Process)
@@ -145,8 +144,8 @@ func running() (found *Process, ok bool) {
 	return found, ok
 }
 
-// enter has the invalidations that are pending in a place, for one more cache.
-// They outlive the configuration under which they were asked for.
+// enter adds a cache to a place and returns the place's pending invalidations. They outlive
+// the configuration in which they began.
 func (p *Process) enter(name string, logger *slog.Logger) *cache.Pending {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +158,8 @@ func (p *Process) enter(name string, logger *slog.Logger) *cache.Pending {
 	return at.pending
 }
 
-// depart ends what enter began. What is still pending waits for the next cache.
+// depart removes a cache from a place. If invalidations are pending, the place stays for
+// the next cache.
 func (p *Process) depart(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

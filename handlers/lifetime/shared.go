@@ -19,27 +19,27 @@ type Shared struct {
 	key     string
 	place   string
 	process *Process
-	// holders are the requests that need the cache whatever becomes of their
-	// configuration.
+	// holders is the number of requests that need the cache, even after their
+	// configuration has ended.
 	holders atomic.Int64
 	release func()
 	// retirement is set while no configuration uses the cache.
 	retirement atomic.Pointer[retirement]
 }
 
-// Opener makes a store; the fingerprint is equal for options that make equal ones.
+// Opener opens a store. Equal options have equal fingerprints.
 type Opener struct {
 	Fingerprint string
-	// Place is where the records are: stores of one place have the same
-	// records, however they are reached.
+	// Place identifies the records: stores of one place have the same records, although
+	// their other options may differ.
 	Place  string
 	Open   func(*cache.Stats) (cache.Store, error)
 	Near   *near.Options // nil: no copies
 	Logger *slog.Logger  // of pending invalidations
 }
 
-// Acquire makes a cache, or finds the one that has the same fingerprint. It is
-// the only door to the pool of caches.
+// Acquire returns the cache with the fingerprint, or opens it if there is none. All caches
+// are acquired here.
 func (p *Process) Acquire(o Opener) (*Shared, error) {
 	v, _, err := usage.LoadOrNew(o.Fingerprint, func() (caddy.Destructor, error) {
 		if s, ok := p.revive(o.Fingerprint); ok {
@@ -50,7 +50,7 @@ func (p *Process) Acquire(o Opener) (*Shared, error) {
 			return nil, err
 		}
 		s := &Shared{Cache: cache.New(store, p.stats), key: o.Fingerprint, place: o.Place, process: p}
-		s.release = s.letGo
+		s.release = s.removeHolder
 		s.SharePending(p.enter(o.Place, o.Logger))
 		if o.Near != nil {
 			s.EnableNear(*o.Near)
@@ -80,7 +80,7 @@ func (s *Shared) Hold() (release func()) {
 	return s.release
 }
 
-func (s *Shared) letGo() {
+func (s *Shared) removeHolder() {
 	if s.holders.Add(-1) > 0 {
 		return
 	}
@@ -89,27 +89,25 @@ func (s *Shared) letGo() {
 	}
 }
 
-// close closes the cache, which nothing uses any more.
+// close closes the cache, which is unused.
 func (s *Shared) close() error {
 	defer s.process.depart(s.place)
-	return s.Cache.Close() // which may write a file
+	return s.Cache.Close() // may write a file
 }
 
-// closeDelay is how long a request may take from its arrival to the handler that
-// looks something up or holds the cache, when a new configuration has another
-// store.
+// closeDelay is how long a retired cache stays open at least, for requests that have
+// arrived but have not yet reached the handler that holds the cache.
 const closeDelay = 5 * time.Second
 
-// pendingPoll is how often a cache that only waits for pending invalidations
-// looks whether they are carried out.
+// pendingPoll is the pause between two checks whether the pending invalidations of a
+// retired cache are done.
 const pendingPoll = time.Second
 
-// retirement is the time between the last configuration that used a cache and
-// the end of the cache. It ends with the cache's end, or where a configuration
-// wants the cache again.
+// retirement is the time from when the last configuration released a cache until the cache
+// is closed, or used again by a new configuration.
 type retirement struct {
 	*Shared
-	// woken is sent to where the cache may be unused now.
+	// woken is sent to when the cache may have become unused.
 	woken chan struct{}
 	// over is closed when the waiting is over: the cache is revived, or closed
 	// by another goroutine.
@@ -119,16 +117,16 @@ type retirement struct {
 
 	// under the mutex of the process
 	closing bool
-	// alone reports that no configuration of the plugin is left. Then the cache
-	// waits for those who hold it, but neither for requests that come to it
-	// later, nor for pending invalidations.
+	// alone reports whether no configuration of the plugin is left. Then the cache waits
+	// for the requests that hold it, but neither for closeDelay nor for pending
+	// invalidations.
 	alone bool
 }
 
 func (r *retirement) wake() {
 	select {
 	case r.woken <- struct{}{}:
-	default: // it is to look already
+	default: // a wake-up is waiting already
 	}
 }
 
@@ -147,7 +145,7 @@ func (p *Process) retire(s *Shared) error {
 	p.retired[s.key] = r
 	s.retirement.Store(r)
 	p.mu.Unlock()
-	join() // until it has ended
+	join() // the process stays until run has ended
 	go r.run()
 	return nil
 }
@@ -209,8 +207,8 @@ func (p *Process) closeNow(r *retirement) {
 	close(r.closed)
 }
 
-// closeRetired closes the retired caches, those that requests hold only if held
-// is set; these close later.
+// closeRetired closes the retired caches. Those that requests hold are closed only if held
+// is true; otherwise they close when the requests release them.
 func (p *Process) closeRetired(held bool) {
 	p.mu.Lock()
 	var unused []*retirement
@@ -227,9 +225,9 @@ func (p *Process) closeRetired(held bool) {
 	}
 }
 
-// revive returns a retired cache with that key to a configuration, if there is
-// one. It waits for one that is closing: the embedded store then saves its
-// records, which the next store reads.
+// revive returns the retired cache with that key to a configuration, if there is one. If it
+// is already closing, revive waits for the end: the embedded store saves its records, which
+// the next store reads.
 func (p *Process) revive(key string) (*Shared, bool) {
 	p.mu.Lock()
 	r, ok := p.retired[key]

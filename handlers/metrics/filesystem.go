@@ -7,14 +7,14 @@ import (
 )
 
 var (
-	fileSystemLookups = desc("filesystem_lookups_total", "Looks at names in file systems of type lookup_cache, by result. The results hit and absent were remembered.", "result")
-	fileSystemEntries = desc("filesystem_entries", "Names that file systems of type lookup_cache remember.")
+	fileSystemLookups = desc("filesystem_lookups_total", "Names opened in file systems of type lookup_cache, by result. The results hit and absent came from the cache.", "result")
+	fileSystemEntries = desc("filesystem_entries", "Names that file systems of type lookup_cache have cached.")
 	fileSystemOpen    = desc("filesystem_open_files", "Files that file systems of type lookup_cache keep open.")
-	fileSystemBytes   = desc("filesystem_bytes", "What file systems of type lookup_cache remember, as max_size counts it.")
+	fileSystemBytes   = desc("filesystem_bytes", "Size of what file systems of type lookup_cache have cached, as max_size counts it.")
 )
 
-// FileSystem reads the counters of all file systems of type lookup_cache. They
-// exist without the app of the cache, so that this collector is one of its own.
+// FileSystem reads the counters of all file systems of type lookup_cache. They work without
+// the app of the cache, so they have a collector of their own.
 type FileSystem struct{ counters *cache.FileSystemCounters }
 
 // NewFileSystem returns a collector over the counters.

@@ -1,6 +1,6 @@
-// Package metrics has what Prometheus reads: one collector over the counters that
-// the cache has anyway, so that counting costs a lookup nothing more, and so that
-// they go on where a new configuration has a new registry.
+// Package metrics is the collector of Prometheus metrics. It reads the counters of the cache,
+// so that metrics cost lookups nothing, and so that counters go on when a new configuration
+// has a new registry.
 package metrics
 
 import (
@@ -72,14 +72,14 @@ var descs = []*prometheus.Desc{
 	serverMemory, serverClients, pending, uploadsActive, uploadsEnded, uploadListeners, persistSuccess, persistFailing, buildInfo,
 }
 
-// Register registers a collector with the registry of a configuration, which is
-// nil where it has none. A collector that is there already stays.
+// Register registers a collector with the registry of a configuration, which is nil if it
+// has none. A collector that is already registered stays.
 func Register(registry *prometheus.Registry, c prometheus.Collector) error {
 	if registry == nil {
 		return nil
 	}
-	var there prometheus.AlreadyRegisteredError
-	if err := registry.Register(c); err != nil && !errors.As(err, &there) {
+	var registered prometheus.AlreadyRegisteredError
+	if err := registry.Register(c); err != nil && !errors.As(err, &registered) {
 		return err
 	}
 	return nil
@@ -117,7 +117,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s.gauge(buildInfo, 1, version.String(), runtime.Version())
 }
 
-// sink is where metrics go.
+// sink sends metrics to Prometheus.
 type sink struct{ ch chan<- prometheus.Metric }
 
 func (s sink) gauge(d *prometheus.Desc, value float64, labels ...string) {
@@ -151,15 +151,16 @@ func (s sink) durations(d *prometheus.Desc, counts cache.DurationCounts, labels 
 	s.ch <- m
 }
 
-func truth(is bool) float64 {
-	if is {
+// oneIf is 1 for true and 0 for false.
+func oneIf(condition bool) float64 {
+	if condition {
 		return 1
 	}
 	return 0
 }
 
-// label is a text that may be a label: names of routes are whatever a
-// configuration says.
+// label makes a text valid UTF-8, as labels must be: a configuration may give routes any
+// name.
 func label(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func (s sink) lookups(snap *cache.Snapshot) {
@@ -209,7 +210,7 @@ func (s sink) near(c *cache.Cache) {
 	s.counter(nearHits, float64(n.Hits))
 	s.counter(nearEvictions, float64(n.Evictions))
 	s.counter(nearInvalidations, float64(n.Invalidations))
-	s.gauge(nearCoherent, truth(n.Coherent))
+	s.gauge(nearCoherent, oneIf(n.Coherent))
 }
 
 var breakerStates = map[string]float64{"closed": 0, "half-open": 1, "open": 2}
@@ -230,14 +231,14 @@ func (s sink) redis(c *cache.Cache) {
 	s.gauge(breakerState, breakerStates[pool.Breaker])
 	s.durations(redisDuration, stats.StoreLatency.All())
 	if up, ok := store.(interface{ Up() bool }); ok {
-		s.gauge(redisUp, truth(up.Up()))
+		s.gauge(redisUp, oneIf(up.Up()))
 	}
 	errors := stats.StoreErrors.Counts()
 	for failure, n := range errors.ByReason {
 		s.counter(storeErrors, float64(n), failure.Op.String(), failure.Reason)
 	}
 	for op, state := range errors.States {
-		s.gauge(storeFailing, truth(state.Failing), cache.StoreOp(op).String())
+		s.gauge(storeFailing, oneIf(state.Failing), cache.StoreOp(op).String())
 	}
 }
 
@@ -257,7 +258,7 @@ func (s sink) persist(store cache.Store) {
 	if status.File == "" {
 		return
 	}
-	s.gauge(persistFailing, truth(status.Err != nil))
+	s.gauge(persistFailing, oneIf(status.Err != nil))
 	if !status.Saved.IsZero() {
 		s.gauge(persistSuccess, float64(status.Saved.UnixNano())/float64(time.Second))
 	}

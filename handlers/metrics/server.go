@@ -1,4 +1,4 @@
-// Figures of the server behind the store, which is asked for them at each scrape.
+// Figures of the server of the store, which are read at each scrape.
 
 package metrics
 
@@ -14,10 +14,10 @@ var (
 	serverClients = desc("redis_connected_clients", "Clients that are connected to Redis.")
 )
 
-// infoTimeout bounds a scrape while the server is out of reach.
+// infoTimeout bounds a scrape while the server is unreachable.
 const infoTimeout = 500 * time.Millisecond
 
-// server asks a server that answered when it was last asked.
+// server reads the figures, if the server answered the last check.
 func (s sink) server(store cache.Store) {
 	if up, ok := store.(interface{ Up() bool }); !ok || !up.Up() {
 		return
@@ -26,7 +26,7 @@ func (s sink) server(store cache.Store) {
 	defer cancel()
 	info, err := store.Info(ctx)
 	if err != nil {
-		return // redis_up and store_errors_total say so
+		return // redis_up and store_errors_total report it
 	}
 	s.gauge(serverMemory, info.MemoryUsedPercent)
 	s.gauge(serverClients, float64(info.ConnectedClients))

@@ -9,17 +9,16 @@ import (
 	"testing"
 )
 
-// Application is one that sessions come from: the user of a token is what
-// stands before the digits at its end. It counts how often it is asked, and
-// knows no session while it refuses.
+// Application is a source of sessions: the user of a token is the text before the digits at
+// its end. It counts requests, and answers 401 to all while Refuses is set.
 type Application struct {
 	*httptest.Server
 	Asked   atomic.Int32
 	Refuses atomic.Bool
 }
 
-// NewApplication runs one until the test ends. It finds the token in the
-// header X-Token.
+// NewApplication runs an application until the test ends. It reads the token from the header
+// X-Token.
 func NewApplication(t *testing.T) *Application {
 	t.Helper()
 	app := new(Application)

@@ -45,7 +45,7 @@ func ServeProcess(t *testing.T, options, directives string) Site {
 	return s
 }
 
-// await waits until the admin API answers, which it does once the site does.
+// await waits until the admin API and the site answer.
 func (s Site) await(t *testing.T, log *processLog) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -71,7 +71,7 @@ func (s Site) Reload(t *testing.T, options, directives string) {
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
 }
 
-// processLog is what a process says.
+// processLog is the output of a process.
 type processLog struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -38,13 +38,12 @@ func Caddy(t *testing.T, args ...string) *exec.Cmd {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self, args...)
-	// or else the race detector makes each wait for a second
+	// otherwise the race detector makes each process wait for a second at its end
 	cmd.Env = append(os.Environ(), beCaddy+"=1", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
-// Main runs the tests of a package, for its TestMain, and fails where they
-// leave a goroutine behind.
+// Main runs the tests of a package, for its TestMain, and fails if they leave a goroutine.
 func Main(m *testing.M) {
 	if os.Getenv(beCaddy) != "" {
 		caddycmd.Main()
@@ -54,7 +53,7 @@ func Main(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	// nothing of these tests lands among the user's own certificates
+	// the tests write no certificates into the user's directory
 	os.Setenv("XDG_DATA_HOME", dir)
 	os.Setenv("XDG_CONFIG_HOME", dir)
 	goleak.VerifyTestMain(m, redistest.IgnoreLateDials(),
@@ -113,7 +112,7 @@ func Adapt(caddyfile string) ([]byte, error) {
 	return config, err
 }
 
-// FreeAddr is a loopback address that was free a moment ago.
+// FreeAddr returns a loopback address whose port was free.
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -171,7 +170,7 @@ func (s Site) API(t *testing.T, method, endpoint, body string) Answer {
 	return Request(t, method, "http://"+s.Admin+"/filewallball/"+endpoint, body)
 }
 
-// Stats are what the tests want to know of the statistics.
+// Stats are the statistics that tests read.
 type Stats struct {
 	Store    string
 	Hits     int
@@ -186,7 +185,7 @@ type Stats struct {
 	Redis   *struct{ Version string }
 }
 
-// Stats asks the admin API for them.
+// Stats reads the statistics from the admin API.
 func (s Site) Stats(t *testing.T) (stats Stats) {
 	t.Helper()
 	a := s.API(t, http.MethodGet, "stats", "")

@@ -126,7 +126,7 @@ func (b *Breaker) unmarshal(d *caddyfile.Dispenser) error {
 		b.Off = true
 		return nil
 	}
-	const want = "breaker takes off, or how many failures open it and for how long, like 5 1s"
+	const want = "breaker takes off, or the number of failures that open it and the time that it stays open, like 5 1s"
 	if len(args) != 2 {
 		return d.Err(want)
 	}
@@ -210,7 +210,7 @@ func (m *Memory) Unmarshal(d *caddyfile.Dispenser) error {
 func (m *Memory) unmarshalPersist(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) < 1 || len(args) > 2 || args[0] == "" {
-		return d.Err("persist takes a file, and maybe how often it is saved, like /var/lib/caddy/records 1m")
+		return d.Err("persist takes a file and optionally the interval of saves, like /var/lib/caddy/records 1m")
 	}
 	m.Persist = args[0]
 	if len(args) == 2 {

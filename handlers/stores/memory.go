@@ -1,5 +1,5 @@
-// Package stores has the configuration of where records are kept: Redis, the
-// copies of its records in this process, or this process alone.
+// Package stores has the configuration of the stores: Redis with the near cache, and the
+// embedded store.
 package stores
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/memory"
 )
 
-// Memory is the embedded store: the memory of this process, and the file that
-// keeps its records across a restart.
+// Memory configures the embedded store: the memory of this process, and the file that keeps
+// its records across a restart.
 type Memory struct {
 	// The size of all records and keys, in bytes. Default: 256MiB.
 	MaxSize int64 `json:"max_size,omitempty"`
@@ -50,14 +50,14 @@ func (m *Memory) Options(maxValueSize int, logger *slog.Logger) (o memory.Option
 		return o, err
 	}
 	if o.File == "" {
-		return o, errors.New("memory persist: the name of the file is empty once placeholders are replaced")
+		return o, errors.New("memory persist: the name of the file is empty: its placeholders have no value")
 	}
 	o.File, err = filepath.Abs(o.File)
 	return o, err
 }
 
-// NearCache limits the near cache: copies of Redis' records in this process,
-// which Redis invalidates.
+// NearCache configures the near cache: copies of Redis' records in this process, which
+// Redis invalidates.
 type NearCache struct {
 	// Whether there is no near cache. Default: false.
 	Off bool `json:"off,omitempty"`

@@ -10,7 +10,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 )
 
-// Redis is the shared store: a Redis server, a master with sentinels, or a
+// Redis configures the shared store: a Redis server, a master with sentinels, or a
 // cluster. Values that are not set come from the environment (REDIS_URL, or
 // REDIS_HOST, REDIS_PORT, REDIS_USERNAME, REDIS_PASSWORD and REDIS_DB), then from
 // the profile. Texts take {env.*} and {file.*}.
@@ -85,8 +85,8 @@ type Redis struct {
 	Breaker *Breaker `json:"breaker,omitempty"`
 }
 
-// Breaker is the circuit breaker of a node of Redis: while it is open, calls fail
-// without asking the node.
+// Breaker configures the circuit breaker of a node of Redis: while it is open, calls fail
+// without a request to the node.
 type Breaker struct {
 	// Whether there is no circuit breaker. Default: false.
 	Off bool `json:"off,omitempty"`
@@ -97,7 +97,7 @@ type Breaker struct {
 	CoolDown caddy.Duration `json:"cool_down,omitempty"`
 }
 
-// TLS says how connections to Redis are encrypted. Files are PEM.
+// TLS configures the encryption of connections to Redis. Files are PEM.
 type TLS struct {
 	// Files with the certificate authorities to trust. Default: those of the
 	// system.

@@ -1,4 +1,4 @@
-// Which placeholders a template may have: what can never be filled is refused
+// Which placeholders a template may have: one that can never have a value is refused
 // when the configuration is loaded.
 
 package template
@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// requestPlaceholders are the names under http.request. that Caddy knows, and
-// requestPrefixes what such names begin with.
+// requestPlaceholders are the names that Caddy has under http.request., and
+// requestPrefixes the beginnings of such names.
 var (
 	requestPlaceholders = []string{
 		"method", "scheme", "proto", "proto_name", "host", "port", "hostport",
@@ -45,8 +45,8 @@ var (
 	tlsLists = []string{"client.san.dns_names", "client.san.emails", "client.san.ips", "client.san.uris"}
 )
 
-// shorthands are the first words of Caddyfile shorthands: a placeholder that
-// still has one was not expanded.
+// shorthands are the first words of Caddyfile shorthands. Caddy has not expanded a
+// placeholder that begins with one.
 var shorthands = map[string]string{
 	"cookie": "http.request.cookie", "header": "http.request.header", "query": "http.request.uri.query",
 	"path": "http.request.uri.path", "host": "http.request.host", "hostport": "http.request.hostport",
@@ -57,9 +57,8 @@ var shorthands = map[string]string{
 	"tls_client_fingerprint": "http.request.tls.client.fingerprint",
 }
 
-// CheckPlaceholder reports whether a placeholder can ever have a value. sure is
-// false where a map or another plugin may define it, so that an error may be
-// wrong.
+// CheckPlaceholder returns an error if a placeholder can never have a value. sure is
+// false if a map or another plugin may define it, so the error may be wrong.
 func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // the error comes with its certainty
 	if rest, ok := strings.CutPrefix(name, "http.request."); ok {
 		if slices.Contains(requestPlaceholders, rest) {
@@ -101,22 +100,22 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 	return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
 }
 
-// checkOfRequest checks the last part of a placeholder of a request, which says
-// which cookie or header, or which segment of the path.
+// checkOfRequest checks the last part of a placeholder of a request: the name of a
+// cookie or header, or the number of a segment of the path.
 func checkOfRequest(name, prefix, value string) error {
 	switch prefix {
 	case "cookie.":
 		if !httpguts.ValidHeaderFieldName(value) {
-			return fmt.Errorf("{%s}: no cookie can have the name '%s'", name, value)
+			return fmt.Errorf("{%s}: '%s' cannot be the name of a cookie", name, value)
 		}
 	case "header.":
 		switch canonical := textproto.CanonicalMIMEHeaderKey(value); {
 		case !httpguts.ValidHeaderFieldName(value) || strings.Contains(value, "*"):
-			return fmt.Errorf("{%s}: no header can have the name '%s'", name, value)
+			return fmt.Errorf("{%s}: '%s' cannot be the name of a header", name, value)
 		case canonical == "Host":
 			return fmt.Errorf("{%s} is always empty: write {http.request.host}", name)
 		case canonical == "Transfer-Encoding", canonical == "Trailer":
-			return fmt.Errorf("{%s} is always empty: that header is about the message", name)
+			return fmt.Errorf("{%s} is always empty: Go's server removes that header", name)
 		}
 	case "tls.":
 		list, number := strings.ToLower(value), ""
@@ -135,8 +134,8 @@ func checkOfRequest(name, prefix, value string) error {
 	return nil
 }
 
-// IsOfRequest reports whether a placeholder has something to do with the client
-// or what it asks for: others are the same for every request, or for none.
+// IsOfRequest reports whether the value of a placeholder depends on the client or on
+// what it requests. Others are the same for all requests, or different for each.
 func IsOfRequest(name string) bool {
 	switch kind, _, _ := strings.Cut(name, "."); kind {
 	case "env", "file", "system", "time":
@@ -150,9 +149,9 @@ func IsOfRequest(name string) bool {
 	return true
 }
 
-// CheckFilled returns an error where a placeholder of the environment is empty.
-// It is for the time when a configuration is loaded: one that is only adapted may
-// run on another machine.
+// CheckFilled returns an error if a placeholder of the environment, a file or the system
+// is empty. It is called when a configuration is loaded, and not when it is adapted,
+// because it may then run on another machine.
 func CheckFilled(text string) error {
 	names, err := Placeholders(text)
 	if err != nil {
@@ -169,8 +168,8 @@ func CheckFilled(text string) error {
 	return nil
 }
 
-// Bare is what a template with placeholders of a request is where all of these
-// are empty; "" for one without.
+// Bare is a template whose placeholders of the request are all empty, or "" if it has
+// none.
 func Bare(text string) string {
 	split, err := NewSplit(text)
 	if err != nil || len(split.Names) == 0 {
@@ -193,9 +192,9 @@ func Placeholders(text string) (names []string, err error) {
 	return names, nil
 }
 
-// Check returns an error where a template has a placeholder that can
-// never have a value, and logs a warning for one that Caddy itself does not
-// know. own are names that the option has of its own. The option is named in both.
+// Check returns an error if a template has a placeholder that can never have a value,
+// and logs a warning for one that is not Caddy's own. own are the placeholders that the
+// option defines. Both messages name the option.
 func Check(logger *zap.Logger, option, text string, own ...string) error {
 	names, err := Placeholders(text)
 	if err != nil {

@@ -1,4 +1,4 @@
-// What the X-Forwarded headers of a request to another server are to say.
+// The values of the X-Forwarded headers of a request to another server.
 
 package template
 
@@ -15,16 +15,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Placeholders of what X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For
-// are to say: the request's own, but what a trusted proxy in front of this
-// server says of the client's. They are whole templates.
+// Placeholders of the values of X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For:
+// those of the request or, if it comes from a trusted proxy, those in the headers of that
+// proxy. Each is a whole template.
 const (
 	ForwardedProto = "http.forwarded.proto"
 	ForwardedHost  = "http.forwarded.host"
 	ForwardedFor   = "http.forwarded.for"
 )
 
-// trustedKey is under which a context has the proxies to trust.
+// trustedKey is the key of the trusted proxies in a context.
 type trustedKey struct{}
 
 // Trusting returns the request with proxies to trust beside those of the
@@ -48,17 +48,17 @@ func forwardedHost(r *http.Request) string {
 	return cmp.Or(fromTrustedProxy(r, "X-Forwarded-Host"), r.Host)
 }
 
-// forwardedFor is the address of the client: as the server has found it out,
-// or the last one in X-Forwarded-For that is not a trusted proxy's. What stands
-// before that is the client's own word.
+// forwardedFor is the address of the client: the server's client IP or, if that is a
+// trusted proxy, the last address in X-Forwarded-For that is not a trusted proxy's. A
+// client can forge the addresses before that one.
 func forwardedFor(r *http.Request) string {
 	client := caddy.ToString(caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey))
 	proxies := trusted(r)
 	if !contains(proxies, client) {
 		return client
 	}
-	said := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for _, address := range slices.Backward(said) {
+	addresses := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	for _, address := range slices.Backward(addresses) {
 		address = strings.TrimSpace(address)
 		if _, err := netip.ParseAddr(address); err != nil {
 			break
@@ -70,8 +70,8 @@ func forwardedFor(r *http.Request) string {
 	return client
 }
 
-// fromTrustedProxy is the last value of a header where the request comes from
-// a trusted proxy.
+// fromTrustedProxy is the last value of a header, or "" if the request does not come
+// from a trusted proxy.
 func fromTrustedProxy(r *http.Request, header string) string {
 	values := r.Header[header]
 	if len(values) == 0 {

@@ -1,6 +1,6 @@
-// Placeholders of a request, read from it as Caddy's replacer reads them. What
-// is not asked is whether a handler has given one of these names another value
-// in the replacer, nor GODEBUG about the number of cookies.
+// Placeholders of a request, read from it as Caddy's replacer reads them. Two things are
+// ignored: another value that a handler has set in the replacer, and GODEBUG's limit of
+// the number of cookies.
 
 package template
 
@@ -20,8 +20,8 @@ const (
 	headerPrefix = "http.request.header."
 )
 
-// reader returns what reads a placeholder from a request; nil leaves it to the
-// replacer.
+// reader returns the function that reads a placeholder from a request, or nil if the
+// replacer must.
 func reader(name string) func(*http.Request) string {
 	if name == "http.request.uri.path" {
 		return func(r *http.Request) string { return r.URL.Path }
@@ -50,7 +50,7 @@ func reader(name string) func(*http.Request) string {
 	return nil
 }
 
-// OriginalPath is what the path of a request was before any rewrite.
+// OriginalPath is the path of a request before any rewrite.
 func OriginalPath(r *http.Request, repl *caddy.Replacer) string {
 	if r != nil {
 		if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
@@ -73,7 +73,7 @@ func isCookieHeader(name string) bool {
 	return ok && textproto.CanonicalMIMEHeaderKey(field) == "Cookie"
 }
 
-// maxCookies is how many cookies net/http reads at most: of more, none.
+// maxCookies is the most cookies that net/http reads. If there are more, it reads none.
 const maxCookies = 3000
 
 // cookieValue is the value of the first cookie with that name.
@@ -100,9 +100,9 @@ func cookieValues(lines []string, name string) (all string) {
 	return all
 }
 
-// eachCookie finds the cookies with a name, whatever its case, as net/http
-// reads cookies (RFC 6265, section 4.2), but without making anything of the
-// others. It ends where found returns false.
+// eachCookie calls found with the values of the cookies with a name, in any case, as
+// net/http reads cookies (RFC 6265, section 4.2), but without parsing the others. It
+// ends when found returns false.
 func eachCookie(lines []string, name string, found func(value string) (more bool)) {
 	count := 0
 	for _, line := range lines {
@@ -113,7 +113,7 @@ func eachCookie(lines []string, name string, found func(value string) (more bool
 	}
 	for _, line := range lines {
 		for pair := range strings.SplitSeq(line, ";") {
-			// what is around a whole pair belongs to neither part of it
+			// space around a whole pair is not part of the value
 			key, value, _ := strings.Cut(textproto.TrimString(pair), "=")
 			key = textproto.TrimString(key)
 			if !strings.EqualFold(key, name) || !httpguts.ValidHeaderFieldName(key) {

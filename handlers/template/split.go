@@ -7,14 +7,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Split is a template taken apart: texts, and the names of the placeholders
-// between them. The placeholders of the environment are texts already.
+// Split is a template as its texts and the names of the placeholders between them.
+// Placeholders of the environment, files and the system are already replaced.
 type Split struct {
-	Texts []string // one more than names
+	Texts []string // one more than Names
 	Names []string
 }
 
-// NewSplit takes a template apart.
+// NewSplit splits a template.
 func NewSplit(text string) (s Split, err error) {
 	var b strings.Builder
 	for rest, found := text, true; found; {
@@ -37,8 +37,8 @@ func NewSplit(text string) (s Split, err error) {
 	return s, nil
 }
 
-// Equal reports whether two templates are the same, however they are written. A
-// zero value is equal to none.
+// Equal reports whether two templates have the same texts and placeholders. A zero value
+// equals no template.
 func (s Split) Equal(other Split) bool {
 	return s.Texts != nil && slices.Equal(s.Texts, other.Texts) && slices.Equal(s.Names, other.Names)
 }

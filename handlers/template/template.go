@@ -8,9 +8,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Template is a text with placeholders. Most are nothing but one placeholder,
-// which is expanded without looking for it, and without a copy of its value;
-// those of a request without asking all who may know it.
+// Template is a text with placeholders. Most templates are one placeholder and nothing
+// else, which is expanded without a search and without a copy of its value; many
+// placeholders of a request are read from it without the replacer.
 type Template struct {
 	text  string
 	plain bool                       // text has no placeholder
@@ -34,9 +34,9 @@ func New(text string) Template {
 	return t
 }
 
-// NewAllCookies is New, but a text that is one cookie stands for all its values,
-// in the order in which the client sent them, with semicolons between, which no
-// value can have.
+// NewAllCookies is like New, but a text that is one cookie expands to all values of that
+// cookie, in the order in which the client sent them. They are joined by semicolons,
+// which no value can contain.
 func NewAllCookies(text string) Template {
 	t := New(text)
 	if cookie, ok := strings.CutPrefix(t.only, cookiePrefix); ok {
@@ -45,8 +45,8 @@ func NewAllCookies(text string) Template {
 	return t
 }
 
-// Expand replaces the placeholders; those without a value, and unknown ones,
-// by empty. Where there is no request, r is nil, and repl tells all there is.
+// Expand replaces the placeholders; unknown ones and those without a value become empty.
+// r is nil if there is no request: all values come from repl then.
 func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) string {
 	var value string
 	switch {
@@ -69,7 +69,7 @@ func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) st
 
 // withCookies expands a text that has the whole Cookie header in it.
 func (t Template) withCookies(r *http.Request, repl *caddy.Replacer, empty string) string {
-	// the error is that of the function, which has none
+	// the only error is that of the function, which returns none
 	text, _ := repl.ReplaceFunc(t.text, func(name string, value any) (any, error) {
 		if isCookieHeader(name) {
 			value = cookieHeader(r)

@@ -19,8 +19,8 @@ type tally struct {
 	received atomic.Int64
 	// eof reports whether the body was read to its end.
 	eof atomic.Bool
-	// closed tells that its reader wants no more of the body: what Read
-	// says after that is not about the client.
+	// closed reports whether the reader has closed the body. Errors of Read after
+	// that are not the client's.
 	closed atomic.Bool
 	// failure is the HTTP status of the first failed Read, or 0.
 	failure atomic.Int32

@@ -26,9 +26,9 @@ const (
 	reconnectAfter = time.Second
 )
 
-// stream sends an event for each change until the upload has ended or the
-// client has left. When the configuration ends, the browser reconnects to the
-// next one, unless that has another store, which does not know the upload.
+// stream sends an event for each change until the upload has ended or the client has
+// left. When the configuration ends, the stream ends, so that the browser reconnects to
+// the next one. If that has another store, without this upload, the stream goes on.
 func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner string) error {
 	defer h.app.Hold()()
 	watch, err := h.hub.join(key)
@@ -50,7 +50,7 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	if news.err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, news.err)
 	}
-	if !h.mayTell(news.record, owner) {
+	if !h.mayRead(news.record, owner) {
 		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
 	}
 	seen := parseEventID(r.Header.Get("Last-Event-ID"))
@@ -69,17 +69,17 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	alive := time.NewTicker(heartbeat)
 	defer alive.Stop()
 	for err == nil {
-		if !h.mayTell(news.record, owner) {
+		if !h.mayRead(news.record, owner) {
 			return nil // it has expired, or another upload has the identity now
 		}
 		if id := eventIDOf(news.record); id.after(seen) && news.record.Text() != sent {
 			seen, sent = id, news.record.Text()
-			err = out.send("id: %s\ndata: %s\n\n", id, tellable(news.record))
+			err = out.send("id: %s\ndata: %s\n\n", id, reportOf(news.record))
 			alive.Reset(heartbeat)
 		}
 		if news.last {
 			if err == nil && !isRunning(news.record) {
-				_ = out.send("event: end\nid: %s\ndata: %s\n\n", seen, tellable(news.record))
+				_ = out.send("event: end\nid: %s\ndata: %s\n\n", seen, reportOf(news.record))
 			}
 			return nil
 		}
@@ -100,14 +100,14 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	return nil // the client has left
 }
 
-// eventWriter writes events and flushes each, whatever wraps the response.
+// eventWriter writes events and flushes each, also through wrapped responses.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
 func (o eventWriter) send(format string, args ...any) error {
-	// in place of the server's own, which is for a whole response
+	// the server's own deadline is for a whole response
 	if err := o.control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// How many may listen at once, to one upload and in all to one report.
+// The most listeners at a time, of one upload and of all uploads of one report.
 const (
 	maxListenersPerUpload = 100
 	maxListeners          = 10_000
@@ -21,8 +21,7 @@ const (
 
 var errTooManyListeners = errors.New("too many listeners")
 
-// uploadHub reads each upload that has listeners once per interval, whatever
-// their number.
+// uploadHub reads each upload that has listeners once per interval, for all of them.
 type uploadHub struct {
 	read     func(ctx context.Context, key string) (*cache.Record, error)
 	interval time.Duration
@@ -98,7 +97,7 @@ func (w *uploadWatch) run(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		record, err := w.hub.read(ctx, w.key)
-		if w.tell(record, err) {
+		if w.publish(record, err) {
 			return
 		}
 		select {
@@ -109,8 +108,9 @@ func (w *uploadWatch) run(ctx context.Context) {
 	}
 }
 
-// tell publishes the result of a read, and reports whether it is the last.
-func (w *uploadWatch) tell(record *cache.Record, err error) (last bool) {
+// publish gives the result of a read to the listeners, and reports whether it is the
+// last.
+func (w *uploadWatch) publish(record *cache.Record, err error) (last bool) {
 	w.mu.Lock()
 	before := w.latest
 	w.mu.Unlock()

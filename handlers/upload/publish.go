@@ -26,12 +26,12 @@ const (
 
 // publisher writes the record of one upload: first, then once per interval in
 // which bytes arrived, and at the end. An idle upload is written now and then,
-// so that it differs from one whose node died. Writes that a slow store has no
-// time for are skipped: the next record replaces them.
+// so that it differs from one whose node died. If the store is slow, writes are
+// skipped: the next record replaces them.
 //
-// Each write replaces only the record that the publisher knows. Of several
-// uploads with one identity, on any nodes, one is published: the latest of its
-// owner. The others give up.
+// Each write replaces only the record that the publisher wrote or read last. Of several
+// uploads with one identity, on any nodes, one is published: the latest of its owner.
+// The others stop.
 type publisher struct {
 	ctx      context.Context // that does not end with the request
 	upload   *upload
@@ -49,11 +49,11 @@ type publisher struct {
 	failure int
 	endedAt time.Time
 
-	last *cache.Record // the record in the store, as far as known
+	last *cache.Record // the record in the store, as it was last written or read
 	own  bool          // this publisher has written
 
-	told   uploadRecord // what was last written
-	toldAt time.Time    // zero before the first
+	written   uploadRecord // the last record that this publisher wrote
+	writtenAt time.Time    // zero before the first
 }
 
 // end stores the status with which the upload ended; 0 is success.
@@ -85,7 +85,7 @@ func (p *publisher) progress(now time.Time) published {
 	}
 	result := p.write(p.ctx, r)
 	if result == publishDone {
-		p.told, p.toldAt = r, now
+		p.written, p.writtenAt = r, now
 	}
 	return result
 }
@@ -94,8 +94,8 @@ func (p *publisher) progress(now time.Time) published {
 // again.
 func (p *publisher) due(r uploadRecord, now time.Time) bool {
 	// half an interval early, rather than half of one late
-	return p.toldAt.IsZero() || r.Received != p.told.Received || r.Status != p.told.Status ||
-		now.Sub(p.toldAt) >= p.idleInterval()-p.interval/2
+	return p.writtenAt.IsZero() || r.Received != p.written.Received || r.Status != p.written.Status ||
+		now.Sub(p.writtenAt) >= p.idleInterval()-p.interval/2
 }
 
 // idleInterval is the time between two writes of an idle upload.
@@ -103,9 +103,9 @@ func (p *publisher) idleInterval() time.Duration {
 	return max(p.interval, min(p.ttl/3, maxIdleInterval))
 }
 
-// finish writes the final record. It retries, unless too many publishers do:
-// with a growing pause while the store is unavailable, soon if another process
-// was writing.
+// finish writes the final record. It retries, unless too many publishers do: with a
+// pause that grows to 1 s while the store is unavailable, and to 100 ms if another
+// process was writing.
 func (p *publisher) finish() {
 	ctx, cancel := context.WithTimeout(p.ctx, lastWrite)
 	defer cancel()
@@ -198,7 +198,7 @@ func (p *publisher) mayReplace(found *cache.Record) bool {
 	}
 	started, _ := found.Field("started")
 	at, ok := started.Time()
-	later := ok && at.Sub(p.upload.started) > time.Microsecond // which is how exactly it is written
+	later := ok && at.Sub(p.upload.started) > time.Microsecond // the precision of records
 	return !later || !running && !p.own
 }
 

@@ -38,7 +38,7 @@ type uploadRecord struct {
 	Progress   int     `json:"progress"`
 	Status     string  `json:"status"`
 	HTTPStatus int     `json:"http_status,omitempty"` // of an error
-	Timestamp  float64 `json:"timestamp"`             // when this was true
+	Timestamp  float64 `json:"timestamp"`             // time of this state
 	Received   int64   `json:"received"`              // bytes
 	Size       int64   `json:"size"`                  // bytes; -1 is unknown
 	Rate       int64   `json:"rate"`                  // bytes per second
@@ -55,7 +55,7 @@ func (u *upload) complete() bool {
 
 // record returns the record of an upload that has not ended.
 func (u *upload) record(now time.Time) uploadRecord {
-	complete := u.eof.Load() // before received: what is read last is counted first
+	complete := u.eof.Load() // before received, which then has all bytes up to the end
 	received := u.received.Load()
 	complete = complete || u.size >= 0 && received >= u.size
 	r := uploadRecord{
@@ -119,9 +119,9 @@ const rateWindow = 5 * time.Second
 // meter measures how fast bytes arrive, smoothed over about the last [rateWindow].
 type meter struct {
 	at           time.Time // of the last reading; zero before the first
-	received     int64     // by then
+	received     int64     // at that reading
 	bytes        float64   // weighted
-	seconds      float64   // weighted alike, so that there is no bias at first
+	seconds      float64   // weighted like bytes, so that there is no bias at first
 	whole        bool
 	wholeInBytes int64 // the mean rate of a complete body
 }

@@ -17,9 +17,8 @@ import (
 
 const reportDirective = "upload_progress_report"
 
-// Report answers with the progress of an upload, on whichever node it runs: as
-// JSON or, if the client accepts text/event-stream, as events until the upload
-// has ended.
+// Report answers with the progress of an upload that runs on any node: as JSON or,
+// if the client accepts text/event-stream, as events until the upload has ended.
 type Report struct {
 	// The identity of the upload, with placeholders: a text, or an array of
 	// texts for an identity of several parts. Required.
@@ -99,11 +98,11 @@ func (h *Report) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 	if err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
-	if !h.mayTell(record, owner) {
+	if !h.mayRead(record, owner) {
 		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(append(tellable(record), '\n'))
+	_, err = w.Write(append(reportOf(record), '\n'))
 	return err
 }
 
@@ -115,42 +114,41 @@ func (h *Report) read(ctx context.Context, key string) (*cache.Record, error) {
 	return entry.Record, err
 }
 
-// mayTell reports whether the record exists and this owner may read it.
-func (h *Report) mayTell(record *cache.Record, owner string) bool {
+// mayRead reports whether the record exists and this owner may read it.
+func (h *Report) mayRead(record *cache.Record, owner string) bool {
 	if record == nil || record.State() != cache.Found {
 		return false
 	}
 	if h.Owner == "" {
 		return true
 	}
-	has, _ := record.Field("owner")
-	return has.Text() == owner
+	recorded, _ := record.Field("owner")
+	return recorded.Text() == owner
 }
 
-// toldFields are the fields that a report contains. The owner is not among
-// them.
-var toldFields = [...]string{"progress", "status", "http_status", "timestamp", "received", "size", "rate", "started"}
+// reportFields are the fields of a report. The owner is not one of them.
+var reportFields = [...]string{"progress", "status", "http_status", "timestamp", "received", "size", "rate", "started"}
 
-// tellable is the report of a record, as JSON on one line.
-func tellable(record *cache.Record) []byte {
-	told := []byte("{")
-	for _, name := range toldFields {
+// reportOf is the report of a record, as JSON on one line.
+func reportOf(record *cache.Record) []byte {
+	report := []byte("{")
+	for _, name := range reportFields {
 		value, ok := record.Field(name)
 		if !ok || !value.IsScalar() {
 			continue
 		}
-		if len(told) > 1 {
-			told = append(told, ", "...)
+		if len(report) > 1 {
+			report = append(report, ", "...)
 		}
-		told = fmt.Appendf(told, "%q: ", name)
+		report = fmt.Appendf(report, "%q: ", name)
 		if value.IsString() { // another client may have written it
 			text, _ := json.Marshal(value.Text()) // strings always marshal
-			told = append(told, text...)
+			report = append(report, text...)
 		} else {
-			told = append(told, value.JSON()...)
+			report = append(report, value.JSON()...)
 		}
 	}
-	return append(told, '}')
+	return append(report, '}')
 }
 
 // Interface guards

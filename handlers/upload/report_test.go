@@ -91,7 +91,7 @@ func FuzzEventID(f *testing.F) {
 		id := parseEventID(text)
 		require.Equal(t, id, parseEventID(id.String()))
 		require.False(t, id.timestamp != 0 && id.after(id), "an event is no news to who has seen it")
-		require.True(t, eventID{}.after(id), "what has no time is always told")
+		require.True(t, eventID{}.after(id), "an event without a time is always sent")
 	})
 }
 

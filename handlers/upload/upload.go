@@ -21,12 +21,12 @@ const uploadDirective = "upload_progress"
 
 // Handler publishes the progress of each upload, so that every node can report
 // it. It neither slows nor fails an upload: bytes are counted as they pass, and
-// a separate goroutine writes the counts to the store. It skips writes that a
-// slow store has no time for.
+// a separate goroutine writes the counts to the store. If the store is slow, it
+// skips writes.
 type Handler struct {
 	// The identity of the upload, with placeholders: a text, or an array of
 	// texts for an identity of several parts. An upload without an identity is
-	// not published; a malformed identity is answered 400. Required.
+	// not published; the answer to a malformed identity is 400. Required.
 	ID lookup.Identity `json:"id,omitempty"`
 
 	// How long a record lives after its last write, as a duration. Default:
@@ -43,8 +43,8 @@ type Handler struct {
 	// owner.
 	Owner string `json:"owner,omitempty"`
 
-	// The name of this route in logs. Default: made of the directive's name and
-	// position.
+	// The name of this route in logs. Default: the directive's name, site and
+	// line.
 	Name string `json:"name,omitempty"`
 
 	keys      uploadKeys
@@ -148,7 +148,7 @@ func (h *Handler) begin(r *http.Request) (*upload, error) {
 	}
 	u := &upload{key: key, owner: owner, size: r.ContentLength, started: time.Now()}
 	if r.Body == nil || r.Body == http.NoBody {
-		u.size = 0 // others compare with NoBody, so it stays
+		u.size = 0 // the body stays: other handlers compare it with NoBody
 	} else {
 		r.Body = countBody(r.Body, u)
 	}
@@ -176,15 +176,15 @@ func (h *Handler) publisher(ctx context.Context, u *upload) *publisher {
 	}
 }
 
-// checkOwner refuses an owner that is the same for every request, or empty for
-// all: all clients would own each other's uploads.
+// checkOwner refuses an owner that is the same, or empty, for all requests: every
+// client would own the uploads of every other one.
 func checkOwner(ctx caddy.Context, owner string) error {
 	if owner == "" {
 		return nil
 	}
 	names, err := template.Placeholders(owner)
 	if err == nil && !slices.ContainsFunc(names, template.IsOfRequest) {
-		err = errors.New("it is the same for every client: write one like {http.session.user_id}")
+		err = errors.New("it is the same for every client: want a placeholder that differs, like {http.session.user_id}")
 	}
 	if err == nil {
 		err = template.CheckFilled(owner)

@@ -1,4 +1,4 @@
-// Package version says which version of the plugin this is.
+// Package version has the version of the plugin.
 package version
 
 import (
@@ -9,8 +9,8 @@ import (
 // Module is the path of the plugin's Go module.
 const Module = "github.com/filewallball/caddy-filewallball"
 
-// String is the version that Go has built, such as "v0.1.0"; "devel" where the
-// plugin was built from a working directory.
+// String returns the version that Go recorded in the build, such as "v0.1.0", or
+// "devel" if the plugin was built from a working directory.
 var String = sync.OnceValue(func() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -31,5 +31,5 @@ var String = sync.OnceValue(func() string {
 	return "devel"
 })
 
-// UserAgent is what applications that are asked for records see.
+// UserAgent is the User-Agent of requests to sources.
 func UserAgent() string { return "caddy-filewallball/" + String() }
