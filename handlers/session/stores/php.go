@@ -65,6 +65,9 @@ func (p *PHP) Identities(r *http.Request) []string {
 	return only(ids, "-,")
 }
 
+var errIgbinary = errors.New("value is in the format of igbinary, which cannot be read: " +
+	"set session.serialize_handler of PHP to php or php_serialize")
+
 // Decode reads a session, which ends with its key.
 func (p *PHP) Decode(raw cache.Raw) (Session, error) {
 	switch {
@@ -72,6 +75,8 @@ func (p *PHP) Decode(raw cache.Raw) (Session, error) {
 		return Session{}, errNoString
 	case raw.Text == "": // an empty session
 		return Session{JSON: "{}"}, nil
+	case strings.HasPrefix(raw.Text, "\x00\x00\x00"):
+		return Session{}, errIgbinary
 	}
 	var json string
 	var err error

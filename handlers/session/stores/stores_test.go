@@ -208,6 +208,7 @@ func TestFormatsAreFoundByHowTheyBegin(t *testing.T) {
 		"php, both":               {store: "php", text: `a:1:{s:1:"x";i:1;}`, want: `{"x":1}`},
 		"php, a name of a letter": {store: "php", text: `a|i:1;`, want: `{"a":1}`},
 		"php, the other format":   {store: "php", config: `{"format":"php"}`, text: `a:1:{s:1:"x";i:1;}`, err: "want the name of a variable"},
+		"php, igbinary":           {store: "php", text: "\x00\x00\x00\x02\x14\x01\x11\x07user_id\x06\x01", err: "set session.serialize_handler"},
 		"php_serialize, php":      {store: "php", config: `{"format":"php_serialize"}`, text: `a|i:1;`, err: "not what PHP's serialize writes"},
 		"rack, no format":         {store: "rack", text: "x", err: "neither JSON nor"},
 		"laravel, JSON":           {store: "laravel", text: `s:15:"{"user":"anna"}";`, want: `{"user":"anna"}`},
