@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -81,6 +82,9 @@ func (a *forwardAuth) unmarshal(d *caddyfile.Dispenser) error {
 	case strings.Contains(strings.SplitN(a.uri, "?", 2)[0], "://"):
 		return start.Errf("uri has a scheme and a host, which are those of the upstream: write the path alone, like: uri /api/authz/forward-auth")
 	}
+	if err := a.checkKept(); err != nil {
+		return start.WrapErr(err)
+	}
 	if err := checkURI(a.uri); err != nil {
 		return start.WrapErr(err)
 	}
@@ -109,6 +113,54 @@ func (a *forwardAuth) checkHeader(name string) error {
 	}
 	return nil
 }
+
+// checkKept refuses a require or a tag with a header of the answer that is not kept,
+// because copy_headers does not name it, and gives the others the name of copy_headers.
+func (a *forwardAuth) checkKept() error {
+	for i := range a.session.Require {
+		field := &a.session.Require[i].Field
+		name, below := strings.CutPrefix(*field, responseHeaders+".")
+		for j := range a.copies {
+			source := a.source.CopyHeaders[j]
+			switch {
+			case below && strings.EqualFold(name, source):
+				*field = responseHeaders + "." + source
+			case !below && !strings.Contains(name, "-"): // a field of a JSON answer
+			case !below && strings.EqualFold(name, source), strings.EqualFold(name, a.copies[j].Header) && !a.keeps(name):
+				return fmt.Errorf("require %s: that is a header of the answer: write require %s.%s", *field, responseHeaders, source)
+			}
+		}
+		if below && !a.keeps(name) {
+			return notKept("require", name)
+		}
+	}
+	for i, tag := range a.session.Tags {
+		for _, found := range headerPlaceholder.FindAllStringSubmatch(tag, -1) {
+			if !a.keeps(found[1]) {
+				return notKept("tag", found[1])
+			}
+			for _, source := range a.source.CopyHeaders {
+				if strings.EqualFold(found[1], source) {
+					tag = strings.ReplaceAll(tag, found[0], "{"+lookup.SessionPrefix+responseHeaders+"."+source+"}")
+				}
+			}
+		}
+		a.session.Tags[i] = tag
+	}
+	return nil
+}
+
+// keeps reports whether the value of a header of the answer is kept.
+func (a *forwardAuth) keeps(name string) bool {
+	return slices.ContainsFunc(a.source.CopyHeaders, func(kept string) bool { return strings.EqualFold(kept, name) })
+}
+
+func notKept(option, name string) error {
+	return fmt.Errorf("%s: the header %s of the answer is not kept: write copy_headers %s as well", option, name, name)
+}
+
+// headerPlaceholder is a placeholder of a header of the answer.
+var headerPlaceholder = regexp.MustCompile(`\{` + regexp.QuoteMeta(lookup.SessionPrefix+responseHeaders+".") + `([^{}]+)\}`)
 
 // checkURI refuses placeholders that are not sent as forward_auth sends them: in
 // the URL of a source, a value cannot leave its segment or parameter.

@@ -347,50 +347,80 @@ func TestHeadersAreSentOnce(t *testing.T) {
 	require.EqualValues(t, []string{"{http.request.header.Cookie}", "{http.request.header.Authorization}"}, h.ID)
 }
 
+// A field of a JSON answer may have the name of a header.
+func TestAFieldIsNotTakenForAHeader(t *testing.T) {
+	t.Parallel()
+	a := new(forwardAuth)
+	require.NoError(t, a.unmarshal(caddyfile.NewTestDispenser("cached_forward_auth a:1 {\nuri /x\ncopy_headers X-User>User\nrequire user anna\n}")))
+	require.Equal(t, "user", a.session.Require[0].Field)
+}
+
+// Names of headers have no case.
+func TestRequireReadsHeadersWhateverTheirCase(t *testing.T) {
+	t.Parallel()
+	auth := newAuthServer(t)
+	for _, name := range []string{"Remote-User", "remote-user", "REMOTE-USER"} {
+		for user, want := range map[string]int{"anna": http.StatusOK, "bob": http.StatusForbidden} {
+			h := remembered(t, auth.url, "uri /api/verify\ncopy_headers "+name+"\nrequire headers.remote-User anna\ntag u:{http.session.headers.Remote-User}")
+			require.Equal(t, []string{"u:{http.session.headers." + name + "}"}, h.Tags)
+			for range 2 {
+				got := lookuptest.Serve(h, lookuptest.Get("http://a.example/", "Cookie", "auth="+user))
+				require.Equal(t, want, got.Status, "%s of %s", name, user)
+			}
+		}
+	}
+}
+
 func TestForwardAuthErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"cached_forward_auth":                                                                "takes one upstream",
-		"cached_forward_auth a:1 b:2 {\nuri /x\n}":                                           "takes one upstream",
-		"cached_forward_auth a:1":                                                            "needs the uri",
-		"cached_forward_auth a:1/path {\nuri /x\n}":                                          "write the path as uri",
-		"cached_forward_auth ftp://a {\nuri /x\n}":                                           "upstream",
-		"cached_forward_auth a:1 {\nuri /x\nfrobnicate\n}":                                   "takes uri, copy_headers",
-		"cached_forward_auth a:1 {\nuri /x\nlb_policy random\n}":                             "does not take lb_policy: it asks one upstream",
-		"cached_forward_auth a:1 {\nuri /x\nto b:2\n}":                                       "does not take to: it asks one upstream",
-		"cached_forward_auth a:1 {\nuri /x\nmethod POST\n}":                                  "it asks by GET",
-		"cached_forward_auth a:1 {\nuri /x\nheader_down -X\n}":                               "write handle_response",
-		"cached_forward_auth a:1 {\nuri /x\nreplace_status 403\n}":                           "write handle_response",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up A b c\n}":                              "write the whole value",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up\n}":                                    "header_up takes",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up ?A b\n}":                               "'?A' is not the name of a header",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up \"\" b\n}":                             "an argument that is empty",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up + b\n}":                                "is not the name of a header",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.uri}\n}":            "header_up Host: want",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up +Host a\n}":                            "write header_up Host",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up A {http.reverse_proxy.header.B}\n}":    "placeholders of reverse_proxy",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\nheader_up -Authorization\n}":  "nothing identifies the client",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\ncookies a\nheaders Accept\n}": "nothing identifies the client",
-		"cached_forward_auth a:1 {\nuri /x\nheader_up +Cookie a=1\n}":                        "use another header",
-		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies\n}":                              "trusted_proxies takes",
-		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies office\n}":                       "'office' is not a network",
-		"cached_forward_auth a:1 {\nuri /x\ntransport fastcgi\n}":                            "want transport http",
-		"cached_forward_auth http://a:1 {\nuri /x\ntransport http {\ntls\n}\n}":              "write https://",
-		"cached_forward_auth unix//a {\nuri /x\ntransport http {\ndial_timeout 1s\n}\n}":     "not possible with a unix socket",
-		"cached_forward_auth a:1 {\nuri /x\n@a stat 401\n}":                                  "unrecognized response matcher",
-		"cached_forward_auth a:1 {\nuri /x\nhandle_response @b {\n}\n}":                      "there is no matcher @b",
-		"cached_forward_auth a:1 {\nuri /x\nhandle_response 401 {\n}\n}":                     "write @name status 401 above it",
-		"cached_forward_auth {http.vars.up} {\nuri /x\n}":                                    "a client must not choose which server is asked",
-		"cached_forward_auth {http.request.host}:80 {\nuri /x\n}":                            "a client must not choose which server is asked",
-		"cached_forward_auth unix+h2c//a {\nuri /x\n}":                                       "upstream",
-		"cached_forward_auth a:1 {\nuri {http.request.uri}\n}":                               "like: uri /auth?uri={uri}",
-		"cached_forward_auth a:1 {\nuri /x{http.request.uri.path}\n}":                        "like: uri /auth?uri={uri}",
-		"cached_forward_auth a:1 {\nuri /x?{http.request.uri.query}\n}":                      "like: uri /auth?query={query}",
-		"cached_forward_auth a:1 {\nuri /x?a=b&{http.request.orig_uri.query}\n}":             "like: uri /auth?query={query}",
-		"cached_forward_auth a:1 {\nuri /x\ncookies a\nheaders Cookie\n}":                    "leave out Cookie",
-		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":                                 "copy_headers takes",
-		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                         "identifies the client",
-		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}":                    "is not sent",
+		"cached_forward_auth":                                                                             "takes one upstream",
+		"cached_forward_auth a:1 b:2 {\nuri /x\n}":                                                        "takes one upstream",
+		"cached_forward_auth a:1":                                                                         "needs the uri",
+		"cached_forward_auth a:1/path {\nuri /x\n}":                                                       "write the path as uri",
+		"cached_forward_auth ftp://a {\nuri /x\n}":                                                        "upstream",
+		"cached_forward_auth a:1 {\nuri /x\nfrobnicate\n}":                                                "takes uri, copy_headers",
+		"cached_forward_auth a:1 {\nuri /x\nlb_policy random\n}":                                          "does not take lb_policy: it asks one upstream",
+		"cached_forward_auth a:1 {\nuri /x\nto b:2\n}":                                                    "does not take to: it asks one upstream",
+		"cached_forward_auth a:1 {\nuri /x\nmethod POST\n}":                                               "it asks by GET",
+		"cached_forward_auth a:1 {\nuri /x\nheader_down -X\n}":                                            "write handle_response",
+		"cached_forward_auth a:1 {\nuri /x\nreplace_status 403\n}":                                        "write handle_response",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up A b c\n}":                                           "write the whole value",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up\n}":                                                 "header_up takes",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up ?A b\n}":                                            "'?A' is not the name of a header",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up \"\" b\n}":                                          "an argument that is empty",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up + b\n}":                                             "is not the name of a header",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up Host {http.request.uri}\n}":                         "header_up Host: want",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up +Host a\n}":                                         "write header_up Host",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up A {http.reverse_proxy.header.B}\n}":                 "placeholders of reverse_proxy",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\nheader_up -Authorization\n}":               "nothing identifies the client",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up -Cookie\ncookies a\nheaders Accept\n}":              "nothing identifies the client",
+		"cached_forward_auth a:1 {\nuri /x\nheader_up +Cookie a=1\n}":                                     "use another header",
+		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies\n}":                                           "trusted_proxies takes",
+		"cached_forward_auth a:1 {\nuri /x\ntrusted_proxies office\n}":                                    "'office' is not a network",
+		"cached_forward_auth a:1 {\nuri /x\ntransport fastcgi\n}":                                         "want transport http",
+		"cached_forward_auth http://a:1 {\nuri /x\ntransport http {\ntls\n}\n}":                           "write https://",
+		"cached_forward_auth unix//a {\nuri /x\ntransport http {\ndial_timeout 1s\n}\n}":                  "not possible with a unix socket",
+		"cached_forward_auth a:1 {\nuri /x\n@a stat 401\n}":                                               "unrecognized response matcher",
+		"cached_forward_auth a:1 {\nuri /x\nhandle_response @b {\n}\n}":                                   "there is no matcher @b",
+		"cached_forward_auth a:1 {\nuri /x\nhandle_response 401 {\n}\n}":                                  "write @name status 401 above it",
+		"cached_forward_auth {http.vars.up} {\nuri /x\n}":                                                 "a client must not choose which server is asked",
+		"cached_forward_auth {http.request.host}:80 {\nuri /x\n}":                                         "a client must not choose which server is asked",
+		"cached_forward_auth unix+h2c//a {\nuri /x\n}":                                                    "upstream",
+		"cached_forward_auth a:1 {\nuri {http.request.uri}\n}":                                            "like: uri /auth?uri={uri}",
+		"cached_forward_auth a:1 {\nuri /x{http.request.uri.path}\n}":                                     "like: uri /auth?uri={uri}",
+		"cached_forward_auth a:1 {\nuri /x?{http.request.uri.query}\n}":                                   "like: uri /auth?query={query}",
+		"cached_forward_auth a:1 {\nuri /x?a=b&{http.request.orig_uri.query}\n}":                          "like: uri /auth?query={query}",
+		"cached_forward_auth a:1 {\nuri /x\ncookies a\nheaders Cookie\n}":                                 "leave out Cookie",
+		"cached_forward_auth a:1 {\nuri /x\nrequire headers.A b\n}":                                       "write copy_headers A as well",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers B\nrequire headers.A b\n}":                       "write copy_headers A as well",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers Remote-User\nrequire remote-user b\n}":           "write require headers.Remote-User",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers Remote-User>X-User\nrequire headers.X-User b\n}": "write require headers.Remote-User",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers Remote-User>X-User\nrequire x-user b\n}":         "write require headers.Remote-User",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers B\ntag u:{http.session.headers.A}\n}":            "write copy_headers A as well",
+		"cached_forward_auth a:1 {\nuri /x\ncopy_headers\n}":                                              "copy_headers takes",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key Cookie\n}":                                      "identifies the client",
+		"cached_forward_auth a:1 {\nuri /x\nignore_in_key X-Not-There\n}":                                 "is not sent",
 	} {
 		a := new(forwardAuth)
 		err := a.unmarshal(caddyfile.NewTestDispenser(text))

@@ -16,8 +16,36 @@ type sessionRules struct {
 	copies  []HeaderCopy
 	users   []string // fields with the user of the session; the first that is set counts
 
-	paths                              cache.Paths
-	requireAt, copyAt, belowAt, userAt []int
+	paths             cache.Paths
+	requireAt, copyAt []fieldPlace
+	userAt            []int
+}
+
+// fieldPlace is where the value of a field is in values.
+type fieldPlace struct {
+	at int
+	// headers is where the field "headers" is, if the field is one of it, and otherwise
+	// -1: names of headers are compared without case.
+	headers int
+	name    string // of the header
+}
+
+func newFieldPlace(paths *cache.Paths, field string) fieldPlace {
+	p := fieldPlace{at: paths.Add(field), headers: -1}
+	if name, ok := strings.CutPrefix(field, responseHeaders+"."); ok {
+		p.headers, p.name = paths.Add(responseHeaders), name
+	}
+	return p
+}
+
+func (p *fieldPlace) value(found values) (v cache.Value, ok bool) {
+	v, ok = cache.ParseValue(found[p.at])
+	if !ok && p.headers >= 0 {
+		if headers, is := cache.ParseValue(found[p.headers]); is {
+			return headers.FoldedField(p.name)
+		}
+	}
+	return v, ok
 }
 
 // userFields are the usual names of the user's field.
@@ -32,15 +60,10 @@ const responseHeaders = "headers"
 func newRules(require []Requirement, copies []HeaderCopy, users []string) *sessionRules {
 	rules := &sessionRules{require: require, copies: copies, users: users}
 	for i := range require {
-		rules.requireAt = append(rules.requireAt, rules.paths.Add(require[i].Field))
+		rules.requireAt = append(rules.requireAt, newFieldPlace(&rules.paths, require[i].Field))
 	}
 	for i := range copies {
-		below := -1
-		if strings.HasPrefix(copies[i].Field, responseHeaders+".") {
-			below = rules.paths.Add(responseHeaders)
-		}
-		rules.copyAt = append(rules.copyAt, rules.paths.Add(copies[i].Field))
-		rules.belowAt = append(rules.belowAt, below)
+		rules.copyAt = append(rules.copyAt, newFieldPlace(&rules.paths, copies[i].Field))
 	}
 	for _, name := range users {
 		rules.userAt = append(rules.userAt, rules.paths.Add(name))
@@ -68,7 +91,7 @@ func (rules *sessionRules) read(record *cache.Record, few values) values {
 // unmet is the error of the first requirement that is not met, or nil.
 func (rules *sessionRules) unmet(found values) error {
 	for i := range rules.require {
-		if q := &rules.require[i]; !q.met(cache.ParseValue(found[rules.requireAt[i]])) {
+		if q := &rules.require[i]; !q.met(rules.requireAt[i].value(found)) {
 			return q.unmet
 		}
 	}
@@ -76,15 +99,9 @@ func (rules *sessionRules) unmet(found values) error {
 }
 
 // header is the value of a header of copy_headers, empty where the record has
-// none. Names below headers are compared without case.
+// none.
 func (rules *sessionRules) header(found values, i int) string {
-	v, ok := cache.ParseValue(found[rules.copyAt[i]])
-	if below := rules.belowAt[i]; !ok && below >= 0 {
-		if headers, is := cache.ParseValue(found[below]); is {
-			v, ok = headers.FoldedField(rules.copies[i].Field[len(responseHeaders)+1:])
-		}
-	}
-	return headerValue(v, ok)
+	return headerValue(rules.copyAt[i].value(found))
 }
 
 // user returns the user of the session. byID reports that the field is plainID.
