@@ -71,6 +71,9 @@ func (c *pythonConverter) value(v any, depth int) (any, error) {
 	case []byte:
 		return string(v), nil
 	case []any:
+		if len(v) == 2 && v[0] == (ogorek.Class{Module: "uuid", Name: "UUID"}) {
+			return uuidText(v[1])
+		}
 		return c.list(v, depth)
 	case ogorek.Tuple:
 		return c.list(v, depth)
@@ -177,6 +180,14 @@ func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 		if items, ok := arg(0).([]any); ok {
 			return c.items(items, depth)
 		}
+	case "Counter":
+		if counts, ok := arg(0).(map[any]any); ok {
+			return c.dict(counts, depth)
+		}
+	case "SafeString", "SafeText":
+		if text, ok := arg(0).(string); ok {
+			return text, nil
+		}
 	case "timezone", "_UTC", "_p": // a zone on its own
 		name, _ := arg(0).(string)
 		return name, nil
@@ -194,6 +205,25 @@ func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: the arguments of %s are not valid", errPickle, v.Callable.Name)
+}
+
+// uuidText is a UUID in its usual form, from the state of its object.
+func uuidText(state any) (any, error) {
+	fields, _ := state.(map[any]any)
+	var number big.Int
+	switch n := fields["int"].(type) {
+	case int64:
+		number.SetInt64(n)
+	case *big.Int:
+		number.Set(n)
+	default:
+		return nil, fmt.Errorf("%w: UUID has a state that it does not take", errPickle)
+	}
+	if number.Sign() < 0 || number.BitLen() > 128 {
+		return nil, fmt.Errorf("%w: UUID has a state that it does not take", errPickle)
+	}
+	b := number.FillBytes(make([]byte, 16))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
 }
 
 // packed returns the bytes in which Python packs dates and times.

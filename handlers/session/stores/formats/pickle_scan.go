@@ -23,11 +23,24 @@ var harmless = map[string]bool{
 	"datetime.timedelta": true, "datetime.timezone": true,
 	// the time zones of Django before version 4
 	"pytz._UTC": true, "pytz._p": true,
-	"decimal.Decimal": true,
-	"builtins.set":    true, "builtins.frozenset": true, "builtins.bytearray": true,
+	"decimal.Decimal": true, "collections.Counter": true, "uuid.SafeUUID": true,
+	"builtins.set": true, "builtins.frozenset": true, "builtins.bytearray": true,
 	"__builtin__.set": true, "__builtin__.frozenset": true, "__builtin__.bytearray": true,
 	// how Python 3 writes bytes in protocols of Python 2
 	"_codecs.encode": true,
+	// what a defaultdict makes its values with
+	"builtins.dict": true, "builtins.float": true, "builtins.int": true, "builtins.list": true, "builtins.str": true,
+	"__builtin__.dict": true, "__builtin__.float": true, "__builtin__.int": true, "__builtin__.list": true, "__builtin__.str": true,
+	"__builtin__.long": true, "__builtin__.unicode": true,
+}
+
+// special are classes of plain data whose objects are rewritten.
+var special = map[string]kind{
+	"collections.OrderedDict":            kindOrderedDict,
+	"collections.defaultdict":            kindDefaultDict,
+	"uuid.UUID":                          kindUUID,
+	"django.utils.safestring.SafeString": kindSafeString,
+	"django.utils.safestring.SafeText":   kindSafeString,
 }
 
 // kind of a value on the stack, as far as the scan needs it.
@@ -40,9 +53,17 @@ const (
 	kindDict
 	kindText // data[slot.at:slot.end]
 	kindClass
-	kindOrderedDict // the class
 	kindEmptyTuple
+	kindObject // an object that is rewritten as a list: its class, and its state
+	// classes
+	kindOrderedDict
+	kindDefaultDict
+	kindUUID
+	kindSafeString
 )
+
+// grows reports whether og-rek's memo has the value as it was before it was filled.
+func (k kind) grows() bool { return k == kindList || k == kindObject }
 
 type slot struct {
 	kind    kind
@@ -249,6 +270,11 @@ func (s *pickleScan) run(op byte, start int) error {
 		return pushed(slot{kind: kind}, err)
 	case 'R': // REDUCE
 		return s.reduce()
+	case '\x81': // NEWOBJ
+		return s.newObject()
+	case 'b': // BUILD
+		err := s.wantTop(s.pop(1), kindObject)
+		return s.filled(err, 'a')
 	}
 	if done, err := s.runList(op); done {
 		return err
@@ -291,18 +317,23 @@ func (s *pickleScan) runList(op byte) (done bool, err error) {
 	default:
 		return false, nil
 	}
-	if err := s.wantTop(err, kindList); err != nil {
-		return true, err
+	return true, s.filled(s.wantTop(err, kindList), op)
+}
+
+// filled writes an instruction that adds to the list on top of the stack.
+func (s *pickleScan) filled(err error, op byte) error {
+	if err != nil {
+		return err
 	}
 	s.out = append(s.out, op)
 	if at := s.stack[len(s.stack)-1].at; at >= 0 {
 		if s.read[at] {
-			return true, s.fail("a list contains itself")
+			return s.fail("a list contains itself")
 		}
 		// og-rek's memo has the list as it was: store the list again
 		s.out = binary.LittleEndian.AppendUint32(append(s.out, 'r'), uint32(at))
 	}
-	return true, nil
+	return nil
 }
 
 // runMemo runs the instructions of the memo.
@@ -340,7 +371,7 @@ func (s *pickleScan) runMemo(op byte, keep func(error) error) (done bool, err er
 		if !ok {
 			return true, s.fail("the memo has no such value")
 		}
-		if v.kind == kindList {
+		if v.kind.grows() {
 			s.read[index] = true
 		}
 		s.push(v)
@@ -363,15 +394,15 @@ func (s *pickleScan) memoize(index int) error {
 	switch {
 	case top.kind == kindMark:
 		return s.fail("a mark is no value")
-	case top.kind == kindList && top.at >= 0:
+	case top.kind.grows() && top.at >= 0:
 		return s.fail("a list is remembered twice")
-	case top.kind == kindList:
+	case top.kind.grows():
 		if _, taken := s.memo[index]; taken {
 			return s.fail("the memo has another value there")
 		}
 		top.at = index
 	}
-	if old, taken := s.memo[index]; taken && old.kind == kindList {
+	if old, taken := s.memo[index]; taken && old.kind.grows() {
 		return s.fail("the memo has another value there")
 	}
 	s.memo[index] = *top
@@ -400,13 +431,14 @@ func (s *pickleScan) class(op byte) (kind, error) {
 		module, name = s.data[names[0].at:names[0].end], s.data[names[1].at:names[1].end]
 		s.stack = s.stack[:len(s.stack)-2]
 	}
-	switch class := module + "." + name; {
-	case class == "collections.OrderedDict":
-		return kindOrderedDict, nil
-	case harmless[class]:
+	class := module + "." + name
+	if kind, ok := special[class]; ok {
+		return kind, nil
+	}
+	if harmless[class] {
 		return kindClass, nil
 	}
-	return 0, s.fail("there is an object of the class " + className(module+"."+name) +
+	return 0, s.fail("there is an object of the class " + className(class) +
 		": want text, numbers, lists, dicts and times alone")
 }
 
@@ -423,24 +455,53 @@ func className(name string) string {
 	return name
 }
 
-// reduce runs a call of a class. That of an OrderedDict makes a dict, whose
-// items follow: og-rek, which has no instance to add them to, is given one.
+// reduce runs a call of a class. That of an OrderedDict or a defaultdict makes a dict,
+// whose items follow: og-rek, which has no instance to add them to, is given one.
 func (s *pickleScan) reduce() error {
-	if len(s.stack) < 2 {
-		return s.fail("the stack is empty")
-	}
-	class, args := s.stack[len(s.stack)-2], s.stack[len(s.stack)-1]
-	s.stack = s.stack[:len(s.stack)-2]
+	class, args, err := s.call()
 	switch {
-	case class.kind == kindOrderedDict && args.kind == kindEmptyTuple:
+	case err != nil:
+		return err
+	case class == kindOrderedDict && args == kindEmptyTuple, class == kindDefaultDict:
 		s.push(slot{kind: kindDict})
 		s.out = append(s.out, "00}"...) // POP, POP, EMPTY_DICT
-	case class.kind == kindOrderedDict && args.kind == kindOther, // a list of its items, from Python 2
-		class.kind == kindClass && (args.kind == kindOther || args.kind == kindEmptyTuple):
+	case class == kindOrderedDict, class == kindClass: // the former with a list of its items, from Python 2
 		s.push(slot{})
 		s.out = append(s.out, 'R')
 	default:
 		return s.fail("a call is not one of a class with plain arguments")
 	}
 	return nil
+}
+
+// newObject makes an object of a class that is no function: a text, or a UUID, whose
+// state follows. og-rek is given a list of the class, to which the state is added.
+func (s *pickleScan) newObject() error {
+	class, args, err := s.call()
+	switch {
+	case err != nil:
+		return err
+	case class == kindSafeString:
+		s.push(slot{})
+		s.out = append(s.out, 'R')
+	case class == kindUUID && args == kindEmptyTuple:
+		s.push(slot{kind: kindObject, at: -1})
+		s.out = append(s.out, "00]cuuid\nUUID\na"...) // POP, POP, EMPTY_LIST, GLOBAL, APPEND
+	default:
+		return s.fail("there is an object of a class whose objects are not plain data")
+	}
+	return nil
+}
+
+// call takes a class and its arguments, which must be a tuple, from the stack.
+func (s *pickleScan) call() (class, args kind, err error) {
+	if len(s.stack) < 2 {
+		return 0, 0, s.fail("the stack is empty")
+	}
+	class, args = s.stack[len(s.stack)-2].kind, s.stack[len(s.stack)-1].kind
+	s.stack = s.stack[:len(s.stack)-2]
+	if args != kindOther && args != kindEmptyTuple {
+		return 0, 0, s.fail("a call is not one of a class with plain arguments")
+	}
+	return class, args, nil
 }
