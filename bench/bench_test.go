@@ -75,7 +75,7 @@ func TestRoundTripsAreReadsButForHousekeeping(t *testing.T) {
 	require.ErrorContains(t, err, "version 6 or newer")
 }
 
-func TestRedisBenchmarkTellsItsRateLast(t *testing.T) {
+func TestRedisBenchmarkPrintsItsRateLast(t *testing.T) {
 	t.Parallel()
 	for _, out := range []string{
 		"\"test\",\"rps\",\"avg_latency_ms\"\n\"SET key {\"a\": 1, \"b\":2} EX 3600\",\"250000.50\",\"0.3\"\n",
@@ -89,7 +89,7 @@ func TestRedisBenchmarkTellsItsRateLast(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestStraceTellsItsTotal(t *testing.T) {
+func TestTotalOfStraceIsRead(t *testing.T) {
 	t.Parallel()
 	n, err := parseStrace("% time     seconds  usecs/call     calls    errors syscall\n" +
 		" 90.00    0.000900           1       800       100 read\n" +

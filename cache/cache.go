@@ -292,7 +292,7 @@ func (l *Lookup) current(ctx context.Context, req Request, record *Record, now t
 // the tag would not drop it.
 func (l *Lookup) usable(req Request, record *Record) bool {
 	switch record.origin {
-	case originAnyone:
+	case originApplication:
 		return l.raw == nil
 	case originDecoded:
 		return l.raw != nil && record.sourceID == l.decoderID

@@ -204,7 +204,7 @@ func TestEveryLookupIsCounted(t *testing.T) {
 	})
 }
 
-func TestAClosedCacheKnowsNothing(t *testing.T) {
+func TestAClosedCacheAnswersClosed(t *testing.T) {
 	for name, store := range map[string]func(cache.Store) cache.Store{
 		"peeking": func(s cache.Store) cache.Store { return s },
 		"shared":  func(s cache.Store) cache.Store { return &wrapped{Store: s} },

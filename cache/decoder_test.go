@@ -92,7 +92,7 @@ func TestNothingInADecodedRecordHasAMeaningForLookups(t *testing.T) {
 	}
 }
 
-func TestADecodedRecordEndsWhenItsDecoderSays(t *testing.T) {
+func TestADecodedRecordEndsAtTheTimeOfItsDecoder(t *testing.T) {
 	t.Parallel()
 	for expires, want := range map[time.Time]cache.Outcome{
 		{}:                           cache.OutcomeHit,

@@ -11,7 +11,7 @@ import (
 
 // A record ends by its own word, and one whose word cannot be read is an error:
 // never a hit.
-func TestRecordsEndByTheirOwnWord(t *testing.T) {
+func TestRecordsEndAtTheTimeInTheirExpiryField(t *testing.T) {
 	t.Parallel()
 	soon := cache.Expiry{}
 	for name, test := range map[string]struct {

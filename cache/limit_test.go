@@ -50,7 +50,7 @@ func TestQueuesTakeTurns(t *testing.T) {
 	require.Empty(t, l.waiting)
 }
 
-func TestAFullQueueSaysSoAtOnce(t *testing.T) {
+func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	q := &queue{limiter: newLimiter(1), most: 2}
 	require.True(t, q.tryEnter())

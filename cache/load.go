@@ -92,7 +92,7 @@ func tooLate(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Dea
 // loadUnder asks the source and fills the key under the lease of the token. A
 // token "" means that there is no lease.
 func (l *Lookup) loadUnder(ctx context.Context, req Request, token string, old *Record, b *budget, fl *flight) (r Result) {
-	ended := &Ended{Failure: "the load broke off"} // what waiting loads learn if the source panics
+	ended := &Ended{Failure: "the load panicked"} // for waiting loads, if the source panics
 	defer func() { l.end(ctx, req.Key, token, ended) }()
 	ticket := l.cache.ticket(req.Key, l.options.Strict)
 	loaded, err := l.ask(ctx, req, old)

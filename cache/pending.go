@@ -40,7 +40,7 @@ const (
 )
 
 const (
-	logPending     = "invalidations could not be carried out: their records are not used here, and they are tried again"
+	logPending     = "invalidations could not be carried out: this node does not use their records, and retries"
 	logPendingDone = "all pending invalidations are carried out"
 	logPendingFull = "too many invalidations are pending: no record is used until all records of the lookups are dropped"
 	logPendingLost = "invalidations are still pending and end with this process: other nodes and the next process may use their records until they expire"

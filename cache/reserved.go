@@ -26,8 +26,8 @@ const sourceIDLength = 16
 type origin uint8
 
 const (
-	// originAnyone: the record has no fingerprint; the application wrote it.
-	originAnyone origin = iota
+	// originApplication: the record has no fingerprint; the application wrote it.
+	originApplication origin = iota
 	// originSource: the record is a source's answer to the question
 	// Record.sourceID.
 	originSource
@@ -79,7 +79,7 @@ func (r *Record) fromSource(sourceID string) *Record {
 		return r
 	}
 	stamped := r.withText(text)
-	stamped.origin, stamped.sourceID, stamped.ttl = originAnyone, 0, 0
+	stamped.origin, stamped.sourceID, stamped.ttl = originApplication, 0, 0
 	stamped.setTags(nil)
 	if sourceID != "" {
 		stamped.origin = originSource

@@ -20,12 +20,12 @@ func decoded(t testing.TB, text string) *Record {
 func TestTheFingerprintOfARecordIsReadStrictly(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]origin{
-		`null`:                            originAnyone,
-		`{}`:                              originAnyone,
-		`{"a":"_source"}`:                 originAnyone,
-		`{"a":{"_source":"x"}}`:           originAnyone,
-		`{"_Source":"0123456789abcdef"}`:  originAnyone,
-		`{"_sources":"0123456789abcdef"}`: originAnyone,
+		`null`:                            originApplication,
+		`{}`:                              originApplication,
+		`{"a":"_source"}`:                 originApplication,
+		`{"a":{"_source":"x"}}`:           originApplication,
+		`{"_Source":"0123456789abcdef"}`:  originApplication,
+		`{"_sources":"0123456789abcdef"}`: originApplication,
 		`{"_source":"0123456789abcdef"}`:  originSource,
 		` { "a" : [1] , "_source" : "0123456789abcdef" } `:                          originSource,
 		`{"_source":"0123456789abcdef","a":{"_source":"x"}}`:                        originSource,
@@ -108,7 +108,7 @@ func FuzzFromSource(f *testing.F) {
 				origins++
 			}
 		})
-		require.Equal(t, origins == 0, r.origin == originAnyone)
+		require.Equal(t, origins == 0, r.origin == originApplication)
 
 		stamped := r.fromSource(testSourceID)
 		require.Equal(t, decoded(t, stamped.Text()), stamped, "what is stored is read again as it was kept here")
@@ -126,6 +126,6 @@ func FuzzFromSource(f *testing.F) {
 			fields = map[string]json.RawMessage{"absent": json.RawMessage("true")}
 		}
 		require.Equal(t, fields, got)
-		require.Equal(t, originAnyone, stamped.fromSource("").origin)
+		require.Equal(t, originApplication, stamped.fromSource("").origin)
 	})
 }

@@ -49,7 +49,7 @@ func TestWhatIsTrueOnThisNodeIsUsedInPlaceOfWhatIsCached(t *testing.T) {
 	})
 }
 
-func TestARecordThatDoesNotHoldIsLoadedAnew(t *testing.T) {
+func TestARecordThatIsNoLongerValidIsLoadedAgain(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := &checked{source: saying(t, `{"n":1}`)}
 		src.valid.Store(true)

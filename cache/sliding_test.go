@@ -54,7 +54,7 @@ func TestUsingASessionExtendsIt(t *testing.T) {
 	require.LessOrEqual(t, get(t, c, reqA.Key).TTL(time.Now()), 30*time.Minute, "not beyond its own time")
 }
 
-func TestSlidingDoesNotMakeAnyoneWait(t *testing.T) {
+func TestSlidingDelaysNoLookup(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	store := &wrapped{Store: newStore(t), before: func(_ context.Context, call string) error {

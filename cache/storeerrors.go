@@ -61,7 +61,7 @@ type StoreRefusal int
 // What a server may refuse.
 const (
 	RefusedNothing    StoreRefusal = iota // it did not answer
-	RefusedConnection                     // to be connected, or to let somebody log in
+	RefusedConnection                     // a connection, or its authentication
 	RefusedCommand
 )
 

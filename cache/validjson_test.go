@@ -15,7 +15,7 @@ var jsonTexts = []string{
 	" \t\r\n{\"a\"\t:\r1\n} ", "\v{}", "{\u00a0}", "\ufeff{}", `{"a":tru}`, `[[[[]]]]`, `[}`, `{]`, `{"a":[}`, "\"\xff\"",
 }
 
-func TestTextsAreJSONWhereEncodingJSONSaysSo(t *testing.T) {
+func TestValidJSONAgreesWithEncodingJSON(t *testing.T) {
 	t.Parallel()
 	for _, text := range append(jsonTexts,
 		strings.Repeat("[", fastDepth)+strings.Repeat("]", fastDepth), strings.Repeat("[", fastDepth-1)+strings.Repeat("]", fastDepth-1),

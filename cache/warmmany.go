@@ -150,7 +150,7 @@ func (w *warmLoad) run(ctx context.Context, l *Lookup) {
 	defer func() {
 		if p := recover(); p != nil {
 			w.ttl = 0
-			*w.result, w.ended = Result{Outcome: OutcomeError, Err: fmt.Errorf("loading panicked: %v", p)}, &Ended{Failure: "the load broke off"}
+			*w.result, w.ended = Result{Outcome: OutcomeError, Err: fmt.Errorf("loading panicked: %v", p)}, &Ended{Failure: "the load panicked"}
 		}
 	}()
 	slot := &slot{queue: l.slots}

@@ -59,7 +59,7 @@ func TestTheWindowHasTheLastFiveMinutes(t *testing.T) {
 	}
 }
 
-func TestAWindowIsAsLongAsItSays(t *testing.T) {
+func TestAWindowHasItsLength(t *testing.T) {
 	t.Parallel()
 	s := NewStats()
 	start := time.Now()

@@ -38,7 +38,7 @@ func TestAdjustedStoreKeepsItsRecords(t *testing.T) {
 	letters, err := os.ReadFile(filepath.Join(dir, beside(t, two)[0]))
 	require.NoError(t, err)
 	require.Equal(t, "a user's letters", string(letters))
-	require.Equal(t, 1, l.count("a file was in the place of the file of records"))
+	require.Equal(t, 1, l.count("an existing file has the name of the file of records"))
 	require.Equal(t, `{"n":1}`, text(t, s, "a"))
 	require.Empty(t, text(t, s, "large"), "larger than records may be now")
 

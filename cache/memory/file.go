@@ -85,7 +85,7 @@ func (f *file) claim(why string, logger *slog.Logger) error {
 	}
 	aside, err := setAside(f.dir, f.name, why)
 	if err != nil {
-		return fmt.Errorf("setting aside what is in the place of the file: %w", err)
+		return fmt.Errorf("renaming the existing file: %w", err)
 	}
 	if aside != "" {
 		logger.Warn(logSetAside, slog.String("file", f.path), slog.String("set_aside", aside))

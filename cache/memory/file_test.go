@@ -49,7 +49,7 @@ func TestDamagedFileIsSetAsideAndItsSoundPartKept(t *testing.T) {
 	require.Len(t, beside(t, file), 1)
 }
 
-func TestWhereNothingCanBeReadOrSavedTheStoreWorksAndSaysSoOnce(t *testing.T) {
+func TestAStoreWhoseFileCannotBeUsedWorksAndLogsItOnce(t *testing.T) {
 	t.Parallel()
 	for name, block := range map[string]func(file string) error{
 		"a directory":            func(file string) error { return os.Mkdir(file, 0o700) },

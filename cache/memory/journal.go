@@ -120,7 +120,7 @@ func (j *journal) add(ctx context.Context, changes ...change) error {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
-		return fmt.Errorf("%w: the disk has not taken the revocation yet", cache.ErrUnavailable)
+		return fmt.Errorf("%w: the revocation is not written to the disk yet", cache.ErrUnavailable)
 	}
 }
 
@@ -164,7 +164,7 @@ func (j *journal) write(changes []change) error {
 	j.end() // its last line may be cut off
 	j.skipped = true
 	if left := j.forget(); left != nil {
-		return fmt.Errorf("%w: noting a revocation: %w", cache.ErrUnavailable, errors.Join(err, left))
+		return fmt.Errorf("%w: writing a revocation to the journal: %w", cache.ErrUnavailable, errors.Join(err, left))
 	}
 	j.logger.Warn(logForgotten, slog.Any("error", err))
 	j.on.Store(false)
@@ -297,7 +297,7 @@ type savedAt struct {
 	Change uint64 `json:"change,omitempty"`
 }
 
-var errSkipped = errors.New("a revocation came while the records were written, and could not be noted")
+var errSkipped = errors.New("a revocation during the save could not be written to the journal")
 
 // commit replaces the current save by a new one and then removes the journals
 // before its first one, number first. 0 is for a save without a journal.

@@ -106,7 +106,7 @@ func TestExpiredRecordsAreCounted(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-func TestInfoTellsMemoryAsRedisDoes(t *testing.T) {
+func TestInfoReportsMemoryAsRedisDoes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		used int

@@ -23,7 +23,7 @@ const (
 	logNotTrusted  = "memory: the journal of revocations cannot be read: the records of the file are not used, because some may be revoked"
 	logSaveFails   = "memory: records cannot be saved: they are lost if this process ends now"
 	logSavesAgain  = "memory: records are saved again"
-	logSetAside    = "memory: a file was in the place of the file of records and is set aside"
+	logSetAside    = "memory: an existing file has the name of the file of records and is set aside"
 	logUnprotected = "memory: the file of records has no journal and cannot be saved with one"
 )
 

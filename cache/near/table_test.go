@@ -262,7 +262,7 @@ func TestEvictionEndsWhereAllEntriesAreUsedWithoutPause(t *testing.T) {
 }
 
 // Keys with few hashes share homes and tags, fill buckets and overflow them.
-func TestTableTellsKeysOfOneHashApart(t *testing.T) {
+func TestTableDistinguishesKeysOfOneHash(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		keys int

@@ -177,7 +177,7 @@ func isInconclusive(err error) bool {
 
 // isAnswer reports whether the server has answered, even if it refused the
 // command. The answers of a server that is not ready, or has lost its cluster,
-// do not count; that nobody serves the slot of a key says nothing of other keys.
+// do not count; a slot that no node serves is not a failure of other slots.
 func isAnswer(err error) bool {
 	var answer goredis.Error
 	switch {

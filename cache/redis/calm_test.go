@@ -169,7 +169,7 @@ func TestBurstOnAHealthyServerDoesNotOpenTheBreaker(t *testing.T) {
 	require.Positive(t, s.Pool().Waits)
 }
 
-func TestWaitingInVainForAConnectionIsAnErrorThatSaysSo(t *testing.T) {
+func TestWaitingInVainForAConnectionIsAnErrorOfThePool(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, Options{Addresses: []string{server.Addr()}, PoolSize: 1, BreakerFailures: 1, PoolTimeout: time.Hour})

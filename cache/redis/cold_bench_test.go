@@ -14,7 +14,7 @@ import (
 // benchWorkers is how many lookups are under way at a time, for each CPU.
 const benchWorkers = 32
 
-// BenchmarkNewSession is a lookup of a session that nobody has seen, by a source that
+// BenchmarkNewSession is a lookup of a session that is in no store, by a source that
 // answers at once. trips are round trips to Redis for each.
 func BenchmarkNewSession(b *testing.B) {
 	server := redistest.Start(b)

@@ -327,7 +327,7 @@ func TestAUserWithoutScriptsStillReads(t *testing.T) {
 	}
 }
 
-// While a script of somebody else blocks the server, lookups ask their source and
+// While a script of another client blocks the server, lookups ask their source and
 // store nothing; once it was killed, all is as before.
 func TestAKilledScriptLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
@@ -371,9 +371,9 @@ func TestNoLeaseIsTakenOnADoubtfulAbsence(t *testing.T) {
 	require.True(t, r.Stored)
 }
 
-// A caller that leaves while its request waits for others may get the lease all
-// the same, and has to know its token.
-func TestACallerThatLeavesKnowsItsToken(t *testing.T) {
+// A caller that leaves while its request waits for others may get the lease
+// nevertheless, and needs its token to release it.
+func TestACallerThatLeavesGetsTheTokenOfItsLease(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, at(server))

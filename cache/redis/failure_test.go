@@ -175,7 +175,7 @@ func TestAWrongPasswordIsUnavailableAndNotRepeated(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
-func TestTLSTrustsWhomItIsTold(t *testing.T) {
+func TestTLSTrustsOnlyTheConfiguredAuthorities(t *testing.T) {
 	t.Parallel()
 	server := redistest.StartWith(t, redistest.Options{TLS: true})
 	for name, test := range map[string]struct {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFingerprintTellsAllOptionsApart(t *testing.T) {
+func TestFingerprintDependsOnEachOption(t *testing.T) {
 	t.Parallel()
 	seen := map[string]string{Options{}.Fingerprint(): "nothing"}
 	add := func(name string, o Options) {
@@ -47,7 +47,7 @@ func TestFingerprintTellsAllOptionsApart(t *testing.T) {
 	add("a missing file", Options{TLS: &TLS{Cert: "missing"}})
 }
 
-func TestFingerprintKnowsWhatIsInFiles(t *testing.T) {
+func TestFingerprintDependsOnTheContentOfFiles(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	o := Options{TLS: &TLS{CA: []string{path}}}

@@ -169,7 +169,7 @@ func TestReadsThatHaveWaitedTooLongAreNotSent(t *testing.T) {
 	end(first...)
 }
 
-func TestReadThatWaitsInVainSaysThatTheStoreIsUnavailable(t *testing.T) {
+func TestReadThatWaitsInVainReportsTheStoreUnavailable(t *testing.T) {
 	t.Parallel()
 	s := newSlowReads(t)
 	first := s.fill()

@@ -8,7 +8,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-func TestInfoTellsWhatTheServerSays(t *testing.T) {
+func TestInfoReportsTheFiguresOfTheServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	o := at(server)

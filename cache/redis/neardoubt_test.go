@@ -23,7 +23,7 @@ func doubts(t *testing.T, s *Store, address string, words ...string) {
 	}, 20*time.Second, time.Millisecond)
 }
 
-func TestTheStoreSaysWhyWritesAreNotReported(t *testing.T) {
+func TestErrorHasTheReasonWhyWritesAreNotReported(t *testing.T) {
 	t.Parallel()
 	for missing, words := range map[string][]string{
 		"-client|tracking": {"NOPERM", "client|tracking"},

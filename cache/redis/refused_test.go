@@ -344,7 +344,7 @@ func TestAServerThatRefusesPingAloneIsUp(t *testing.T) {
 	require.False(t, down)
 }
 
-func TestALateCommandSaysWhyThereIsNoConnection(t *testing.T) {
+func TestALateCommandReportsWhyThereIsNoConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	o := at(server)

@@ -69,7 +69,7 @@ func TestScanRefusesACursorOfItsUsersMaking(t *testing.T) {
 	}
 }
 
-func TestScanBeginsAShardAnewOnAnotherMaster(t *testing.T) {
+func TestScanRestartsAShardOnAnotherMaster(t *testing.T) {
 	t.Parallel()
 	shards := []shard{{slot: 0, server: "a"}, {slot: 5000, server: "b"}}
 	for name, test := range map[string]struct {

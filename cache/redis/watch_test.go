@@ -112,7 +112,7 @@ func watched(t *testing.T, options Options, prefixes ...string) (*Store, *memo) 
 	return store, m
 }
 
-func TestEveryKindOfWriteIsTold(t *testing.T) {
+func TestEveryKindOfWriteIsReported(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	_, m := watched(t, Options{Addresses: []string{server.Addr()}}, "file:meta:", "session:user:")
@@ -169,7 +169,7 @@ func TestTrustGoesWithTheConnectionAndComesBack(t *testing.T) {
 	m.hears(t, "session:user:x")
 }
 
-func TestServerThatTellsNothingIsFoundOut(t *testing.T) {
+func TestServerThatReportsNoWritesIsDetected(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		args  []string

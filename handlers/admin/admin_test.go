@@ -183,7 +183,7 @@ func overBothStores(t *testing.T, test func(t *testing.T, app *lookuptest.App, c
 	}
 }
 
-func TestAdminSaysThatNothingUsesTheCache(t *testing.T) {
+func TestAdminAnswers503WithoutAnApp(t *testing.T) {
 	c := startAdmin(t, nil)
 	for _, request := range [][3]string{
 		{"GET", "stats"}, {"GET", "info"}, {"GET", "keys"}, {"GET", "keys/a"},

@@ -136,7 +136,7 @@ func TestBackupLeavesOutKeysThatJSONCannotTell(t *testing.T) {
 	})
 }
 
-func TestBackupHasWhatItIsAskedFor(t *testing.T) {
+func TestBackupHasTheRequestedRecords(t *testing.T) {
 	overBothStores(t, func(t *testing.T, app *lookuptest.App, c adminClient) {
 		app.Policy().KeyPrefix = "app:"
 		for _, key := range []string{"app:file:meta:2", "app:session:user:1", "other:1", "app"} {
@@ -282,7 +282,7 @@ func TestBackupThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	require.Empty(t, trailer.Get("X-Keys"))
 }
 
-func TestBackupSaysBeforeItBeginsThatTheStoreIsGone(t *testing.T) {
+func TestStreamsWithoutTheStoreAreAnsweredWith503(t *testing.T) {
 	server := redistest.Start(t)
 	app := newRedisApp(t, server)
 	c := startAdmin(t, app)

@@ -46,7 +46,7 @@ func TestHealthPassesWhereNothingIsWrong(t *testing.T) {
 	})
 }
 
-func TestHealthWarnsOfALowHitRateOnceItSaysSomething(t *testing.T) {
+func TestHealthWarnsOfALowHitRateOfEnoughLookups(t *testing.T) {
 	app := newMemoryApp(t)
 	c := startAdmin(t, app)
 	app.Put(t, "found", "{}")
@@ -80,7 +80,7 @@ func TestHealthOfAFullEmbeddedStoreIsNoAlarm(t *testing.T) {
 	require.Len(t, health.Checks, 3)
 }
 
-func TestHealthWarnsOfWhatTheServerSays(t *testing.T) {
+func TestHealthWarnsOfTheFiguresOfTheServer(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "100mb")
 	app := newRedisApp(t, server)
 	c := startAdmin(t, app)
@@ -242,7 +242,7 @@ func recovers(t *testing.T, c adminClient) {
 	require.NotContains(t, c.get(t, "stats").Body, `"redis":null`)
 }
 
-func TestHealthTellsOfADeadServerAndOfItsReturn(t *testing.T) {
+func TestHealthReportsADeadServerAndItsReturn(t *testing.T) {
 	server := redistest.Start(t)
 	c := startAdmin(t, newRedisApp(t, server))
 	recovers(t, c)
@@ -272,7 +272,7 @@ func TestHealthTellsOfADeadServerAndOfItsReturn(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, c.do(t, http.MethodPut, "keys/a?ttl=1h", "{}").Status)
 }
 
-func TestHealthTellsOfAServerThatHangs(t *testing.T) {
+func TestHealthReportsAServerThatHangs(t *testing.T) {
 	server := redistest.Start(t)
 	c := startAdmin(t, newRedisApp(t, server))
 	recovers(t, c)

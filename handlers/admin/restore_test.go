@@ -16,7 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
-func TestRestoreKeepsWhatIsNewerUnlessToldOtherwise(t *testing.T) {
+func TestRestoreKeepsExistingRecordsUnlessOverwrite(t *testing.T) {
 	overBothStores(t, func(t *testing.T, app *lookuptest.App, c adminClient) {
 		app.Put(t, "file:meta:1", `{"new":1}`)
 		token, _, err := app.Cache().Store().Acquire(t.Context(), "file:meta:2", nil, time.Hour, false)
@@ -109,7 +109,7 @@ func TestRestoreNamesBadLinesAndTakesTheOthers(t *testing.T) {
 	require.Equal(t, wire.RestoreReport{Errors: []wire.LineError{}}, c.restore(t, "", ""))
 }
 
-func TestRestoreStopsWithTheStoreAndSaysWhere(t *testing.T) {
+func TestRestoreStopsWithTheStoreAndReportsTheLine(t *testing.T) {
 	app, store := newFlakyApp(t, 2)
 	c := startAdmin(t, app)
 	var body strings.Builder

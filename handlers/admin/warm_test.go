@@ -106,7 +106,7 @@ func TestWarmLoadsByIdentityWithoutCountingLookups(t *testing.T) {
 	}
 }
 
-func TestWarmGivesTheSourceWhatTheIdentitySays(t *testing.T) {
+func TestWarmGivesTheSourceTheIdentity(t *testing.T) {
 	url, _ := answering(t)
 	app := newWarmApp(t, `session_lookup {"id": "{http.request.cookie.sid}", "source": {"source": "http", "url": "`+url+`/auth"}}`)
 	c := startAdmin(t, app)
@@ -262,7 +262,7 @@ func (c adminClient) startWarm(ctx context.Context, t *testing.T, body string) *
 	return bufio.NewScanner(resp.Body)
 }
 
-func TestWarmTellsHowFarItIsAndLoadsOnlySoManyAtATime(t *testing.T) {
+func TestWarmReportsProgressAndBoundsItsLoads(t *testing.T) {
 	url, running, release := slowSource(t)
 	app := newWarmApp(t, `file_metadata {"id": "{http.request.uri.path}", "name": "slow", "source": {"source": "http", "url": "`+url+`/{id}"}}`)
 	lines := startAdmin(t, app).startWarm(t.Context(), t, `{"route": "slow", "concurrency": 3, "ids": `+manyIDs(20)+`}`)

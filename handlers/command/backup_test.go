@@ -108,7 +108,7 @@ func TestCommandBackupGoesThroughPipes(t *testing.T) {
 	require.NotEqual(t, `{"newer": true}`, client.Get(t.Context(), "file:meta:0").Val())
 }
 
-func TestCommandBackupSaysWhichKeysAreOthers(t *testing.T) {
+func TestCommandBackupRefusesForeignPrefixes(t *testing.T) {
 	s := serve(t, "filewallball {\nkey_prefix app:\n}", "respond hi")
 	s.good(t, "set", "app:file:meta:a", "{}")
 	r := s.command(t, "backup", "--prefix", "app:file:")
@@ -192,7 +192,7 @@ func TestCommandBackupThatFailsLeavesTheOlderFile(t *testing.T) {
 	require.Contains(t, r.err, "not a directory")
 }
 
-func TestCommandRestoreSaysWhereTheStoreStopped(t *testing.T) {
+func TestCommandRestoreReportsTheLineWhereTheStoreFailed(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
 	cmd := s.commandProcess(t, "restore", "-", "--yes")
@@ -247,7 +247,7 @@ func warmable(url string) string {
 	return "file_metadata {header.X-File} {\nname downloads\nsource http " + url + "/{id} {\ntimeout 1m\n}\n}\nrespond hi"
 }
 
-func TestCommandWarmsWhatItIsToldTo(t *testing.T) {
+func TestCommandWarmsTheGivenIdentities(t *testing.T) {
 	url, letGo := slowSource(t)
 	s := serve(t, "filewallball", warmable(url))
 	ids := filepath.Join(t.TempDir(), "ids")
@@ -292,7 +292,7 @@ func TestCommandWarmsAllFiles(t *testing.T) {
 	require.Contains(t, r.out, "2 present")
 }
 
-func TestCommandBenchTellsWhatItMeasures(t *testing.T) {
+func TestCommandBenchPrintsItsMeasurements(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
 	out := lines(s.good(t, "bench", "--count", "200", "--size", "100", "--batch", "50", "--concurrency", "4"))
@@ -316,7 +316,7 @@ func TestCommandBenchTellsWhatItMeasures(t *testing.T) {
 	require.Equal(t, ran{1, "", "Error: the store is unavailable: the log says why\n"}, r)
 }
 
-func TestCommandSaysOnceThatAFileIsNoBackup(t *testing.T) {
+func TestCommandReportsOnceThatAFileIsNoBackup(t *testing.T) {
 	s := serve(t, "filewallball {\nredis "+redistest.Start(t).Addr()+"\nkey_prefix app:\n}", "respond hi")
 	for text, why := range map[string]string{
 		strings.Repeat("Dear diary\n", 500): "line is not a JSON object",

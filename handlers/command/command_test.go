@@ -284,7 +284,7 @@ func TestCommandHelps(t *testing.T) {
 	}
 }
 
-func TestCommandSaysWhereNoCaddyIs(t *testing.T) {
+func TestCommandNamesTheAddressWithoutACaddy(t *testing.T) {
 	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}}
 	r := s.command(t, "stats")
 	require.Equal(t, 1, r.status)
@@ -295,7 +295,7 @@ func TestCommandSaysWhereNoCaddyIs(t *testing.T) {
 	require.Contains(t, r.err, "no Caddy can be reached at unix//nowhere/admin.sock: connect: no such file")
 }
 
-func TestCommandSaysThatNoConfigurationUsesThePlugin(t *testing.T) {
+func TestCommandReportsThatNoConfigurationUsesThePlugin(t *testing.T) {
 	s := serve(t, "", "respond hi")
 	for _, args := range [][]string{{"stats"}, {"get", "a"}, {"backup", "-o", "-"}, {"health"}} {
 		r := s.command(t, args...)

@@ -70,7 +70,7 @@ func TestKeyIsLookedUpAndPurged(t *testing.T) {
 	require.EqualValues(t, 0, answer["purged"])
 }
 
-func TestNothingIsPurgedUnlessTheBlockSaysSo(t *testing.T) {
+func TestNothingIsPurgedWithoutTheOptionPurge(t *testing.T) {
 	t.Parallel()
 	ctx, app := lookuptest.NewApp(t, `{}`)
 	h, err := lookuptest.NewHandler(ctx, directiveName, `{}`)

@@ -360,7 +360,7 @@ func TestNamesThatNoFileCanHaveAreNotRemembered(t *testing.T) {
 	require.Zero(t, c.entries.EstimatedSize())
 }
 
-func TestItIsAFileSystem(t *testing.T) {
+func TestLookupCacheIsAFileSystem(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	long := time.Now().Add(-time.Hour)

@@ -159,7 +159,7 @@ func TestAnswerIsHeldBackUntilRecordsAreDropped(t *testing.T) {
 	}
 }
 
-func TestFailureOfManySaysItsReasonOnce(t *testing.T) {
+func TestFailureOfManyHasItsReasonOnce(t *testing.T) {
 	s := newSite(t)
 	s.store.refuse.Store(true)
 	h := s.handler(t, "lookup_invalidate", `{"keys": ["session:user:a", "session:user:b"], "tags": ["user:1", "user:2"]}`)
@@ -169,7 +169,7 @@ func TestFailureOfManySaysItsReasonOnce(t *testing.T) {
 	require.Contains(t, err.Error(), "4 invalidations are pending")
 }
 
-func TestOnErrorSaysWhatTheClientGets(t *testing.T) {
+func TestOnErrorIsTheAnswerOfAFailure(t *testing.T) {
 	for config, status := range map[string]int{`{"status": 500}`: 500, `{"continue": true}`: 0} {
 		s := newSite(t)
 		s.store.refuse.Store(true)

@@ -50,7 +50,7 @@ func TestARewriteDoesNotChangeWhatIsDropped(t *testing.T) {
 			})
 			require.NoError(t, err)
 			require.False(t, s.has(t, "app:session:user:1"), "what the client named is still there")
-			require.True(t, s.has(t, "app:session:user:profile"), "a record that nobody named was dropped")
+			require.True(t, s.has(t, "app:session:user:profile"), "a record that no request named was dropped")
 		})
 	}
 }

@@ -141,7 +141,7 @@ func TestTagsOfHashedLookupsHoldNoIdentity(t *testing.T) {
 	}
 }
 
-func TestLookupsThatStoreSharedAnswersDifferentlyAreToldApart(t *testing.T) {
+func TestLookupsThatStoreSharedAnswersDifferentlyAreDetected(t *testing.T) {
 	t.Parallel()
 	ask := func(key, source string, ttl time.Duration) *asked {
 		template, err := newKeyTemplate("", key, 1, true)

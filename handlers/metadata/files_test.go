@@ -123,7 +123,7 @@ func TestHashIsTheTagWhateverTheDate(t *testing.T) {
 	}, 5*time.Second, 5*time.Millisecond)
 }
 
-func TestNothingIsToldThatFileServerWouldNotTell(t *testing.T) {
+func TestNothingIsRevealedThatFileServerHides(t *testing.T) {
 	dir, url, app := filesSite(t, "revalidate 1h")
 	put(t, dir, "a.txt", "a")
 	put(t, dir, "secret.txt", "secret")

@@ -34,7 +34,7 @@ func TestUserForAccessLogs(t *testing.T) {
 	}
 }
 
-func TestUserIsWhomTheLastHandlerSays(t *testing.T) {
+func TestUserIsThatOfTheLastHandler(t *testing.T) {
 	t.Parallel()
 	app, h := session(t, cookieID)
 	app.Put(t, "session:user:abc", `{"user_id": 7}`)

@@ -117,7 +117,7 @@ func (a *forwardAuth) connect() error {
 		case a.upstream.dial != "":
 			return errors.New("transport is not possible with a unix socket: leave it out")
 		case scheme == "http" && t.TLS != nil:
-			return errors.New("the upstream says http:// and its transport has tls: write https://")
+			return errors.New("the upstream is http:// but its transport has tls: write https://")
 		case scheme == "https" && t.TLS == nil:
 			t.TLS = new(reverseproxy.TLSConfig)
 		case t.TLS != nil:

@@ -105,7 +105,7 @@ func (a *forwardAuth) checkHeader(name string) error {
 		}
 	}
 	if a.cookies != nil && http.CanonicalHeaderKey(name) == "Cookie" {
-		return errors.New("headers: which cookies are sent is said by cookies: leave out Cookie, or the line cookies to send them all")
+		return errors.New("headers: the option cookies chooses the cookies that are sent: leave out Cookie, or leave out cookies to send them all")
 	}
 	if isCopy(name, a.copies) && !isCredential(name) {
 		return fmt.Errorf("headers: %s is also one of copy_headers: the authentication server could take a client's value "+

@@ -16,7 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
 
-func TestReportTellsWhatAnyClientWroteButTheOwner(t *testing.T) {
+func TestReportHasTheFieldsOfTheRecordWithoutTheOwner(t *testing.T) {
 	t.Parallel()
 	ctx, app := lookuptest.NewApp(t, `{}`)
 	h, err := lookuptest.NewHandler(ctx, reportDirective, `{"id": "{http.request.uri.path.0}"}`)

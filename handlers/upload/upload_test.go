@@ -92,7 +92,7 @@ func TestRateIsSmoothed(t *testing.T) {
 	require.Equal(t, mean, m.rate(now.Add(time.Hour), start, received, true), "processing is not uploading")
 }
 
-func TestRecordSaysHowFarAnUploadIs(t *testing.T) {
+func TestRecordHasTheProgressOfAnUpload(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1_764_000_000, 500_000_000)
 	for name, c := range map[string]struct {

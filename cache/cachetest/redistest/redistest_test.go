@@ -38,7 +38,7 @@ func TestServerAnswersUntilItIsStopped(t *testing.T) {
 	}
 }
 
-func TestServerKnowsItsUsers(t *testing.T) {
+func TestServerAcceptsOnlyItsUsers(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartWith(t, redistest.Options{Users: []string{"web on >secret ~web:* &* +@all"}})
 	c := redis.NewClient(&redis.Options{Addr: s.Addr(), Username: "web", Password: "secret"})

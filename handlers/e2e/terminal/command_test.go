@@ -115,7 +115,7 @@ func TestCommandShowsABarOnATerminal(t *testing.T) {
 	require.Contains(t, screen, "warmed 2: 2 loaded")
 }
 
-func TestCommandKeepsRecordsFromATerminalUnlessToldOtherwise(t *testing.T) {
+func TestCommandPrintsNoBackupOnATerminalUnlessAsked(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
 	s.store(t, "session:user:a", "{\"a\":\"\u009b\"}")
 	status, screen := s.atTerminal(t, "backup").end()

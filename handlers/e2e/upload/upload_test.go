@@ -154,7 +154,7 @@ func newUploadApp(t *testing.T) *uploadApp {
 
 func (app *uploadApp) route() string { return "reverse_proxy " + app.Listener.Addr().String() }
 
-func TestUploadIsToldWhileItRunsWhateverTheProtocol(t *testing.T) {
+func TestUploadIsReportedWhileItRunsOverEachProtocol(t *testing.T) {
 	app := newUploadApp(t)
 	s := site{sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}}
 	secure := sitetest.FreeAddr(t)
@@ -292,7 +292,7 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 	})
 }
 
-func TestUploadIsToldByEveryNodeAndOutlivesItsOwn(t *testing.T) {
+func TestUploadIsReportedByEveryNodeAlsoAfterItsOwnHasEnded(t *testing.T) {
 	server := redistest.Start(t)
 	option := redisOption(server)
 	app := newUploadApp(t)

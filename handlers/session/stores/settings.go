@@ -90,17 +90,17 @@ func (s *Settings) Provision(defaults Defaults) error {
 	return nil
 }
 
-// resolveSecret replaces the placeholders of a secret. Its errors name no other
-// braces, which are a part of the secret.
+// resolveSecret replaces the placeholders of a secret. Its errors do not repeat other
+// braces, which may be a part of the secret.
 func resolveSecret(repl *caddy.Replacer, secret string) (string, error) {
 	return repl.ReplaceFunc(secret, func(name string, value any) (any, error) {
 		switch {
 		case value == nil:
-			return nil, errors.New("secret: what stands in braces is no {env.NAME} or {file.PATH}: " +
+			return nil, errors.New("secret: a placeholder is neither {env.NAME} nor {file.PATH}: " +
 				`write \{ and \} for braces that are a part of the secret`)
 		case caddy.ToString(value) == "":
 			return nil, fmt.Errorf("secret: {%s} is empty: "+
-				"the variable must be set, and the file be readable, for the process of Caddy", name)
+				"the variable must be set, or the file readable, for the process of Caddy", name)
 		}
 		return value, nil
 	})

@@ -110,7 +110,7 @@ func TestASecureCookieOfBetterAuthComesFirst(t *testing.T) {
 	}
 }
 
-func TestSessionsEndWhenTheirApplicationSays(t *testing.T) {
+func TestSessionsEndAtTheTimeOfTheirApplication(t *testing.T) {
 	t.Parallel()
 	const secrets = `{"secrets":["a secret"]}`
 	at := time.UnixMilli(1795706669803).UTC()

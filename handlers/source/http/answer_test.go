@@ -353,7 +353,7 @@ func FuzzCacheControlNeverExtends(f *testing.F) {
 }
 
 // An answer that announces JSON and has none was cut off, however it is framed.
-func TestEmptyAnswerThatSaysJSONIsAnError(t *testing.T) {
+func TestEmptyAnswerOfTypeJSONIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"", " \n"} {
 		_, err := load(answering(t, Source{}, http.StatusOK, http.Header{"Content-Type": {"application/json"}}, body), "a")
