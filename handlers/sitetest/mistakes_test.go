@@ -189,12 +189,12 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		// what is to be dropped
 		{inSite("lookup_invalidate session:user:{cookie.a.b}"), "write {http.request.cookie.a.b}"},
 		{inSite("lookup_invalidate session:user:{http.request.cokie.s}"), "does not exist"},
-		{inSite("lookup_invalidate session:user:{id}"), "write {session}"},
+		{inSite("lookup_invalidate session:user:{id}"), "want {session}"},
 		{inSite("lookup_invalidate a{session}"), "{session} is a whole key"},
 		{inSite("lookup_invalidate {path.1}"), "no text before the placeholder"},
 		{inSite("lookup_invalidate fwb:tag:x"), "for the plugin's own keys"},
-		{inSite("lookup_invalidate {\ntag s:{http.session.id}\n}"), "drop the session of a request by the key {session}"},
-		{inSite("lookup_invalidate {\ntag s:{id}\n}"), "drop the session of a request by the key {session}"},
+		{inSite("lookup_invalidate {\ntag s:{http.session.id}\n}"), "want the key {session}"},
+		{inSite("lookup_invalidate {\ntag s:{id}\n}"), "want the key {session}"},
 		{inSite("lookup_invalidate {\ntag s:{http.request.cokie.x}\n}"), "does not exist"},
 
 		// owners of uploads
