@@ -64,7 +64,8 @@ func TestHealthWarnsOfALowHitRateOfEnoughLookups(t *testing.T) {
 	require.Equal(t, wire.HealthWarn, health.Status)
 	require.Equal(t, "hit rate is 1.0%, below 80%", health.Output)
 	check := health.Checks["lookups:hit_rate"][0]
-	require.Equal(t, wire.HealthCheck{Value: 1.0, Unit: "percent", Status: wire.HealthWarn, Output: health.Output}, check)
+	require.Equal(t, wire.HealthCheck{Value: 1.0, Unit: "percent", Status: wire.HealthWarn, Output: health.Output,
+		Links: map[string]string{"runbook": "https://github.com/filewallball/caddy-filewallball/blob/main/docs/operations.md#the-hit-rate-is-low"}}, check)
 
 	app.Policy().Alert.HitRateBelow = 1
 	_, health = c.health(t)

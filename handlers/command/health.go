@@ -66,7 +66,19 @@ func (c *call) writeHealth(h *wire.Health) error {
 		}
 	}
 	t.row(string(h.Status), "all together", "", "")
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.Checks)) {
+		for _, check := range h.Checks[name] {
+			if page := check.Links["runbook"]; page != "" {
+				if _, err := fmt.Fprintf(c.out, "what to do about %s: %s\n", name, page); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func observed(check wire.HealthCheck) string {

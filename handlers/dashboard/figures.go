@@ -72,6 +72,8 @@ type warning struct {
 	Check  string `json:"check"`
 	Status string `json:"status"`
 	Output string `json:"output"`
+	// Help is the address of what to do about the check.
+	Help string `json:"help"`
 }
 
 // traffic has the figures of the lookups of one route.
@@ -187,7 +189,7 @@ func warningsOf(health wire.Health) []warning {
 	for _, name := range slices.Sorted(maps.Keys(health.Checks)) {
 		for _, check := range health.Checks[name] {
 			if check.Status != wire.HealthPass {
-				warnings = append(warnings, warning{name, string(check.Status), check.Output})
+				warnings = append(warnings, warning{name, string(check.Status), check.Output, check.Links["runbook"]})
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func TestRatesAreWhatHappenedSinceTheLastMeasurement(t *testing.T) {
 		Pool:    &cache.PoolStats{Waits: 12, Breaker: "half-open"},
 		Redis:   &wire.RedisStats{MemoryUsedPercent: 42, ConnectedClients: 13},
 	}, health: wire.Health{Status: wire.HealthWarn, Checks: map[string][]wire.HealthCheck{
-		"redis:ping": {{Status: wire.HealthPass}}, "z": {{Status: wire.HealthFail, Output: "worst"}}, "a": {{Status: wire.HealthWarn, Output: "bad"}},
+		"redis:ping": {{Status: wire.HealthPass}}, "z": {{Status: wire.HealthFail, Output: "worst", Links: map[string]string{"runbook": "https://docs/z"}}}, "a": {{Status: wire.HealthWarn, Output: "bad"}},
 	}}}
 	f := now.since(before)
 	for name, want := range map[string]float64{
@@ -45,7 +45,7 @@ func TestRatesAreWhatHappenedSinceTheLastMeasurement(t *testing.T) {
 	require.Equal(t, []traffic{
 		{Name: "files", Family: "session", Rate: 10, Hits: 10, Total: 160}, {Name: "new", Family: "session", Rate: 1, Total: 5},
 	}, f.Routes)
-	require.Equal(t, []warning{{"z", "fail", "worst"}, {"a", "warn", "bad"}}, f.Warnings)
+	require.Equal(t, []warning{{"z", "fail", "worst", "https://docs/z"}, {"a", "warn", "bad", ""}}, f.Warnings)
 	for name := range f.Values {
 		require.Contains(t, series, name)
 	}
@@ -59,7 +59,7 @@ func TestFiguresOfNodesAreCombined(t *testing.T) {
 		Values: map[string]float64{"session_hits": 3, "redis_p95": 1, "near_coherent": 1},
 		Routes: []traffic{{Name: "x", Family: "session", Rate: 3, Total: 30}},
 	}, {
-		Name: "b", Status: "warn", Breaker: "open", HitRate: 50, Lookups: 30, Warnings: []warning{{"c", "warn", "full"}},
+		Name: "b", Status: "warn", Breaker: "open", HitRate: 50, Lookups: 30, Warnings: []warning{{"c", "warn", "full", "https://docs/c"}},
 		Values: map[string]float64{"session_hits": 4, "redis_p95": 9, "near_coherent": 0, "clients": 5},
 		Routes: []traffic{{Name: "x", Family: "session", Rate: 4, Total: 40}, {Name: "y", Family: "session"}},
 	}}
@@ -68,7 +68,7 @@ func TestFiguresOfNodesAreCombined(t *testing.T) {
 	require.Equal(t, "warn", all.Status)
 	require.Equal(t, "open", all.Breaker)
 	require.InDelta(t, 62.5, all.HitRate, 1e-9)
-	require.Equal(t, []warning{{"c", "warn", "b: full"}}, all.Warnings)
+	require.Equal(t, []warning{{"c", "warn", "b: full", "https://docs/c"}}, all.Warnings)
 	require.Equal(t, "full", nodes[1].Warnings[0].Output, "those of the node are as they were")
 	require.Equal(t, traffic{Name: "x", Family: "session", Rate: 7, Total: 70}, all.Routes[0])
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
@@ -152,7 +153,7 @@ func decode(record *cache.Record, node string) (other figures, ok bool) {
 	other.Lookups = min(other.Lookups, maxValue)
 	other.Warnings = some(other.Warnings)
 	for i, w := range other.Warnings {
-		other.Warnings[i] = warning{bounded(w.Check), bounded(w.Status), w.Output[:min(len(w.Output), maxOutput)]}
+		other.Warnings[i] = warning{bounded(w.Check), bounded(w.Status), w.Output[:min(len(w.Output), maxOutput)], health.Runbook(w.Check)}
 	}
 	other.Routes = some(other.Routes)
 	for i, r := range other.Routes {

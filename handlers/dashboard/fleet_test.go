@@ -13,6 +13,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/cache/redis"
+	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup/lookuptest"
 )
@@ -164,4 +165,17 @@ func TestMonitorMeasuresUntilItEnds(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	require.NoError(t, m.Destruct())
 	require.Zero(t, app.Holders.Load())
+}
+
+// What another node writes is not to be trusted: no link of the page is its own.
+func TestLinksOfOtherNodesAreMadeHere(t *testing.T) {
+	t.Parallel()
+	record, err := cache.Decode(`{"status": "fail", "warnings": [
+		{"check": "redis:ping", "status": "fail", "output": "down", "help": "javascript:alert(1)"},
+		{"check": "javascript:alert(1)", "status": "warn", "output": "x", "help": "javascript:alert(1)"}]}`, 1000)
+	require.NoError(t, err)
+	other, ok := decode(record, "0123456789abcdef")
+	require.True(t, ok)
+	require.Equal(t, health.Runbook("redis:ping"), other.Warnings[0].Help)
+	require.Empty(t, other.Warnings[1].Help)
 }

@@ -168,7 +168,7 @@ func (h *report) checkNear(copies near.Stats, doubt cache.NearDoubt, doubted boo
 	if doubt.Reason != "" {
 		reason = ": " + doubt.Reason
 	}
-	h.compare("near:coherent", copies.Coherent, "", doubted && time.Since(doubt.Since) > nearGrace,
+	h.compare("near:coherent", copies.Entries, "records", doubted && time.Since(doubt.Since) > nearGrace,
 		"near copies are not coherent since %s: the server at %s does not report writes%s",
 		doubt.Since.UTC().Format(time.RFC3339), doubt.Address, reason)
 }
@@ -206,10 +206,14 @@ func (h *report) compare(name string, value any, unit string, beyond bool, forma
 }
 
 func (h *report) add(name string, check wire.HealthCheck) {
-	h.Checks[name] = []wire.HealthCheck{check}
 	if check.Status == wire.HealthPass {
+		h.Checks[name] = []wire.HealthCheck{check}
 		return
 	}
+	if page := Runbook(name); page != "" {
+		check.Links = map[string]string{"runbook": page}
+	}
+	h.Checks[name] = []wire.HealthCheck{check}
 	if h.Status != wire.HealthFail { // the worst status stays
 		h.Status = check.Status
 	}

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -54,7 +55,8 @@ func (m *Monitor) Run(ctx context.Context, ticks <-chan time.Time) {
 func (m *Monitor) log(event Event) {
 	switch event.Name {
 	case AlertRaised:
-		m.Logger.Warn("health check warns", slog.Any("check", event.Data["check"]), slog.Any("error", event.Data["output"]))
+		m.Logger.Warn("health check warns", slog.Any("check", event.Data["check"]), slog.Any("error", event.Data["output"]),
+			slog.String("runbook", Runbook(fmt.Sprint(event.Data["check"]))))
 	case AlertCleared:
 		m.Logger.Info("health check passes again", slog.Any("check", event.Data["check"]))
 	}

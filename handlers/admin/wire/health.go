@@ -25,4 +25,6 @@ type HealthCheck struct {
 	Unit   string       `json:"observedUnit,omitempty"`
 	Status HealthStatus `json:"status"`
 	Output string       `json:"output,omitempty"`
+	// Links has the page "runbook", which says what to do.
+	Links map[string]string `json:"links,omitempty"`
 }

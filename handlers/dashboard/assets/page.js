@@ -148,7 +148,8 @@ function showAlerts() {
 	const text = JSON.stringify(warnings);
 	if ($("alerts-list").dataset.text === text) return;
 	$("alerts-list").dataset.text = text;
-	$("alerts-list").replaceChildren(...warnings.map(w => element("li", {"data-status": w.status}, w.output || w.check)));
+	$("alerts-list").replaceChildren(...warnings.map(w => element("li", {"data-status": w.status}, w.output || w.check,
+		...w.help ? [" ", element("a", {href: w.help, target: "_blank", rel: "noopener noreferrer"}, "What to do about " + w.check)] : [])));
 }
 
 function showTiles() {

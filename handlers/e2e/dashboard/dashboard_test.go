@@ -138,7 +138,7 @@ func TestDashboardInABrowser(t *testing.T) {
 		submit(key)
 		b.await(`document.getElementById("key-result").textContent.includes("no such key")`)
 		submit("fwb:tag:x")
-		b.await(`document.getElementById("key-result").textContent.includes("plugin's own")`)
+		b.await(`document.getElementById("key-result").textContent.includes("reserved for the plugin")`)
 		for _, complaint := range b.complained() { // a browser logs each answer that is no success
 			require.Regexp(t, "status of 40[04]", complaint)
 		}
