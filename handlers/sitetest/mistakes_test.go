@@ -235,6 +235,8 @@ func TestConfigurationsBesideTheseMistakesLoad(t *testing.T) {
 		inAuth("@e status 401\nhandle_response @e {\nroute {\nreverse_proxy localhost:9 {\n@ok status 2xx\nhandle_response @ok {\ncopy_response 201\n}\n}\n}\n}"),
 		inAuth("handle_response {\nrespond copy_response\n}"),
 		inAuth("header_up Host a.example\nheader_up Host {host}"),
+		inAuth("header_up X-A {header.Authorization}\nignore_in_key X-A"), // which is a part of the identity
+		inSession("source http http://localhost/{id} {\nheader X-A {cookie.s}\n}"),
 		inAuth("headers X-Forwarded-User Accept\nignore_in_key accept\ncopy_headers Remote-User"),
 		"(auth) {\nsession_lookup {cookie.s} {\nrequire role {args[:]} \"a b\"\n}\n}\n" + inSite("import auth admin"),
 	} {
@@ -275,6 +277,10 @@ func TestJSONThatCannotBeRightIsRefused(t *testing.T) {
 		{handlers: byCookie(`, "key": "fwb:{id}"`), want: "for the plugin's own keys"},
 		{handlers: byCookie(`, "on_missing": {"redirect": "{env.NOT_SET}"}`), want: "{env.NOT_SET} is empty"},
 		{handlers: asking(`, "headers": {"Authorization": ["Bearer {env.NOT_SET}"]}`), want: "{env.NOT_SET} is empty"},
+		{handlers: asking(`, "headers": {"Authorization": ["{http.request.header.Authorization}"]}, "ignore_in_key": ["Authorization"]`), want: "which identifies the client"},
+		{handlers: asking(`, "headers": {"X-A": ["Bearer {http.request.cookie.t}"]}, "ignore_in_key": ["x-a"]`), want: "which identifies the client"},
+		{handlers: asking(`, "headers": {"cookie": ["{http.request.header.cookie}"]}, "ignore_in_key": ["Cookie"]`), want: "which identifies the client"},
+		{handlers: asking(`, "headers": {"X-A": ["{http.request.tls.client.subject}"]}, "ignore_in_key": ["X-A"]`), want: "which identifies the client"},
 		{handlers: asking("") + "," + byCookie(""), want: "only one of them has a source"},
 		{handlers: byCookie(`, "copy_headers": [{"field": "u", "header": "X-U"}], "source": {"source": "http", ` +
 			`"url": "http://localhost/{id}", "headers": {"X-A": ["{http.request.header.X-U}"]}}`), want: "one of copy_headers"},

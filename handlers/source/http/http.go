@@ -169,9 +169,12 @@ func (h *Source) Validate() error {
 		return errors.New("tls_ca is of no use with an http URL: want https")
 	}
 	for _, name := range h.IgnoreInKey {
-		if h.Headers.Get(name) == "" && !(h.PreserveHost && strings.EqualFold(name, "Host")) {
+		if !h.question.sends(name) {
 			return fmt.Errorf("ignore_in_key: header '%s' is not sent: want the name of a header of this source", name)
 		}
+	}
+	if err := h.checkIgnored(); err != nil {
+		return err
 	}
 	for _, name := range h.CopyHeaders {
 		switch {
