@@ -49,7 +49,7 @@ func newClient(flags *pflag.FlagSet) (*client, error) {
 		return nil, fmt.Errorf("finding the address of the admin API: %w", err)
 	}
 	parsed, err := caddy.ParseNetworkAddress(address)
-	if err != nil || parsed.PortRangeSize() > 1 || !parsed.IsUnixNetwork() && parsed.StartPort == 0 {
+	if err != nil || parsed.PortRangeSize() > 1 || !parsed.IsUnixNetwork() && (parsed.StartPort == 0 || strings.Contains(parsed.Host, "/")) {
 		return nil, fmt.Errorf("address %q is not right: want host:port or unix//path", address)
 	}
 	c := &client{address: address, origin: "http://127.0.0.1", unix: parsed.IsUnixNetwork()}

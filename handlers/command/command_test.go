@@ -260,6 +260,7 @@ func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
 		"warm a --concurrency 0":            "--concurrency is not right: want 1 to 64",
 		"warm a --rate 0":                   "--rate is not right: want a number of identities per second above 0",
 		"warm a --rate NaN":                 "--rate is not right",
+		"info --address http://a:1":         `address "http://a:1" is not right: want host:port or unix//path`,
 		"stats --address localhost":         `address "localhost" is not right: want host:port or unix//path`,
 		"stats --address localhost:1-9":     "want host:port or unix//path",
 		"stats --address= --config nothing": "finding the address of the admin API",
