@@ -132,6 +132,22 @@ func TestKeysThatJSONDoesNotHave(t *testing.T) {
 	}
 }
 
+func TestKeysThatCannotBeReadAreTheReason(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{
+		"a tuple":          "}(K\x01K\x02\x86K\x03u.",
+		"an empty tuple":   "})K\x03s.",
+		"one of many":      "}(X\x01\x00\x00\x00aK\x01K\x01K\x02\x86K\x03u.",
+		"a UUID":           "}cuuid\nUUID\n)\x81}X\x03\x00\x00\x00intK\x05sbK\x01s.",
+		"a class":          "}cdatetime\ndate\nK\x01s.",
+		"of protocol 0":    "((I1\nI2\ntI3\nd.",
+		"a remembered one": "}K\x01K\x02\x86q\x00K\x01sh\x00K\x02s.",
+	} {
+		_, err := Pickle(value)
+		require.ErrorContains(t, err, "a dict has a key that is neither text nor a number", name)
+	}
+}
+
 // allowed is how much memory reading a value may take, in bytes, with what is
 // free again at once.
 func allowed(value string) uint64 { return uint64(500*len(value) + 1<<16) }

@@ -119,7 +119,7 @@ func (s *pickleScan) call() (class, args kind, err error) {
 	}
 	class, args = s.stack[len(s.stack)-2].kind, s.stack[len(s.stack)-1].kind
 	s.stack = s.stack[:len(s.stack)-2]
-	if args != kindOther && args != kindEmptyTuple {
+	if args != kindTuple && args != kindEmptyTuple {
 		return 0, 0, s.fail("a call is not one of a class with plain arguments")
 	}
 	return class, args, nil

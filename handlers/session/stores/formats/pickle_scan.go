@@ -27,6 +27,7 @@ const (
 	kindDict
 	kindText // data[slot.at:slot.end]
 	kindClass
+	kindTuple
 	kindEmptyTuple
 	kindObject // an object that is rewritten as a list: its class, and its state
 	// classes
@@ -153,6 +154,30 @@ func (s *pickleScan) popMark() (n int, err error) {
 	return 0, s.fail("there is no mark")
 }
 
+// popItems takes the keys and values of a dict down to a mark, and the mark.
+func (s *pickleScan) popItems() error {
+	n, err := s.popMark()
+	if err != nil {
+		return err
+	}
+	return s.checkItems(s.stack[len(s.stack)+1 : len(s.stack)+1+n])
+}
+
+// checkItems refuses keys that og-rek cannot store.
+func (s *pickleScan) checkItems(items []slot) error {
+	if len(items)%2 != 0 {
+		return s.fail("a dict has a key without a value")
+	}
+	for i := 0; i < len(items); i += 2 {
+		switch items[i].kind {
+		case kindOther, kindText:
+		default:
+			return s.fail("a dict has a key that is neither text nor a number")
+		}
+	}
+	return nil
+}
+
 // the longest lines with numbers: decimal integers take long to convert
 const (
 	integerLine = 400
@@ -217,28 +242,23 @@ func (s *pickleScan) run(op byte, start int) error {
 	case '}': // EMPTY_DICT
 		return pushed(slot{kind: kindDict}, nil)
 	case '\x85', '\x86', '\x87': // TUPLE1 to TUPLE3
-		return pushed(other, s.pop(int(op-'\x84')))
+		return pushed(slot{kind: kindTuple}, s.pop(int(op-'\x84')))
 	case 't': // TUPLE
 		n, err := s.popMark()
 		if n == 0 {
 			return pushed(slot{kind: kindEmptyTuple}, err)
 		}
-		return pushed(other, err)
+		return pushed(slot{kind: kindTuple}, err)
 	case 'd': // DICT
-		n, err := s.popMark()
-		if err == nil && n%2 != 0 {
-			err = s.fail("a dict has a key without a value")
-		}
-		return pushed(slot{kind: kindDict}, err)
+		return pushed(slot{kind: kindDict}, s.popItems())
 	case 's': // SETITEM
 		err := s.pop(2)
-		return keep(s.wantTop(err, kindDict))
-	case 'u': // SETITEMS
-		n, err := s.popMark()
-		if err == nil && n%2 != 0 {
-			err = s.fail("a dict has a key without a value")
+		if err == nil {
+			err = s.checkItems(s.stack[len(s.stack) : len(s.stack)+2])
 		}
 		return keep(s.wantTop(err, kindDict))
+	case 'u': // SETITEMS
+		return keep(s.wantTop(s.popItems(), kindDict))
 	case 'c', '\x93': // GLOBAL, STACK_GLOBAL
 		kind, err := s.class(op)
 		return pushed(slot{kind: kind}, err)
