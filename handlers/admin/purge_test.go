@@ -1,12 +1,10 @@
 package admin
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,37 +130,10 @@ func FuzzPurgeBody(f *testing.F) {
 	})
 }
 
-// refusing is a store that carries out no invalidation while refuse is set.
-type refusing struct {
-	cache.Store
-	refuse atomic.Bool
-}
-
-func (s *refusing) Delete(ctx context.Context, keys ...string) (int, error) {
-	if s.refuse.Load() {
-		return 0, cache.ErrUnavailable
-	}
-	return s.Store.Delete(ctx, keys...)
-}
-
-func (s *refusing) DropTag(ctx context.Context, tag string) error {
-	if s.refuse.Load() {
-		return cache.ErrUnavailable
-	}
-	return s.Store.DropTag(ctx, tag)
-}
-
-func (s *refusing) DeletePrefix(ctx context.Context, prefix string) (int, error) {
-	if s.refuse.Load() {
-		return 0, cache.ErrUnavailable
-	}
-	return s.Store.DeletePrefix(ctx, prefix)
-}
-
 func TestWhatCouldNotBePurgedIsPending(t *testing.T) {
 	records, err := memory.New(memory.Options{})
 	require.NoError(t, err)
-	store := &refusing{Store: records}
+	store := &lookuptest.Refusing{Store: records}
 	app := newMemoryApp(t)
 	app.Use(t, store)
 	app.Put(t, "file:meta:1", "{}")
@@ -170,7 +141,7 @@ func TestWhatCouldNotBePurgedIsPending(t *testing.T) {
 	c := startAdmin(t, app)
 	purge := func(body string) adminAnswer { return c.do(t, http.MethodPost, "purge", body) }
 
-	store.refuse.Store(true)
+	store.Refuse.Store(true)
 	for i, a := range []adminAnswer{
 		purge(`{"keys": ["file:meta:1", "file:meta:x"]}`), purge(`{"tag": "owner:1"}`), purge(`{"prefix": "file:"}`),
 		c.do(t, http.MethodDelete, "keys/file:meta:1", ""),
@@ -192,7 +163,7 @@ func TestWhatCouldNotBePurgedIsPending(t *testing.T) {
 	require.Equal(t, wire.HealthWarn, health.Status)
 	require.Contains(t, health.Output, "4 invalidations are pending since")
 
-	store.refuse.Store(false)
+	store.Refuse.Store(false)
 	require.Eventually(t, func() bool {
 		var health wire.Health
 		require.NoError(t, json.Unmarshal([]byte(c.get(t, "health").Body), &health))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/near"
 	"github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
@@ -126,22 +127,8 @@ func (m measured) since(before measured) figures {
 		},
 		Warnings: warningsOf(m.health), Routes: []traffic{}, Sources: []requests{},
 	}
-	if now.Near.MaxBytes > 0 { // else there are no near copies
-		f.Values["near_coherent"] = number(now.Near.Coherent)
-		f.Values["near_hits"] = rate(now.Near.Hits, then.Near.Hits)
-		f.Values["near_entries"], f.Values["near_bytes"] = float64(now.Near.Entries), float64(now.Near.Bytes)
-		f.Values["near_fill"] = 100 * float64(now.Near.Bytes) / float64(now.Near.MaxBytes)
-		f.Values["near_evictions"] = rate(now.Near.Evictions, then.Near.Evictions)
-		f.Values["near_invalidations"] = rate(now.Near.Invalidations, then.Near.Invalidations)
-	}
-	if p := now.Pool; p != nil {
-		f.Breaker = p.Breaker
-		f.Values["pool_total"], f.Values["pool_idle"], f.Values["pool_in_use"] = float64(p.Total), float64(p.Idle), float64(p.InUse)
-		if q := then.Pool; q != nil {
-			f.Values["pool_waits"] = rate(uint64(p.Waits), uint64(q.Waits))
-			f.Values["pool_timeouts"] = rate(uint64(p.Timeouts), uint64(q.Timeouts))
-		}
-	}
+	f.addNear(now.Near, then.Near, rate)
+	f.addPool(now.Pool, then.Pool, rate)
 	if r := now.Redis; r != nil {
 		f.Values["memory_percent"], f.Values["clients"] = r.MemoryUsedPercent, float64(r.ConnectedClients)
 	}
@@ -171,6 +158,32 @@ func (m measured) since(before measured) figures {
 	}
 	slices.SortFunc(f.Sources, func(a, b requests) int { return cmp.Compare(a.Name, b.Name) })
 	return f
+}
+
+// addNear adds the figures of the near cache, if there is one.
+func (f *figures) addNear(now, then near.Stats, rate func(now, then uint64) float64) {
+	if now.MaxBytes == 0 {
+		return
+	}
+	f.Values["near_coherent"] = number(now.Coherent)
+	f.Values["near_hits"] = rate(now.Hits, then.Hits)
+	f.Values["near_entries"], f.Values["near_bytes"] = float64(now.Entries), float64(now.Bytes)
+	f.Values["near_fill"] = 100 * float64(now.Bytes) / float64(now.MaxBytes)
+	f.Values["near_evictions"] = rate(now.Evictions, then.Evictions)
+	f.Values["near_invalidations"] = rate(now.Invalidations, then.Invalidations)
+}
+
+// addPool adds the figures of the connection pool, if the store is a server.
+func (f *figures) addPool(now, then *cache.PoolStats, rate func(now, then uint64) float64) {
+	if now == nil {
+		return
+	}
+	f.Breaker = now.Breaker
+	f.Values["pool_total"], f.Values["pool_idle"], f.Values["pool_in_use"] = float64(now.Total), float64(now.Idle), float64(now.InUse)
+	if then != nil {
+		f.Values["pool_waits"] = rate(uint64(now.Waits), uint64(then.Waits))
+		f.Values["pool_timeouts"] = rate(uint64(now.Timeouts), uint64(then.Timeouts))
+	}
 }
 
 // breakerStates are the states of a circuit breaker, from the best to the worst.

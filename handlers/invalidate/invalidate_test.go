@@ -1,13 +1,11 @@
 package invalidate_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,31 +31,11 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// refusing is a store that carries out no invalidation while refuse is set.
-type refusing struct {
-	cache.Store
-	refuse atomic.Bool
-}
-
-func (s *refusing) Delete(ctx context.Context, keys ...string) (int, error) {
-	if s.refuse.Load() {
-		return 0, cache.ErrUnavailable
-	}
-	return s.Store.Delete(ctx, keys...)
-}
-
-func (s *refusing) DropTag(ctx context.Context, tag string) error {
-	if s.refuse.Load() {
-		return cache.ErrUnavailable
-	}
-	return s.Store.DropTag(ctx, tag)
-}
-
 // site is an app with two sessions, of which the first bears a tag.
 type site struct {
 	ctx   caddy.Context
 	app   *lookuptest.App
-	store *refusing
+	store *lookuptest.Refusing
 }
 
 func newSite(t *testing.T) *site {
@@ -65,7 +43,7 @@ func newSite(t *testing.T) *site {
 	ctx, app := lookuptest.NewApp(t, `{"key_prefix": "app:"}`)
 	records, err := memory.New(memory.Options{})
 	require.NoError(t, err)
-	s := &site{ctx, app, &refusing{Store: records}}
+	s := &site{ctx, app, &lookuptest.Refusing{Store: records}}
 	app.Use(t, s.store)
 	app.Fill(t, "app:session:user:a", `{"user_id":"1"}`, "user:1")
 	app.Put(t, "app:session:user:b", `{"user_id":"2"}`)
@@ -139,7 +117,7 @@ func TestAnswerIsHeldBackUntilRecordsAreDropped(t *testing.T) {
 	for name, next := range nexts {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			s.store.refuse.Store(true)
+			s.store.Refuse.Store(true)
 			h := s.handler(t, "lookup_invalidate", `{"keys": ["session:user:a"]}`)
 			w, err := serve(h, httptest.NewRequest("POST", "/logout", nil), next)
 			var failed caddyhttp.HandlerError
@@ -152,7 +130,7 @@ func TestAnswerIsHeldBackUntilRecordsAreDropped(t *testing.T) {
 			require.Equal(t, http.Header{"X-Before": {"1"}}, w.Header())
 			require.Equal(t, 1, s.app.Cache().Pending().Total())
 
-			s.store.refuse.Store(false)
+			s.store.Refuse.Store(false)
 			require.Eventually(t, func() bool { return s.app.Cache().Pending().Total() == 0 }, 10*time.Second, time.Millisecond)
 			require.False(t, s.has(t, "app:session:user:a"))
 		})
@@ -161,7 +139,7 @@ func TestAnswerIsHeldBackUntilRecordsAreDropped(t *testing.T) {
 
 func TestFailureOfManyHasItsReasonOnce(t *testing.T) {
 	s := newSite(t)
-	s.store.refuse.Store(true)
+	s.store.Refuse.Store(true)
 	h := s.handler(t, "lookup_invalidate", `{"keys": ["session:user:a", "session:user:b"], "tags": ["user:1", "user:2"]}`)
 	_, err := serve(h, httptest.NewRequest("POST", "/logout", nil), answering(200))
 	require.ErrorIs(t, err, cache.ErrUnavailable)
@@ -172,7 +150,7 @@ func TestFailureOfManyHasItsReasonOnce(t *testing.T) {
 func TestOnErrorIsTheAnswerOfAFailure(t *testing.T) {
 	for config, status := range map[string]int{`{"status": 500}`: 500, `{"continue": true}`: 0} {
 		s := newSite(t)
-		s.store.refuse.Store(true)
+		s.store.Refuse.Store(true)
 		h := s.handler(t, "lookup_invalidate", `{"tags": ["user:1"], "on_error": `+config+`}`)
 		w, err := serve(h, httptest.NewRequest("POST", "/", nil), answering(201))
 		if status == 0 {

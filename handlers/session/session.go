@@ -123,6 +123,24 @@ func (s *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	s.rules = newRules(s.Require, s.CopyHeaders, s.userFields())
+	kind, err := s.kind()
+	if err != nil {
+		return err
+	}
+	if err := s.ProvisionLookup(ctx, kind); err != nil {
+		return err
+	}
+	if err := s.checkAsked(); err != nil {
+		return err
+	}
+	if s.OnAnonymous == nil {
+		s.OnAnonymous = s.OnMissing
+	}
+	return lookup.CheckRedirect(ctx.Logger(), s.OnAnonymous.Redirect)
+}
+
+// kind describes the lookups of sessions: defaults, and how a record ends.
+func (s *Handler) kind() (lookup.Kind, error) {
 	kind := lookup.Kind{
 		Directive:    sessionDirective,
 		RecordName:   "session",
@@ -141,7 +159,7 @@ func (s *Handler) provision(ctx caddy.Context) error {
 	}
 	if s.Expires != nil {
 		if err := s.Expires.validate(); err != nil {
-			return err
+			return lookup.Kind{}, err
 		}
 		kind.Expiry = cache.Expiry{Field: s.Expires.Field, Unit: s.Expires.Unit}
 	}
@@ -151,16 +169,7 @@ func (s *Handler) provision(ctx caddy.Context) error {
 			kind.Signed = signer.SignsIdentities()
 		}
 	}
-	if err := s.ProvisionLookup(ctx, kind); err != nil {
-		return err
-	}
-	if err := s.checkAsked(); err != nil {
-		return err
-	}
-	if s.OnAnonymous == nil {
-		s.OnAnonymous = s.OnMissing
-	}
-	return lookup.CheckRedirect(ctx.Logger(), s.OnAnonymous.Redirect)
+	return kind, nil
 }
 
 // parseNetworks reads networks in CIDR notation, or single addresses.

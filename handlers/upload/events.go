@@ -38,14 +38,9 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	}
 	defer watch.leave()
 	defer h.cache.Stats().Uploads.Listen()()
-	news, changed := watch.news()
-	for !news.known {
-		select {
-		case <-changed:
-			news, changed = watch.news()
-		case <-r.Context().Done():
-			return nil
-		}
+	news, changed, ok := watch.firstNews(r.Context())
+	if !ok {
+		return nil
 	}
 	if news.err != nil {
 		return caddyhttp.Error(http.StatusServiceUnavailable, news.err)

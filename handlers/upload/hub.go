@@ -145,3 +145,17 @@ func (w *uploadWatch) news() (uploadNews, <-chan struct{}) {
 	defer w.mu.Unlock()
 	return w.latest, w.changed
 }
+
+// firstNews waits for the first read. ok is false if ctx ended before.
+func (w *uploadWatch) firstNews(ctx context.Context) (news uploadNews, changed <-chan struct{}, ok bool) {
+	for {
+		if news, changed = w.news(); news.known {
+			return news, changed, true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return news, changed, false
+		}
+	}
+}
