@@ -68,7 +68,7 @@ func clientsThatLeave(t *testing.T) {
 	}
 	stop()
 	n, first := f.oracle.failedOutside(began.Add(time.Hour), began.Add(time.Hour))
-	if n > 0 {
+	if n > 0 && noise < tooNoisy {
 		t.Errorf("%d requests of other sessions failed, the first at node %d with status %d", n, first.node, first.status)
 	}
 }

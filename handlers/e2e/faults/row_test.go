@@ -95,7 +95,9 @@ func (r row) run(t *testing.T) {
 		t.Errorf("recovery took %v, promised are %v (noise %v)", took, r.recovery, noise)
 	}
 	r.checkStale(t, f, ages, noise, worst, of)
-	r.checkFailures(t, f, healthy, began, recovered)
+	if noise < tooNoisy {
+		r.checkFailures(t, f, healthy, began, recovered)
+	}
 	f.checkRefusals()
 	if perSecond := float64(asked) / float64(len(f.nodes)) / lasted.Seconds(); r.attempts > 0 && perSecond > r.attempts {
 		t.Errorf("a node asked for %.1f connections a second, promised are %.1f", perSecond, r.attempts)
