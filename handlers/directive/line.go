@@ -27,7 +27,10 @@ func CheckLine(d *caddyfile.Dispenser) error {
 	if err != nil || text == "" {
 		return err
 	}
-	return checkBlock(d, text)
+	if err := checkBlock(d, text); err != nil && standsIn(d, text) {
+		return err
+	}
+	return nil
 }
 
 // checkWritten checks the line as it is written in the file. name is its first word; words
@@ -35,15 +38,20 @@ func CheckLine(d *caddyfile.Dispenser) error {
 // text of the file, or "" if the configuration does not come from it.
 func checkWritten(d *caddyfile.Dispenser, name string, words int) (text string, err error) {
 	text = readRegular(d.Token().File)
+	if !strings.Contains(text, "{$") && !strings.Contains(text, "{args[") {
+		return "", nil // Caddy replaces nothing in it
+	}
 	written := withoutComment(lineOf(text, d.Token().Line))
-	if first := strings.Fields(written); len(first) == 0 || first[0] != name || !standsIn(d, text) {
+	if first := strings.Fields(written); len(first) == 0 || first[0] != name {
 		return "", nil
 	}
-	if err := checkVariables(d, name, written); err != nil {
-		return "", err
+	err = checkVariables(d, name, written)
+	if err == nil && importArguments.MatchString(written) && words > 0 && countWords(written) > words {
+		err = errNoArgument(d, name)
 	}
-	if importArguments.MatchString(written) && words > 0 && countWords(written) > words {
-		return "", errNoArgument(d, name)
+	// standsIn reads the whole file: only where there is something to say
+	if err != nil && standsIn(d, text) {
+		return "", err
 	}
 	return text, nil
 }
@@ -234,7 +242,10 @@ func lineOf(text string, number int) string {
 			}
 			return written
 		}
-		line += 1 + strings.Count(variables.ReplaceAllStringFunc(written, valueOf), "\n")
+		line++
+		if strings.Contains(written, "{$") {
+			line += strings.Count(variables.ReplaceAllStringFunc(written, valueOf), "\n")
+		}
 	}
 	return ""
 }

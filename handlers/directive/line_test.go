@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -109,4 +110,18 @@ func newDispenser(t *testing.T, file, text string) *caddyfile.Dispenser {
 	tokens, err := caddyfile.Tokenize([]byte(text), file)
 	require.NoError(t, err)
 	return caddyfile.NewDispenser(tokens)
+}
+
+// A configuration of a thousand routes is read in a second or two, and not in
+// twenty: a line is not compared with the whole file where nothing is missing.
+func TestCheckingALineDoesNotReadTheWordsOfTheWholeFile(t *testing.T) {
+	text := "redis a {\n\tb {$TEST_NOT_SET:c}\n}\n" + strings.Repeat("respond /a b\n", 5000)
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	d := newDispenser(t, file, text)
+	require.True(t, d.Next())
+	require.Less(t, testing.AllocsPerRun(5, func() {
+		at := *d
+		require.NoError(t, CheckLine(&at))
+	}), 200.0)
 }
