@@ -5,6 +5,7 @@ package filesource
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -165,6 +166,10 @@ func (s *Source) open(scope, name string) (fs.File, fileState, error) {
 	}
 	info, err := file.Stat()
 	if err == nil && info.Mode().IsRegular() {
+		if info.Size() == 0 && !hasEnd(file) {
+			file.Close()
+			return nil, fileState{kind: other}, nil
+		}
 		return file, stateOf(info), nil
 	}
 	file.Close()
@@ -172,6 +177,17 @@ func (s *Source) open(scope, name string) (fs.File, fileState, error) {
 		return failedOpen(err)
 	}
 	return nil, fileState{kind: other}, nil
+}
+
+// hasEnd reports whether a file has an end to seek. Files of the kernel, as in /proc,
+// say that they are empty and have none: file_server answers them with an error.
+func hasEnd(file fs.File) bool {
+	seeker, ok := file.(io.Seeker)
+	if !ok {
+		return true
+	}
+	_, err := seeker.Seek(0, io.SeekEnd)
+	return err == nil
 }
 
 // failedOpen maps an error as file_server does. Errors that file_server answers
