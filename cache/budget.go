@@ -35,7 +35,7 @@ func (b *budget) spend(ctx context.Context, trip func(context.Context) error) er
 }
 
 // finish is spend for the round trip that ends a load. It has its own timeout,
-// whatever the load has spent, and is done even if no lookup waits any more.
+// independent of the time that the load took, and is done even if no lookup waits.
 func (l *Lookup) finish(ctx context.Context, trip func(context.Context) error) error {
 	b := &budget{left: max(l.options.LookupTimeout, minFinishTimeout)}
 	return b.spend(ctx, trip)

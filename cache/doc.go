@@ -79,7 +79,7 @@
 // # What loads promise
 //
 //   - No lookup takes longer than LoadTimeout and LookupTimeout together,
-//     whatever fails (TestNoLookupTakesLongerThanSourceAndStoreMay).
+//     in all failures (TestNoLookupTakesLongerThanSourceAndStoreMay).
 //   - Lookups of one key that wait at the same time, on any nodes, share one
 //     load, however long it takes and however far the nodes are from the store
 //     (TestMissesBehindASlowSourceAreOneLoad), and share its failure
@@ -155,7 +155,7 @@
 //
 // A record that a source filled may bear tags. It has the version of each in the
 // reserved field "_tags" and is valid only while all of them are current. So
-// [Cache.DropTag] is one write, whatever the number of records. When it has
+// [Cache.DropTag] is one write for any number of records. When it has
 // returned nil:
 //
 //   - No lookup that begins after it on this node gets a record with the tag, and

@@ -1,4 +1,4 @@
-// A lookup that leads is the one that loads the record, if its first read of the
+// A lookup that leads loads the record, if its first read of the
 // store finds none. That read then takes the key's lease in the same round trip.
 
 package cache

@@ -9,7 +9,7 @@ import (
 type Request struct {
 	// Key is the record's key in the store.
 	Key string
-	// ID is the identity as the source knows it.
+	// ID is the identity for the source.
 	ID string
 	// Parts are the parts of an identity that has several, otherwise nil.
 	Parts []string

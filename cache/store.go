@@ -104,7 +104,7 @@ type Store interface {
 	// GetMany reads many keys in as few round trips as it can. The results are in
 	// the order of the keys.
 	GetMany(ctx context.Context, keys []string) ([]Got, error)
-	// Set writes a record, whatever is stored. A TTL under 1ms is an error; for a
+	// Set writes a record, over any other value. A TTL under 1ms is an error; for a
 	// record over the store's limit, the error wraps [ErrInvalidRecord]. Set ends
 	// the key's lease: what a load under way finds is older than what was set.
 	Set(ctx context.Context, key string, record *Record, ttl time.Duration) error

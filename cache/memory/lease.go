@@ -92,7 +92,7 @@ func (l *leases) abandon(key, token string, ended cache.Ended) {
 	l.byKey[key] = lease{ended: ended, expires: time.Now().Add(cache.EndedFor)}
 }
 
-// end ends the key's lease, whatever token holds it.
+// end ends the key's lease, of any token.
 func (l *leases) end(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

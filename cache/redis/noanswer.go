@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// noAnswerError is the error of a command whose time has ended. It says why the
-// server could not be connected to where that is known: go-redis only says that
-// the time had ended while it paused before another attempt.
+// noAnswerError is the error of a command whose time has ended. It has the reason why
+// the connection failed, if that is known: the error of go-redis only reports that the
+// time ended during the pause before another attempt.
 type noAnswerError struct{ reason error }
 
 func (e *noAnswerError) Error() string {
@@ -27,7 +27,7 @@ func (e *noAnswerError) Unwrap() error {
 	return context.DeadlineExceeded
 }
 
-// plainly returns an error of a command in plain words.
+// plainly replaces the error of a command whose time has ended by a [noAnswerError].
 func plainly(err error) error {
 	var known *noAnswerError
 	if !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &known) {
@@ -36,10 +36,10 @@ func plainly(err error) error {
 	return new(noAnswerError)
 }
 
-// explain is plainly for a command that was begun at a time, at the server of
-// an address.
+// explain is like plainly, for a command that began at a time at the server of an
+// address. It adds the reason why a connection to that server failed since.
 func (c *connector) explain(addr string, begun time.Time, err error) error {
-	plain, ok := plainly(err).(*noAnswerError)
+	plain, ok := plainly(err).(*noAnswerError) //nolint:errorlint // a wrapped one keeps its wrapping
 	if !ok || plain.reason != nil {
 		return err
 	}
@@ -51,8 +51,8 @@ func (c *connector) explain(addr string, begun time.Time, err error) error {
 	return plain
 }
 
-// noteFailure remembers why a server could not be connected to. The caller
-// holds c.mu.
+// noteFailure stores the reason why a connection to the server failed. The caller holds
+// c.mu.
 func (s *server) noteFailure(err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || isLocal(err) {
 		return

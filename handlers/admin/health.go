@@ -9,7 +9,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 )
 
-// getLive answers 200 while Caddy runs, whatever the state of the store.
+// getLive answers 200 while Caddy runs, in every state of the store.
 func getLive(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	return writeJSONAs(w, http.StatusOK, "application/health+json", wire.Health{Status: wire.HealthPass})

@@ -34,7 +34,7 @@ var (
 	}
 )
 
-// tlsPlaceholders are the names under http.request.tls. that Caddy knows, and
+// tlsPlaceholders are the names that Caddy has under http.request.tls., and
 // tlsLists those that stand for a list or, with a number behind, for one of it.
 var (
 	tlsPlaceholders = []string{

@@ -127,7 +127,7 @@ func (s *Settings) CookieName() string { return s.cookie }
 //	}
 //
 // own reads the options that only this store has, whose names are want, and
-// reports whether it knows the name.
+// returns false if there is no option of that name.
 func (s *Settings) Unmarshal(d *caddyfile.Dispenser, own func(name string) (known bool, err error), want ...string) error {
 	d.Next() // the name of the store
 	store := d.Val()

@@ -56,7 +56,7 @@ type Session struct {
 	Expires time.Time
 }
 
-// Login is implemented by a [Store] that knows which fields hold the user.
+// Login is implemented by a [Store] whose sessions have the user in fixed fields.
 type Login interface {
 	// UserFields are the paths of such fields, in the syntax of require. The
 	// first that is a text or a number is the user in {http.auth.user.id} and
