@@ -39,16 +39,16 @@ func plainly(err error) error {
 // explain is like plainly, for a command that began at a time at the server of an
 // address. It adds the reason why a connection to that server failed since.
 func (c *connector) explain(addr string, begun time.Time, err error) error {
-	plain, ok := plainly(err).(*noAnswerError) //nolint:errorlint // a wrapped one keeps its wrapping
-	if !ok || plain.reason != nil {
+	var plain *noAnswerError
+	if err = plainly(err); !errors.As(err, &plain) || plain.reason != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.server(addr); s.failedAt.After(begun) {
-		plain.reason = s.failure
+		return &noAnswerError{s.failure}
 	}
-	return plain
+	return err
 }
 
 // noteFailure stores the reason why a connection to the server failed. The caller holds
