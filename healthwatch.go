@@ -9,8 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/filewallball/caddy-filewallball/handlers/health"
-	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
-	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
 // watch runs the checks of health at intervals while its configuration runs, and emits
@@ -33,18 +31,12 @@ func newWatch(ctx caddy.Context) (*watch, error) {
 	return &watch{ctx: ctx, events: events}, nil
 }
 
-// begin starts the checks.
-func (w *watch) begin(a *App) {
+// begin starts the checks of a monitor. It logs and emits the changes here.
+func (w *watch) begin(monitor *health.Monitor) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	monitor := &health.Monitor{
-		Cache: a.Cache(), Alert: a.policy.Alert, Alerts: a.process.Alerts(), Logger: w.ctx.Slogger(),
-		Newest: func() bool {
-			running, ok := lifetime.Running()
-			return ok && running == lookup.App(a)
-		},
-		Emit: func(event health.Event) { w.events.Emit(w.ctx, event.Name, event.Data) },
-	}
+	monitor.Logger = w.ctx.Slogger()
+	monitor.Emit = func(event health.Event) { w.events.Emit(w.ctx, event.Name, event.Data) }
 	go func() {
 		clock := time.NewTicker(health.Interval)
 		defer clock.Stop()
@@ -56,18 +48,5 @@ func (w *watch) begin(a *App) {
 func (w *watch) end() {
 	if w != nil && w.cancel != nil {
 		w.cancel()
-	}
-}
-
-// reportConflict emits an event of the running configuration: a new configuration is
-// refused, because two of its lookups share keys but ask different questions. It does
-// not wait for the handlers of the event.
-func reportConflict(conflict error) {
-	running, ok := lifetime.Running()
-	if !ok {
-		return
-	}
-	if a, ok := running.(*App); ok && a.watch != nil {
-		go a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/command"
 	"github.com/filewallball/caddy-filewallball/handlers/dashboard"
 	"github.com/filewallball/caddy-filewallball/handlers/filesystem"
+	"github.com/filewallball/caddy-filewallball/handlers/health"
 	"github.com/filewallball/caddy-filewallball/handlers/invalidate"
 	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
@@ -36,7 +37,6 @@ import (
 	sessionstores "github.com/filewallball/caddy-filewallball/handlers/session/stores"
 	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
-	"github.com/filewallball/caddy-filewallball/handlers/stores"
 	"github.com/filewallball/caddy-filewallball/handlers/upload"
 )
 
@@ -80,52 +80,6 @@ func init() {
 
 	caddycmd.RegisterCommand(command.New())
 	caddy.OnExit(lifetime.Exit)
-}
-
-// App owns the cache that all lookups share. Without configuration it is this
-// process's memory.
-type App struct {
-	// The shared store. Default: none, records are in this process's memory.
-	Redis *stores.Redis `json:"redis,omitempty"`
-
-	// The embedded store, which is used without redis. Default: 256MiB.
-	Memory *stores.Memory `json:"memory,omitempty"`
-
-	// The near cache: copies of shared records in this process. Default: 64MiB
-	// for 30s.
-	NearCache *stores.NearCache `json:"near_cache,omitempty"`
-
-	// The prefix of every key. Default: none.
-	Prefix string `json:"key_prefix,omitempty"`
-
-	// How long a request waits for the store, as a duration. Default: 500ms.
-	LookupTimeout caddy.Duration `json:"lookup_timeout,omitempty"`
-
-	// The largest record, in bytes of JSON. Default: 1MiB.
-	MaxValueSize int64 `json:"max_value_size,omitempty"`
-
-	// How long records live, as a duration by family. Default: file_meta 1h,
-	// session 24h, upload_progress 10m.
-	TTL map[string]caddy.Duration `json:"ttl,omitempty"`
-
-	// The thresholds at which health warns. Default: those of each field.
-	Alert *Alert `json:"alert,omitempty"`
-
-	// Whether responses get a Cache-Status field (RFC 9211). Default: true.
-	CacheStatus *bool `json:"cache_status,omitempty"`
-
-	ctx     context.Context // ends with the configuration
-	policy  lookup.Policy
-	memory  memory.Options
-	process *lifetime.Process
-	shared  *lifetime.Shared
-	redis   redis.Options // resolved
-	watch   *watch
-
-	hashPace *filesource.Pace
-
-	names   *lookup.RouteNames
-	lookups *lookup.Lookups
 }
 
 // CaddyModule returns the Caddy module information.
@@ -173,7 +127,13 @@ func (a *App) Start() error {
 		_ = store.Ping(ctx)
 	}
 	a.logStart(a.watch.ctx.Slogger())
-	a.watch.begin(a)
+	a.watch.begin(&health.Monitor{
+		Cache: a.Cache(), Alert: a.policy.Alert, Alerts: a.process.Alerts(),
+		Newest: func() bool {
+			running, ok := lifetime.Running()
+			return ok && running == lookup.App(a)
+		},
+	})
 	return nil
 }
 
@@ -287,6 +247,19 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 			return redis.New(options, stats, logger)
 		},
 	}, nil
+}
+
+// reportConflict emits an event of the running configuration: a new configuration is
+// refused, because two of its lookups share keys but ask different questions. It does
+// not wait for the handlers of the event.
+func reportConflict(conflict error) {
+	running, ok := lifetime.Running()
+	if !ok {
+		return
+	}
+	if a, ok := running.(*App); ok && a.watch != nil {
+		go a.watch.events.Emit(a.watch.ctx, health.ConfigConflict, map[string]any{"error": conflict.Error()})
+	}
 }
 
 // logStart logs which cache the configuration uses.

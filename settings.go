@@ -1,6 +1,7 @@
 package filewallball
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -8,9 +9,59 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/cache/redis"
+	"github.com/filewallball/caddy-filewallball/handlers/lifetime"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 	"github.com/filewallball/caddy-filewallball/handlers/stores"
 )
+
+// App owns the cache that all lookups share. Without configuration it is this
+// process's memory.
+type App struct {
+	// The shared store. Default: none, records are in this process's memory.
+	Redis *stores.Redis `json:"redis,omitempty"`
+
+	// The embedded store, which is used without redis. Default: 256MiB.
+	Memory *stores.Memory `json:"memory,omitempty"`
+
+	// The near cache: copies of shared records in this process. Default: 64MiB
+	// for 30s.
+	NearCache *stores.NearCache `json:"near_cache,omitempty"`
+
+	// The prefix of every key. Default: none.
+	Prefix string `json:"key_prefix,omitempty"`
+
+	// How long a request waits for the store, as a duration. Default: 500ms.
+	LookupTimeout caddy.Duration `json:"lookup_timeout,omitempty"`
+
+	// The largest record, in bytes of JSON. Default: 1MiB.
+	MaxValueSize int64 `json:"max_value_size,omitempty"`
+
+	// How long records live, as a duration by family. Default: file_meta 1h,
+	// session 24h, upload_progress 10m.
+	TTL map[string]caddy.Duration `json:"ttl,omitempty"`
+
+	// The thresholds at which health warns. Default: those of each field.
+	Alert *Alert `json:"alert,omitempty"`
+
+	// Whether responses get a Cache-Status field (RFC 9211). Default: true.
+	CacheStatus *bool `json:"cache_status,omitempty"`
+
+	ctx     context.Context // ends with the configuration
+	policy  lookup.Policy
+	memory  memory.Options
+	process *lifetime.Process
+	shared  *lifetime.Shared
+	redis   redis.Options // resolved
+	watch   *watch
+
+	hashPace *filesource.Pace
+
+	names   *lookup.RouteNames
+	lookups *lookup.Lookups
+}
 
 // Alert has the thresholds at which health warns. Zero means the default.
 type Alert struct {
