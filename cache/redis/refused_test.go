@@ -351,7 +351,7 @@ func TestALateCommandReportsWhyThereIsNoConnection(t *testing.T) {
 	o.MaxRetries, o.RetryBackoffMin, o.RetryBackoffMax, o.BreakerOff = 3, time.Minute, time.Minute, true
 	server.Kill()
 	s := open(t, o)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	err := s.Set(ctx, "k", record(t, "{}"), ttl)
 	require.ErrorContains(t, err, "connection refused", "go-redis was still pausing before another attempt")
@@ -371,13 +371,13 @@ func TestARefusalThatIsRepeatedIsNoSlowRoundTrip(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	o := at(server)
-	o.MaxRetries, o.RetryBackoffMin, o.RetryBackoffMax = 1, 2*time.Second, 2*time.Second
+	o.MaxRetries, o.RetryBackoffMin, o.RetryBackoffMax = 1, 5*time.Second, 5*time.Second
 	s := open(t, o)
 	require.NoError(t, server.Client().ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
 	began := time.Now()
 	require.ErrorContains(t, s.Set(t.Context(), "k", record(t, "{}"), ttl), "READONLY")
-	require.Greater(t, time.Since(began), 800*time.Millisecond, "go-redis has paused")
-	require.Less(t, s.stats.StoreLatency.Quantiles(1)[0], 800*time.Millisecond)
+	require.Greater(t, time.Since(began), 4*time.Second, "go-redis has paused")
+	require.Less(t, s.stats.StoreLatency.Quantiles(1)[0], 4*time.Second)
 }
 
 func TestACertificateThatIsNotTrustedIsAReason(t *testing.T) {
