@@ -36,6 +36,7 @@
 //	leasekey.go     the keys of leases, in the slots of their records
 //	tag.go          dropping records by tag
 //	drops.go        drops of tags during loads
+//	nodes.go        the servers of the store, and their addresses
 //	watch.go        trackers on all servers, and when near copies are trusted
 //	tracker.go      reports of writes by one server
 //	session.go      one connection of a tracker
