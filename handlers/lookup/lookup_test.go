@@ -59,6 +59,20 @@ func FuzzRedirectStaysOnSite(f *testing.F) {
 	})
 }
 
+// What a pattern has found in a request is what the client has sent.
+func TestRedirectThatBeginsWithAMatchStaysOnSite(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"https://evil.example/": "/https://evil.example/",
+		"javascript:alert(1)":   "/javascript:alert(1)",
+		"/a":                    "/a",
+	} {
+		repl := caddy.NewReplacer()
+		repl.Set("http.regexp.go.1", value)
+		require.Equal(t, want, (&Reaction{Redirect: "{http.regexp.go.1}"}).location(repl))
+	}
+}
+
 // A session can be split over several cookies, each of which is bounded; other
 // identities stay so themselves.
 func TestWholeCookieHeaderMayBeLong(t *testing.T) {

@@ -19,28 +19,32 @@ import (
 type place int
 
 const (
-	inHost place = iota
+	inScheme place = iota // or in front of it
+	inHost
 	inPath
 	inQuery // or in the fragment
 )
 
 // firstPlace is the place where a template of a URL begins.
 func firstPlace(template string) place {
-	if strings.Contains(template, "://") || strings.HasPrefix(template, "//") {
-		return inHost
+	scheme, _, found := strings.Cut(template, "//")
+	if !found || scheme != "" && !strings.HasSuffix(scheme, ":") || strings.ContainsAny(scheme, "/?#") {
+		return inPath
 	}
-	return inPath
+	return inScheme
 }
 
 // after returns the place at the end of a text of the template that begins in p.
 func (p place) after(text string) place {
-	if p == inHost {
-		if _, rest, ok := strings.Cut(text, "//"); ok {
-			text = rest
+	if p == inScheme {
+		_, rest, ok := strings.Cut(text, "//")
+		if !ok {
+			return p
 		}
-		if strings.Contains(text, "/") {
-			p = inPath
-		}
+		p, text = inHost, rest
+	}
+	if p == inHost && strings.Contains(text, "/") {
+		p = inPath
 	}
 	if strings.ContainsAny(text, "?#") {
 		p = inQuery
@@ -95,7 +99,7 @@ func escapeFor(at place, name, value string) string {
 	switch at {
 	case inQuery:
 		return url.QueryEscape(value)
-	case inHost:
+	case inScheme, inHost:
 		if strings.ContainsAny(value, "/\\@?#% ") {
 			return ""
 		}
@@ -125,10 +129,12 @@ func onSite(template, location string) string {
 }
 
 // beginsWithClientInput reports whether a placeholder of the request, other than
-// the scheme, stands at the beginning of a template.
+// the scheme, or what a pattern has found in the request, stands at the beginning of
+// a template.
 func beginsWithClientInput(text string) bool {
 	before, name, _, found, err := template.NextPlaceholder(text)
-	return err == nil && found && before == "" && strings.HasPrefix(name, "http.request.") && name != "http.request.scheme"
+	return err == nil && found && before == "" && name != "http.request.scheme" &&
+		(strings.HasPrefix(name, "http.request.") || strings.HasPrefix(name, "http.regexp."))
 }
 
 // escapeIllegal escapes what cannot stand in a URL.
@@ -159,7 +165,7 @@ func CheckRedirect(logger *zap.Logger, text string) error {
 		if before, name, rest, found, _ = template.NextPlaceholder(rest); !found {
 			break
 		}
-		if at = at.after(before); at == inHost && isOfLink(name) && !strings.HasPrefix(rest, ".") {
+		if at = at.after(before); at <= inHost && isOfLink(name) && !strings.HasPrefix(rest, ".") {
 			return fmt.Errorf("redirect '%s': {%s} stands in the host, so a link to this site could lead anywhere: "+
 				"write the host, or let a domain follow", text, name)
 		}
