@@ -43,6 +43,7 @@ func (r *reader) read(ctx context.Context, s *Store, keys []string, got []cache.
 	if time.Now().UnixNano() < r.restUntil.Load() {
 		return all(len(keys))
 	}
+	s.start.now()
 	// a replica that hangs must leave time to ask the primary
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc

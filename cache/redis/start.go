@@ -62,6 +62,21 @@ func (s *start) dialer(dial dialFunc) dialFunc {
 	}
 }
 
+// patient returns a dialer for go-redis that begins with the start: else the
+// connections for MinIdleConns would have failed by then, if a configuration takes
+// longer to load than a dial may, and the first commands would be sent over them.
+func (s *start) patient(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !s.done.Load() {
+			if !s.wait(context.Background()) {
+				return failedConn{err: errNotStarted}, nil // see neverFails
+			}
+			ctx = context.WithoutCancel(ctx) // the connector has a timeout of its own
+		}
+		return dial(ctx, network, address)
+	}
+}
+
 // background runs something from the start until it ends by itself, as it does
 // when ctx ends.
 func (s *Store) background(ctx context.Context, run func(context.Context)) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
@@ -87,4 +89,44 @@ func TestADeferredStoreConnectsOnceItIsStartedOrUsed(t *testing.T) {
 			<-server.accepted
 		})
 	}
+}
+
+func TestADialThatWaitsForTheStartHasItsTimeAfterIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := newStart(make(chan struct{}))
+		dialed := make(chan error, 1)
+		dial := begin.patient(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dialed <- ctx.Err()
+			return nil, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // its time is over before the start
+		go func() { _, _ = dial(ctx, "", "") }()
+		synctest.Wait()
+		begin.now()
+		require.NoError(t, <-dialed)
+	})
+}
+
+func TestAReadFromReplicasStartsADeferredStore(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{Addresses: []string{listen(t).Addr().String()}, ClientType: Failover, MasterName: "m", ReadFrom: Replicas, Deferred: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.reader.read(ctx, s, []string{"session:a"}, make([]cache.Got, 1))
+	require.True(t, s.start.done.Load())
+}
+
+func TestADialThatWaitsForTheStartEndsWithTheStore(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{})
+	dial := newStart(ended).patient(func(context.Context, string, string) (net.Conn, error) {
+		panic("dialed")
+	})
+	close(ended)
+	conn, err := dial(t.Context(), "", "")
+	require.NoError(t, err)
+	_, err = conn.Read(nil)
+	require.ErrorIs(t, err, errNotStarted)
 }

@@ -70,11 +70,11 @@ func New(options Options, stats *cache.Stats, logger *slog.Logger) (*Store, erro
 	}
 	s.connector = newConnector(ctx, &s.options, dial)
 	s.connector.connected, s.connector.admitted = s.connected, s.admitted
-	dialData := s.connector.dialer()
+	dialData := begin.patient(s.connector.dialer())
 	if options.ClientType == Failover {
 		s.sentinels = newSentinels(&s.options, dial)
 		s.sentinels.found = s.switchMaster
-		s.primary = newPrimary(&s.options, s.connector.masterDialer(s.sentinels))
+		s.primary = newPrimary(&s.options, begin.patient(s.connector.masterDialer(s.sentinels)))
 	} else {
 		s.primary = newPrimary(&s.options, dialData)
 	}
