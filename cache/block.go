@@ -27,6 +27,7 @@ type linkedRecord struct {
 	Record
 	memo    atomic.Pointer[memo] // nil where nothing is kept with the record yet
 	version *near.Version        // of the tags of a near copy
+	bears   atomic.Uint64        // the number of the last lookup that found all its tags here
 }
 
 // outline is a record whose text is a separate string.
@@ -242,13 +243,16 @@ func tailSize(size int) int {
 }
 
 // rounded estimates what the allocator uses for an object of a size. Its sizes grow
-// by 16 bytes up to 256, by 32 up to 512, and then by an eighth or less.
+// by 16 bytes up to 256, by 32 up to 512, by 64 up to 768, and then by an eighth or
+// less.
 func rounded(size int) int {
 	switch {
 	case size <= 256:
 		return (size + 15) &^ 15
 	case size <= 512:
 		return (size + 31) &^ 31
+	case size <= 768:
+		return (size + 63) &^ 63
 	}
 	return size + size/24
 }

@@ -67,6 +67,7 @@ type Lookup struct {
 	raw       RawReader
 	decoderID uint64
 	slots     *queue // for loads
+	number    uint64 // where it has tags
 }
 
 // NewLookup returns a lookup over the cache.
@@ -84,6 +85,9 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.valid, _ = options.Source.(Revalidator)
 		l.sourceID, _ = parseSourceID(options.SourceID)
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
+	}
+	if options.Tags != nil {
+		l.number = lookupNumber.Add(1)
 	}
 	c.raiseTimeout(options.LookupTimeout)
 	c.pending.addKeyPrefix(options.KeyPrefix)
@@ -299,7 +303,7 @@ func (l *Lookup) usable(req Request, record *Record) bool {
 	case originSource:
 		return l.options.SourceID != "" && record.sourceID == l.sourceID &&
 			(record.state == Found || l.options.NegativeTTL > 0) &&
-			(record.tagged || l.options.Tags == nil || len(l.options.Tags(req, record)) == 0)
+			(l.options.Tags == nil || l.bears(req, record))
 	}
 	return false
 }

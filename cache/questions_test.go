@@ -81,6 +81,39 @@ func TestALookupWithTagsUsesNoAnswerThatWasStoredWithoutThem(t *testing.T) {
 	}
 }
 
+// A purge of one of its tags must drop what a lookup uses, also what was stored with
+// other tags, as before a reload that changed them.
+func TestALookupUsesNoAnswerThatWasStoredWithOtherTags(t *testing.T) {
+	with := func(tags ...string) func(cache.Request, *cache.Record) []string {
+		return func(cache.Request, *cache.Record) []string { return tags }
+	}
+	long := strings.Repeat("long", 100) // its name is a hash
+	for name, c := range map[string]struct {
+		stored, wanted []string
+		used           bool
+	}{
+		"another":      {[]string{"user:ann"}, []string{"team:red"}, false},
+		"one more":     {[]string{"user:ann"}, []string{"user:ann", "team:red"}, false},
+		"one less":     {[]string{"user:ann", "team:red"}, []string{"team:red"}, true},
+		"other order":  {[]string{"user:ann", long}, []string{long, "user:ann"}, true},
+		"another long": {[]string{long}, []string{long + "er"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, store *cache.Cache) {
+				source := saying(t, `{}`)
+				before := newLookup(t, store, cache.LookupOptions{Name: "before", Source: source, SourceID: idA, Tags: with(c.stored...)})
+				after := newLookup(t, store, cache.LookupOptions{Name: "after", Source: source, SourceID: idA, Tags: with(c.wanted...)})
+				require.False(t, before.Find(t.Context(), reqA).Hit)
+				require.True(t, before.Find(t.Context(), reqA).Hit)
+				require.Equal(t, c.used, after.Find(t.Context(), reqA).Hit)
+				require.True(t, after.Find(t.Context(), reqA).Hit)
+				require.NoError(t, store.DropTag(t.Context(), c.wanted[0]))
+				require.False(t, after.Find(t.Context(), reqA).Hit)
+			})
+		})
+	}
+}
+
 // The source must not grow its record out of one that answers another
 // question: a file's record takes the hash over from the one before it.
 func TestSourcesDoNotSeeAnswersToOtherQuestions(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -102,4 +103,26 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	tagged := r.withText(withField(text, tagsField, string(value)))
 	tagged.setTags(tags)
 	return tagged
+}
+
+// lookupNumber is the number of the newest lookup with tags.
+var lookupNumber atomic.Uint64
+
+// bears reports whether a record bears all tags that this lookup gives it. A record
+// that is used often remembers it.
+func (l *Lookup) bears(req Request, record *Record) bool {
+	links := record.links()
+	if links != nil && links.bears.Load() == l.number {
+		return true
+	}
+	for _, tag := range l.tags(req, record) {
+		name := TagName(tag)
+		if !slices.ContainsFunc(record.Tags(), func(t RecordTag) bool { return t.Name == name }) {
+			return false
+		}
+	}
+	if links != nil {
+		links.bears.Store(l.number)
+	}
+	return true
 }
