@@ -70,7 +70,7 @@ func (h *Source) record(resp *http.Response) (*cache.Record, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, h.MaxBody+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading body: %w", err)
+		return nil, fmt.Errorf("reading body: %w", withoutAnswer(err)) // of a trailer
 	}
 	text := bytes.Trim(body, " \t\r\n")
 	tooLarge := int64(len(body)) > h.MaxBody

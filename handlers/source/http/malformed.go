@@ -22,7 +22,8 @@ func withoutAnswer(err error) error {
 	case errors.As(err, &network), errors.As(err, &certificate), errors.Is(err, context.Canceled):
 		return err
 	}
-	text, _, quotes := strings.Cut(err.Error(), ` "`)
+	text, _, quotes := strings.Cut(err.Error(), `"`)
+	text = strings.TrimRight(text, " [") // of one value or a list
 	var line textproto.ProtocolError
 	if errors.As(err, &line) {
 		what, _, _ := strings.Cut(string(line), ":")
