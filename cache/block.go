@@ -27,7 +27,7 @@ type linkedRecord struct {
 	Record
 	memo    atomic.Pointer[memo] // nil where nothing is kept with the record yet
 	version *near.Version        // of the tags of a near copy
-	bears   atomic.Uint64        // the number of the last lookup that found all its tags here
+	bears   atomic.Uint64        // the tagsID of the last lookup that found all its tags here
 }
 
 // outline is a record whose text is a separate string.

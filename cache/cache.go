@@ -67,7 +67,7 @@ type Lookup struct {
 	raw       RawReader
 	decoderID uint64
 	slots     *queue // for loads
-	number    uint64 // where it has tags
+	tagsID    uint64 // names the tags; 0 without tags
 }
 
 // NewLookup returns a lookup over the cache.
@@ -87,7 +87,7 @@ func (c *Cache) NewLookup(options LookupOptions) (*Lookup, error) {
 		l.slots = &queue{limiter: newLimiter(options.MaxConcurrent), most: max(minQueued, options.MaxConcurrent*queuedPerLoad)}
 	}
 	if options.Tags != nil {
-		l.number = lookupNumber.Add(1)
+		l.tagsID = newTagsID(options.TagsID)
 	}
 	c.raiseTimeout(options.LookupTimeout)
 	c.pending.addKeyPrefix(options.KeyPrefix)

@@ -75,6 +75,10 @@ type LookupOptions struct {
 	// Tags returns the tags of a record from the source; [Cache.DropTag] drops all
 	// records of a tag together. Absences and refusals have tags too. Nil: no tags.
 	Tags func(req Request, record *Record) []string
+	// TagsID names Tags: lookups with the same TagsID give a record the same tags, so
+	// that a copy that was found to bear those of one need not be checked for the
+	// others. Default: no other lookup gives these tags.
+	TagsID string
 	// LoadTimeout is the longest time that a load from the source may take.
 	// Together with LookupTimeout it is the longest time that a lookup takes, and
 	// the longest delay that a node causes which dies while it loads. Default 5s.

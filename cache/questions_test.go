@@ -114,6 +114,38 @@ func TestALookupUsesNoAnswerThatWasStoredWithOtherTags(t *testing.T) {
 	}
 }
 
+// Lookups with the same tags that take turns do not read the tags of a near copy anew.
+func TestLookupsWithTheSameTagsShareWhatACopyBears(t *testing.T) {
+	t.Parallel()
+	store := newCache(t, watchedStore{newStore(t)})
+	store.EnableNear(near.Options{})
+	source, asked := saying(t, `{}`), 0
+	options := cache.LookupOptions{Source: source, SourceID: idA, TagsID: "user", Tags: func(cache.Request, *cache.Record) []string {
+		asked++
+		return []string{"user:ann"}
+	}}
+	var lookups []*cache.Lookup
+	for _, name := range []string{"one", "two"} {
+		options.Name = name
+		lookups = append(lookups, newLookup(t, store, options))
+	}
+	for range 5 { // until the copy is near
+		for _, l := range lookups {
+			r := l.Find(t.Context(), reqA)
+			require.True(t, r.OK())
+		}
+	}
+	asked = 0
+	for range 100 {
+		for _, l := range lookups {
+			r := l.Find(t.Context(), reqA)
+			require.True(t, r.Hit)
+			require.Equal(t, "near", r.From)
+		}
+	}
+	require.LessOrEqual(t, asked, 1)
+}
+
 // The source must not grow its record out of one that answers another
 // question: a file's record takes the hash over from the one before it.
 func TestSourcesDoNotSeeAnswersToOtherQuestions(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -105,14 +106,26 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	return tagged
 }
 
-// lookupNumber is the number of the newest lookup with tags.
-var lookupNumber atomic.Uint64
+var (
+	tagsSeed = maphash.MakeSeed()
+	// unnamedTags counts the lookups without a TagsID.
+	unnamedTags atomic.Uint64
+)
+
+// newTagsID is the number of a TagsID: a hash, whose highest bit is that of names.
+func newTagsID(name string) uint64 {
+	const named = 1 << 63
+	if name == "" {
+		return unnamedTags.Add(1)
+	}
+	return maphash.String(tagsSeed, name) | named
+}
 
 // bears reports whether a record bears all tags that this lookup gives it. A record
 // that is used often remembers it.
 func (l *Lookup) bears(req Request, record *Record) bool {
 	links := record.links()
-	if links != nil && links.bears.Load() == l.number {
+	if links != nil && links.bears.Load() == l.tagsID {
 		return true
 	}
 	for _, tag := range l.tags(req, record) {
@@ -122,7 +135,7 @@ func (l *Lookup) bears(req Request, record *Record) bool {
 		}
 	}
 	if links != nil {
-		links.bears.Store(l.number)
+		links.bears.Store(l.tagsID)
 	}
 	return true
 }

@@ -230,7 +230,7 @@ func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.Lookup
 		if err != nil {
 			return options, err
 		}
-		options.Tags = tagger.tags
+		options.Tags, options.TagsID = tagger.tags, fmt.Sprintf("%q %q %t", l.Tags, l.kind.Prefix, l.key.hash)
 	}
 	return options, nil
 }
