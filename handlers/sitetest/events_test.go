@@ -20,7 +20,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(remember))
-	caddy.RegisterModule(new(exec))
+	caddy.RegisterModule(new(execHandler))
 }
 
 // remember is an event handler that remembers events.

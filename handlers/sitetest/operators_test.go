@@ -174,12 +174,12 @@ func TestTheRecipeForProbesExposesHealthAlone(t *testing.T) {
 	require.Equal(t, http.StatusOK, sitetest.Request(t, http.MethodGet, probes+"/healthz/live", "").Status)
 }
 
-// exec has the name and the arguments of the handler of the recipe, which is
+// execHandler has the name and the arguments of the handler of the recipe, which is
 // another plugin's.
-type exec struct{ remember }
+type execHandler struct{ remember }
 
-func (*exec) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "events.handlers.exec", New: func() caddy.Module { return new(exec) }}
+func (*execHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.exec", New: func() caddy.Module { return new(execHandler) }}
 }
 
 func TestTheRecipeForEventsIsEmitted(t *testing.T) {

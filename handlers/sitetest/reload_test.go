@@ -1,4 +1,4 @@
-package filewallball
+package sitetest_test
 
 import (
 	"fmt"
