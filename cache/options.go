@@ -75,9 +75,9 @@ type LookupOptions struct {
 	// Tags returns the tags of a record from the source; [Cache.DropTag] drops all
 	// records of a tag together. Absences and refusals have tags too. Nil: no tags.
 	Tags func(req Request, record *Record) []string
-	// TagsID names Tags: lookups with the same TagsID give a record the same tags, so
-	// that a copy that was found to bear those of one need not be checked for the
-	// others. Default: no other lookup gives these tags.
+	// TagsID names Tags: lookups with the same TagsID must give the same tags to the
+	// record of a key, and a near copy is checked once for all of them. Default: the
+	// lookup shares its checks with no other.
 	TagsID string
 	// LoadTimeout is the longest time that a load from the source may take.
 	// Together with LookupTimeout it is the longest time that a lookup takes, and

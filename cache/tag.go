@@ -112,7 +112,8 @@ var (
 	unnamedTags atomic.Uint64
 )
 
-// newTagsID is the number of a TagsID: a hash, whose highest bit is that of names.
+// newTagsID returns a hash of a TagsID, or a new number where that is empty. The highest
+// bit of hashes is set, so that no number is one of them.
 func newTagsID(name string) uint64 {
 	const named = 1 << 63
 	if name == "" {
@@ -121,8 +122,8 @@ func newTagsID(name string) uint64 {
 	return maphash.String(tagsSeed, name) | named
 }
 
-// bears reports whether a record bears all tags that this lookup gives it. A record
-// that is used often remembers it.
+// bears reports whether a record bears all tags that this lookup gives it. A near copy
+// with tags stores that it does, so that later hits do not evaluate the tags.
 func (l *Lookup) bears(req Request, record *Record) bool {
 	links := record.links()
 	if links != nil && links.bears.Load() == l.tagsID {

@@ -17,7 +17,7 @@ var errNotStarted = errors.New("the store was not started")
 type start struct {
 	once sync.Once
 	done atomic.Bool
-	come chan struct{} // closed
+	come chan struct{} // closed at the start
 	// ended is closed with the store.
 	ended <-chan struct{}
 }
@@ -62,9 +62,9 @@ func (s *start) dialer(dial dialFunc) dialFunc {
 	}
 }
 
-// patient returns a dialer for go-redis that begins with the start: else the
-// connections for MinIdleConns would have failed by then, if a configuration takes
-// longer to load than a dial may, and the first commands would be sent over them.
+// patient returns a dialer for go-redis that waits for the start however long that
+// takes. With the timeout of a dial, the connections for MinIdleConns would fail while
+// a configuration is slow to load, and the first commands would be sent over them.
 func (s *start) patient(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if !s.done.Load() {

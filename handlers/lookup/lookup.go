@@ -230,7 +230,9 @@ func (l *Lookup) options(family cache.Family, logger *slog.Logger) (cache.Lookup
 		if err != nil {
 			return options, err
 		}
-		options.Tags, options.TagsID = tagger.tags, fmt.Sprintf("%q %q %t", l.Tags, l.kind.Prefix, l.key.hash)
+		options.Tags = tagger.tags
+		// {id} is another for the same key where the template of keys is another
+		options.TagsID = fmt.Sprintf("%q %q %q %t", l.Tags, l.keyText, l.kind.Prefix, l.key.hash)
 	}
 	return options, nil
 }
