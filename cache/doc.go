@@ -176,7 +176,9 @@
 // or full) returns a [PendingError]. From then on this process uses none of the
 // records that it concerns: lookups with a source ask the source, others end in
 // [ErrPending]. The invalidation is retried until it is done, also by the caches
-// that share its [Pending]. Other processes use the records until then. Pending
+// that share its [Pending]. Others that keep failing do not delay it
+// (TestInvalidationsThatFailDoNotKeepOthersFromBeingCarriedOut). Other processes use
+// the records until then. Pending
 // invalidations are lost when the process ends.
 //
 // # What leases promise

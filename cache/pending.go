@@ -58,13 +58,14 @@ type Pending struct {
 	finished atomic.Uint64
 
 	mu          sync.RWMutex
-	items       map[pendingItem]uint64 // the number of the call that asked for it last
-	prefixes    []string               // the prefixes among the items
+	items       map[pendingItem]pendingState
+	prefixes    []string // the prefixes among the items
 	bytes       int
 	number      uint64
 	since       time.Time
 	last        error
 	full        bool
+	attempts    uint64          // the number of attempts to carry them out
 	caches      []*Cache        // the caches that may carry them out, the newest last
 	keyPrefixes map[string]bool // of all lookups
 
@@ -76,6 +77,12 @@ type Pending struct {
 type pendingItem struct {
 	kind pendingKind
 	text string // key, prefix, or name of the tag
+}
+
+// pendingState is the state of an invalidation.
+type pendingState struct {
+	asked  uint64 // the number of the call that asked for it last
+	failed uint64 // the number of the attempt that failed last; 0: none
 }
 
 type pendingKind uint8
@@ -92,7 +99,7 @@ func NewPending(logger *slog.Logger) *Pending {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Pending{logger: logger, items: make(map[pendingItem]uint64), keyPrefixes: make(map[string]bool)}
+	return &Pending{logger: logger, items: make(map[pendingItem]pendingState), keyPrefixes: make(map[string]bool)}
 }
 
 // PendingStats describes what is pending.
@@ -166,7 +173,7 @@ func (p *Pending) add(cause error, kind pendingKind, texts ...string) {
 func (p *Pending) addLocked(item pendingItem) {
 	if p.full && p.coveredLocked(item) {
 		for prefix := range p.keyPrefixes { // from now on they are pending once more
-			p.items[pendingItem{pendingPrefix, prefix}] = p.number
+			p.askLocked(pendingItem{pendingPrefix, prefix})
 		}
 		return
 	}
@@ -176,7 +183,14 @@ func (p *Pending) addLocked(item pendingItem) {
 			p.prefixes = append(p.prefixes, item.text)
 		}
 	}
-	p.items[item] = p.number
+	p.askLocked(item)
+}
+
+// askLocked notes that the call with the last number asks for an invalidation.
+func (p *Pending) askLocked(item pendingItem) {
+	state := p.items[item]
+	state.asked = p.number
+	p.items[item] = state
 }
 
 // coveredLocked reports whether an invalidation is covered by those of the key
@@ -225,7 +239,7 @@ func (p *Pending) finish(number uint64, items ...pendingItem) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, item := range items {
-		if n, ok := p.items[item]; ok && n <= number {
+		if state, ok := p.items[item]; ok && state.asked <= number {
 			p.finished.Add(1) // first, for readers without the lock
 			p.removeLocked(item)
 		}

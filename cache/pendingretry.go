@@ -3,7 +3,9 @@
 package cache
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -16,6 +18,10 @@ const (
 	// the timeouts of one attempt: for keys and tags, and for prefixes
 	pendingTimeout       = 2 * time.Second
 	pendingPrefixTimeout = time.Minute
+	// An attempt ends after this many failures, or when they took this long: the
+	// store is away then. Otherwise others may still be carried out.
+	pendingFailures = 100
+	pendingPatience = 50 * time.Millisecond
 )
 
 // attach makes a cache one of those that carry out pending invalidations.
@@ -92,51 +98,110 @@ func (p *Pending) executor() *Cache {
 	return p.caches[len(p.caches)-1]
 }
 
-// attempt tries to carry out what is pending, until something fails.
+// attempt tries to carry out what is pending: first keys and tags, then prefixes, which
+// take longer. Those that failed before come last, so that they do not keep others
+// waiting.
 func (p *Pending) attempt(ctx context.Context, c *Cache, prefixTimeout time.Duration) {
-	p.mu.RLock()
-	number := p.number
-	byKind := make(map[pendingKind][]string)
-	for item := range p.items {
-		byKind[item.kind] = append(byKind[item.kind], item.text)
+	p.mu.Lock()
+	p.attempts++
+	a := pendingAttempt{p: p, cache: c, prefixTimeout: prefixTimeout, number: p.attempts, asked: p.number}
+	failed := make(map[pendingItem]uint64, len(p.items))
+	for item, state := range p.items {
+		failed[item] = state.failed
 	}
-	p.mu.RUnlock()
-	if err := p.carryOut(ctx, c, number, byKind, prefixTimeout); err != nil {
-		p.mu.Lock()
-		p.last = err
-		p.mu.Unlock()
+	p.mu.Unlock()
+	items := slices.SortedFunc(maps.Keys(failed), func(a, b pendingItem) int {
+		return cmp.Or(cmp.Compare(failed[a], failed[b]), cmp.Compare(a.kind, b.kind))
+	})
+	isPrefix := func(item pendingItem) bool { return item.kind == pendingPrefix }
+	quick := slices.DeleteFunc(slices.Clone(items), isPrefix)
+	prefixes := slices.DeleteFunc(items, func(item pendingItem) bool { return !isPrefix(item) })
+	a.carryOutAll(ctx, quick)
+	a.carryOutAll(ctx, prefixes)
+}
+
+// pendingAttempt is one attempt to carry out what is pending.
+type pendingAttempt struct {
+	p             *Pending
+	cache         *Cache
+	prefixTimeout time.Duration
+	number        uint64        // its own
+	asked         uint64        // the number of the last call that asked for one of them
+	failures      int           // of the keys and tags, or of the prefixes
+	wasted        time.Duration // how long all failures took
+}
+
+// carryOutAll carries out invalidations until too many fail, or the store is away.
+func (a *pendingAttempt) carryOutAll(ctx context.Context, items []pendingItem) {
+	a.failures = 0
+	for len(items) > 0 && a.wasted < pendingPatience {
+		n := 1
+		for n < min(len(items), deleteBatch) && items[0].kind == pendingKey && items[n].kind == pendingKey {
+			n++
+		}
+		if !a.carryOut(ctx, items[:n]) {
+			return
+		}
+		items = items[n:]
 	}
 }
 
-// carryOut calls the store for each of the invalidations, until a call fails.
-// number is that of the last request for one of them.
-func (p *Pending) carryOut(ctx context.Context, c *Cache, number uint64, byKind map[pendingKind][]string, prefixTimeout time.Duration) error {
-	call := func(timeout time.Duration, kind pendingKind, texts []string, invalidate func(context.Context) error) error {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		if err := invalidate(ctx); err != nil {
-			return err
-		}
-		p.dropCopies(c)
-		p.finish(number, itemsOf(kind, texts)...)
-		return nil
+// carryOut carries out one invalidation, or those of several keys. If the store does
+// not carry out several, each half is tried, because the cause may be a single one.
+// It returns false if no more of the kind should be tried.
+func (a *pendingAttempt) carryOut(ctx context.Context, items []pendingItem) (goOn bool) {
+	started := time.Now()
+	err := a.call(ctx, items)
+	if err == nil {
+		a.p.dropCopies(a.cache)
+		a.p.finish(a.asked, items...)
+		return true
 	}
-	for _, tag := range byKind[pendingTag] {
-		if err := call(pendingTimeout, pendingTag, []string{tag}, func(ctx context.Context) error { return c.dropTag(ctx, tag) }); err != nil {
-			return err
+	a.failures++
+	a.wasted += time.Since(started)
+	goOn = a.failures < pendingFailures && a.wasted < pendingPatience && ctx.Err() == nil
+	if half := len(items) / 2; half > 0 && goOn {
+		return a.carryOut(ctx, items[:half]) && a.carryOut(ctx, items[half:])
+	}
+	a.p.failed(err, a.number, items)
+	return goOn
+}
+
+// call calls the store once.
+func (a *pendingAttempt) call(ctx context.Context, items []pendingItem) error {
+	timeout := pendingTimeout
+	if items[0].kind == pendingPrefix {
+		timeout = a.prefixTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	switch items[0].kind {
+	case pendingTag:
+		return a.cache.dropTag(ctx, items[0].text)
+	case pendingPrefix:
+		_, err := a.cache.deletePrefix(ctx, items[0].text)
+		return err
+	default:
+		keys := make([]string, len(items))
+		for i, item := range items {
+			keys[i] = item.text
+		}
+		_, err := a.cache.deleteKeys(ctx, keys)
+		return err
+	}
+}
+
+// failed notes that an attempt could not carry out some invalidations.
+func (p *Pending) failed(cause error, attempt uint64, items []pendingItem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = cause
+	for _, item := range items {
+		if state, ok := p.items[item]; ok {
+			state.failed = attempt
+			p.items[item] = state
 		}
 	}
-	for keys := range slices.Chunk(byKind[pendingKey], deleteBatch) {
-		if err := call(pendingTimeout, pendingKey, keys, func(ctx context.Context) error { _, err := c.deleteKeys(ctx, keys); return err }); err != nil {
-			return err
-		}
-	}
-	for _, prefix := range byKind[pendingPrefix] {
-		if err := call(prefixTimeout, pendingPrefix, []string{prefix}, func(ctx context.Context) error { _, err := c.deletePrefix(ctx, prefix); return err }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // dropCopies drops the near copies of the other caches that share the Pending,

@@ -100,7 +100,7 @@ func asUnsupported(err error) error {
 	return err
 }
 
-// saysNever reports whether a server will always refuse a command: it localErrnos the
+// saysNever reports whether a server will always refuse a command: it denies the
 // permission, or it does not know the command. Servers answer an unknown
 // command with the code ERR, which is also that of passing errors.
 func saysNever(err error) bool {
