@@ -1,5 +1,5 @@
-// The application that knows the sessions. It runs as a process of its own:
-// this program again, with -application.
+// The application that has the sessions. It runs as a process of its own: this
+// program, started with -application.
 
 package main
 
@@ -13,12 +13,11 @@ import (
 	"time"
 )
 
-// application answers who a session belongs to, and counts how often it was
-// asked.
+// application answers whose session a request has, and counts the requests.
 type application struct{ calls atomic.Int64 }
 
-// slowIDs begin the sessions for which /slow takes slowAnswer.
-const slowIDs = "slow"
+// slowPrefix begins the identities for which /slow waits for slowAnswer.
+const slowPrefix = "slow"
 
 // serveApplication runs until the process is ended.
 func serveApplication(addr string) error {
@@ -26,7 +25,7 @@ func serveApplication(addr string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/auth", a.auth)
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
-		if cookie, err := r.Cookie("session"); err == nil && strings.HasPrefix(cookie.Value, slowIDs) {
+		if cookie, err := r.Cookie("session"); err == nil && strings.HasPrefix(cookie.Value, slowPrefix) {
 			time.Sleep(slowAnswer)
 		}
 		a.auth(w, r)
@@ -37,7 +36,7 @@ func serveApplication(addr string) error {
 			w.WriteHeader(status)
 		})
 	}
-	mux.HandleFunc("/asked", a.asked)
+	mux.HandleFunc("/calls", a.writeCalls)
 	if err := http.ListenAndServe(addr, mux); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving the application: %w", err)
 	}
@@ -56,11 +55,11 @@ func (a *application) auth(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(sessionRecord(cookie.Value)))
 }
 
-func (a *application) asked(w http.ResponseWriter, _ *http.Request) {
+func (a *application) writeCalls(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(a.calls.Load())
 }
 
-// sessionRecord is what the application knows of a session.
+// sessionRecord is the record of a session, in JSON.
 func sessionRecord(id string) string {
 	text, _ := json.Marshal(map[string]any{
 		"user_id": "u-" + id, "name": "Ada Lovelace", "roles": []string{"reader", "editor"}, "expires_at": 4102444800,

@@ -15,33 +15,33 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/redis"
 )
 
-// batchPrefix is of the keys that are written, read and purged.
+// batchPrefix is the prefix of the keys.
 const batchPrefix = "batch:"
 
-// batchWork is what is done to many keys at once, and how redis-benchmark does
-// the like.
+// batchWork is an operation on many keys of package cache, and the command with which
+// redis-benchmark does the same.
 type batchWork struct {
 	name    string
-	do      func(ctx context.Context) (int, error)
+	do      func(ctx context.Context) (keys int, err error)
 	command []string
-	// beside are what else the work needs of the server, if anything.
-	beside []command
+	// further are other commands that the work sends to Redis, if any.
+	further []command
 }
 
-// command is one for so many keys.
+// command is a command of Redis.
 type command struct {
 	text []string
-	keys int
+	keys int // how many keys one of these commands is for
 }
 
-// batches does to many keys through package cache what redis-benchmark does
-// with a hundred commands at a time.
+// batches compares the operations of package cache on many keys with redis-benchmark,
+// which sends a hundred commands at a time.
 func (b *bench) batches(ctx context.Context, r *results) error {
 	n := 100_000
 	if b.smoke {
 		n = 2000
 	}
-	server, err := b.startRedis(ctx) // one with no other keys in it
+	server, err := b.startRedis(ctx) // an empty one
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 	}
 	path, err := exec.LookPath("redis-benchmark")
 	if err != nil {
-		b.say("missing: redis-benchmark (Debian: redis-tools); batches are done, but beside nothing")
+		b.say("missing: redis-benchmark (Debian: redis-tools); batches are not compared")
 	}
 	rates := make([]batchRates, len(works))
 	for range b.rounds {
@@ -68,7 +68,7 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 				return fmt.Errorf("%s: %w", work.name, err)
 			}
 			if got != n {
-				return violation{fmt.Sprintf("%s: %d of %d keys", work.name, got, n)}
+				return violation{fmt.Sprintf("%s: got %d keys, want %d", work.name, got, n)}
 			}
 			rates[i].ours = append(rates[i].ours, float64(n)/time.Since(start).Seconds())
 		}
@@ -89,25 +89,25 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 	return b.dropTags(ctx, server, c, r)
 }
 
-// batchRates are keys per second, one figure for each round.
+// batchRates are rates in keys per second, one for each round.
 type batchRates struct {
 	ours, theirs []float64
-	all          []float64 // theirs with all the commands that the work needs
+	all          []float64 // theirs, if all commands of the work are counted
 }
 
 func (r *batchRates) findings(work batchWork) []finding {
 	f := compareRates(work.name+" / `redis-benchmark -P 100`", r.ours, r.theirs)
 	f.bar, f.reached = "≥ 0.5", spreadOf(ratios(r.ours, r.theirs)).median >= 0.5
-	if len(work.beside) == 0 {
+	if len(work.further) == 0 {
 		return []finding{f}
 	}
 	return []finding{f, compareRates("the same / `redis-benchmark -P 100` of all its commands: "+work.commands(), r.ours, r.all)}
 }
 
-// benchmarkWork measures how redis-benchmark does the like of a work.
+// benchmarkWork measures the commands of a work with redis-benchmark.
 func (r *redisServer) benchmarkWork(ctx context.Context, path string, n int, work batchWork, rates *batchRates) error {
 	seconds := 0.0 // per key
-	for _, c := range work.beside {
+	for _, c := range work.further {
 		rate, err := r.benchmark(ctx, path, max(100, n/c.keys), c.text)
 		if err != nil {
 			return err
@@ -123,10 +123,10 @@ func (r *redisServer) benchmarkWork(ctx context.Context, path string, n int, wor
 	return nil
 }
 
-// commands names all that the work needs.
+// commands lists the names of all commands that the work sends.
 func (w *batchWork) commands() string {
 	var names []string
-	for _, c := range w.beside {
+	for _, c := range w.further {
 		names = append(names, c.text[0])
 	}
 	return strings.Join(append(names, w.command[0]), ", ")
@@ -145,7 +145,8 @@ func compareRates(work string, ours, theirs []float64) finding {
 		spreadOf(ratios(ours, theirs)), spreadOf(ours).median, spreadOf(theirs).median)}
 }
 
-// batchWorks are done in this order, each to the same n keys.
+// batchWorks returns the operations, which are done in this order to the same n
+// keys.
 func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
 	keys, items := make([]string, n), make([]cache.Item, n)
 	text := sessionRecord("0123456789abcdef0123456789abcdef")
@@ -168,7 +169,7 @@ func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
 		{
 			name:    fmt.Sprintf("cache.GetMany of %d records", n),
 			command: []string{"GET", key},
-			beside:  []command{{[]string{"PTTL", key}, 1}},
+			further: []command{{[]string{"PTTL", key}, 1}},
 			do: func(ctx context.Context) (found int, err error) {
 				got, err := c.GetMany(ctx, keys)
 				for _, g := range got {
@@ -182,7 +183,7 @@ func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
 		{
 			name:    fmt.Sprintf("cache.DeletePrefix of %d keys", n),
 			command: []string{"UNLINK", key},
-			beside: []command{
+			further: []command{
 				{[]string{"SCAN", "0", "MATCH", cache.OwnPrefix + "*", "COUNT", "1000"}, 1000}, // for leases
 				{[]string{"SCAN", "0", "MATCH", batchPrefix + "*", "COUNT", "1000"}, 1000},
 			},
@@ -191,7 +192,7 @@ func batchWorks(c *cache.Cache, n int) ([]batchWork, error) {
 	}, nil
 }
 
-// openCache is a cache over this Redis, as a Go program uses it.
+// openCache opens a cache over this Redis, as a Go program does.
 func (r *redisServer) openCache() (*cache.Cache, error) {
 	stats := cache.NewStats()
 	store, err := redis.New(redis.Options{Addresses: []string{r.addr}}, stats, slog.New(slog.DiscardHandler))
@@ -201,7 +202,7 @@ func (r *redisServer) openCache() (*cache.Cache, error) {
 	return cache.New(store, stats), nil
 }
 
-// benchmark returns how many of these commands are done per second.
+// benchmark runs redis-benchmark, and returns its commands per second.
 func (r *redisServer) benchmark(ctx context.Context, path string, n int, command []string) (float64, error) {
 	host, port, err := net.SplitHostPort(r.addr)
 	if err != nil {
@@ -216,8 +217,8 @@ func (r *redisServer) benchmark(ctx context.Context, path string, n int, command
 	return parseRedisBenchmark(string(out))
 }
 
-// parseRedisBenchmark reads the last line of its CSV: the command, in which
-// there may be commas, and its rate, all in quotes.
+// parseRedisBenchmark reads the rate from the last line of redis-benchmark's CSV: the
+// command, which may contain quotes and commas, then the rate, all in quotes.
 func parseRedisBenchmark(out string) (float64, error) {
 	last := ""
 	for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
@@ -233,5 +234,5 @@ func parseRedisBenchmark(out string) (float64, error) {
 		}
 		rest, found = more, again
 	}
-	return 0, fmt.Errorf("redis-benchmark tells no rate: %q", out)
+	return 0, fmt.Errorf("redis-benchmark has printed no rate: %q", out)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOfWrkOnlyWholeAnswersOfTheRightStatusCount(t *testing.T) {
+func TestResponsesOfWrkMustBeWholeAndHaveTheRightStatus(t *testing.T) {
 	t.Parallel()
 	out := `Running 1s test @ http://127.0.0.1:1/
 counted {"requests": 1000, "microseconds": 500000, "p50": 1500, "p99": 9000, "broken": %broken, "refused": %refused}
@@ -20,59 +20,59 @@ counted {"requests": 1000, "microseconds": 500000, "p50": 1500, "p99": 9000, "br
 		want            int
 		ok              bool
 	}{
-		"all found":             {"0", "0", 200, true},
-		"some refused":          {"0", "1", 200, false},
-		"some broken":           {"1", "0", 200, false},
-		"all are as they must":  {"0", "1000", 404, true},
-		"some should be absent": {"0", "999", 404, false},
+		"all found":              {"0", "0", 200, true},
+		"some refused":           {"0", "1", 200, false},
+		"some broken":            {"1", "0", 200, false},
+		"all refused, as wanted": {"0", "1000", 404, true},
+		"some should be absent":  {"0", "999", 404, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a, err := parseWrk(strings.NewReplacer("%broken", c.broken, "%refused", c.refused).Replace(out), asking{want: c.want})
+			a, err := parseWrk(strings.NewReplacer("%broken", c.broken, "%refused", c.refused).Replace(out), requestTemplate{want: c.want})
 			if !c.ok {
 				require.ErrorAs(t, err, new(violation))
 				return
 			}
 			require.NoError(t, err)
-			require.Equal(t, answers{1000, 500 * time.Millisecond, 1500 * time.Microsecond, 9 * time.Millisecond}, a)
+			require.Equal(t, responses{1000, 500 * time.Millisecond, 1500 * time.Microsecond, 9 * time.Millisecond}, a)
 			require.InDelta(t, 2000, a.perSecond(), 0)
 		})
 	}
-	_, err := parseWrk("unable to connect", asking{})
+	_, err := parseWrk("unable to connect", requestTemplate{})
 	require.ErrorContains(t, err, "unable to connect")
 }
 
-func TestAnswersAreReadWithTheirBodies(t *testing.T) {
+func TestResponsesAreReadWithTheirBodies(t *testing.T) {
 	t.Parallel()
 	r := bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nX: y\r\n\r\nbody" +
 		"HTTP/1.1 304 Not Modified\r\nEtag: x\r\n\r\n" +
 		"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + // to HEAD
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
 	for _, want := range []int{200, 304} {
-		status, err := readAnswer(r, false)
+		status, err := readResponse(r, false)
 		require.NoError(t, err)
 		require.Equal(t, want, status)
 	}
-	status, err := readAnswer(r, true)
+	status, err := readResponse(r, true)
 	require.NoError(t, err)
 	require.Equal(t, 200, status)
-	_, err = readAnswer(r, false)
-	require.ErrorContains(t, err, "does not tell its length")
+	_, err = readResponse(r, false)
+	require.ErrorContains(t, err, "has no Content-Length")
 }
 
-func TestRoundTripsAreReadsButForHousekeeping(t *testing.T) {
+func TestRoundTripsAreReadsWithoutHousekeeping(t *testing.T) {
 	t.Parallel()
 	got, err := parseTraffic("# Stats\r\ntotal_reads_processed:100\r\n# Commandstats\r\n" +
 		"cmdstat_getrange:calls=40,usec=1\r\ncmdstat_get:calls=3,usec=1\r\ncmdstat_pttl:calls=40,usec=1\r\n" +
 		"cmdstat_ping:calls=30,usec=1\r\ncmdstat_client|tracking:calls=2,usec=1\r\ncmdstat_info:calls=7,usec=1\r\n")
 	require.NoError(t, err)
-	// the question itself is the 1
+	// 1 is the INFO command itself
 	require.Equal(t, redisTraffic{roundTrips: 100 - 1 - 30 - 2 - 7, lookups: 40, canaries: 3}, got)
 	require.EqualValues(t, 100-1-3-30-2-7, got.since(redisTraffic{}).roundTrips)
 	got.scripts = 5
 	require.EqualValues(t, 100-1-30-2-7, got.since(redisTraffic{}).roundTrips, "scripts get and set too")
 	_, err = parseTraffic("redis_version:5.0.0\r\n")
-	require.ErrorContains(t, err, "version 6 or newer")
+	require.ErrorContains(t, err, "Redis 6 or newer")
 }
 
 func TestRedisBenchmarkPrintsItsRateLast(t *testing.T) {
@@ -101,47 +101,47 @@ func TestTotalOfStraceIsRead(t *testing.T) {
 	require.ErrorContains(t, err, "not permitted")
 }
 
-func TestSpreadIsMedianLeastAndMost(t *testing.T) {
+func TestSpreadIsMedianLeastAndLargest(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, spread{2, 1, 9}, spreadOf([]float64{9, 1, 2}))
 	require.Equal(t, spread{2.5, 1, 9}, spreadOf([]float64{9, 1, 2, 3}))
 	require.Equal(t, spread{}, spreadOf(nil))
 }
 
-func TestFewVisitorsComeOften(t *testing.T) {
+func TestFewVisitorsSendMostRequests(t *testing.T) {
 	t.Parallel()
 	s := newSessions("test", 10_000)
 	times := make([]int, len(s.ids))
 	for _, i := range s.visits {
 		times[i]++
 	}
-	require.Greater(t, times[0], times[9], "the first comes oftener than the tenth")
+	require.Greater(t, times[0], times[9], "the first visitor sends more requests than the tenth")
 	require.Greater(t, times[9], times[999])
-	require.Equal(t, s.visits, newSessions("other", 10_000).visits, "the order is that of the last time")
+	require.Equal(t, s.visits, newSessions("other", 10_000).visits, "the order is the same in each run")
 	require.Less(t, slices.Max(s.evenly().visits), 10_000)
 }
 
-func TestTrafficIsComparedWithWhatItMustBe(t *testing.T) {
+func TestTrafficIsChecked(t *testing.T) {
 	t.Parallel()
 	v := variant{site: "a site"}
 	l := load{sessions: newSessions("test", 200), connections: 8}
-	s := sample{answers: answers{count: 400}, application: 200, redis: redisTraffic{roundTrips: 100, lookups: 400}}
+	s := sample{responses: responses{count: 400}, application: 200, redis: redisTraffic{roundTrips: 100, lookups: 400}}
 	require.NoError(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), "lookups may share round trips")
 	require.NoError(t, v.check("", l, s, traffic{application: perSession, redis: anyNumber}))
 	require.ErrorAs(t, v.check("", l, s, traffic{application: never, redis: perRequest}), new(violation))
 	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perSession}), new(violation))
 	l.connections = 1
-	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), new(violation), "a single lookup shares nothing")
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), new(violation), "over one connection, no lookups share a round trip")
 	s.redis.roundTrips = 500
 	l.connections = 8
-	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), new(violation), "more than one each")
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest}), new(violation), "more than one round trip for each lookup")
 	s.redis.roundTrips = 100
 	s.files.hits = 399
-	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a file was not looked up")
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a file's record was not looked up")
 	s.files.hits = 400
 	require.NoError(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}))
 	s.files.loads = 1
-	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a record was made again")
+	require.ErrorAs(t, v.check("", l, s, traffic{application: perSession, redis: perRequest, files: never}), new(violation), "a file's record was loaded again")
 }
 
 func TestPushesAreCountedByMessageAndKey(t *testing.T) {
@@ -168,13 +168,13 @@ func TestPushesAreCountedByMessageAndKey(t *testing.T) {
 	require.ErrorContains(t, err, "ERR no")
 }
 
-func TestReportsAreComparedWithTheWritesAlone(t *testing.T) {
+func TestCostOfReportsExcludesThatOfTheWrites(t *testing.T) {
 	t.Parallel()
-	all := []following{{"broadcast", 0, 0, 1}, {"broadcast", 4, 0, 1}, {"default mode", 4, 2, 1}}
-	turn := func(redis time.Duration, output int64, messages float64) []pushed {
-		return []pushed{{elapsed: time.Second, redis: redis, output: output, messages: messages, node: 5 * time.Millisecond}}
+	all := []fleetSetup{{"broadcast", 0, 0, 1}, {"broadcast", 4, 0, 1}, {"default mode", 4, 2, 1}}
+	turn := func(redis time.Duration, output int64, messages float64) []setupCost {
+		return []setupCost{{elapsed: time.Second, redis: redis, output: output, messages: messages, node: 5 * time.Millisecond}}
 	}
-	g := pushGrid(all, [][]pushed{
+	g := reportGrid(all, [][]setupCost{
 		turn(10*time.Millisecond, 0, 0), turn(18*time.Millisecond, 1000*4*55, 250), turn(14*time.Millisecond, 1000*2*77, 500),
 	}, 1000)
 	require.Equal(t, [][]string{

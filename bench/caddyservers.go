@@ -1,4 +1,4 @@
-// Caddy in its several configurations.
+// Caddy, in all configurations that are compared.
 
 package main
 
@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// site is a route of a server that can be asked.
+// site is a route of a running server.
 type site struct {
 	process *process
 	addr    string
-	admin   string // of Caddy's admin API; empty for other servers
-	plugin  bool   // Caddy uses the plugin
+	admin   string // address of Caddy's admin API; empty for other servers
+	plugin  bool   // whether the configuration uses the plugin
 }
 
 // route is a site of a Caddyfile: a name to refer to it, and its directives.
@@ -74,19 +74,19 @@ func caddyBlock(addr, directives string) string {
 	return fmt.Sprintf(":%s {\n\tbind %s\n%s\n}\n", port, host, directives)
 }
 
-// startCaddies starts all configurations of Caddy. Those without the plugin
-// are the same program, which then uses nothing of it.
+// startCaddies starts Caddy in all configurations. The one without the plugin runs
+// the same program.
 func (s *servers) startCaddies(ctx context.Context) error {
 	files := "\troot " + s.files
 	application := "http://" + s.application.addr + "/auth"
 	forwardAuth := "\tforward_auth " + s.application.addr + " {\n\t\turi /auth\n\t\tcopy_headers X-User-Id\n\t}"
 	session := "\tsession_lookup {cookie.session}"
-	fromSource := "\tsession_lookup {cookie.session} {\n\t\tkey session:asked:{id}\n\t\tsource http " + application + "\n\t}"
-	fromSlowSource := strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:asked:", "session:slow:"), "/auth", "/slow")
-	asking := func(kind, path string) string {
-		return strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:asked:", "session:"+kind+":"), "/auth", path)
+	fromSource := "\tsession_lookup {cookie.session} {\n\t\tkey session:source:{id}\n\t\tsource http " + application + "\n\t}"
+	fromSlowSource := strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:source:", "session:slow:"), "/auth", "/slow")
+	sourceOf := func(kind, path string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(fromSource, "session:source:", "session:"+kind+":"), "/auth", path)
 	}
-	tagged := strings.TrimSuffix(asking("tagged", "/auth"), "\t}") + "\t\ttag user:{http.session.user_id} all\n\t}"
+	tagged := strings.TrimSuffix(sourceOf("tagged", "/auth"), "\t}") + "\t\ttag user:{http.session.user_id} all\n\t}"
 	metadata := "\tfile_metadata {\n\t\tsource file_system\n\t}"
 	precompressed := "\tfile_server {\n\t\tprecompressed\n\t}"
 	inMemory := "\tfile_metadata {\n\t\tsource file_system\n\t\tmemory 64KiB\n\t}"
@@ -101,7 +101,7 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{headers304, lines(headers(sameHeaders[:3]...), "\trespond 304")},
 		{error404, lines(headers(sameHeaders[0]), "\terror 404")},
 		{forwardAuthFiles, lines(forwardAuth, files, "\tfile_server")},
-		{limitFiles, lines("\troute {\n\t\tbare_requests "+application+" "+s.redis.addr+"\n\t}", files, "\tfile_server")},
+		{bareRequestFiles, lines("\troute {\n\t\tbare_requests "+application+" "+s.redis.addr+"\n\t}", files, "\tfile_server")},
 	}); err != nil {
 		return err
 	}
@@ -113,8 +113,8 @@ func (s *servers) startCaddies(ctx context.Context) error {
 		{memoryPrecompressed, lines(files, session, inMemory, precompressed)},
 		{sourceFiles, lines(files, fromSource, "\tfile_server")},
 		{taggedFiles, lines(files, tagged, "\tfile_server")},
-		{absentFiles, lines(files, asking("absent", "/absent"), "\tfile_server")},
-		{deniedFiles, lines(files, asking("denied", "/denied"), "\tfile_server")},
+		{absentFiles, lines(files, sourceOf("absent", "/absent"), "\tfile_server")},
+		{deniedFiles, lines(files, sourceOf("denied", "/denied"), "\tfile_server")},
 		{slowSourceFiles, lines(files, fromSlowSource, "\tfile_server")},
 	}); err != nil {
 		return err
@@ -134,13 +134,13 @@ func (s *servers) startCaddies(ctx context.Context) error {
 	})
 }
 
-// nearOption keeps copies as long as the benchmark takes, and all of them, so
-// that what is measured as warm is warm.
+// nearOption is the global option with a near cache that drops no copy while the
+// benchmark runs.
 func (s *servers) nearOption() string {
 	return "\tfilewallball {\n\t\tredis " + s.redis.addr + "\n\t\tnear_cache {\n\t\t\tttl 1h\n\t\t\tmax_size 1GiB\n\t\t}\n\t}"
 }
 
-// sameHeaders are those that file_metadata's answer to HEAD has. A 304 has the
+// sameHeaders are the headers of file_metadata's response to HEAD. A 304 has the
 // first three, a 404 the first one.
 var sameHeaders = []string{
 	`Cache-Status "session_lookup; hit; ttl=86399; detail=near, file_metadata; hit; ttl=3599; detail=near"`,

@@ -1,6 +1,6 @@
-// A client of our own, for what wrk cannot do: a counted number of requests,
-// each session once, each status checked, and HEAD, whose answer wrk waits for
-// a body of.
+// A load generator for what wrk cannot do: send an exact number of requests, use
+// each session once, check each status, and send HEAD (wrk waits for a body that
+// the response does not have).
 
 package main
 
@@ -19,18 +19,18 @@ import (
 	"time"
 )
 
-// runClient sends the load and checks the status of each answer.
-func runClient(ctx context.Context, l load) (answers, error) {
+// runClient sends the load and checks the status of each response.
+func runClient(ctx context.Context, l load) (responses, error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var (
-		next      atomic.Int64
+		count     atomic.Int64
 		wait      sync.WaitGroup
 		latencies = make([][]time.Duration, l.connections)
 		start     = time.Now()
 	)
-	visit := func() (string, bool) {
-		i := int(next.Add(1) - 1)
+	next := func() (id string, ok bool) {
+		i := int(count.Add(1) - 1)
 		switch {
 		case l.visits != nil && i < len(l.visits):
 			return l.sessions.ids[l.visits[i]], true
@@ -42,8 +42,8 @@ func runClient(ctx context.Context, l load) (answers, error) {
 	for i := range l.connections {
 		wait.Go(func() {
 			var err error
-			if latencies[i], err = l.converse(ctx, visit); err != nil {
-				fail(err) // the others end; only the first failure counts
+			if latencies[i], err = l.runConnection(ctx, next); err != nil {
+				fail(err) // ends the others; the first failure is returned
 			}
 		})
 	}
@@ -53,13 +53,13 @@ func runClient(ctx context.Context, l load) (answers, error) {
 	for _, some := range latencies {
 		all = append(all, some...)
 	}
-	a := answers{count: len(all), took: took}
+	a := responses{count: len(all), took: took}
 	a.p50, a.p99 = percentiles(all)
 	return a, context.Cause(ctx)
 }
 
-// converse asks over one connection until there is nothing more to ask.
-func (l load) converse(ctx context.Context, visit func() (id string, ok bool)) (latencies []time.Duration, err error) {
+// runConnection sends requests over one connection until there is no next session.
+func (l load) runConnection(ctx context.Context, next func() (id string, ok bool)) (latencies []time.Duration, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", l.addr)
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", err)
@@ -67,17 +67,17 @@ func (l load) converse(ctx context.Context, visit func() (id string, ok bool)) (
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	r := bufio.NewReaderSize(conn, 64<<10)
-	for id, ok := visit(); ok; id, ok = visit() {
+	for id, ok := next(); ok; id, ok = next() {
 		start := time.Now()
-		if _, err := conn.Write([]byte(l.ask.request(id))); err != nil {
-			return latencies, fmt.Errorf("asking: %w", err)
+		if _, err := conn.Write([]byte(l.template.text(id))); err != nil {
+			return latencies, fmt.Errorf("sending a request: %w", err)
 		}
-		status, err := readAnswer(r, l.ask.method == http.MethodHead)
+		status, err := readResponse(r, l.template.method == http.MethodHead)
 		if err != nil {
-			return latencies, fmt.Errorf("reading an answer: %w", err)
+			return latencies, fmt.Errorf("reading a response: %w", err)
 		}
-		if status != l.ask.want {
-			return latencies, violation{fmt.Sprintf("%s %s is answered %d, not %d", l.ask.method, l.ask.path, status, l.ask.want)}
+		if status != l.template.want {
+			return latencies, violation{fmt.Sprintf("%s %s got status %d, want %d", l.template.method, l.template.path, status, l.template.want)}
 		}
 		latencies = append(latencies, time.Since(start))
 	}
@@ -86,15 +86,15 @@ func (l load) converse(ctx context.Context, visit func() (id string, ok bool)) (
 
 var contentLength = []byte("Content-Length:")
 
-// readAnswer reads a whole answer and returns its status. It knows bodies of a
-// known length only; none of the servers here sends others.
-func readAnswer(r *bufio.Reader, head bool) (status int, err error) {
+// readResponse reads a whole response and returns its status. It needs a
+// Content-Length, which all servers of the benchmark send.
+func readResponse(r *bufio.Reader, head bool) (status int, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
 		return 0, err
 	}
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
-		return 0, fmt.Errorf("no answer of HTTP/1.1: %q", line)
+		return 0, fmt.Errorf("want a response of HTTP/1.1, got %q", line)
 	}
 	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
 		return 0, err
@@ -119,7 +119,7 @@ func readAnswer(r *bufio.Reader, head bool) (status int, err error) {
 		return status, nil
 	}
 	if size < 0 {
-		return 0, errors.New("the answer does not tell its length")
+		return 0, errors.New("the response has no Content-Length")
 	}
 	_, err = io.CopyN(io.Discard, r, int64(size))
 	return status, err

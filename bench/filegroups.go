@@ -1,23 +1,25 @@
-// Index files and precompressed files, beside file_server alone.
+// Groups of index files and precompressed files, compared with file_server alone.
 
 package main
 
 import "net/http"
 
-// tags are entity tags that file_server sends.
-type tags struct{ small, precompressed string }
+// entityTags are those that file_server sends.
+type entityTags struct{ small, precompressed string }
 
-// acceptAll is what browsers send.
+// acceptAll is the header that browsers send.
 const acceptAll = "Accept-Encoding: gzip, deflate, br, zstd\r\n"
 
-func fileGroups(etags tags) []group {
-	conditional := func(path, header string) asking {
-		return asking{method: http.MethodGet, path: path, header: header, want: http.StatusNotModified}
+func fileGroups(etags entityTags) []group {
+	conditional := func(path, header string) requestTemplate {
+		return requestTemplate{method: http.MethodGet, path: path, header: header, want: http.StatusNotModified}
 	}
-	head := func(path string) asking { return asking{method: http.MethodHead, path: path, want: http.StatusOK} }
-	compressed := asking{method: http.MethodGet, path: style, header: acceptAll, want: http.StatusOK}
-	named := compressed
-	named.method = http.MethodHead
+	head := func(path string) requestTemplate {
+		return requestTemplate{method: http.MethodHead, path: path, want: http.StatusOK}
+	}
+	compressed := requestTemplate{method: http.MethodGet, path: style, header: acceptAll, want: http.StatusOK}
+	headCompressed := compressed
+	headCompressed.method = http.MethodHead
 	both := "session_lookup + file_metadata (near hits) + file_server / bare file_server"
 	memory := "the same with `memory 64KiB` / bare file_server"
 	return []group{
@@ -33,7 +35,7 @@ func fileGroups(etags tags) []group {
 		{name: "HEAD /dir/", variants: bySite(head(indexed), bareFiles, metadataFiles), bars: []bar{
 			{both, 1.2, over(metadataFiles, bareFiles)},
 		}},
-		{name: "HEAD precompressed", variants: bySite(named, barePrecompressed, metadataPrecompressed), bars: []bar{
+		{name: "HEAD precompressed", variants: bySite(headCompressed, barePrecompressed, metadataPrecompressed), bars: []bar{
 			{both, 1.2, over(metadataPrecompressed, barePrecompressed)},
 		}},
 		{
@@ -43,7 +45,7 @@ func fileGroups(etags tags) []group {
 		},
 		{
 			name:     "404 of a directory without an index file",
-			variants: bySite(asking{method: http.MethodGet, path: unindexed, want: http.StatusNotFound}, bareFiles, error404, metadataFiles),
+			variants: bySite(requestTemplate{method: http.MethodGet, path: unindexed, want: http.StatusNotFound}, bareFiles, error404, metadataFiles),
 			bars: []bar{
 				{both, 1, over(metadataFiles, bareFiles)},
 				{"session_lookup + file_metadata (remembered) / Caddy's `error 404` with the same headers", 0, over(metadataFiles, error404)},

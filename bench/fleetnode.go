@@ -1,4 +1,5 @@
-// A node of a fleet, as a process of its own: this program again, with -node.
+// A node of a fleet. It runs as a process of its own: this program, started with
+// -node.
 
 package main
 
@@ -15,7 +16,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// openNode is a cache with near copies of sessions, as a Caddy has one.
+// openNode opens a cache with near copies and a lookup of sessions, as Caddy does.
 func openNode(redisAddr string, options cache.LookupOptions) (*cache.Cache, *cache.Lookup, error) {
 	c, err := (&redisServer{addr: redisAddr}).openCache()
 	if err != nil {
@@ -31,8 +32,8 @@ func openNode(redisAddr string, options cache.LookupOptions) (*cache.Cache, *cac
 	return c, lookup, nil
 }
 
-// serveNode runs until the process is ended. At /near are the figures of its near
-// cache; /look looks up so many of its own sessions, at the same time.
+// serveNode runs until the process is ended. /near returns the figures of its near
+// cache; /lookup?n=… looks up so many of its own sessions, at the same time.
 func serveNode(addr, redisAddr string) error {
 	c, lookup, err := openNode(redisAddr, cache.LookupOptions{})
 	if err != nil {
@@ -41,7 +42,7 @@ func serveNode(addr, redisAddr string) error {
 	defer c.Close()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/near", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(c.Near()) })
-	mux.HandleFunc("/look", func(_ http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/lookup", func(_ http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.FormValue("n"))
 		done := make(chan struct{})
 		for i := range n {
@@ -60,11 +61,11 @@ func serveNode(addr, redisAddr string) error {
 	return nil
 }
 
-// ownSession is the key of a session that the node itself uses, and that nobody
-// writes meanwhile.
+// ownSession returns the key of a session that only the measured node uses, and that
+// is not written during a measurement.
 func ownSession(i int) string { return fmt.Sprintf("%sown-%08d", sessionPrefix, i) }
 
-// node is a running one.
+// node is a running node.
 type node struct {
 	process *process
 	addr    string
@@ -92,23 +93,23 @@ func (b *bench) startNode(ctx context.Context, self string, r *redisServer) (*no
 	return n, nil
 }
 
-// near are the figures of its near cache.
+// near returns the figures of its near cache.
 func (n *node) near(ctx context.Context) (stats near.Stats, err error) {
-	answer, err := n.get(ctx, "/near")
+	response, err := n.get(ctx, "/near")
 	if err != nil {
 		return stats, err
 	}
-	defer answer.Body.Close()
-	return stats, json.NewDecoder(answer.Body).Decode(&stats)
+	defer response.Body.Close()
+	return stats, json.NewDecoder(response.Body).Decode(&stats)
 }
 
-// look lets the node look up so many sessions at the same time.
-func (n *node) look(ctx context.Context, count int) error {
-	answer, err := n.get(ctx, "/look?n="+strconv.Itoa(count))
+// lookUp lets the node look up so many of its sessions at the same time.
+func (n *node) lookUp(ctx context.Context, count int) error {
+	response, err := n.get(ctx, "/lookup?n="+strconv.Itoa(count))
 	if err != nil {
 		return err
 	}
-	return answer.Body.Close()
+	return response.Body.Close()
 }
 
 func (n *node) get(ctx context.Context, path string) (*http.Response, error) {
@@ -116,14 +117,15 @@ func (n *node) get(ctx context.Context, path string) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("asking a node: %w", err)
+		return nil, fmt.Errorf("sending a request to a node: %w", err)
 	}
-	return answer, nil
+	return response, nil
 }
 
-// eventually waits until a condition holds.
+// eventually waits until a condition holds, up to a minute. what says the condition,
+// for the error.
 func eventually(ctx context.Context, what string, condition func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
@@ -134,7 +136,7 @@ func eventually(ctx context.Context, what string, condition func() (bool, error)
 		}
 		select {
 		case <-ctx.Done():
-			return violation{"it does not come true that " + what}
+			return violation{"waited a minute in vain until " + what}
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

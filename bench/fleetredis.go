@@ -1,4 +1,4 @@
-// What a fleet takes of Redis whatever is written: memory, connections, and the
+// The cost of a fleet for Redis apart from writes: memory, connections, and the
 // checks of trackers.
 
 package main
@@ -16,11 +16,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// numbers sums numbers in a section of INFO.
+// numbers returns the sum of some numbers in a section of INFO.
 func (r *redisServer) numbers(ctx context.Context, section string, names ...string) (sum float64, err error) {
 	info, err := r.client.Info(ctx, section).Result()
 	if err != nil {
-		return 0, fmt.Errorf("asking Redis for its %s: %w", section, err)
+		return 0, fmt.Errorf("reading INFO %s: %w", section, err)
 	}
 	found := 0
 	for line := range strings.Lines(info) {
@@ -30,33 +30,34 @@ func (r *redisServer) numbers(ctx context.Context, section string, names ...stri
 		}
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			return 0, fmt.Errorf("reading %s of Redis: %w", name, err)
+			return 0, fmt.Errorf("reading %s in INFO: %w", name, err)
 		}
 		sum += n
 		found++
 	}
 	if found < len(names) {
-		return 0, fmt.Errorf("redis does not tell %s", strings.Join(names, " and "))
+		return 0, fmt.Errorf("INFO does not have %s", strings.Join(names, " and "))
 	}
 	return sum, nil
 }
 
+// number returns a number in a section of INFO.
 func (r *redisServer) number(ctx context.Context, section, name string) (int64, error) {
 	n, err := r.numbers(ctx, section, name)
 	return int64(n), err
 }
 
-// cpu is how long Redis was on the CPU. It is more exact than what the system
-// tells of other processes.
+// cpu returns the CPU time of Redis, which INFO has in microseconds; /proc counts in
+// units of 10 ms.
 func (r *redisServer) cpu(ctx context.Context) (time.Duration, error) {
 	seconds, err := r.numbers(ctx, "cpu", "used_cpu_sys", "used_cpu_user")
 	return time.Duration(seconds * float64(time.Second)), err
 }
 
-// memory is what Redis has allocated, once it has come to rest.
+// memory returns the memory that Redis uses, in bytes, once it no longer changes.
 func (r *redisServer) memory(ctx context.Context) (used int64, err error) {
 	same := 0
-	err = eventually(ctx, "Redis comes to rest", func() (bool, error) {
+	err = eventually(ctx, "the memory of Redis no longer changes", func() (bool, error) {
 		now, err := r.number(ctx, "memory", "used_memory")
 		if diff := now - used; diff > -4096 && diff < 4096 {
 			same++
@@ -69,7 +70,7 @@ func (r *redisServer) memory(ctx context.Context) (used int64, err error) {
 	return used, err
 }
 
-// trackedKeys are keys of sessions that nobody has read.
+// trackedKeys returns keys of n sessions that no connection has read.
 func trackedKeys(n int) []string {
 	keys := make([]string, n)
 	for i := range keys {
@@ -78,7 +79,7 @@ func trackedKeys(n int) []string {
 	return keys
 }
 
-// trackedReads measures what Redis pays to remember a read.
+// trackedReads measures the CPU time of a read that Redis has to remember.
 func (b *bench) trackedReads(ctx context.Context, r *results) error {
 	if b.smoke {
 		return nil
@@ -126,8 +127,8 @@ func (b *bench) trackedReads(ctx context.Context, r *results) error {
 	return nil
 }
 
-// trackingTable measures the memory of what Redis remembers in its default mode,
-// and what happens when the table is full.
+// trackingTable measures the memory of Redis' tracking table, which the default mode
+// needs, and the reports that a full table causes.
 func (b *bench) trackingTable(ctx context.Context, r *results) error {
 	if b.smoke {
 		return nil
@@ -172,7 +173,7 @@ func (b *bench) trackingTable(ctx context.Context, r *results) error {
 	return b.overflow(ctx, server, r)
 }
 
-// overflow reads twice as many keys as the table has room for.
+// overflow reads twice as many keys as the tracking table may have.
 func (b *bench) overflow(ctx context.Context, server *redisServer, r *results) error {
 	const limit = 50_000
 	if err := server.client.FlushAll(ctx).Err(); err != nil {
@@ -204,15 +205,15 @@ func (b *bench) overflow(ctx context.Context, server *redisServer, r *results) e
 		return err
 	}
 	r.findings = append(r.findings, finding{
-		work:   fmt.Sprintf("%d reads of other keys with tracking-table-max-keys %d: keys that Redis reports although nobody wrote them", len(keys), limit),
+		work:   fmt.Sprintf("%d reads of other keys with tracking-table-max-keys %d: keys that Redis reports although they were not written", len(keys), limit),
 		result: fmt.Sprint(w.keys.Load()),
 	})
 	return nil
 }
 
-// calm measures nodes that nobody uses: their trackers check their connections,
-// and dial the address.
-func (b *bench) calm(ctx context.Context, r *results) error {
+// idleNodes measures nodes without requests: their trackers check their connections,
+// and dial the address of the server now and then.
+func (b *bench) idleNodes(ctx context.Context, r *results) error {
 	nodes, period := 64, 3*b.duration
 	if b.smoke {
 		nodes, period = 2, 0
@@ -222,7 +223,7 @@ func (b *bench) calm(ctx context.Context, r *results) error {
 		return err
 	}
 	defer server.end()
-	alone, err := server.over(ctx, period)
+	alone, err := server.usageOver(ctx, period)
 	if err != nil {
 		return err
 	}
@@ -244,23 +245,25 @@ func (b *bench) calm(ctx context.Context, r *results) error {
 			return err
 		}
 	}
-	followed, err := server.over(ctx, period)
+	followed, err := server.usageOver(ctx, period)
 	if err != nil || b.smoke {
 		return err
 	}
-	each := func(figure func(state) float64) float64 { return (figure(followed) - figure(alone)) / float64(nodes) }
+	each := func(figure func(usage) float64) float64 { return (figure(followed) - figure(alone)) / float64(nodes) }
 	r.findings = append(r.findings,
-		finding{work: "Redis, CPU for a node that nobody uses", result: fmt.Sprintf("%.0f µs a second", each(func(s state) float64 { return s.cpu })*1e6)},
-		finding{work: "Redis, output to a node that nobody uses", result: fmt.Sprintf("%.0f bytes a second", each(func(s state) float64 { return s.output }))},
-		finding{work: "connections of a node that nobody uses, on average", result: fmt.Sprintf("%.1f", each(func(s state) float64 { return s.connections }))},
-		finding{work: "memory of Redis for a node that nobody uses", result: fmt.Sprintf("%.0f KiB", each(func(s state) float64 { return s.memory })/1024)})
-	return b.busy(ctx, server, r)
+		finding{work: "Redis, CPU for an idle node", result: fmt.Sprintf("%.0f µs a second", each(func(s usage) float64 { return s.cpu })*1e6)},
+		finding{work: "Redis, output to an idle node", result: fmt.Sprintf("%.0f bytes a second", each(func(s usage) float64 { return s.output }))},
+		finding{work: "connections of an idle node, on average", result: fmt.Sprintf("%.1f", each(func(s usage) float64 { return s.connections }))},
+		finding{work: "memory of Redis for an idle node", result: fmt.Sprintf("%.0f KiB", each(func(s usage) float64 { return s.memory })/1024)})
+	return b.busyNode(ctx, server, r)
 }
 
-// state is what Redis does in a second, and has at the end of a period.
-type state struct{ cpu, output, connections, memory float64 }
+// usage is what Redis uses: CPU time (as a share of a core) and output (bytes) in a
+// second, and connections and memory (bytes) at the end of a period.
+type usage struct{ cpu, output, connections, memory float64 }
 
-func (r *redisServer) over(ctx context.Context, period time.Duration) (s state, err error) {
+// usageOver measures Redis for a period.
+func (r *redisServer) usageOver(ctx context.Context, period time.Duration) (s usage, err error) {
 	count := func() (cpu, output float64, err error) {
 		if cpu, err = r.numbers(ctx, "cpu", "used_cpu_sys", "used_cpu_user"); err != nil {
 			return 0, 0, err
@@ -288,8 +291,8 @@ func (r *redisServer) over(ctx context.Context, period time.Duration) (s state, 
 	return s, err
 }
 
-// busy counts the connections of a node with many lookups at the same time.
-func (b *bench) busy(ctx context.Context, server *redisServer, r *results) error {
+// busyNode counts the connections of a node after many lookups at the same time.
+func (b *bench) busyNode(ctx context.Context, server *redisServer, r *results) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -303,7 +306,7 @@ func (b *bench) busy(ctx context.Context, server *redisServer, r *results) error
 		return err
 	}
 	defer n.process.end()
-	if err := n.look(ctx, 1000); err != nil {
+	if err := n.lookUp(ctx, 1000); err != nil {
 		return err
 	}
 	after, err := server.number(ctx, "clients", "connected_clients")
@@ -316,20 +319,20 @@ func (b *bench) busy(ctx context.Context, server *redisServer, r *results) error
 	return nil
 }
 
-// login is a source that knows every session.
-type login struct{}
+// anySession is a source that has a record for each identity.
+type anySession struct{}
 
-func (*login) Name() string { return "http" }
+func (*anySession) Name() string { return "http" }
 
-func (*login) Load(_ context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
+func (*anySession) Load(_ context.Context, req cache.Request, _ *cache.Record) (cache.Loaded, error) {
 	record, err := cache.Decode(sessionRecord(req.ID), cache.DefaultMaxValueSize)
 	return cache.Loaded{Record: record}, err
 }
 
-// sessionBytes measures what Redis keeps of a session, its key and the entries
-// of the tables of keys and of expiry times included.
+// sessionBytes measures the memory of Redis for a session, with its key and the
+// entries in the tables of keys and of expiry times.
 func (b *bench) sessionBytes(ctx context.Context, r *results) error {
-	const n = 25_000 // which fills the tables as 10^8 do
+	const n = 25_000 // fills the hash tables to the same share as 10^8
 	if b.smoke {
 		return nil
 	}
@@ -340,8 +343,8 @@ func (b *bench) sessionBytes(ctx context.Context, r *results) error {
 		options *cache.LookupOptions
 	}{
 		{"written by the application", nil},
-		{"from a source", &cache.LookupOptions{Source: new(login), SourceID: "0123456789abcdef", MaxConcurrent: n}},
-		{"from a source, with a tag of its own", &cache.LookupOptions{Source: new(login), SourceID: "0123456789abcdef", Tags: tags, MaxConcurrent: n}},
+		{"from a source", &cache.LookupOptions{Source: new(anySession), SourceID: "0123456789abcdef", MaxConcurrent: n}},
+		{"from a source, with a tag of its own", &cache.LookupOptions{Source: new(anySession), SourceID: "0123456789abcdef", Tags: tags, MaxConcurrent: n}},
 	} {
 		server, err := b.startRedis(ctx)
 		if err != nil {
@@ -360,6 +363,8 @@ func (b *bench) sessionBytes(ctx context.Context, r *results) error {
 	return nil
 }
 
+// bytesOf stores n sessions, through a lookup if options are not nil, and returns the
+// bytes of memory for each.
 func (r *redisServer) bytesOf(ctx context.Context, n int, options *cache.LookupOptions, id func(int) string) (float64, error) {
 	before, err := r.memory(ctx)
 	if err != nil {
@@ -381,8 +386,8 @@ func (r *redisServer) bytesOf(ctx context.Context, n int, options *cache.LookupO
 	return float64(after-before) / float64(n), err
 }
 
-// fillAll looks up all sessions, a few at a time. Its connections are closed in
-// the end, so that they are not counted.
+// fillAll looks up all sessions, 32 at a time, and then closes its connections, so
+// that their memory is not counted.
 func (r *redisServer) fillAll(ctx context.Context, ids []string, options cache.LookupOptions) error {
 	c, lookup, err := openNode(r.addr, options)
 	if err != nil {
@@ -405,7 +410,7 @@ func (r *redisServer) fillAll(ctx context.Context, ids []string, options cache.L
 		all = <-found && all
 	}
 	if !all {
-		err = violation{"not all sessions were found"}
+		err = violation{"a session was not found"}
 	}
 	return errors.Join(err, c.Close())
 }

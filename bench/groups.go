@@ -1,82 +1,88 @@
-// What is compared with what, and what it has to reach.
+// The groups: which sites are compared with which requests, and the ratios that
+// they have to reach.
 
 package main
 
 import "net/http"
 
-// group is measured together: its variants take turns.
+// group is a set of variants that are measured in turns, and compared.
 type group struct {
 	name     string
 	variants []variant
 	bars     []bar
-	// cold asks once for each of many sessions that were never used.
+	// cold also measures one request for each of many sessions that no server has
+	// cached.
 	cold bool
-	// coldOnly measures nothing else, and the bars are of that.
+	// coldOnly measures nothing else, and compares that with the bars.
 	coldOnly bool
 }
 
 // variant is one request at one site.
 type variant struct {
-	site string
-	ask  asking
-	// what asks the application and Redis, while a session is new and later
+	site     string
+	template requestTemplate
+	// traffic that requests of new sessions, and of cached ones, must cause
 	cold, warm traffic
 }
 
-// few connections are used where those that wait at the end would be a large
-// part, and where many would hide how long each has to wait.
+// few is the number of connections for slow responses: with more, the requests
+// that are cut off at the end would be a large part of all, and each would wait for
+// the others.
 const few = 4
 
 func (v variant) connections() int {
-	if v.ask.path == large || v.site == slowFS || v.site == slowCachedFS {
+	if v.template.path == large || v.site == slowFS || v.site == slowCachedFS {
 		return few
 	}
 	return connections
 }
 
-// traffic is how often a site asks others. files is how often it reads the
-// metadata of files into records. trips is the most round trips to Redis for each
-// session; 0 is not checked.
+// traffic is what requests to a site cause: requests to the application, lookups in
+// Redis, and loads of records of files. trips is the largest number of round trips
+// to Redis for each session; 0 is not checked.
 type traffic struct {
-	application, redis, files often
+	application, redis, files frequency
 	trips                     float64
 }
 
-// often is how often something is asked.
-type often int
+// frequency is how often a load causes something.
+type frequency int
 
 const (
-	anyNumber often = iota // not checked
+	anyNumber frequency = iota // not checked
 	never
 	perSession // once for each session
 	perRequest
 )
 
-// bar is a ratio of what two sites do.
+// bar is a ratio between sites, and the least that it must be; 0 is only for
+// comparison.
 type bar struct {
 	work string
 	want float64
-	// of computes it from what each site did in one round.
-	of func(did func(site string) float64) float64
+	// of computes the ratio from the figure of each site in one round.
+	of func(figure func(site string) float64) float64
 }
 
-// over is what one site does in terms of another.
+// over divides the figure of one site by that of another.
 func over(site, other string) func(func(string) float64) float64 {
-	return func(did func(string) float64) float64 { return did(site) / did(other) }
+	return func(figure func(string) float64) float64 { return figure(site) / figure(other) }
 }
 
-// share compares two servers by what is left of their own unprotected sites.
+// share compares two servers by what protection leaves of the throughput of their
+// own unprotected sites.
 func share(site, unprotected, other, otherUnprotected string) func(func(string) float64) float64 {
-	return func(did func(string) float64) float64 {
-		return did(site) / did(unprotected) / (did(other) / did(otherUnprotected))
+	return func(figure func(string) float64) float64 {
+		return figure(site) / figure(unprotected) / (figure(other) / figure(otherUnprotected))
 	}
 }
 
-// bySite are variants that differ in nothing but the site.
-func bySite(ask asking, sites ...string) []variant {
+// bySite returns a variant of the same request for each site, with the traffic
+// that it must cause.
+func bySite(template requestTemplate, sites ...string) []variant {
 	var variants []variant
 	for _, site := range sites {
-		v := variant{site: site, ask: ask}
+		v := variant{site: site, template: template}
 		switch site {
 		case sessionFiles:
 			v.cold, v.warm = traffic{application: never, redis: perSession, trips: 1}, traffic{application: never, redis: never}
@@ -89,15 +95,15 @@ func bySite(ask asking, sites ...string) []variant {
 			v.cold = traffic{application: perSession, redis: anyNumber, trips: 2}
 			switch site {
 			case absentFiles:
-				v.ask.want = http.StatusUnauthorized
+				v.template.want = http.StatusUnauthorized
 			case deniedFiles:
-				v.ask.want = http.StatusForbidden
+				v.template.want = http.StatusForbidden
 			}
 		case nearOffFiles, nginxLuaFiles:
 			v.cold, v.warm = traffic{application: never, redis: perRequest}, traffic{application: never, redis: perRequest}
 		case forwardAuthFiles:
 			v.cold, v.warm = traffic{application: perRequest, redis: never}, traffic{application: perRequest, redis: never}
-		case limitFiles:
+		case bareRequestFiles:
 			v.cold = traffic{application: perRequest, redis: anyNumber}
 		case nginxAuthFiles:
 			v.cold, v.warm = traffic{application: perSession, redis: never}, traffic{application: never, redis: never}
@@ -109,8 +115,8 @@ func bySite(ask asking, sites ...string) []variant {
 	return variants
 }
 
-// twoTrips lets sites that ask the application for new sessions take two round trips
-// to Redis for each.
+// twoTrips checks that a new session from the application takes at most two round
+// trips to Redis.
 func twoTrips(variants []variant) []variant {
 	for i := range variants {
 		if variants[i].site == sourceFiles {
@@ -120,14 +126,16 @@ func twoTrips(variants []variant) []variant {
 	return variants
 }
 
-func get(path string) asking { return asking{method: http.MethodGet, path: path, want: http.StatusOK} }
+func get(path string) requestTemplate {
+	return requestTemplate{method: http.MethodGet, path: path, want: http.StatusOK}
+}
 
-// groups are all that is compared. etags are those of the small file and of the
+// groups returns all groups. etags are those of the small file and of the
 // precompressed one.
-func groups(etags tags) []group {
-	head := asking{method: http.MethodHead, path: small, want: http.StatusOK}
-	unchanged := asking{method: http.MethodGet, path: small, header: "If-None-Match: " + etags.small + "\r\n", want: http.StatusNotModified}
-	missing := asking{method: http.MethodGet, path: absent, want: http.StatusNotFound}
+func groups(etags entityTags) []group {
+	head := requestTemplate{method: http.MethodHead, path: small, want: http.StatusOK}
+	unchanged := requestTemplate{method: http.MethodGet, path: small, header: "If-None-Match: " + etags.small + "\r\n", want: http.StatusNotModified}
+	missing := requestTemplate{method: http.MethodGet, path: absent, want: http.StatusNotFound}
 	return append([]group{
 		{
 			name: "GET 2 KiB", variants: bySite(get(small), bareFiles, sessionFiles, metadataFiles, memoryFiles, cachedFS),
@@ -176,13 +184,13 @@ func groups(etags tags) []group {
 		{
 			name: "new sessions",
 			variants: twoTrips(bySite(get(small), bareFiles, sessionFiles, metadataFiles, sourceFiles, taggedFiles,
-				absentFiles, deniedFiles, forwardAuthFiles, limitFiles)),
+				absentFiles, deniedFiles, forwardAuthFiles, bareRequestFiles)),
 			cold: true, coldOnly: true,
 			bars: []bar{
 				{"session_lookup with source http / forward_auth", 2.5, over(sourceFiles, forwardAuthFiles)},
 				{"the same with two tags / forward_auth", 0, over(taggedFiles, forwardAuthFiles)},
-				{"session_lookup with source http / bare requests to the application and Redis", 0, over(sourceFiles, limitFiles)},
-				{"for comparison, bare requests to the application and Redis / forward_auth", 0, over(limitFiles, forwardAuthFiles)},
+				{"session_lookup with source http / bare requests to the application and Redis", 0, over(sourceFiles, bareRequestFiles)},
+				{"for comparison, bare requests to the application and Redis / forward_auth", 0, over(bareRequestFiles, forwardAuthFiles)},
 				{"session_lookup of what the application wrote + file_metadata / bare file_server", 1.1, over(metadataFiles, bareFiles)},
 			},
 		},

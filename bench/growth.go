@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// growth is what requests cost while something grows.
+// growth is the cost of requests at several sizes of something.
 type growth struct {
-	what  string
+	what  string   // what grows
 	sites []string // the first one is bare Caddy, to which the others are compared
 	rows  []growthRow
 }
@@ -19,14 +19,15 @@ type growthRow struct {
 	samples map[string][]sample // by site, one in each round
 }
 
-// cell is a site at one size.
+// cell is a load at one site, at one size.
 type cell struct {
 	site string
 	at   site
 	load load
 }
 
-// grow measures with more connections, more keys, larger records and more routes.
+// grow measures with growing numbers of connections, keys and routes, and growing
+// records.
 func (b *bench) grow(ctx context.Context, r *results) error {
 	for _, grow := range []func(context.Context) (growth, error){b.growConnections, b.growKeys, b.growSizes, b.growRoutes} {
 		g, err := grow(ctx)
@@ -41,8 +42,8 @@ func (b *bench) grow(ctx context.Context, r *results) error {
 	return nil
 }
 
-// measureRow gives each cell its turn, round by round. A smoke test only looks
-// whether each answers.
+// measureRow measures each cell in turn, round by round. With -smoke, it only checks
+// the statuses.
 func (b *bench) measureRow(ctx context.Context, label string, cells []cell) (growthRow, error) {
 	row := growthRow{label, make(map[string][]sample)}
 	for range b.rounds {
@@ -61,6 +62,7 @@ func (b *bench) measureRow(ctx context.Context, label string, cells []cell) (gro
 	return row, nil
 }
 
+// growConnections measures 1 to 64 connections.
 func (b *bench) growConnections(ctx context.Context) (growth, error) {
 	g := growth{what: "connections", sites: []string{bareFiles, metadataFiles, nearOffFiles}}
 	for _, v := range bySite(get(small), g.sites...) {
@@ -71,7 +73,7 @@ func (b *bench) growConnections(ctx context.Context) (growth, error) {
 	for _, n := range []int{1, 8, 64} {
 		var cells []cell
 		for _, name := range g.sites {
-			cells = append(cells, cell{name, b.sites[name], load{ask: get(small), sessions: b.visitors, connections: n}})
+			cells = append(cells, cell{name, b.sites[name], load{template: get(small), sessions: b.visitors, connections: n}})
 		}
 		row, err := b.measureRow(ctx, fmt.Sprint(n), cells)
 		if err != nil {
@@ -82,8 +84,8 @@ func (b *bench) growConnections(ctx context.Context) (growth, error) {
 	return g, nil
 }
 
-// growKeys has ever more sessions, all of which Redis and the near cache know,
-// and which come equally often.
+// growKeys measures growing numbers of sessions, which are all in Redis and in the
+// near cache and come equally often.
 func (b *bench) growKeys(ctx context.Context) (growth, error) {
 	g := growth{what: "keys", sites: []string{bareFiles, metadataFiles, nearOffFiles}}
 	counts := []int{1000, 10_000, 100_000, 1_000_000}
@@ -102,7 +104,7 @@ func (b *bench) growKeys(ctx context.Context) (growth, error) {
 		}
 		var cells []cell
 		for _, name := range g.sites {
-			cells = append(cells, cell{name, b.sites[name], load{ask: get(small), sessions: visitors, connections: connections}})
+			cells = append(cells, cell{name, b.sites[name], load{template: get(small), sessions: visitors, connections: connections}})
 		}
 		row, err := b.measureRow(ctx, fmt.Sprint(n), cells)
 		if err != nil {
@@ -113,11 +115,12 @@ func (b *bench) growKeys(ctx context.Context) (growth, error) {
 	return g, nil
 }
 
-// sizedVisitors is how many sessions have ever larger records.
+// sizedVisitors is the number of sessions in growSizes.
 const sizedVisitors = 16
 
-// growSizes has ever larger records, near and from Redis. More connections would
-// have more of the largest on the way than Redis sends within lookup_timeout.
+// growSizes measures growing records, from near copies and from Redis. It uses few
+// connections: with more, Redis could not send so many of the largest records within
+// lookup_timeout.
 func (b *bench) growSizes(ctx context.Context) (growth, error) {
 	g := growth{what: fmt.Sprintf("bytes of a record, %d connections", few), sites: []string{bareFiles, metadataFiles, nearOffFiles}}
 	sizes := []int{100, 10 << 10, 100 << 10, 1 << 20}
@@ -139,7 +142,7 @@ func (b *bench) growSizes(ctx context.Context) (growth, error) {
 		}
 		var cells []cell
 		for _, name := range g.sites {
-			cells = append(cells, cell{name, b.sites[name], load{ask: get(small), sessions: visitors, connections: few}})
+			cells = append(cells, cell{name, b.sites[name], load{template: get(small), sessions: visitors, connections: few}})
 		}
 		row, err := b.measureRow(ctx, fmt.Sprint(size), cells)
 		if err != nil {
@@ -153,7 +156,7 @@ func (b *bench) growSizes(ctx context.Context) (growth, error) {
 	return g, nil
 }
 
-// enlarge gives sessions records of so many bytes.
+// enlarge stores sessions with records of a given size, in bytes.
 func (r *redisServer) enlarge(ctx context.Context, ids []string, size int) error {
 	for _, id := range ids {
 		const end = `"}`
@@ -166,11 +169,11 @@ func (r *redisServer) enlarge(ctx context.Context, ids []string, size int) error
 	return nil
 }
 
-// copyAll fills the near cache with all sessions. Redis reports their writes
-// meanwhile, which drops some again.
+// copyAll fills the near cache with all sessions, and checks that they are in it. Redis
+// may still report their writes, which drops some copies again.
 func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
-	return b.confirmed(metadataFiles, func() error {
-		l := load{ask: get(small), sessions: visitors, connections: connections, visits: everyone(visitors)}
+	return b.retryViolations(metadataFiles, func() error {
+		l := load{template: get(small), sessions: visitors, connections: connections, visits: eachOnce(visitors)}
 		if _, err := b.measure(ctx, b.sites[metadataFiles], l); err != nil {
 			return err
 		}
@@ -183,8 +186,8 @@ func (b *bench) copyAll(ctx context.Context, visitors *sessions) error {
 	})
 }
 
-// growRoutes has a lookup in each of ever more routes. The last of them is
-// found by Caddy, which tries their matchers in turn, with the plugin or
+// growRoutes measures growing numbers of routes with a lookup in each. Caddy tries
+// their matchers in turn, so the last route is measured too, with the plugin and
 // without.
 func (b *bench) growRoutes(ctx context.Context) (growth, error) {
 	g := growth{what: "routes", sites: []string{"routes", "routes with session_lookup"}}
@@ -201,9 +204,9 @@ func (b *bench) growRoutes(ctx context.Context) (growth, error) {
 	return g, nil
 }
 
-// routes measures the first and the last one of n routes.
+// routes measures the first and the last of n routes.
 func (b *bench) routes(ctx context.Context, names []string, n int) (first, last growthRow, err error) {
-	s := &servers{nursery: nursery{dir: b.dir, workers: b.workers}, caddy: b.caddy, sites: make(map[string]site)}
+	s := &servers{processes: processes{dir: b.dir, workers: b.workers}, caddy: b.caddy, sites: make(map[string]site)}
 	defer s.endAll()
 	for i, lookup := range []string{"", "session_lookup {cookie.session}"} {
 		options := ""
@@ -218,12 +221,12 @@ func (b *bench) routes(ctx context.Context, names []string, n int) (first, last 
 		var cells []cell
 		for _, name := range names {
 			ask := get(fmt.Sprintf("/r%d%s", route, small))
-			cells = append(cells, cell{name, s.sites[name], load{ask: ask, sessions: b.visitors, connections: connections}})
+			cells = append(cells, cell{name, s.sites[name], load{template: ask, sessions: b.visitors, connections: connections}})
 		}
 		return cells
 	}
 	for _, c := range cells(0) {
-		c.load.addr, c.load.visits = c.at.addr, everyone(b.visitors)
+		c.load.addr, c.load.visits = c.at.addr, eachOnce(b.visitors)
 		if _, err := runClient(ctx, c.load); err != nil {
 			return first, last, fmt.Errorf("warming up: %w", err)
 		}
@@ -235,8 +238,8 @@ func (b *bench) routes(ctx context.Context, names []string, n int) (first, last 
 	return first, last, err
 }
 
-// handles are n routes, each with its own lookup. They serve no files, so that
-// what the lookup costs beside so many routes is not lost in that.
+// handles returns n routes, each with its own lookup. They serve no files, which would
+// cost more than what is measured.
 func handles(n int, lookup string) string {
 	var text strings.Builder
 	for i := range n {

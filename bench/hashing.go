@@ -1,4 +1,4 @@
-// Files that nothing is known of yet, asked for while large ones are hashed.
+// Requests for files without records, while large files are hashed.
 
 package main
 
@@ -14,17 +14,17 @@ import (
 const (
 	hashedSmall, hashedSmallSize = 10_000, 2 << 10
 	hashedLarge, hashedLargeSize = 20, 1 << 30
-	// mostHashingRounds is enough: each takes a minute.
-	mostHashingRounds = 3
-	// hashedPerSecond is the rate of the load.
+	// maxHashingRounds is the largest number of rounds; each takes a minute.
+	maxHashingRounds = 3
+	// hashedPerSecond is the rate of the load, in requests per second.
 	hashedPerSecond = 2000
-	// firstByteMost is the bar: the time to the first byte over that of
-	// file_server.
-	firstByteMost = 1.1
+	// firstByteBar is the largest allowed ratio of the time to the first byte to
+	// that of file_server.
+	firstByteBar = 1.1
 )
 
-// The variants that are compared. Each turn has a server of its own, which has
-// seen no file. Without Redis, records are in the server's memory.
+// hashingVariants are compared. Each turn starts a server of its own, which has no
+// records. Without Redis, records are in the server's memory.
 var hashingVariants = []struct {
 	name, source string
 	redis        bool
@@ -36,7 +36,7 @@ var hashingVariants = []struct {
 	{"file_metadata with hash", "hash sha256", true},
 }
 
-// hashing measures the time to the first byte of files that are not known yet.
+// hashing measures the time to the first byte of files without records.
 func (b *bench) hashing(ctx context.Context, r *results) error {
 	count := hashedSmall
 	if b.smoke {
@@ -54,7 +54,7 @@ func (b *bench) hashing(ctx context.Context, r *results) error {
 	}
 	defer redis.end()
 	took := make([]firstByteTimes, len(hashingVariants))
-	for round := range min(b.rounds, mostHashingRounds) {
+	for round := range min(b.rounds, maxHashingRounds) {
 		for i := range hashingVariants {
 			i = (i + round) % len(hashingVariants)
 			if err := b.hashingTurn(ctx, redis, round, i, large, small, &took[i]); err != nil {
@@ -65,7 +65,7 @@ func (b *bench) hashing(ctx context.Context, r *results) error {
 	if b.smoke {
 		return nil
 	}
-	p50, p99 := func(a answers) time.Duration { return a.p50 }, func(a answers) time.Duration { return a.p99 }
+	p50, p99 := func(a responses) time.Duration { return a.p50 }, func(a responses) time.Duration { return a.p99 }
 	for _, c := range []struct{ i, with int }{{2, 0}, {4, 0}, {4, 3}} {
 		ours, other := took[c.i], took[c.with]
 		r.findings = append(r.findings,
@@ -78,21 +78,22 @@ func (b *bench) hashing(ctx context.Context, r *results) error {
 	return nil
 }
 
-// firstByteTimes are those of one variant, one of each in each round.
-type firstByteTimes struct{ unseen, again []answers }
+// firstByteTimes are the times of one variant, one element for each round: of files
+// without records, and of the same files again.
+type firstByteTimes struct{ unseen, again []responses }
 
-func compareFirstBytes(quantile, what string, i, with int, ours, other []answers, of func(answers) time.Duration) finding {
+func compareFirstBytes(quantile, what string, i, with int, ours, other []responses, of func(responses) time.Duration) finding {
 	a, b := milliseconds(ours, of), milliseconds(other, of)
 	ratio := spreadOf(ratios(a, b))
 	return finding{
 		fmt.Sprintf("%s of the time to the first byte of %d files, %d a second, after %d of 1 GiB: %s, %s / %s",
 			quantile, hashedSmall, hashedPerSecond, hashedLarge, what, hashingVariants[i].name, hashingVariants[with].name),
-		fmt.Sprintf("≤ %.1f", firstByteMost), ratio.median <= firstByteMost,
+		fmt.Sprintf("≤ %.1f", firstByteBar), ratio.median <= firstByteBar,
 		fmt.Sprintf("%s: %.2f ms against %.2f ms", ratio, spreadOf(a).median, spreadOf(b).median),
 	}
 }
 
-// hashingTurn starts a server and asks it for all files, the small ones twice.
+// hashingTurn starts a server and requests all files, the small ones twice.
 func (b *bench) hashingTurn(ctx context.Context, redis *redisServer, round, i int, large, small []string, took *firstByteTimes) error {
 	v := hashingVariants[i]
 	name := fmt.Sprintf("hashing %d %d", round, i)
@@ -113,16 +114,16 @@ func (b *bench) hashingTurn(ctx context.Context, redis *redisServer, round, i in
 		at.process.end()
 		delete(b.sites, name)
 	}()
-	// the large ones first, of which only the beginning is asked for
+	// the large files first, of each only the first byte
 	if _, err := firstBytes(ctx, at.addr, large, "Range: bytes=0-0\r\n", http.StatusPartialContent); err != nil {
 		return err
 	}
-	for _, into := range []*[]answers{&took.unseen, &took.again} {
+	for _, into := range []*[]responses{&took.unseen, &took.again} {
 		latencies, err := firstBytes(ctx, at.addr, small, "", http.StatusOK)
 		if err != nil {
 			return err
 		}
-		a := answers{count: len(latencies)}
+		a := responses{count: len(latencies)}
 		a.p50, a.p99 = percentiles(latencies)
 		*into = append(*into, a)
 	}
@@ -134,7 +135,7 @@ func (b *bench) hashingTurn(ctx context.Context, redis *redisServer, round, i in
 
 func (b *bench) hashedRoot() string { return filepath.Join(b.dir, "hashed") }
 
-func milliseconds(of []answers, part func(answers) time.Duration) []float64 {
+func milliseconds(of []responses, part func(responses) time.Duration) []float64 {
 	values := make([]float64, len(of))
 	for i, a := range of {
 		values[i] = float64(part(a).Microseconds()) / 1000
@@ -142,21 +143,21 @@ func milliseconds(of []answers, part func(answers) time.Duration) []float64 {
 	return values
 }
 
-// checkFirstLoads checks that no file's metadata was read more often than once
-// before and once after its hash was known.
+// checkFirstLoads checks that the metadata of each file was loaded at most twice:
+// before and after it was hashed.
 func checkFirstLoads(ctx context.Context, at site, files int) error {
 	got, err := countFiles(ctx, at)
 	if err == nil && got.loads > int64(2*files) {
-		return violation{fmt.Sprintf("%d files cause %d records, more than two each", files, got.loads)}
+		return violation{fmt.Sprintf("%d files caused %d loads, want at most two each", files, got.loads)}
 	}
 	return err
 }
 
-// writeHashed makes the files and returns their paths. The large ones have holes
-// instead of content, which take no room.
+// writeHashed writes the files and returns their paths. The large ones are sparse, so
+// they take no space.
 func writeHashed(root string, count int) (large, small []string, err error) {
 	if err := os.Mkdir(root, 0o755); err != nil {
-		return nil, nil, fmt.Errorf("making files: %w", err)
+		return nil, nil, fmt.Errorf("writing the files: %w", err)
 	}
 	hourAgo := time.Now().Add(-time.Hour)
 	write := func(path string, size int64) error {
@@ -172,25 +173,25 @@ func writeHashed(root string, count int) (large, small []string, err error) {
 	for i := range hashedLarge {
 		path := fmt.Sprintf("/large%d.bin", i)
 		if err := write(path, hashedLargeSize); err != nil {
-			return nil, nil, fmt.Errorf("making files: %w", err)
+			return nil, nil, fmt.Errorf("writing the files: %w", err)
 		}
 		large = append(large, path)
 	}
 	for i := range count {
 		path := fmt.Sprintf("/small%d.bin", i)
 		if err := write(path, hashedSmallSize); err != nil {
-			return nil, nil, fmt.Errorf("making files: %w", err)
+			return nil, nil, fmt.Errorf("writing the files: %w", err)
 		}
 		small = append(small, path)
 	}
 	return large, small, nil
 }
 
-// firstBytes asks once for each path, at a rate that the server can do, and
-// returns the times to the first bytes.
+// firstBytes requests each path once, at a fixed rate, and returns the times to the
+// first bytes.
 func firstBytes(ctx context.Context, addr string, paths []string, header string, status int) ([]time.Duration, error) {
 	l := openLoad{
-		addr: addr, ask: asking{method: http.MethodGet, header: header, want: status},
+		addr: addr, template: requestTemplate{method: http.MethodGet, header: header, want: status},
 		perSecond: hashedPerSecond, count: len(paths), firstByte: true,
 		id:   func(int) (string, bool) { return "", true },
 		path: func(n int) string { return paths[n] },

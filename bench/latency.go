@@ -1,4 +1,4 @@
-// How long hits take while other requests wait for a slow application.
+// Latency of hits while other requests wait for a slow application.
 
 package main
 
@@ -10,14 +10,15 @@ import (
 )
 
 const (
-	// hitsPerSecond is the rate of the load, far below what the server can do.
+	// hitsPerSecond is the rate of the load, far below the server's limit.
 	hitsPerSecond = 2000
-	// One request in missEvery is of a new session, for which the application
-	// takes slowAnswer.
+	// One request in missEvery has a new session, for which the application needs
+	// slowAnswer.
 	missEvery  = 100
 	slowAnswer = 200 * time.Millisecond
-	// latencyMost is the bar: the latency with misses over that without.
-	latencyMost = 1.3
+	// latencyBar is the largest allowed ratio of the latency with misses to that
+	// without.
+	latencyBar = 1.3
 )
 
 // latencyTail holds the latencies that one request in a hundred, and one in a thousand,
@@ -30,14 +31,12 @@ func tailOf(latencies []time.Duration) latencyTail {
 	return latencyTail{at(990), at(999)}
 }
 
-// hitsBesideMisses measures hits with and without misses in turns.
+// hitsBesideMisses measures hits with and without misses, in turns.
 func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
 	hits := b.visitors.ids[:min(1000, len(b.visitors.ids))]
-	warm := load{ask: get(small), sessions: &sessions{ids: hits}, connections: connections, visits: make([]int, len(hits))}
-	for i := range warm.visits {
-		warm.visits[i] = i
-	}
-	v := variant{site: slowSourceFiles, ask: get(small), warm: traffic{application: never, redis: never}}
+	warm := load{template: get(small), sessions: &sessions{ids: hits}, connections: connections}
+	warm.visits = eachOnce(warm.sessions)
+	v := variant{site: slowSourceFiles, template: get(small), warm: traffic{application: never, redis: never}}
 	if err := b.warmUpWith(ctx, v, warm); err != nil {
 		return err
 	}
@@ -79,23 +78,24 @@ func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
 		r.findings = append(r.findings, finding{
 			fmt.Sprintf("%s of hits, %d requests a second begun on time, while 1 %% miss to an application that takes %v / without misses",
 				part.name, hitsPerSecond, slowAnswer),
-			fmt.Sprintf("≤ %.1f", latencyMost), ratio.median <= latencyMost,
+			fmt.Sprintf("≤ %.1f", latencyBar), ratio.median <= latencyBar,
 			fmt.Sprintf("%s: %.2f ms against %.2f ms", ratio, spreadOf(with).median, spreadOf(without).median),
 		})
 	}
 	return nil
 }
 
-// hitTail sends one load. The application must be asked once for each miss.
+// hitTail sends one load, with or without misses. The application must get one
+// request for each miss.
 func (b *bench) hitTail(ctx context.Context, hits []string, count int, misses bool) (latencyTail, error) {
 	b.sets++
 	missed := 0
 	l := openLoad{
-		addr: b.sites[slowSourceFiles].addr, ask: get(small), perSecond: hitsPerSecond, count: count,
+		addr: b.sites[slowSourceFiles].addr, template: get(small), perSecond: hitsPerSecond, count: count,
 		id: func(n int) (string, bool) {
 			if misses && n%missEvery == missEvery/2 {
 				missed++
-				return fmt.Sprintf("%s%d-%08d", slowIDs, b.sets, n), false
+				return fmt.Sprintf("%s%d-%08d", slowPrefix, b.sets, n), false
 			}
 			return hits[n%len(hits)], true
 		},
@@ -113,7 +113,7 @@ func (b *bench) hitTail(ctx context.Context, hits []string, count int, misses bo
 		return latencyTail{}, err
 	}
 	if got := int(after - before); got != missed {
-		return latencyTail{}, violation{fmt.Sprintf("%d new sessions beside hits cause %d calls of the application", missed, got)}
+		return latencyTail{}, violation{fmt.Sprintf("%d new sessions beside hits caused %d requests to the application, want one each", missed, got)}
 	}
 	return tailOf(latencies), nil
 }

@@ -5,39 +5,40 @@ import (
 	"time"
 )
 
-// load is what is asked of a site, over connections that are kept.
+// load is a number of requests to a site over connections that are kept open.
 type load struct {
 	addr        string
-	ask         asking
+	template    requestTemplate
 	sessions    *sessions
 	connections int
-	// duration of the load, or else visits: these sessions once each.
+	// duration of the load. If visits is not nil, the load is instead one request
+	// for each of them; they are indices of sessions.ids.
 	duration time.Duration
 	visits   []int
 }
 
-// asking is a request but for its session.
-type asking struct {
+// requestTemplate is a request without its session.
+type requestTemplate struct {
 	method, path string
-	header       string // one more line, with what ends it
-	want         int    // the status
+	header       string // further header lines, each with its CRLF
+	want         int    // the status that the response must have
 }
 
-// request is what is sent. HTTP/1.1, and nothing that is not needed.
-func (a asking) request(id string) string {
-	return a.method + " " + a.path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: session=" + id + "\r\n" + a.header + "\r\n"
+// text is the request of a session, in HTTP/1.1 and with as few headers as possible.
+func (t requestTemplate) text(id string) string {
+	return t.method + " " + t.path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: session=" + id + "\r\n" + t.header + "\r\n"
 }
 
-// answers are what came of a load.
-type answers struct {
+// responses are the number of responses to a load, and how long they took.
+type responses struct {
 	count    int
 	took     time.Duration
 	p50, p99 time.Duration
 }
 
-func (a answers) perSecond() float64 { return float64(a.count) / a.took.Seconds() }
+func (r responses) perSecond() float64 { return float64(r.count) / r.took.Seconds() }
 
-// percentiles sorts the latencies.
+// percentiles returns two percentiles of the latencies, which it sorts in place.
 func percentiles(latencies []time.Duration) (p50, p99 time.Duration) {
 	if len(latencies) == 0 {
 		return 0, 0

@@ -1,35 +1,37 @@
-// Command bench compares Caddy with this plugin to Caddy without it, to
-// forward_auth, and to nginx, side by side on this machine:
+// Command bench compares Caddy with this plugin to Caddy without it, to forward_auth
+// and to nginx, on this machine:
 //
-//	go -C bench run .            # some twenty-five minutes
-//	go -C bench run . -smoke     # does it work, and are the counts right?
+//	go -C bench run .            # about 25 minutes
+//	go -C bench run . -smoke     # checks statuses and counts only
 //
-// It is a module of its own, so that building the plugin does not need what only
-// the benchmark needs, and runs in its directory: paths in flags start there.
+// It is a module of its own, so that the plugin does not depend on what only the
+// benchmark needs. Paths in flags are relative to its directory.
 //
-// It starts every server by itself, each a process with equally many workers
-// on a free port of loopback. Its loads come from wrk, or where wrk is missing
-// or cannot, from a client of its own. The result is in ratios: of what two
-// variants did in the same round, the median over rounds, and the spread.
+// It starts all servers, each as a process with the same number of workers, on free
+// ports of 127.0.0.1. wrk generates the load; a client of its own does where wrk is
+// missing or cannot. Results are ratios of two variants in the same round: the median
+// of all rounds, the least and the largest.
 //
 // Where things are:
 //
-//	groups.go       what is compared, and the bars; filegroups.go: index and
-//	                precompressed files
-//	servers.go      what is started: caddyservers.go, nginxserver.go,
-//	                redisserver.go, application.go, process.go; caddy/ is the program
-//	load.go         the load: sessions.go, wrk.go, client.go
-//	measure.go      one load at one site: time, CPU, calls; strace.go, profile.go
+//	groups.go       the comparisons and their bars; filegroups.go: of index files
+//	                and precompressed files
+//	servers.go      the servers: caddyservers.go, nginxserver.go, redisserver.go,
+//	                application.go, process.go; caddy/ is the Caddy that is built
+//	load.go         loads: sessions.go, wrk.go, client.go
+//	measure.go      one load at one site: time, CPU, requests to the application and
+//	                Redis; strace.go: system calls; profile.go: CPU profiles
 //	rounds.go       a group of variants, round by round
-//	growth.go       the same with more connections, keys and routes
-//	fleet.go        the writes of others, with more nodes: fleetnode.go,
+//	growth.go       growing numbers of connections, keys and routes, larger records
+//	fleet.go        the cost of the writes of others in a growing fleet: fleetnode.go,
 //	                fleetredis.go, wire.go
-//	batch.go        purging and batches, beside redis-benchmark
+//	batch.go        batches and purges, compared with redis-benchmark
 //	tags.go         dropping a tag of few and of many records
-//	warmfiles.go    warming the records of files, beside find
-//	latency.go      hits beside slow misses; openloop.go: requests that begin on time
-//	micro.go        hits in this process
-//	nearcopies.go   what many near copies take: memory, and CPU at a hit
+//	warmfiles.go    warming the records of files, compared with find
+//	hashing.go      first requests for files while others are hashed
+//	latency.go      latency of hits beside slow misses; openloop.go: loads at a fixed rate
+//	micro.go        near hits in this process
+//	nearcopies.go   memory of many near copies, and CPU time of a hit among them
 //	table.go        the tables
 package main
 
@@ -47,7 +49,7 @@ import (
 	"time"
 )
 
-// options are the flags.
+// options are the values of the flags.
 type options struct {
 	smoke    bool
 	only     *regexp.Regexp
@@ -59,18 +61,18 @@ type options struct {
 
 func main() {
 	o := options{only: regexp.MustCompile("")}
-	flag.BoolVar(&o.smoke, "smoke", false, "some hundred requests each, and no times: only statuses and counts")
-	flag.IntVar(&o.rounds, "rounds", 5, "how often each variant has its turn")
-	flag.DurationVar(&o.duration, "duration", 2*time.Second, "of each turn, in whole seconds")
-	flag.StringVar(&o.markdown, "markdown", "", "write the tables into this `file` too")
-	flag.StringVar(&o.profiles, "profiles", "", "keep a CPU profile of each Caddy variant in this `directory`")
+	flag.BoolVar(&o.smoke, "smoke", false, "send some hundred requests each, and check only statuses and counts")
+	flag.IntVar(&o.rounds, "rounds", 5, "the number of turns of each variant")
+	flag.DurationVar(&o.duration, "duration", 2*time.Second, "the length of each turn, in whole seconds")
+	flag.StringVar(&o.markdown, "markdown", "", "also write the tables into this `file`")
+	flag.StringVar(&o.profiles, "profiles", "", "write a CPU profile of each variant of Caddy into this `directory`")
 	flag.Func("only", "what to measure: a `regexp` of names such as 'HEAD' or 'growth'", func(text string) (err error) {
 		o.only, err = regexp.Compile(text)
 		return err
 	})
-	application := flag.String("application", "", "be the application that knows the sessions, on this address (used by bench itself)")
-	nodeAddr := flag.String("node", "", "be a node of a fleet, on this address (used by bench itself)")
-	nodeRedis := flag.String("redis", "", "the Redis of -node")
+	application := flag.String("application", "", "run as the application that has the sessions, on this address (used by bench itself)")
+	nodeAddr := flag.String("node", "", "run as a node of a fleet, on this address (used by bench itself)")
+	nodeRedis := flag.String("redis", "", "the address of the Redis of -node")
 	flag.Parse()
 	if *nodeAddr != "" {
 		exit(serveNode(*nodeAddr, *nodeRedis))
@@ -92,7 +94,8 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// measureAll writes what it does to stderr and the tables to stdout.
+// measureAll writes its progress to standard error and the tables to standard
+// output.
 func measureAll(ctx context.Context, o options) (err error) {
 	start := time.Now()
 	say := func(format string, args ...any) {
@@ -135,7 +138,7 @@ func newBench(ctx context.Context, s *servers, o options, say func(string, ...an
 			return nil, err
 		}
 		if b.wrk == nil {
-			say("missing: wrk; a client written in Go takes its place")
+			say("missing: wrk; the client of bench is used")
 		}
 	}
 	if b.profiles != "" {
@@ -148,7 +151,7 @@ func newBench(ctx context.Context, s *servers, o options, say func(string, ...an
 	return b, err
 }
 
-// results are all that was measured.
+// results are the results of all measurements.
 type results struct {
 	outcomes []outcome
 	findings []finding
@@ -156,7 +159,7 @@ type results struct {
 	grids    []grid
 }
 
-// all measures whatever has a name that matches.
+// all runs the measurements whose names match only.
 func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err error) {
 	etags, err := b.etags(ctx)
 	if err != nil {
@@ -192,10 +195,10 @@ func (b *bench) all(ctx context.Context, only *regexp.Regexp) (r results, err er
 	return r, ctx.Err()
 }
 
-// publish writes the tables, unless there was no time to measure.
+// publish writes the tables. With -smoke, there are none.
 func (b *bench) publish(r results, o options) error {
 	if b.smoke {
-		_, err := fmt.Println("all statuses and counts are as they must be")
+		_, err := fmt.Println("all statuses and counts are right")
 		return err
 	}
 	var out io.Writer = os.Stdout

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// connections are as many as a busy browser farm keeps open to one server.
+// connections is the number of connections of most loads.
 const connections = 64
 
-// bench measures servers.
+// bench measures sites of running servers, with the options of the command line.
 type bench struct {
 	*servers
 	wrk      *wrk // nil where it is not installed
@@ -22,33 +22,34 @@ type bench struct {
 	profiles string // a directory, or empty
 	say      func(format string, args ...any)
 
-	visitors *sessions       // that every server has cached
-	warmed   map[string]bool // the sites that have seen all visitors
-	sets     int             // of sessions that were made
+	visitors *sessions       // all servers have cached them before they are measured
+	warmed   map[string]bool // sites that have cached all visitors
+	sets     int             // number of sets of sessions so far, for unused names
 }
 
-// fileTraffic is how often file_metadata found a record in a cache, and how
-// often it made one of a file.
+// fileTraffic counts the records that file_metadata found in a cache (hits) and
+// those that it made by reading a file's metadata (loads).
 type fileTraffic struct{ hits, loads int64 }
 
-// violation is a count that is not what it must be, whatever the time it took.
+// violation is the error for a wrong count or status: the result cannot be used,
+// however fast it was.
 type violation struct{ text string }
 
 func (v violation) Error() string { return v.text }
 
-// sample is what one load did at one site.
+// sample is what one load caused at one site.
 type sample struct {
-	answers
-	cpu         time.Duration // of the site's server
-	application int64         // calls that reached it
+	responses
+	cpu         time.Duration // CPU time of the site's server
+	application int64         // requests that the application got
 	redis       redisTraffic
 	files       fileTraffic
 }
 
-// cpuPer10k is in seconds.
+// cpuPer10k returns the CPU time of 10 000 requests, in seconds.
 func (s sample) cpuPer10k() float64 { return s.cpu.Seconds() / float64(s.count) * 10_000 }
 
-// measure sends a load and counts what it causes.
+// measure sends a load to a site and counts what it causes.
 func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err error) {
 	l.addr = at.addr
 	before, err := b.count(ctx, at)
@@ -56,9 +57,9 @@ func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err err
 		return sample{}, err
 	}
 	if b.wrk.can(l) {
-		s.answers, err = b.wrk.run(ctx, l)
+		s.responses, err = b.wrk.run(ctx, l)
 	} else {
-		s.answers, err = runClient(ctx, l)
+		s.responses, err = runClient(ctx, l)
 	}
 	if err != nil {
 		return sample{}, err
@@ -75,8 +76,8 @@ func (b *bench) measure(ctx context.Context, at site, l load) (s sample, err err
 	return s, nil
 }
 
-// count reads all counters of a site. They do not stand still, but what moves
-// them beside the load is small.
+// count reads all counters of a site. Trackers and timers move them too, but far
+// less than a load does.
 func (b *bench) count(ctx context.Context, at site) (s sample, err error) {
 	if s.cpu, err = cpuTime(at.process.pid()); err != nil {
 		return s, fmt.Errorf("reading the CPU time of %s: %w", at.process.name, err)
@@ -93,7 +94,7 @@ func (b *bench) count(ctx context.Context, at site) (s sample, err error) {
 	return s, err
 }
 
-// countFiles asks a Caddy for its counts of file metadata.
+// countFiles reads the counters of file metadata from a Caddy's statistics.
 func countFiles(ctx context.Context, at site) (fileTraffic, error) {
 	var stats struct {
 		Families map[string]struct{ Hits int64 }
@@ -101,45 +102,46 @@ func countFiles(ctx context.Context, at site) (fileTraffic, error) {
 	}
 	err := getJSON(ctx, "http://"+at.admin+"/filewallball/stats", &stats)
 	if err != nil {
-		return fileTraffic{}, fmt.Errorf("asking %s for its statistics: %w", at.process.name, err)
+		return fileTraffic{}, fmt.Errorf("reading the statistics of %s: %w", at.process.name, err)
 	}
 	return fileTraffic{stats.Families["file_meta"].Hits, stats.Sources["file_system"].Requests}, nil
 }
 
-// getJSON reads what a URL answers.
+// getJSON decodes the JSON that a URL returns.
 func getJSON(ctx context.Context, url string, into any) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	return json.NewDecoder(answer.Body).Decode(into)
+	defer response.Body.Close()
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
+// applicationCalls returns how many requests the application has got so far.
 func (b *bench) applicationCalls(ctx context.Context) (calls int64, err error) {
-	if err := getJSON(ctx, "http://"+b.application.addr+"/asked", &calls); err != nil {
-		return 0, fmt.Errorf("asking the application what it counted: %w", err)
+	if err := getJSON(ctx, "http://"+b.application.addr+"/calls", &calls); err != nil {
+		return 0, fmt.Errorf("reading the count of the application: %w", err)
 	}
 	return calls, nil
 }
 
-// newVisitors are sessions that the application knows, and no server yet.
+// newVisitors stores n sessions in Redis that no server has cached yet.
 func (b *bench) newVisitors(ctx context.Context, n int) (*sessions, error) {
 	b.sets++
 	s := newSessions(fmt.Sprint("set", b.sets), n)
 	return s, b.redis.logIn(ctx, s.ids)
 }
 
-// warm lets a site that looks sessions up see all visitors, and then the
-// variant's own request.
+// warm lets a site cache all visitors, if it looks sessions up, and then what the
+// variant's own request needs.
 func (b *bench) warm(ctx context.Context, v variant) error {
-	own := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
+	own := load{template: v.template, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
 	if !b.warmed[v.site] && (v.cold.application != never || v.cold.redis != never) {
-		all := load{ask: get(small), sessions: b.visitors, connections: connections, visits: everyone(b.visitors)}
+		all := load{template: get(small), sessions: b.visitors, connections: connections, visits: eachOnce(b.visitors)}
 		if err := b.warmUpWith(ctx, v, all); err != nil {
 			return err
 		}
@@ -148,35 +150,35 @@ func (b *bench) warm(ctx context.Context, v variant) error {
 	return b.warmUpWith(ctx, v, own)
 }
 
-// warmUpWith repeats a load until it asks for nothing that is cached. A near copy is
-// dropped once more when Redis reports the write that it was made from, so
-// the first time is not enough.
+// warmUpWith repeats a load until it causes no requests to Redis or the
+// application, twice in a row. Once is not enough: a near copy is dropped again
+// when Redis reports the write that it was made from.
 func (b *bench) warmUpWith(ctx context.Context, v variant, l load) error {
 	const tries, inARow = 50, 2
-	unasked := 0
+	quiet := 0
 	for range tries {
 		s, err := b.measure(ctx, b.sites[v.site], l)
 		if err != nil {
 			return fmt.Errorf("warming up: %w", err)
 		}
-		unasked++
+		quiet++
 		if err = v.check("warming up", l, s, v.warm); err != nil {
-			unasked = 0
+			quiet = 0
 		}
-		if unasked == inARow || v.warm.application != never || v.warm.redis != never {
+		if quiet == inARow || v.warm.application != never || v.warm.redis != never {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(20 * time.Millisecond): // pushes come within 10ms
+		case <-time.After(20 * time.Millisecond): // Redis reports writes within 10 ms
 		}
 	}
-	return violation{v.site + " goes on asking for what it knows"}
+	return violation{v.site + " still sends requests to Redis or the application for what it has cached"}
 }
 
-// everyone visits once.
-func everyone(s *sessions) []int {
+// eachOnce visits each session once.
+func eachOnce(s *sessions) []int {
 	visits := make([]int, len(s.ids))
 	for i := range visits {
 		visits[i] = i
@@ -184,19 +186,19 @@ func everyone(s *sessions) []int {
 	return visits
 }
 
-// check compares the traffic of a counted load with what it must be.
+// check compares the traffic that a load caused with what it must be.
 func (v variant) check(phase string, l load, s sample, want traffic) error {
 	wrong := func(got int64, what string, much string, exactly int64) error {
-		return violation{fmt.Sprintf("%s, %s: %d requests of %d sessions cause %d %s, not %s%d",
+		return violation{fmt.Sprintf("%s, %s: %d requests of %d sessions caused %d %s, want %s%d",
 			v.site, phase, s.count, len(l.sessions.ids), got, what, much, exactly)}
 	}
 	if n, ok := want.application.of(l, s); ok && s.application != n {
-		return wrong(s.application, "calls of the application", "", n)
+		return wrong(s.application, "requests to the application", "", n)
 	}
 	if n, ok := want.files.of(l, s); ok {
 		switch {
 		case s.files.loads != n:
-			return wrong(s.files.loads, "records of files", "", n)
+			return wrong(s.files.loads, "loads of records of files", "", n)
 		case s.files.hits < int64(s.count):
 			return wrong(s.files.hits, "hits of records of files", "at least ", int64(s.count))
 		}
@@ -218,13 +220,13 @@ func (v variant) check(phase string, l load, s sample, want traffic) error {
 	return nil
 }
 
-// background is how many round trips of trackers a counted load may see: they
-// check their connections all the while, with one command or several at a time.
+// background is the largest number of round trips of trackers during a load. They
+// check their connections regularly, with one command or several at a time.
 const background = 40
 
-// of is how often that is for a load. ok is false where it is not checked.
-func (o often) of(l load, s sample) (n int64, ok bool) {
-	switch o {
+// of returns the count that a load must cause. ok is false if it is not checked.
+func (f frequency) of(l load, s sample) (n int64, ok bool) {
+	switch f {
 	case never:
 		return 0, true
 	case perSession:
@@ -235,21 +237,21 @@ func (o often) of(l load, s sample) (n int64, ok bool) {
 	return 0, false
 }
 
-// etag asks for the ETag that a site sends.
+// etag returns the ETag that a site sends for a path.
 func (b *bench) etag(ctx context.Context, site, path, accept string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+b.sites[site].addr+path, nil)
 	if err != nil {
 		return "", err
 	}
 	r.Header.Set("Accept-Encoding", accept)
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return "", fmt.Errorf("asking for the ETag: %w", err)
+		return "", fmt.Errorf("reading the ETag of %s: %w", path, err)
 	}
-	return answer.Header.Get("ETag"), answer.Body.Close()
+	return response.Header.Get("ETag"), response.Body.Close()
 }
 
-func (b *bench) etags(ctx context.Context) (etags tags, err error) {
+func (b *bench) etags(ctx context.Context) (etags entityTags, err error) {
 	if etags.small, err = b.etag(ctx, bareFiles, small, "identity"); err != nil {
 		return etags, err
 	}

@@ -1,4 +1,4 @@
-// What a hit costs in this process, past HTTP and past Redis.
+// The cost of a near hit within a process, without the network.
 
 package main
 
@@ -19,7 +19,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/near"
 )
 
-// hits measures near hits: of package cache and of the handlers.
+// hits measures near hits of package cache, and of the handlers.
 func (b *bench) hits(ctx context.Context, r *results) error {
 	if err := b.nearHits(ctx, r); err != nil {
 		return err
@@ -33,9 +33,10 @@ func (b *bench) hits(ctx context.Context, r *results) error {
 	return b.turns(ctx, r)
 }
 
-// nearKeys are as many as are looked up in turn.
+// nearKeys is the number of keys, which are looked up in turn.
 const nearKeys = 1024
 
+// nearHits compares a near hit of package cache with a read of a bare otter cache.
 func (b *bench) nearHits(ctx context.Context, r *results) error {
 	c, err := b.redis.openCache()
 	if err != nil {
@@ -43,7 +44,7 @@ func (b *bench) nearHits(ctx context.Context, r *results) error {
 	}
 	defer c.Close()
 	c.EnableNear(near.Options{TTL: time.Hour})
-	route, err := c.NewLookup(cache.LookupOptions{
+	lookup, err := c.NewLookup(cache.LookupOptions{
 		Name: "hits", Family: "session", KeyPrefix: "hit:", TTL: time.Hour, Strict: true, ExpiresAt: true,
 	})
 	if err != nil {
@@ -53,18 +54,18 @@ func (b *bench) nearHits(ctx context.Context, r *results) error {
 		MaximumSize: 1 << 20, ExpiryCalculator: otter.ExpiryWriting[string, *cache.Record](time.Hour),
 	})
 	defer bare.StopAllGoroutines()
-	requests, err := fillNear(ctx, c, route, bare)
+	requests, err := fillNear(ctx, c, lookup, bare)
 	if err != nil {
 		return err
 	}
 	at := 0
 	lookUp := func() {
-		route.Find(ctx, requests[at%nearKeys])
+		lookup.Find(ctx, requests[at%nearKeys])
 		at++
 	}
 	allocations := testing.AllocsPerRun(1000, lookUp)
 	if allocations != 0 {
-		return violation{fmt.Sprintf("a near hit makes %.1f allocations, not 0", allocations)}
+		return violation{fmt.Sprintf("a near hit made %.1f allocations, want 0", allocations)}
 	}
 	if b.smoke {
 		return nil
@@ -85,8 +86,8 @@ func (b *bench) nearHits(ctx context.Context, r *results) error {
 	return nil
 }
 
-// fillNear makes copies of records, and waits until each is used.
-func fillNear(ctx context.Context, c *cache.Cache, route *cache.Lookup, bare *otter.Cache[string, *cache.Record]) ([]cache.Request, error) {
+// fillNear stores records, and looks them up until each has a near copy.
+func fillNear(ctx context.Context, c *cache.Cache, lookup *cache.Lookup, bare *otter.Cache[string, *cache.Record]) ([]cache.Request, error) {
 	requests := make([]cache.Request, nearKeys)
 	for i := range requests {
 		requests[i].Key = fmt.Sprintf("hit:%064d", i)
@@ -103,11 +104,11 @@ func fillNear(ctx context.Context, c *cache.Cache, route *cache.Lookup, bare *ot
 	defer cancel()
 	for near := 0; near < nearKeys; {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("no near copies are used: %w", ctx.Err())
+			return nil, fmt.Errorf("waiting for near copies: %w", ctx.Err())
 		}
 		near = 0
 		for _, request := range requests {
-			if result := route.Find(ctx, request); result.From == "near" {
+			if result := lookup.Find(ctx, request); result.From == "near" {
 				near++
 			}
 		}
@@ -124,13 +125,14 @@ func nanoseconds(f func()) float64 {
 	return float64(result.T.Nanoseconds()) / float64(result.N)
 }
 
-// handlerBenchmark is a line of go test -bench.
+// handlerBenchmark matches a line of `go test -bench -benchmem`: name, ns/op,
+// allocs/op.
 var handlerBenchmark = regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op.*?\s(\d+) allocs/op`)
 
-// bareRequest is the benchmark of what Caddy itself needs for a request.
+// bareRequest is the benchmark of Caddy's own preparation of a request.
 const bareRequest = "SessionHit/BareRequest"
 
-// handlerHits runs the benchmarks that stand beside the handlers.
+// handlerHits runs the benchmarks in the packages of the handlers.
 func (b *bench) handlerHits(ctx context.Context, r *results) error {
 	test := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark(Metadata|Session)Hit$", "-benchmem", "./handlers/...")
 	test.Dir = ".." // the plugin's module
@@ -165,12 +167,12 @@ func (b *bench) handlerHits(ctx context.Context, r *results) error {
 	return nil
 }
 
-// turnsBenchmark is a line of BenchmarkTurns: the size of the session, the number of
-// routes, the ratio.
+// turnsBenchmark matches a line of BenchmarkTurns: the size of the session in bytes,
+// the number of routes, and the ratio.
 var turnsBenchmark = regexp.MustCompile(`(?m)^BenchmarkTurns/(\d+)/(\d+)\S*\s.*?\s([\d.]+) alone/turns`)
 
-// turns measures hits of routes that take turns on a session, beside each route
-// alone.
+// turns compares hits of routes that look the same session up in turns with hits of
+// each route alone.
 func (b *bench) turns(ctx context.Context, r *results) error {
 	ratios, rows := make(map[string][]float64), []string(nil)
 	for range b.rounds {

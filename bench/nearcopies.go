@@ -1,4 +1,4 @@
-// What many near copies cost: memory, and the CPU time of a hit among them.
+// The cost of many near copies: memory, and the CPU time of a hit among them.
 
 package main
 
@@ -23,6 +23,7 @@ const (
 	fewCopies  = 10_000
 )
 
+// nearCopies measures near copies in this process.
 func (b *bench) nearCopies(_ context.Context, r *results) error {
 	if b.smoke {
 		return nil
@@ -33,8 +34,8 @@ func (b *bench) nearCopies(_ context.Context, r *results) error {
 	return b.nearAmongMany(r)
 }
 
-// copiesOf makes near copies of n sessions. With perTag, that many of them share a
-// tag.
+// copiesOf makes near copies of n sessions, and returns the average size of their
+// JSON. If perTag is not 0, so many of them share a tag.
 func copiesOf(n, perTag int) (copies *near.Cache[cache.Record, *cache.Record], json float64, err error) {
 	copies = near.New[cache.Record](near.Options{MaxSize: 4 << 30, TTL: time.Hour})
 	copies.SetTrust(near.Coherent)
@@ -55,21 +56,20 @@ func copiesOf(n, perTag int) (copies *near.Cache[cache.Record, *cache.Record], j
 		copies.Begin(sessionKey(i), true).Keep(near.Copy[cache.Record]{Record: record, Versions: versions}, now)
 	}
 	if entries := copies.Stats().Entries; entries < n {
-		return nil, 0, violation{fmt.Sprintf("of %d near copies there are %d", n, entries)}
+		return nil, 0, violation{fmt.Sprintf("made %d near copies, but there are %d", n, entries)}
 	}
 	return copies, float64(bytes) / float64(n), nil
 }
 
 func sessionKey(i int) string { return "session:user:" + strconv.Itoa(manyCopies+i) }
 
-// nearMemory measures the heap that near copies take. Reading what a route requires
-// of a session keeps nothing with a small one.
+// nearMemory measures the heap that near copies take.
 func (b *bench) nearMemory(r *results) error {
 	const allowance = 220 - 97 // beside the JSON
 	for _, kind := range []struct {
 		name   string
 		perTag int
-		barred bool
+		hasBar bool
 	}{
 		{"memory of a near entry with its key, of a million", 0, true},
 		{"the same with a tag that 100 of them share", 100, true},
@@ -82,7 +82,7 @@ func (b *bench) nearMemory(r *results) error {
 		}
 		taken, counted := float64(heap()-before)/manyCopies, float64(copies.Stats().Bytes)/manyCopies
 		f := finding{work: kind.name, result: fmt.Sprintf("%.0f bytes; the JSON has %.0f; counted in max_size are %.0f", taken, json, counted)}
-		if kind.barred {
+		if kind.hasBar {
 			f.bar, f.reached = fmt.Sprintf("≤ JSON + %d bytes", allowance), taken <= json+allowance
 		}
 		r.findings = append(r.findings, f)
@@ -102,10 +102,10 @@ func (b *bench) nearMemory(r *results) error {
 	return nil
 }
 
-// nearAmongMany measures the CPU time of hits while requests leave garbage, which
-// makes the garbage collector go through all copies again and again. For
-// comparison, it goes through as many objects of that size that nobody reads, in the
-// order of their addresses and in any other order, as in a hash table.
+// nearAmongMany measures the CPU time of hits while requests allocate, which makes the
+// garbage collector scan all copies again and again. For comparison, the same is
+// measured with as many unused objects of that size, which the collector reaches in
+// the order of their addresses or, as in a hash table, in random order.
 func (b *bench) nearAmongMany(r *results) error {
 	few, _, err := copiesOf(fewCopies, 0)
 	if err != nil {
@@ -156,8 +156,8 @@ func (b *bench) nearAmongMany(r *results) error {
 		costs []float64
 	}{
 		{fmt.Sprintf("CPU of a near hit and of the garbage of a request (5 KiB), %d copies", fewCopies), ofFew},
-		{fmt.Sprintf("the same, with %d objects of 176 bytes that nobody reads, in the order of their addresses", manyCopies), inOrder},
-		{"the same, in any order", inAnyOrder},
+		{fmt.Sprintf("the same, with %d objects of 176 bytes that are not used, in the order of their addresses", manyCopies), inOrder},
+		{"the same, in random order", inAnyOrder},
 		{fmt.Sprintf("the same, %d copies", manyCopies), ofMany},
 	} {
 		r.findings = append(r.findings, finding{work: row.work, result: spreadOf(row.costs).String() + " µs"})
@@ -165,10 +165,11 @@ func (b *bench) nearAmongMany(r *results) error {
 	return nil
 }
 
-// garbage is where the compiler cannot see that nobody reads it.
+// garbage is a global variable, so that the compiler cannot omit the allocation.
 var garbage []byte
 
-// amongCopies is the CPU time of a hit, in microseconds.
+// amongCopies returns the CPU time of a hit on one of n copies, and of an allocation
+// of 5 KiB, in microseconds.
 func amongCopies(copies *near.Cache[cache.Record, *cache.Record], n int) (float64, error) {
 	const hits, perHit = 1_000_000, 5 << 10
 	keys := make([]string, hits/100)
@@ -187,7 +188,7 @@ func amongCopies(copies *near.Cache[cache.Record, *cache.Record], n int) (float6
 		}
 		found, ok := copies.Peek(keys[i%len(keys)], true, now)
 		if !ok || found.Record.State() != cache.Found {
-			return 0, violation{"a near copy is gone"}
+			return 0, violation{"a near copy was not found"}
 		}
 		garbage = make([]byte, perHit)
 	}
@@ -196,6 +197,7 @@ func amongCopies(copies *near.Cache[cache.Record, *cache.Record], n int) (float6
 	return float64((after - before).Nanoseconds()) / hits / 1000, err
 }
 
+// heap returns the size of all objects in use, in bytes.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -204,9 +206,9 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// amongKeys compares the CPU time of a hit over HTTP among ever more sessions. The
-// sizes are measured one after the other, while the machine may change; a row
-// compares with the lookup without near copies, which has the same requests.
+// amongKeys compares the CPU time of a hit over HTTP among many and among few
+// sessions. They are measured some minutes apart, so the second finding divides that
+// by the same ratio of lookups without near copies.
 func amongKeys(g growth) []finding {
 	at := func(n int, site string) []sample {
 		i := slices.IndexFunc(g.rows, func(row growthRow) bool { return row.label == strconv.Itoa(n) })

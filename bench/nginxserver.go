@@ -10,8 +10,8 @@ import (
 )
 
 // startNginx starts nginx with an unprotected site, one protected by
-// auth_request whose answers proxy_cache keeps, and, where it has Lua, one that
-// asks Redis for each request.
+// auth_request whose responses proxy_cache keeps, and, where nginx has Lua, one
+// that reads from Redis on each request.
 func (s *servers) startNginx(ctx context.Context, say func(format string, args ...any)) error {
 	sites := map[string]site{nginxFiles: {}, nginxAuthFiles: {}}
 	modules, err := luaModules()
@@ -46,7 +46,8 @@ func (s *servers) startNginx(ctx context.Context, say func(format string, args .
 	return nil
 }
 
-// luaModules returns the modules that nginx loads for Lua.
+// luaModules returns the directives that load Lua into nginx. The error names the
+// module that is missing.
 func luaModules() (string, error) {
 	var directives []string
 	for _, name := range []string{"ndk_http_module.so", "ngx_http_lua_module.so"} {
@@ -62,7 +63,7 @@ func luaModules() (string, error) {
 func (s *servers) nginxConfig(modules string, sites map[string]site) string {
 	user := ""
 	if os.Getuid() == 0 {
-		user = "user root;" // the files are in a directory of the one who started this
+		user = "user root;" // the files belong to the user who runs the benchmark
 	}
 	lua := ""
 	if addr := sites[nginxLuaFiles].addr; addr != "" {
@@ -117,8 +118,8 @@ http {
 `, modules, user, s.workers, s.dir, s.application.addr, sites[nginxFiles].addr, s.files, sites[nginxAuthFiles].addr, lua)
 }
 
-// nginxLua asks Redis whether the session is there, over connections that are
-// kept, and no more: it reads no JSON. That is less than session_lookup does.
+// nginxLua is a site that reads the session from Redis over connections that are
+// kept. It does not parse the JSON, so it does less than session_lookup.
 func nginxLua(addr, root, redis string) string {
 	host, port, _ := strings.Cut(redis, ":")
 	return fmt.Sprintf(`	server {

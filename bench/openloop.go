@@ -1,8 +1,8 @@
-// Loads whose requests begin at fixed times, whether or not earlier requests are
-// answered, as those of many independent clients do. The latency of a request
-// counts from the time at which it should have begun, so that a server that
-// stops for a while is charged for all requests of that while (Gil Tene,
-// "coordinated omission"; the load generator wrk2 does the same).
+// Open-loop loads: requests begin at fixed times, whether or not earlier ones
+// have been answered, like those of many independent clients. The latency of a
+// request counts from the time at which it was due, so that a pause of the server
+// counts for every request that was due in it. The load generator wrk2 does the
+// same; Gil Tene calls the mistake that this avoids "coordinated omission".
 
 package main
 
@@ -19,24 +19,24 @@ import (
 // openLoad is a load of so many requests a second.
 type openLoad struct {
 	addr      string
-	ask       asking
+	template  requestTemplate
 	perSecond int
 	count     int
 	// id returns the session of the n-th request, and whether its latency counts.
 	id func(n int) (id string, counts bool)
-	// path is what the n-th request asks for; nil means what ask has.
+	// path returns the path of the n-th request; nil means that of template.
 	path func(n int) string
-	// firstByte counts from the sending of a request to the first byte of its
-	// answer. That shows what is shorter than a timer is late.
+	// firstByte measures from sending a request to the first byte of its response
+	// instead. That excludes the delay of timers, for short latencies.
 	firstByte bool
 }
 
-// idleLimit bounds the connections. A request that finds none free waits, which
-// is a part of its latency.
-const idleLimit = 256
+// connectionLimit is the largest number of connections. A request that finds none
+// free waits, and the wait is part of its latency.
+const connectionLimit = 256
 
-// run sends the load and returns the latencies that count. The status of each
-// answer is checked.
+// run sends the load, checks the status of each response, and returns the
+// latencies that count.
 func (l openLoad) run(ctx context.Context) (latencies []time.Duration, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -45,7 +45,7 @@ func (l openLoad) run(ctx context.Context) (latencies []time.Duration, err error
 		wait sync.WaitGroup
 		work = make(chan openRequest, l.count)
 	)
-	for range min(idleLimit, l.count) {
+	for range min(connectionLimit, l.count) {
 		wait.Go(func() {
 			some, err := l.serve(ctx, work)
 			if err != nil {
@@ -59,14 +59,14 @@ func (l openLoad) run(ctx context.Context) (latencies []time.Duration, err error
 	start := time.Now()
 	for n := range l.count {
 		due := start.Add(time.Duration(n) * time.Second / time.Duration(l.perSecond))
-		select { // timers are a part of a millisecond late, in all loads alike
+		select { // timers fire a fraction of a millisecond late, in all loads alike
 		case <-ctx.Done():
 		case <-time.After(time.Until(due)):
 		}
-		request := openRequest{due: due, ask: l.ask}
+		request := openRequest{due: due, template: l.template}
 		request.id, request.counts = l.id(n)
 		if l.path != nil {
-			request.ask.path = l.path(n)
+			request.template.path = l.path(n)
 		}
 		work <- request
 	}
@@ -75,12 +75,12 @@ func (l openLoad) run(ctx context.Context) (latencies []time.Duration, err error
 	return latencies, context.Cause(ctx)
 }
 
-// openRequest is a request that is due at a time.
+// openRequest is a request and the time at which it is due.
 type openRequest struct {
-	due    time.Time
-	ask    asking
-	id     string
-	counts bool
+	due      time.Time
+	template requestTemplate
+	id       string
+	counts   bool
 }
 
 // serve sends requests over one connection, which it opens for the first of
@@ -99,9 +99,9 @@ func (l openLoad) serve(ctx context.Context, work <-chan openRequest) (latencies
 			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 			r = bufio.NewReader(conn)
 		}
-		ask, start := request.ask, time.Now()
-		if _, err := conn.Write([]byte(ask.request(request.id))); err != nil {
-			return nil, fmt.Errorf("asking: %w", err)
+		template, start := request.template, time.Now()
+		if _, err := conn.Write([]byte(template.text(request.id))); err != nil {
+			return nil, fmt.Errorf("sending a request: %w", err)
 		}
 		first, err := time.Duration(0), error(nil)
 		if l.firstByte {
@@ -109,14 +109,14 @@ func (l openLoad) serve(ctx context.Context, work <-chan openRequest) (latencies
 			first = time.Since(start)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading an answer: %w", err)
+			return nil, fmt.Errorf("reading a response: %w", err)
 		}
-		status, err := readAnswer(r, ask.method == http.MethodHead)
+		status, err := readResponse(r, template.method == http.MethodHead)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("reading an answer: %w", err)
-		case status != ask.want:
-			return nil, violation{fmt.Sprintf("%s %s is answered %d, not %d", ask.method, ask.path, status, ask.want)}
+			return nil, fmt.Errorf("reading a response: %w", err)
+		case status != template.want:
+			return nil, violation{fmt.Sprintf("%s %s got status %d, want %d", template.method, template.path, status, template.want)}
 		case request.counts && l.firstByte:
 			latencies = append(latencies, first)
 		case request.counts:

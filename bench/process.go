@@ -1,5 +1,5 @@
-// The servers under test are processes of their own, so that each has its
-// time on the CPU counted by the system.
+// The servers run as processes of their own, so that the system counts the CPU time
+// of each.
 
 package main
 
@@ -24,13 +24,13 @@ type process struct {
 	done   chan struct{}
 }
 
-// tail is the end of what a process says.
+// tail keeps the end of a process's output.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
 }
 
-// tailSize is how many bytes of it are kept.
+// tailSize is the number of bytes that tail keeps.
 const tailSize = 4 << 10
 
 // Write implements [io.Writer].
@@ -48,20 +48,20 @@ func (t *tail) String() string {
 	return string(t.text)
 }
 
-// nursery starts processes and ends them all.
-type nursery struct {
-	dir     string // where each process runs
-	workers int    // the number of threads that run Go code, or of nginx's workers
+// processes starts processes, and ends all of them.
+type processes struct {
+	dir     string // the working directory of each process
+	workers int    // GOMAXPROCS of each process, and the number of nginx's workers
 
 	mu      sync.Mutex
 	running []*process
 }
 
 // start starts a process and waits until it listens on addr.
-func (n *nursery) start(ctx context.Context, name, addr, path string, args ...string) (*process, error) {
+func (ps *processes) start(ctx context.Context, name, addr, path string, args ...string) (*process, error) {
 	p := &process{name: name, cmd: exec.Command(path, args...), output: new(tail), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = n.dir, p.output, p.output
-	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(n.workers), "XDG_DATA_HOME="+n.dir+"/data", "XDG_CONFIG_HOME="+n.dir+"/data")
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ps.dir, p.output, p.output
+	p.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(ps.workers), "XDG_DATA_HOME="+ps.dir+"/data", "XDG_CONFIG_HOME="+ps.dir+"/data")
 	endWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -70,16 +70,16 @@ func (n *nursery) start(ctx context.Context, name, addr, path string, args ...st
 		defer close(p.done)
 		_ = p.cmd.Wait()
 	}()
-	n.mu.Lock()
-	n.running = append(n.running, p)
-	n.mu.Unlock()
+	ps.mu.Lock()
+	ps.running = append(ps.running, p)
+	ps.mu.Unlock()
 	if err := p.await(ctx, addr); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	return p, nil
 }
 
-// await waits until the process listens.
+// await waits until the process listens on addr, up to 30 seconds.
 func (p *process) await(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -90,7 +90,7 @@ func (p *process) await(ctx context.Context, addr string) error {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("it ended at once:\n%s", p.output)
+			return fmt.Errorf("it ended before it listened on %s:\n%s", addr, p.output)
 		case <-ctx.Done():
 			return fmt.Errorf("it does not listen on %s: %w", addr, errors.Join(ctx.Err(), err))
 		case <-time.After(10 * time.Millisecond):
@@ -98,10 +98,10 @@ func (p *process) await(ctx context.Context, addr string) error {
 	}
 }
 
-// pid of the process.
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// end ends the process in good order, or else by force.
+// end sends SIGTERM to the process, and kills it if it is still there after five
+// seconds.
 func (p *process) end() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -112,14 +112,14 @@ func (p *process) end() {
 	}
 }
 
-// endAll ends all processes, the last one first.
-func (n *nursery) endAll() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for i := len(n.running) - 1; i >= 0; i-- {
-		n.running[i].end()
+// endAll ends all processes, the one started last first.
+func (ps *processes) endAll() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for i := len(ps.running) - 1; i >= 0; i-- {
+		ps.running[i].end()
 	}
-	n.running = nil
+	ps.running = nil
 }
 
 // given are the addresses that freeAddr has found.

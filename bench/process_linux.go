@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// endWithParent ends a process also when this one has no time to.
+// endWithParent lets the kernel end a process if this program dies first.
 func endWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }
 
-// clockTick is the unit of times in /proc, the same on all of Linux.
+// clockTick is the unit of times in /proc: USER_HZ is 100 on every Linux.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime is what a process and its children have been on the CPU.
+// cpuTime returns the CPU time of a process and its children.
 func cpuTime(pid int) (time.Duration, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -31,7 +31,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	for _, path := range stats {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			continue // it has ended meanwhile
+			continue // the process has ended
 		}
 		parent, ticks, err := parseStat(data)
 		if err != nil {
@@ -48,8 +48,9 @@ func cpuTime(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// parseStat reads the parent, and the ticks in user and system mode; see
-// proc(5). The second field, a name in parentheses, may have anything in it.
+// parseStat reads the parent, and the ticks in user and system mode, from
+// /proc/<pid>/stat; see proc(5). The second field, a name in parentheses, may
+// contain spaces and parentheses.
 func parseStat(stat []byte) (parent int, ticks int64, err error) {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 13 {
@@ -68,5 +69,5 @@ func parseStat(stat []byte) (parent int, ticks int64, err error) {
 	return parent, ticks, nil
 }
 
-// pauseBriefly sleeps for some 0.1 ms. [time.Sleep] sleeps for a whole one.
+// pauseBriefly sleeps for about 0.1 ms; [time.Sleep] needs at least one.
 func pauseBriefly() { _ = syscall.Nanosleep(&syscall.Timespec{Nsec: 50_000}, nil) }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTimesAreFoundBehindAnyName(t *testing.T) {
+func TestStatOfAProcessWithAnyNameIsRead(t *testing.T) {
 	t.Parallel()
 	parent, ticks, err := parseStat([]byte("42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 1 1 1"))
 	require.NoError(t, err)
@@ -18,7 +18,7 @@ func TestTimesAreFoundBehindAnyName(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestTimeOnTheCPUGrowsWithWork(t *testing.T) {
+func TestCPUTimeGrowsWithWork(t *testing.T) {
 	t.Parallel()
 	before, err := cpuTime(os.Getpid())
 	require.NoError(t, err)

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// endWithParent needs Linux.
+// endWithParent does nothing: only Linux has this.
 func endWithParent(*exec.Cmd) {}
 
-// pauseBriefly sleeps for a moment.
+// pauseBriefly sleeps for at least 0.05 ms.
 func pauseBriefly() { time.Sleep(50 * time.Microsecond) }
 
-// cpuTime is what a process and its children have been on the CPU, as ps tells.
+// cpuTime returns the CPU time of a process and its children, from ps.
 func cpuTime(pid int) (time.Duration, error) {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=,time=").Output()
 	if err != nil {
@@ -32,14 +32,14 @@ func cpuTime(pid int) (time.Duration, error) {
 		}
 		spent, err := parseClock(fields[2])
 		if err != nil {
-			return 0, fmt.Errorf("reading what ps tells: %w", err)
+			return 0, fmt.Errorf("reading the output of ps: %w", err)
 		}
 		sum += spent
 	}
 	return sum, nil
 }
 
-// parseClock reads [[dd-]hh:]mm:ss[.cc].
+// parseClock reads a time in the form [[dd-]hh:]mm:ss[.cc].
 func parseClock(text string) (time.Duration, error) {
 	days, rest, found := strings.Cut(text, "-")
 	if !found {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// profile keeps a CPU profile of a Caddy under the load of a variant, for
-// `go tool pprof`.
+// profile writes a CPU profile of Caddy under the load of a variant, for
+// `go tool pprof`. It does nothing for other servers.
 func (b *bench) profile(ctx context.Context, v variant) error {
 	at := b.sites[v.site]
 	if at.admin == "" {
@@ -20,13 +20,14 @@ func (b *bench) profile(ctx context.Context, v variant) error {
 	}
 	return b.profiled(ctx, v, "", max(1, int(b.duration.Seconds())), func() error {
 		_, err := b.measure(ctx, at, load{
-			ask: v.ask, sessions: b.visitors, connections: connections, duration: b.duration + time.Second,
+			template: v.template, sessions: b.visitors, connections: connections, duration: b.duration + time.Second,
 		})
 		return err
 	})
 }
 
-// profiled carries out a load, and keeps a profile of it if profiles are wanted.
+// profiled runs a load, and writes a CPU profile of so many seconds of it if -profiles
+// is set.
 func (b *bench) profiled(ctx context.Context, v variant, phase string, seconds int, measure func() error) error {
 	at := b.sites[v.site]
 	if b.profiles == "" || at.admin == "" {
@@ -34,7 +35,7 @@ func (b *bench) profiled(ctx context.Context, v variant, phase string, seconds i
 	}
 	loaded := make(chan error, 1)
 	go func() { loaded <- measure() }()
-	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(fmt.Sprint(v.ask.method, v.ask.path, " ", v.ask.want, " ", v.site, " ", phase))
+	name := strings.NewReplacer(" ", "_", "/", "", "`", "").Replace(fmt.Sprint(v.template.method, v.template.path, " ", v.template.want, " ", v.site, " ", phase))
 	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", at.admin, seconds)
 	if err := download(ctx, url, filepath.Join(b.profiles, name+".pprof")); err != nil {
 		return fmt.Errorf("profiling: %w", err)
@@ -47,19 +48,19 @@ func download(ctx context.Context, url, path string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, answer.Status)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s returned %s", url, response.Status)
 	}
 	file, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	_, err = io.Copy(file, answer.Body)
+	_, err = io.Copy(file, response.Body)
 	return err
 }

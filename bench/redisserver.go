@@ -16,11 +16,11 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-// redisServer is a running Redis that keeps nothing on disk.
+// redisServer is a running Redis that writes nothing to disk.
 type redisServer struct {
 	process *process
 	addr    string
-	client  *redis.Client // of the benchmark itself
+	client  *redis.Client // for the benchmark's own commands
 }
 
 func (s *servers) startRedis(ctx context.Context) (*redisServer, error) {
@@ -43,7 +43,7 @@ func (s *servers) startRedis(ctx context.Context) (*redisServer, error) {
 	})}, nil
 }
 
-// end ends the server and what connects to it.
+// end closes the client and ends the server.
 func (r *redisServer) end() {
 	_ = r.client.Close()
 	r.process.end()
@@ -55,7 +55,7 @@ const sessionPrefix = "session:user:"
 // sessionBatch is how many sessions are written at a time.
 const sessionBatch = 1000
 
-// logIn stores sessions as an application does that writes them itself.
+// logIn stores sessions like an application that writes them itself.
 func (r *redisServer) logIn(ctx context.Context, ids []string) error {
 	for part := range slices.Chunk(ids, sessionBatch) {
 		pipe := r.client.Pipeline()
@@ -69,15 +69,15 @@ func (r *redisServer) logIn(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// logOut deletes what is stored of sessions: under their identities by logIn,
-// and under the hashes of them by session_lookup with source http. Redis tells
-// all servers, which drop their copies.
+// logOut deletes the records of sessions: those that logIn stored under their
+// identities, and those that session_lookup with source http stored under the
+// hashes of them. Redis reports that to all servers, which drop their near copies.
 func (r *redisServer) logOut(ctx context.Context, ids []string) error {
 	for part := range slices.Chunk(ids, sessionBatch) {
 		var keys []string
 		for _, id := range part {
-			keys = append(keys, sessionPrefix+id, "limit:"+id)
-			for _, kind := range []string{"asked", "tagged", "absent", "denied"} {
+			keys = append(keys, sessionPrefix+id, "bare:"+id)
+			for _, kind := range []string{"source", "tagged", "absent", "denied"} {
 				keys = append(keys, "session:"+kind+":"+cache.KeyIdentity(id, true))
 			}
 		}
@@ -88,22 +88,22 @@ func (r *redisServer) logOut(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// housekeeping are the commands of connections, of trackers and of this
-// program; none of them belongs to a lookup. Trackers read their canary by GET,
-// and lookups read records by GETRANGE. Scripts of lookups use GET and SET too.
+// housekeeping are the commands of connections, trackers and this program, which no
+// lookup sends. (GET and SET are not among them: trackers send them for their
+// canaries, scripts of lookups too. Lookups read records with GETRANGE.)
 var housekeeping = map[string]bool{
 	"info": true, "ping": true, "hello": true, "client": true, "subscribe": true, "config": true, "command": true, "select": true,
 }
 
-// redisTraffic is what Redis was asked since it started.
+// redisTraffic counts what clients have sent to Redis since it started.
 type redisTraffic struct {
-	roundTrips int64 // reads from a connection; a pipeline of lookups needs one
-	lookups    int64 // commands that read a record
-	canaries   int64 // GET and SET, which are round trips of trackers where no script ran
-	scripts    int64
+	roundTrips int64 // reads from a connection, without housekeeping; a pipeline is one
+	lookups    int64 // GETRANGE: reads of records
+	canaries   int64 // GET and SET: round trips of trackers, unless scripts ran
+	scripts    int64 // EVAL and EVALSHA
 }
 
-// since is what was asked since an earlier time.
+// since returns the traffic since an earlier count.
 func (t redisTraffic) since(before redisTraffic) redisTraffic {
 	t.roundTrips -= before.roundTrips
 	t.lookups -= before.lookups
@@ -118,13 +118,13 @@ func (t redisTraffic) since(before redisTraffic) redisTraffic {
 func (r *redisServer) traffic(ctx context.Context) (redisTraffic, error) {
 	info, err := r.client.Info(ctx, "stats", "commandstats").Result()
 	if err != nil {
-		return redisTraffic{}, fmt.Errorf("asking Redis what it did: %w", err)
+		return redisTraffic{}, fmt.Errorf("reading the counters of Redis: %w", err)
 	}
 	return parseTraffic(info)
 }
 
-// parseTraffic reads the answer to INFO. The question itself is among the
-// reads but not yet among the commands.
+// parseTraffic reads the reply to INFO. That command itself is already counted as a
+// read, but not yet as a command.
 func parseTraffic(info string) (t redisTraffic, err error) {
 	t.roundTrips = -1
 	found := false
@@ -160,7 +160,7 @@ func parseTraffic(info string) (t redisTraffic, err error) {
 		}
 	}
 	if !found {
-		return t, fmt.Errorf("this Redis does not tell how often it reads: version 6 or newer is needed")
+		return t, fmt.Errorf("INFO has no total_reads_processed: want Redis 6 or newer")
 	}
 	return t, nil
 }

@@ -9,42 +9,42 @@ import (
 	"time"
 )
 
-// outcome is what a group came to.
+// outcome is the result of a group.
 type outcome struct {
 	group
-	rounds    []map[string]sample // one load each, by site
-	strangers []map[string]sample // each of many new sessions once
-	calls     map[string]float64  // system calls per request, where they could be counted
+	warmRounds []map[string]sample // by site, in each round: requests of cached sessions
+	coldRounds []map[string]sample // the same: one request for each of many new sessions
+	calls      map[string]float64  // system calls per request by site, where they could be counted
 }
 
-// countedVisits are as many as are needed to see what a request causes.
+// countedVisits is the number of requests of loads whose traffic is checked.
 const countedVisits = 400
 
-// run measures a group. Its variants take turns in each round, so that what
-// disturbs the machine briefly disturbs them all.
+// run measures a group. Its variants take turns in each round, so that a brief
+// disturbance of the machine affects all of them.
 func (b *bench) run(ctx context.Context, g group) (o outcome, err error) {
 	o = outcome{group: g, calls: make(map[string]float64)}
 	for _, v := range g.variants {
-		if g.coldOnly { // but the file is known
-			first := load{ask: v.ask, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
+		if g.coldOnly { // let the site cache the file, but no session of the group
+			first := load{template: v.template, sessions: b.visitors, connections: 1, visits: b.visitors.visits[:1]}
 			if _, err := b.measure(ctx, b.sites[v.site], first); err != nil {
-				return o, b.told(v.site, err)
+				return o, b.withServerOutput(v.site, err)
 			}
 			continue
 		}
 		if err := b.countOne(ctx, v, o.calls); err != nil {
-			return o, b.told(v.site, err)
+			return o, b.withServerOutput(v.site, err)
 		}
 	}
 	for round := range b.rounds {
 		b.say("%s, round %d of %d", g.name, round+1, b.rounds)
 		if g.cold {
-			if err := b.round(ctx, g, round, &o.strangers, b.coldOne); err != nil {
+			if err := b.round(ctx, g, round, &o.coldRounds, b.coldOne); err != nil {
 				return o, err
 			}
 		}
 		if !b.smoke && !g.coldOnly {
-			if err := b.round(ctx, g, round, &o.rounds, b.warmOne); err != nil {
+			if err := b.round(ctx, g, round, &o.warmRounds, b.warmOne); err != nil {
 				return o, err
 			}
 		}
@@ -52,7 +52,7 @@ func (b *bench) run(ctx context.Context, g group) (o outcome, err error) {
 	return o, nil
 }
 
-// round lets each variant have its turn; another one begins each time.
+// round gives each variant its turn. The first one changes from round to round.
 func (b *bench) round(ctx context.Context, g group, round int, into *[]map[string]sample,
 	one func(context.Context, variant) (sample, error),
 ) error {
@@ -61,7 +61,7 @@ func (b *bench) round(ctx context.Context, g group, round int, into *[]map[strin
 		v := g.variants[(i+round)%len(g.variants)]
 		s, err := one(ctx, v)
 		if err != nil {
-			return b.told(v.site, err)
+			return b.withServerOutput(v.site, err)
 		}
 		samples[v.site] = s
 	}
@@ -69,34 +69,37 @@ func (b *bench) round(ctx context.Context, g group, round int, into *[]map[strin
 	return nil
 }
 
-// told adds what the server of a site said last.
-func (b *bench) told(name string, err error) error {
-	if said := b.sites[name].process.output.String(); said != "" {
-		return fmt.Errorf("%s: %w\n%s said last:\n%s", name, err, b.sites[name].process.name, said)
+// withServerOutput adds the last output of a site's server to an error.
+func (b *bench) withServerOutput(name string, err error) error {
+	if output := b.sites[name].process.output.String(); output != "" {
+		return fmt.Errorf("%s: %w\nlast output of %s:\n%s", name, err, b.sites[name].process.name, output)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// warmOne measures requests of cached sessions.
 func (b *bench) warmOne(ctx context.Context, v variant) (sample, error) {
 	return b.measure(ctx, b.sites[v.site], load{
-		ask: v.ask, sessions: b.visitors, connections: v.connections(), duration: b.duration,
+		template: v.template, sessions: b.visitors, connections: v.connections(), duration: b.duration,
 	})
 }
 
-// coldOne asks once for each of as many sessions as there are visitors.
+// coldOne measures one request for each of as many new sessions as there are
+// visitors.
 func (b *bench) coldOne(ctx context.Context, v variant) (s sample, err error) {
-	return s, b.confirmed(v.site, func() error {
-		strangers, err := b.newVisitors(ctx, len(b.visitors.ids))
+	return s, b.retryViolations(v.site, func() error {
+		fresh, err := b.newVisitors(ctx, len(b.visitors.ids))
 		if err != nil {
 			return err
 		}
-		visits := everyone(strangers)
+		visits := eachOnce(fresh)
 		if b.smoke && v.cold.application == perSession && v.cold.trips == 0 {
-			// each at the same time again, which must not ask the application again
+			// two requests for each session at the same time must cause one request to
+			// the application
 			visits = slices.Concat(visits, visits)
 			slices.Sort(visits)
 		}
-		l := load{ask: v.ask, sessions: strangers, connections: connections, visits: visits}
+		l := load{template: v.template, sessions: fresh, connections: connections, visits: visits}
 		measure := func() error {
 			s, err = b.measure(ctx, b.sites[v.site], l)
 			return err
@@ -104,18 +107,19 @@ func (b *bench) coldOne(ctx context.Context, v variant) (s sample, err error) {
 		if err := b.profiled(ctx, v, "new sessions", 1, measure); err != nil {
 			return err
 		}
-		// what is measured as warm is with the visitors alone
-		if err := b.redis.logOut(ctx, strangers.ids); err != nil {
+		// leave only the visitors in Redis and in near copies
+		if err := b.redis.logOut(ctx, fresh.ids); err != nil {
 			return err
 		}
 		return v.check("new sessions", l, s, v.cold)
 	})
 }
 
-// confirmed tries again what counts wrong: on a machine that is too busy, a
-// server may lose sight of Redis for a moment, and then drops its copies or
-// refuses sessions that it cannot tell. What is wrong by itself stays wrong.
-func (b *bench) confirmed(site string, count func() error) error {
+// retryViolations repeats a count that was wrong, up to three times: on an
+// overloaded machine a server may lose its connection to Redis for a moment, and
+// then drops its near copies or refuses sessions. A fault of the plugin fails all
+// tries.
+func (b *bench) retryViolations(site string, count func() error) error {
 	const tries = 3
 	for try := 1; ; try++ {
 		err := count()
@@ -123,23 +127,23 @@ func (b *bench) confirmed(site string, count func() error) error {
 		if !errors.As(err, &wrong) || try == tries {
 			return err
 		}
-		b.say("once more: %v", b.told(site, err))
-		time.Sleep(time.Second) // longer than a breaker stays open
+		b.say("trying again: %v", b.withServerOutput(site, err))
+		time.Sleep(time.Second) // the circuit breaker is open for less than that
 		clear(b.warmed)
 	}
 }
 
-// countOne warms up, and counts what requests of visitors cause then, and the
-// system calls they need.
+// countOne lets a site cache the visitors, and then checks the traffic of their
+// requests and counts the system calls.
 func (b *bench) countOne(ctx context.Context, v variant, calls map[string]float64) error {
-	l := load{ask: v.ask, sessions: b.visitors, connections: 8, visits: b.visitors.visits[:countedVisits]}
-	if v.ask.path == large {
+	l := load{template: v.template, sessions: b.visitors, connections: 8, visits: b.visitors.visits[:countedVisits]}
+	if v.template.path == large {
 		l.visits = l.visits[:20]
 	}
 	if v.warm.redis == perRequest {
-		l.connections = 1 // each has to have a round trip of its own
+		l.connections = 1 // concurrent lookups would share round trips
 	}
-	if err := b.confirmed(v.site, func() error {
+	if err := b.retryViolations(v.site, func() error {
 		if err := b.warm(ctx, v); err != nil {
 			return err
 		}
@@ -176,8 +180,8 @@ func (b *bench) countOne(ctx context.Context, v variant, calls map[string]float6
 	return nil
 }
 
-// available leaves out the variants that could not be started, and the bars
-// over them, of which it tells.
+// available removes the variants whose sites could not be started, and the bars
+// that need them. It reports the bars on standard error.
 func (b *bench) available(g group) (group, bool) {
 	left := g
 	left.variants, left.bars = nil, nil
@@ -200,7 +204,7 @@ func (b *bench) available(g group) (group, bool) {
 		if needs == "" {
 			left.bars = append(left.bars, bar)
 		} else {
-			b.say("missing: %s, for: %s", needs, bar.work)
+			b.say("missing: %s; not compared: %s", needs, bar.work)
 		}
 	}
 	return left, len(left.variants) > 0

@@ -26,7 +26,7 @@ const (
 	taggedFiles           = "session_lookup with source http and tags + file_server"
 	absentFiles           = "session_lookup with source http, absent"
 	deniedFiles           = "session_lookup with source http, denied"
-	limitFiles            = "bare requests to the application and Redis + file_server"
+	bareRequestFiles      = "bare requests to the application and Redis + file_server"
 	slowSourceFiles       = "session_lookup with source http, slow for new sessions + file_server"
 	nearOffFiles          = "session_lookup, near_cache off + file_server"
 	cachedFS              = "file_server over lookup_cache"
@@ -40,7 +40,7 @@ const (
 	nginxLuaFiles         = "nginx + Lua + Redis"
 )
 
-// The files that are asked for.
+// The paths that are requested.
 const (
 	small  = "/2KiB.bin"
 	medium = "/100KiB.bin"
@@ -55,20 +55,21 @@ const (
 // indexFile is the default index file of file_server.
 const indexFile = "index.html"
 
-// servers are all that is measured. A site that is missing could not be
-// started here.
+// servers are all servers and their sites. What could not be started on this machine
+// is not among the sites.
 type servers struct {
-	nursery
-	caddy       string // the program
-	files       string // the directory
+	processes
+	caddy       string // the path of the executable
+	files       string // the directory that is served
 	application site
 	redis       *redisServer
 	sites       map[string]site
 }
 
-// startServers starts everything that can be, and says what cannot.
+// startServers starts all servers, but for those that are not installed, which it
+// reports.
 func startServers(ctx context.Context, dir string, workers int, say func(format string, args ...any)) (*servers, error) {
-	s := &servers{nursery: nursery{dir: dir, workers: workers}, sites: make(map[string]site)}
+	s := &servers{processes: processes{dir: dir, workers: workers}, sites: make(map[string]site)}
 	if err := s.startAll(ctx, say); err != nil {
 		s.end()
 		return nil, err
@@ -94,13 +95,13 @@ func (s *servers) startAll(ctx context.Context, say func(format string, args ...
 		return err
 	}
 	if _, err := exec.LookPath("nginx"); err != nil {
-		say("missing: nginx; what is compared with it is left out")
+		say("missing: nginx; it is not compared")
 		return nil
 	}
 	return s.startNginx(ctx, say)
 }
 
-// startApplication runs this program again, as the application.
+// startApplication starts this program as the application.
 func (s *servers) startApplication(ctx context.Context) error {
 	addr, err := freeAddr()
 	if err != nil {
@@ -115,7 +116,7 @@ func (s *servers) startApplication(ctx context.Context) error {
 	return err
 }
 
-// end ends all servers.
+// end closes the client of Redis and ends all servers.
 func (s *servers) end() {
 	if s.redis != nil {
 		_ = s.redis.client.Close()
@@ -123,7 +124,7 @@ func (s *servers) end() {
 	s.endAll()
 }
 
-// writeFiles makes the files to be served and returns their directory.
+// writeFiles writes the files that are served, and returns their directory.
 func writeFiles(dir string) (string, error) {
 	root := filepath.Join(dir, "files")
 	var err error
@@ -136,7 +137,7 @@ func writeFiles(dir string) (string, error) {
 		err = errors.Join(err, os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, make([]byte, size), 0o644))
 	}
 	if err != nil {
-		return "", fmt.Errorf("making files: %w", err)
+		return "", fmt.Errorf("writing the files: %w", err)
 	}
 	return root, nil
 }

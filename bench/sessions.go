@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// sessions are the visitors of one measurement: how many there are, and in
-// which order they come.
+// sessions are the visitors of a load, and the order of their requests.
 type sessions struct {
 	ids []string
-	// visits are indices of ids: few visitors come often, many seldom.
+	// visits are indices of ids, in the order of requests. By default, a few
+	// visitors send most of them.
 	visits []int
 }
 
-// visitCount is how many visits are drawn; after the last, the first follows.
+// visitCount is the length of visits; after the last one, a load begins again.
 const visitCount = 1 << 16
 
-// zipfExponent is how much oftener the few come: the n-th of them 1/n^1.1 as
-// often as the first.
+// zipfExponent is that of Zipf's law: the n-th visitor comes 1/n^1.1 times as often
+// as the first.
 const zipfExponent = 1.1
 
-// newSessions names n sessions that were never used, if the name of the
-// set is new. The order is the same in each run.
+// newSessions makes the identities of n sessions, which are new if the name of the
+// set is. The order of visits is the same in each run.
 func newSessions(set string, n int) *sessions {
 	s := &sessions{ids: make([]string, n), visits: make([]int, visitCount)}
 	for i := range s.ids {
@@ -38,7 +38,7 @@ func newSessions(set string, n int) *sessions {
 	return s
 }
 
-// evenly makes all visitors come equally often.
+// evenly lets all visitors come equally often.
 func (s *sessions) evenly() *sessions {
 	random := rand.New(rand.NewSource(int64(len(s.ids))))
 	for i := range s.visits {
@@ -47,7 +47,8 @@ func (s *sessions) evenly() *sessions {
 	return s
 }
 
-// write writes the visits into a file, one id a line, and returns its name.
+// write writes the identities into a file, one for each visit, and returns its
+// path.
 func (s *sessions) write(dir string) (string, error) {
 	var text strings.Builder
 	for _, i := range s.visits {

@@ -40,15 +40,15 @@ func straced(ctx context.Context, pid int, f func() error) (int, error) {
 	if err == nil {
 		err = f()
 	}
-	_ = cmd.Process.Signal(syscall.SIGINT) // it then detaches and tells
-	_ = cmd.Wait()                         // its status is that of the signal
+	_ = cmd.Process.Signal(syscall.SIGINT) // it then prints its summary
+	_ = cmd.Wait()                         // fails because of the signal
 	if err != nil {
 		return 0, errors.Join(err, ctx.Err())
 	}
 	return parseStrace(summary.String())
 }
 
-// awaitTraced waits until all processes have a tracer.
+// awaitTraced waits until strace is attached to all processes, up to five seconds.
 func awaitTraced(ctx context.Context, pids []int) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -56,7 +56,7 @@ func awaitTraced(ctx context.Context, pids []int) error {
 		for !traced(pid) {
 			select {
 			case <-ctx.Done():
-				return errors.New("strace may not look at other processes here")
+				return errors.New("strace may not attach to other processes on this machine")
 			case <-time.After(5 * time.Millisecond):
 			}
 		}
@@ -64,7 +64,7 @@ func awaitTraced(ctx context.Context, pids []int) error {
 	return nil
 }
 
-// traced reports whether all threads of a process have a tracer.
+// traced reports whether strace is attached to all threads of a process.
 func traced(pid int) bool {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {
@@ -79,24 +79,24 @@ func traced(pid int) bool {
 	return true
 }
 
-// withChildren are a process and its children.
+// withChildren returns the IDs of a process and its children.
 func withChildren(pid int) ([]int, error) {
 	pids := []int{pid}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
-		return nil, fmt.Errorf("looking for children: %w", err)
+		return nil, fmt.Errorf("reading the children of process %d: %w", pid, err)
 	}
 	for _, field := range strings.Fields(string(text)) {
 		child, err := strconv.Atoi(field)
 		if err != nil {
-			return nil, fmt.Errorf("looking for children: %w", err)
+			return nil, fmt.Errorf("reading the children of process %d: %w", pid, err)
 		}
 		pids = append(pids, child)
 	}
 	return pids, nil
 }
 
-// straceTotal is the last line of the summary: percent, seconds, usecs/call,
+// straceTotal is the last line of strace's summary: percent, seconds, usecs/call,
 // calls, and errors if there were any.
 var straceTotal = regexp.MustCompile(`^\s*100\.00\s+[\d.]+\s+\d+\s+(\d+)\s.*total$`)
 
@@ -106,5 +106,5 @@ func parseStrace(summary string) (int, error) {
 			return strconv.Atoi(match[1])
 		}
 	}
-	return 0, fmt.Errorf("strace tells no total:\n%s", summary)
+	return 0, fmt.Errorf("strace has printed no total:\n%s", summary)
 }

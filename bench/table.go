@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// spread is a median and what is around it.
+// spread is the median, the least and the largest of some values.
 type spread struct{ median, low, high float64 }
 
 func spreadOf(values []float64) spread {
@@ -24,9 +24,9 @@ func spreadOf(values []float64) spread {
 
 func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.median, s.low, s.high) }
 
-// finding is a bar that is no ratio of two sites.
+// finding is a result of its own, which is no ratio between sites.
 type finding struct {
-	work, bar string // bar is "" where it is only for comparison
+	work, bar string // without a bar, the result is only for comparison
 	reached   bool
 	result    string
 }
@@ -45,7 +45,7 @@ func (g grid) table(out *strings.Builder) {
 	out.WriteString("\n")
 }
 
-// tables are all results in Markdown.
+// tables formats all results as Markdown.
 func (b *bench) tables(r results) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s\n", b.conditions())
@@ -61,7 +61,7 @@ func (b *bench) tables(r results) string {
 	return out.String()
 }
 
-// conditions say what was measured, where and how.
+// conditions describes the machine, the versions of all programs, and the loads.
 func (b *bench) conditions() string {
 	versions := []string{runtime.Version()}
 	for _, tool := range [][]string{{b.caddy, "version"}, {"redis-server", "--version"}, {"nginx", "-v"}, {"wrk", "-v"}} {
@@ -76,7 +76,7 @@ func (b *bench) conditions() string {
 		b.workers, connections, few, b.rounds, b.duration)
 }
 
-// toolVersion shortens what tools say of themselves to name and version.
+// toolVersion returns name and version from the first line of a tool's output.
 func toolVersion(tool, line string) string {
 	fields := append(strings.Fields(line), "", "", "")
 	switch filepath.Base(tool) {
@@ -93,10 +93,11 @@ func toolVersion(tool, line string) string {
 
 func requestsPerSecond(s sample) float64 { return s.perSecond() }
 
-// requestsPerCPU is how many requests a second of CPU time is good for.
+// requestsPerCPU returns the number of requests for each second of CPU time, in
+// units of 10 000.
 func requestsPerCPU(s sample) float64 { return 1 / s.cpuPer10k() }
 
-// ratios are what a bar comes to in each round.
+// ratios returns a bar's ratio in each round.
 func (bar bar) ratios(rounds []map[string]sample, metric func(sample) float64) []float64 {
 	var ratios []float64
 	for _, samples := range rounds {
@@ -111,9 +112,9 @@ func barsTable(out *strings.Builder, outcomes []outcome) {
 	}
 	out.WriteString("| work | bar | by requests/s | by CPU | reached |\n|---|---|---|---|---|\n")
 	for _, o := range outcomes {
-		rounds := o.rounds
+		rounds := o.warmRounds
 		if o.coldOnly {
-			rounds = o.strangers
+			rounds = o.coldRounds
 		}
 		for _, bar := range o.bars {
 			speed := spreadOf(bar.ratios(rounds, requestsPerSecond))
@@ -165,25 +166,25 @@ func detailsTable(out *strings.Builder, outcomes []outcome) {
 	for _, o := range outcomes {
 		for _, v := range o.variants {
 			if o.coldOnly {
-				detail(out, o.name, v.site, o.strangers, "–")
+				detail(out, o.name, v.site, o.coldRounds, "–")
 				continue
 			}
 			calls := "–"
 			if n, ok := o.calls[v.site]; ok {
 				calls = fmt.Sprintf("%.1f", n)
 			}
-			detail(out, o.name, v.site, o.rounds, calls)
+			detail(out, o.name, v.site, o.warmRounds, calls)
 		}
 		for _, v := range o.variants {
 			if o.cold && !o.coldOnly {
-				detail(out, o.name+", new sessions", v.site, o.strangers, "–")
+				detail(out, o.name+", new sessions", v.site, o.coldRounds, "–")
 			}
 		}
 	}
 	out.WriteString("\n")
 }
 
-// detail is the median of each figure. Calls are per request.
+// detail writes the median of each figure of a site. Calls are per request.
 func detail(out *strings.Builder, name, site string, rounds []map[string]sample, calls string) {
 	median := func(metric func(sample) float64) float64 {
 		var values []float64
@@ -202,8 +203,9 @@ func detail(out *strings.Builder, name, site string, rounds []map[string]sample,
 		median(func(s sample) float64 { return each(s.redis.roundTrips, s) }), calls)
 }
 
-// growthTable compares the CPU time of a request to that at the least size.
-// "beside" sets it in relation to what bare Caddy's own has become.
+// growthTable shows the CPU time of a request at each size. The columns "beside the
+// first column" divide it by that of the first site, which is bare Caddy, and by
+// the same ratio in the first row: more than 1 means that it grows faster.
 func growthTable(out *strings.Builder, g growth) {
 	fmt.Fprintf(out, "| %s |", g.what)
 	for i, site := range g.sites {

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// tagDropped is the tag that is dropped.
+	// tagDropped is the name of the tag.
 	tagDropped = "batch"
 	// tagDrops is how often it is dropped in each round.
 	tagDrops = 3
 )
 
-// taggedSource answers a record for any identity.
+// taggedSource is a source that has the same record for each identity.
 type taggedSource struct{ record *cache.Record }
 
 func (taggedSource) Name() string { return "bench" }
@@ -25,14 +25,14 @@ func (s taggedSource) Load(context.Context, cache.Request, *cache.Record) (cache
 	return cache.Loaded{Record: s.record}, nil
 }
 
-// dropTags measures how long it takes to drop a tag that few or many records
-// bear: it is one write whatever their number.
+// dropTags compares the time to drop a tag of many records with that of one. It must
+// take the same round trips: a drop is one write.
 func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cache, r *results) error {
 	counts := []int{1, 1000, 100_000}
 	if b.smoke {
 		counts = []int{1, 1000}
 	}
-	// redis-benchmark writes and deletes random keys, so some of them are left
+	// redis-benchmark deletes random keys, so some of those that it wrote are left
 	if _, err := c.DeletePrefix(ctx, batchPrefix); err != nil {
 		return err
 	}
@@ -45,13 +45,13 @@ func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cach
 					return fmt.Errorf("dropping a tag of %d records: %w", n, err)
 				}
 				took[i] = append(took[i], duration.Seconds())
-				// the watchdog's own round trips may fall among those of a drop
+				// trackers may send commands at the same time, so the least counts
 				if trips[i] == 0 || roundTrips < trips[i] {
 					trips[i] = roundTrips
 				}
 			}
 			if trips[i] != trips[0] {
-				return violation{fmt.Sprintf("dropping a tag of %d records takes %d round trips, and of one record %d", n, trips[i], trips[0])}
+				return violation{fmt.Sprintf("dropping a tag of %d records took %d round trips, want %d as with one record", n, trips[i], trips[0])}
 			}
 		}
 	}
@@ -68,7 +68,7 @@ func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cach
 	return nil
 }
 
-// dropTag stores n records that bear the tag, and drops it.
+// dropTag stores n records with the tag, drops it, and checks that they are gone.
 func dropTag(ctx context.Context, server *redisServer, c *cache.Cache, n int) (took time.Duration, roundTrips int64, err error) {
 	items, err := tagged(ctx, c, n)
 	if err != nil {
@@ -76,7 +76,7 @@ func dropTag(ctx context.Context, server *redisServer, c *cache.Cache, n int) (t
 	}
 	last := items[n-1].Key
 	if there, err := c.Exists(ctx, last); err != nil || !there {
-		return 0, 0, errors.Join(err, violation{"a record with a current tag is not found"})
+		return 0, 0, errors.Join(err, violation{"a record with a current tag was not found"})
 	}
 	before, err := server.traffic(ctx)
 	if err != nil {
@@ -92,14 +92,14 @@ func dropTag(ctx context.Context, server *redisServer, c *cache.Cache, n int) (t
 		return 0, 0, err
 	}
 	if there, err := c.Exists(ctx, last); err != nil || there {
-		return 0, 0, errors.Join(err, violation{"a record whose tag was dropped is found"})
+		return 0, 0, errors.Join(err, violation{"a record whose tag was dropped was still found"})
 	}
 	_, err = c.DeletePrefix(ctx, batchPrefix)
 	return took, after.roundTrips - before.roundTrips, err
 }
 
-// tagged stores n records with the tag: a lookup fills the first, of which the
-// others are copies.
+// tagged stores n records with the tag. A lookup fills the first; the others are
+// written as copies of it.
 func tagged(ctx context.Context, c *cache.Cache, n int) ([]cache.Item, error) {
 	record, err := cache.Decode(sessionRecord("0123456789abcdef0123456789abcdef"), cache.DefaultMaxValueSize)
 	if err != nil {
@@ -114,7 +114,7 @@ func tagged(ctx context.Context, c *cache.Cache, n int) ([]cache.Item, error) {
 	}
 	key := func(i int) string { return fmt.Sprintf("%s%012d", batchPrefix, i) }
 	if r := lookup.Find(ctx, cache.Request{Key: key(0), ID: "first"}); r.Err != nil || !r.Stored {
-		return nil, errors.Join(r.Err, violation{"a record with a tag is not stored"})
+		return nil, errors.Join(r.Err, violation{"a record with a tag was not stored"})
 	}
 	first, err := c.Get(ctx, key(0))
 	if err != nil {

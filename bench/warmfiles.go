@@ -16,25 +16,25 @@ import (
 	admin "github.com/filewallball/caddy-filewallball/handlers/admin/wire"
 )
 
-// warmedFiles is the site whose files are warmed, and their keys' prefix.
+// The name of the site whose files are warmed, and the prefix of their keys.
 const (
 	warmedFiles  = "warmed"
 	warmedPrefix = "file:warmed:"
 )
 
-// warmFiles loads the records of a tree of files with the command line, beside
-// find, which looks at the size and date of each file too.
+// warmFiles compares `caddy filewallball warm` with find, which reads the size and
+// date of each file too, and with what a load of a record does to a file.
 func (b *bench) warmFiles(ctx context.Context, r *results) error {
 	n := 100_000
 	if b.smoke {
 		n = 500
 	}
 	tree := filepath.Join(b.dir, "tree")
-	if err := plantTree(tree, n); err != nil {
-		return fmt.Errorf("making files: %w", err)
+	if err := writeTree(tree, n); err != nil {
+		return fmt.Errorf("writing the files: %w", err)
 	}
 	defer os.RemoveAll(tree)
-	s := &servers{nursery: nursery{dir: b.dir, workers: b.workers}, caddy: b.caddy, sites: make(map[string]site)}
+	s := &servers{processes: processes{dir: b.dir, workers: b.workers}, caddy: b.caddy, sites: make(map[string]site)}
 	defer s.endAll()
 	directives := lines("\troot "+tree, "\tfile_metadata {\n\t\tname "+warmedFiles+"\n\t\tkey "+warmedPrefix+"{id}\n\t\tsource file_system {\n\t\t\troot "+tree+"\n\t\t}\n\t}", "\tfile_server")
 	if err := s.startCaddy(ctx, warmedFiles, b.nearOption(), []route{{warmedFiles, directives}}); err != nil {
@@ -42,11 +42,11 @@ func (b *bench) warmFiles(ctx context.Context, r *results) error {
 	}
 	find, err := exec.LookPath("find")
 	if err != nil {
-		b.say("missing: find; warming is measured beside nothing")
+		b.say("missing: find; warming is not compared")
 	}
 	var ours, theirs, bare []float64
 	for range b.rounds {
-		if err := b.redis.forget(ctx, warmedPrefix); err != nil {
+		if err := b.redis.deletePrefix(ctx, warmedPrefix); err != nil {
 			return err
 		}
 		took, err := warmAll(ctx, b.caddy, s.sites[warmedFiles].admin, n)
@@ -65,7 +65,7 @@ func (b *bench) warmFiles(ctx context.Context, r *results) error {
 		}
 		theirs = append(theirs, float64(n)/time.Since(start).Seconds())
 		start = time.Now()
-		if err := lookAtAll(tree); err != nil {
+		if err := statAll(tree); err != nil {
 			return err
 		}
 		bare = append(bare, float64(n)/time.Since(start).Seconds())
@@ -80,12 +80,12 @@ func (b *bench) warmFiles(ctx context.Context, r *results) error {
 			result: fmt.Sprintf("%s: %.0f against %.0f files/s", spreadOf(ratios(bare, theirs)), spreadOf(bare).median, spreadOf(theirs).median),
 		})
 	}
-	return b.redis.forget(ctx, warmedPrefix)
+	return b.redis.deletePrefix(ctx, warmedPrefix)
 }
 
-// lookAtAll looks at each file as a load of its record must: whether it is there
-// and can be read, and whether there are precompressed files beside it.
-func lookAtAll(tree string) error {
+// statAll does to each file what a load of its record must: stat it, open it, and
+// stat the precompressed files beside it.
+func statAll(tree string) error {
 	return filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -99,14 +99,14 @@ func lookAtAll(tree string) error {
 		}
 		_, err = file.Stat()
 		for _, suffix := range []string{".br", ".gz", ".zst"} {
-			_, _ = os.Stat(path + suffix) // which most files do not have
+			_, _ = os.Stat(path + suffix) // most files have none
 		}
 		return errors.Join(err, file.Close())
 	})
 }
 
-// plantTree makes n files of some bytes, a thousand in a directory.
-func plantTree(tree string, n int) error {
+// writeTree writes n small files, a thousand in each directory.
+func writeTree(tree string, n int) error {
 	for i := range n {
 		dir := filepath.Join(tree, fmt.Sprintf("%03d", i/1000))
 		if i%1000 == 0 {
@@ -121,8 +121,8 @@ func plantTree(tree string, n int) error {
 	return nil
 }
 
-// forget drops the keys with a prefix.
-func (r *redisServer) forget(ctx context.Context, prefix string) error {
+// deletePrefix deletes the keys with a prefix.
+func (r *redisServer) deletePrefix(ctx context.Context, prefix string) error {
 	c, err := r.openCache()
 	if err != nil {
 		return err
@@ -132,7 +132,8 @@ func (r *redisServer) forget(ctx context.Context, prefix string) error {
 	return err
 }
 
-// warmAll warms all files and requires that each was loaded.
+// warmAll warms all files, checks that each was loaded, and returns how long that
+// took.
 func warmAll(ctx context.Context, caddy, address string, n int) (time.Duration, error) {
 	start := time.Now()
 	out, err := exec.CommandContext(ctx, caddy, "filewallball", "warm", warmedFiles, "--address", address, "--json").Output()
@@ -150,7 +151,7 @@ func warmAll(ctx context.Context, caddy, address string, n int) (time.Duration, 
 	return took, nil
 }
 
-// lastLine is the last line that is not empty.
+// lastLine returns the last line that is not empty.
 func lastLine(out []byte) (last []byte) {
 	for line := range bytes.Lines(out) {
 		if line = bytes.TrimSpace(line); len(line) > 0 {

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// wire is a connection to Redis that costs this program little: it sends
-// commands, skips the replies, and counts what is pushed.
+// wire is a connection to Redis that needs little CPU of this program: it sends
+// commands, skips the replies, and counts push messages.
 type wire struct {
 	conn   net.Conn
 	reader *bufio.Reader
-	number int64 // the last reply that was a number
-	inPush bool
-	// pushes are messages; keys are the keys in them.
+	number int64 // the last integer reply
+	inPush bool  // skip is inside a push message
+	// the number of push messages, and of the keys in them
 	pushes, keys atomic.Int64
 }
 
@@ -56,7 +56,8 @@ func (w *wire) do(commands ...[]string) error {
 	return nil
 }
 
-// skip reads one message and returns its kind. An error of Redis is one here.
+// skip reads one reply or push message and returns its type, the first byte. An
+// error reply is returned as an error.
 func (w *wire) skip() (kind byte, err error) {
 	line, err := w.reader.ReadSlice('\n')
 	if err != nil {
@@ -68,7 +69,7 @@ func (w *wire) skip() (kind byte, err error) {
 	kind = line[0]
 	n, negative := 0, line[1] == '-'
 	for _, digit := range line[1 : len(line)-2] {
-		n = 10*n + int(digit-'0') // of what is no number, it is not used
+		n = 10*n + int(digit-'0') // n is only used where the line is a number
 	}
 	switch kind {
 	case '-':
@@ -103,8 +104,8 @@ func (w *wire) skip() (kind byte, err error) {
 	return kind, err
 }
 
-// follow reads whatever comes until the connection is closed.
-func (w *wire) follow() {
+// countPushes reads until the connection is closed.
+func (w *wire) countPushes() {
 	for {
 		if _, err := w.skip(); err != nil {
 			return
@@ -122,11 +123,10 @@ func appendCommand(b []byte, words ...string) []byte {
 	return b
 }
 
-// writerConnections are as many as some application has.
+// writerConnections is the number of connections of a writer.
 const writerConnections = 16
 
-// writer is an application that writes sessions at a steady rate. Its
-// connections take turns.
+// writer writes sessions at a steady rate, over its connections in turn.
 type writer struct {
 	conns   []net.Conn
 	replied atomic.Int64 // bytes of replies
@@ -161,21 +161,21 @@ func (w *writer) close() {
 	}
 }
 
-// writes are what is to be written.
+// writes are the keys to write, and how.
 type writes struct {
 	keys   []string
-	rate   int // a second
-	atOnce int // in one pipeline
+	rate   int // keys per second
+	atOnce int // keys per pipeline; the number of keys is a multiple of it
 	value  string
 }
 
-// okay is the reply to a SET.
-const okay = "+OK\r\n"
+// okReply is the reply to SET.
+const okReply = "+OK\r\n"
 
-// run writes all keys, whose number is one of whole pipelines, as fast as the rate allows, and waits for the replies. It
-// returns how long that took.
+// run writes all keys at the rate, waits for the replies, and returns how long that
+// took.
 func (w *writer) run(ctx context.Context, all writes) (time.Duration, error) {
-	want := w.replied.Load() + int64(len(all.keys)*len(okay))
+	want := w.replied.Load() + int64(len(all.keys)*len(okReply))
 	begun, buffer := time.Now(), []byte(nil)
 	for i := 0; i < len(all.keys); {
 		due := min(len(all.keys), int(time.Since(begun).Seconds()*float64(all.rate))+1)
@@ -193,11 +193,11 @@ func (w *writer) run(ctx context.Context, all writes) (time.Duration, error) {
 		}
 		pauseBriefly()
 	}
-	err := eventually(ctx, "all writes are answered", func() (bool, error) { return w.replied.Load() >= want, nil })
+	err := eventually(ctx, "Redis has replied to all writes", func() (bool, error) { return w.replied.Load() >= want, nil })
 	return time.Since(begun), err
 }
 
-// readAll reads keys over a connection, some hundred at a time.
+// readAll reads keys, 200 in each pipeline.
 func (w *wire) readAll(keys []string) error {
 	for part := range slices.Chunk(keys, 200) {
 		commands := make([][]string, len(part))

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// wrkScript makes all requests before it sends the first one, and tells at the
-// end what it counted.
+// wrkScript builds all requests before it sends the first one, and prints its
+// counts at the end.
 const wrkScript = `
 local requests, at = {}, 0
 
@@ -38,7 +38,7 @@ function done(summary, latency)
 end
 `
 
-// wrk drives sites with the tool of that name.
+// wrk sends loads with the program wrk.
 type wrk struct {
 	path, script, dir string
 	threads           int
@@ -54,52 +54,52 @@ func findWrk(dir string, threads int) (*wrk, error) {
 	return w, os.WriteFile(w.script, []byte(wrkScript), 0o600)
 }
 
-// can reports whether wrk can send this load: it waits in vain for the body of
-// an answer to HEAD.
+// can reports whether wrk can send this load. It cannot send HEAD, for it waits
+// for a body, nor each session once.
 func (w *wrk) can(l load) bool {
-	return w != nil && l.visits == nil && l.ask.method != http.MethodHead
+	return w != nil && l.visits == nil && l.template.method != http.MethodHead
 }
 
-func (w *wrk) run(ctx context.Context, l load) (answers, error) {
+func (w *wrk) run(ctx context.Context, l load) (responses, error) {
 	visits, err := l.sessions.write(w.dir)
 	if err != nil {
-		return answers{}, err
+		return responses{}, err
 	}
 	defer os.Remove(visits)
-	before, _, _ := strings.Cut(l.ask.request("\x00"), "\x00")
+	before, _, _ := strings.Cut(l.template.text("\x00"), "\x00")
 	// wrk counts its duration in whole seconds
 	seconds := max(1, int(l.duration.Round(time.Second)/time.Second))
 	out, err := exec.CommandContext(ctx, w.path,
 		"-t"+strconv.Itoa(min(w.threads, l.connections)), "-c"+strconv.Itoa(l.connections),
 		"-d"+strconv.Itoa(seconds)+"s", "--timeout", "10s",
-		"-s", w.script, "http://"+l.addr+l.ask.path, "--", visits, before, l.ask.header).CombinedOutput()
+		"-s", w.script, "http://"+l.addr+l.template.path, "--", visits, before, l.template.header).CombinedOutput()
 	if err != nil {
-		return answers{}, fmt.Errorf("running wrk: %w\n%s", err, out)
+		return responses{}, fmt.Errorf("running wrk: %w\n%s", err, out)
 	}
-	return parseWrk(string(out), l.ask)
+	return parseWrk(string(out), l.template)
 }
 
-// parseWrk reads what the script tells. wrk knows of a status only whether it
-// is one of 400 and more.
-func parseWrk(out string, ask asking) (answers, error) {
+// parseWrk reads what wrkScript prints. Of statuses, wrk only counts those of 400
+// and more.
+func parseWrk(out string, template requestTemplate) (responses, error) {
 	_, text, found := strings.Cut(out, "counted ")
 	if !found {
-		return answers{}, fmt.Errorf("wrk tells no counts:\n%s", out)
+		return responses{}, fmt.Errorf("wrk has printed no counts:\n%s", out)
 	}
 	var counted struct{ Requests, Microseconds, P50, P99, Broken, Refused int }
 	if err := json.NewDecoder(strings.NewReader(text)).Decode(&counted); err != nil {
-		return answers{}, fmt.Errorf("reading wrk's counts: %w", err)
+		return responses{}, fmt.Errorf("reading wrk's counts: %w", err)
 	}
 	refused := 0
-	if ask.want >= http.StatusBadRequest {
+	if template.want >= http.StatusBadRequest {
 		refused = counted.Requests
 	}
 	if counted.Broken > 0 || counted.Refused != refused {
-		return answers{}, violation{fmt.Sprintf("%s %s: of %d answers, %d are refusals, not %d; %d are broken",
-			ask.method, ask.path, counted.Requests, counted.Refused, refused, counted.Broken)}
+		return responses{}, violation{fmt.Sprintf("%s %s: of %d responses, %d have a status of 400 or more, want %d; %d failed",
+			template.method, template.path, counted.Requests, counted.Refused, refused, counted.Broken)}
 	}
 	microseconds := func(n int) time.Duration { return time.Duration(n) * time.Microsecond }
-	return answers{
+	return responses{
 		count: counted.Requests, took: microseconds(counted.Microseconds),
 		p50: microseconds(counted.P50), p99: microseconds(counted.P99),
 	}, nil

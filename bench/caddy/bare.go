@@ -1,5 +1,5 @@
-// The least that a session costs whose application is asked: one request by
-// net/http and two round trips by go-redis, with nothing around them.
+// The lower bound of the cost of a new session: one request by net/http and two round
+// trips by go-redis, and nothing else.
 
 package main
 
@@ -17,12 +17,14 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// BareRequests reads each session from Redis, asks the application, and stores the
-// answer. Syntax:
+// BareRequests reads each session from Redis. One that is not there it loads from the
+// application, and stores it. Syntax:
 //
 //	bare_requests <url> <redis>
 type BareRequests struct {
-	URL   string `json:"url,omitempty"`
+	// URL of the application.
+	URL string `json:"url,omitempty"`
+	// Redis is the address of the server, host:port.
 	Redis string `json:"redis,omitempty"`
 
 	transport *http.Transport
@@ -49,26 +51,27 @@ const (
 	sessionTTL  = time.Hour
 )
 
+// ServeHTTP serves requests with a session, whether it was stored or not.
 func (b *BareRequests) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	cookie, err := r.Cookie("session")
 	if err != nil {
 		return caddyhttp.Error(http.StatusUnauthorized, err)
 	}
-	key := "limit:" + cookie.Value
+	key := "bare:" + cookie.Value
 	if err := b.redis.Get(r.Context(), key).Err(); !errors.Is(err, redis.Nil) {
 		return next.ServeHTTP(w, r)
 	}
-	ask, err := http.NewRequestWithContext(r.Context(), http.MethodGet, b.URL, nil)
+	load, err := http.NewRequestWithContext(r.Context(), http.MethodGet, b.URL, nil)
 	if err != nil {
 		return err
 	}
-	ask.Header.Set("Cookie", "session="+cookie.Value)
-	answer, err := b.transport.RoundTrip(ask)
+	load.Header.Set("Cookie", "session="+cookie.Value)
+	response, err := b.transport.RoundTrip(load)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return err
 	}
@@ -89,7 +92,7 @@ func parseBareRequests(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 	return b, b.UnmarshalCaddyfile(h.Dispenser)
 }
 
-// UnmarshalCaddyfile reads the two addresses.
+// UnmarshalCaddyfile reads the directive; see [BareRequests] for its syntax.
 func (b *BareRequests) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	if !d.AllArgs(&b.URL, &b.Redis) {

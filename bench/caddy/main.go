@@ -1,6 +1,5 @@
-// Command caddy is what `make bench` measures: Caddy with its standard modules,
-// the plugin, a slow file system, and a handler that does the least. Configured without them, it is Caddy as
-// it stands.
+// Command caddy is the Caddy that `make bench` measures, with its standard modules and
+// the plugin. For comparison it also has a slow file system and BareRequests.
 package main
 
 import (

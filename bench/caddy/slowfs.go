@@ -1,4 +1,4 @@
-// A file system as far away as one behind a network.
+// A file system with the latency of one behind a network.
 
 package main
 
@@ -12,12 +12,11 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// SlowFS is the system's files, of which each is found only after a delay.
-// Syntax:
+// SlowFS is the file system of the operating system with a delay. Syntax:
 //
 //	filesystem <name> slow <delay>
 type SlowFS struct {
-	// Delay is what each Open and Stat takes longer.
+	// Delay is the additional time of each Open and Stat.
 	Delay caddy.Duration `json:"delay,omitempty"`
 }
 
@@ -32,13 +31,13 @@ func (s SlowFS) Open(name string) (fs.File, error) {
 	return os.Open(name)
 }
 
-// Stat looks at a file after the delay.
+// Stat returns the metadata of a file after the delay.
 func (s SlowFS) Stat(name string) (fs.FileInfo, error) {
 	time.Sleep(time.Duration(s.Delay))
 	return os.Stat(name)
 }
 
-// UnmarshalCaddyfile reads the delay.
+// UnmarshalCaddyfile reads the delay; see [SlowFS] for the syntax.
 func (s *SlowFS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
 	var delay string
