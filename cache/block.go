@@ -16,18 +16,23 @@ import (
 type form uint8
 
 const (
-	bare     form = iota // alone: it has no text
-	inlined              // its text and its key follow it
-	linked               // it begins a linkedRecord, which its text and its key follow
-	outlined             // it begins an outline
+	bare      form = iota // alone: it has no text
+	inlined               // its text and its key follow it
+	versioned             // it begins a versionedRecord, which its text and its key follow
+	linked                // it begins a linkedRecord, which its text and its key follow
+	outlined              // it begins an outline
 )
 
-// linkedRecord is a record with what only some have.
-type linkedRecord struct {
+// versionedRecord is a record whose tags have a version.
+type versionedRecord struct {
 	Record
-	memo    atomic.Pointer[memo] // nil where nothing is kept with the record yet
-	version *near.Version        // of the tags of a near copy
-	bears   atomic.Uint64        // the tagsID of the last lookup that found all its tags here
+	version *near.Version // of the tags of a near copy
+}
+
+// linkedRecord is a record with all that only some have.
+type linkedRecord struct {
+	versionedRecord
+	memo atomic.Pointer[memo] // nil where nothing is kept with the record yet
 }
 
 // outline is a record whose text is a separate string.
@@ -39,8 +44,9 @@ type outline struct {
 }
 
 const (
-	recordSize = int(unsafe.Sizeof(Record{}))
-	linkedSize = int(unsafe.Sizeof(linkedRecord{}))
+	recordSize    = int(unsafe.Sizeof(Record{}))
+	versionedSize = int(unsafe.Sizeof(versionedRecord{}))
+	linkedSize    = int(unsafe.Sizeof(linkedRecord{}))
 )
 
 func newRecord(text string) *Record {
@@ -55,7 +61,7 @@ func (r *Record) outline() *outline { return (*outline)(unsafe.Pointer(r)) }
 // links returns the linkedRecord that begins with the record, or nil where the form
 // has none.
 func (r *Record) links() *linkedRecord {
-	if r.form == linked || r.form == outlined {
+	if r.form >= linked {
 		return (*linkedRecord)(unsafe.Pointer(r))
 	}
 	return nil
@@ -66,10 +72,18 @@ func (r *Record) tail(from, size int) string {
 	if size == 0 {
 		return ""
 	}
-	if from += recordSize; r.form == linked {
-		from += linkedSize - recordSize
+	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(r), r.headSize()+from)), size)
+}
+
+// headSize is the size of what is before the text in memory.
+func (r *Record) headSize() int {
+	switch r.form {
+	case versioned:
+		return versionedSize
+	case linked:
+		return linkedSize
 	}
-	return unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(r), from)), size)
+	return recordSize
 }
 
 // Text is the JSON text of the record as it is stored, reserved fields included.
@@ -93,8 +107,8 @@ func (r *Record) Slot() *near.Slot { return &r.slot }
 
 // Version is that of the tags of a near copy; nil where it has none.
 func (r *Record) Version() *near.Version {
-	if l := r.links(); l != nil {
-		return l.version
+	if r.form >= versioned {
+		return (*versionedRecord)(unsafe.Pointer(r)).version
 	}
 	return nil
 }
@@ -104,25 +118,30 @@ func (r *Record) WithKey(key string, version *near.Version, memos bool) *Record 
 	text, m := r.Text(), r.memory()
 	size := len(text) + len(key)
 	var kept *Record
-	switch plain := version == nil && m == nil && !memos; {
+	switch {
 	case size > longestTail:
 		kept = newRecord(text)
 		kept.outline().key, kept.outline().tags = key, r.Tags()
-	case plain:
-		kept = newTailed[Record](size)
-		kept.form = inlined
-	default:
-		kept = &newTailed[linkedRecord](size).Record
+	case m != nil || memos:
+		kept = &newTailed[linkedRecord, [8]byte](size).Record
 		kept.form = linked
+	case version != nil:
+		kept = &newTailed[versionedRecord, [0]byte](size).Record
+		kept.form = versioned
+	default:
+		kept = newTailed[Record, [8]byte](size)
+		kept.form = inlined
 	}
 	if kept.form != outlined {
 		kept.textSize, kept.keySize = uint16(len(text)), uint16(len(key))
 		tail := unsafe.Slice(unsafe.StringData(kept.tail(0, size)), size)
 		copy(tail[copy(tail, text):], key)
 	}
-	if l := kept.links(); l != nil {
-		l.version = version
-		l.memo.Store(m)
+	if version != nil {
+		(*versionedRecord)(unsafe.Pointer(kept)).version = version
+	}
+	if m != nil {
+		kept.links().memo.Store(m)
 	}
 	kept.describe(r)
 	return kept
@@ -151,81 +170,82 @@ func (r *Record) withText(text string) *Record {
 // describe copies what was read from the text of another record.
 func (r *Record) describe(other *Record) {
 	r.expires, r.sourceID, r.ttl = other.expires, other.sourceID, other.ttl
-	r.state, r.status, r.origin, r.tagged = other.state, other.status, other.origin, other.tagged
+	r.verdict, r.origin, r.tagged = other.verdict, other.origin, other.tagged
 }
 
 // longestTail is the longest text and key that follow a record, in bytes together.
 // Larger objects need a header of the garbage collector; there are seldom many.
-const longestTail = 440
+const longestTail = 432
 
-// tailed is a record with a tail.
-type tailed[R, T any] struct {
+// tailed is a record with a tail: P and T. The sizes of T are such that the allocator
+// has objects of this size for a record with P, so that no memory is wasted.
+type tailed[R, P, T any] struct {
 	record R
+	_      P
 	_      T
 }
 
-func newOf[R, T any]() *R { return &new(tailed[R, T]).record }
+func newOf[R, P, T any]() *R { return &new(tailed[R, P, T]).record }
 
-// newTailed returns a record with room for a tail. The rooms are the sizes that the
-// allocator has, so that no memory is wasted.
-func newTailed[R any](size int) *R {
-	switch {
-	case size <= 24:
-		return newOf[R, [24]byte]()
-	case size <= 40:
-		return newOf[R, [40]byte]()
-	case size <= 56:
-		return newOf[R, [56]byte]()
-	case size <= 72:
-		return newOf[R, [72]byte]()
-	case size <= 88:
-		return newOf[R, [88]byte]()
-	case size <= 104:
-		return newOf[R, [104]byte]()
-	case size <= 120:
-		return newOf[R, [120]byte]()
-	case size <= 136:
-		return newOf[R, [136]byte]()
-	case size <= 152:
-		return newOf[R, [152]byte]()
-	case size <= 168:
-		return newOf[R, [168]byte]()
-	case size <= 184:
-		return newOf[R, [184]byte]()
-	case size <= 200:
-		return newOf[R, [200]byte]()
-	case size <= 232:
-		return newOf[R, [232]byte]()
-	case size <= 264:
-		return newOf[R, [264]byte]()
-	case size <= 296:
-		return newOf[R, [296]byte]()
-	case size <= 328:
-		return newOf[R, [328]byte]()
-	case size <= 360:
-		return newOf[R, [360]byte]()
-	case size <= 392:
-		return newOf[R, [392]byte]()
-	case size <= 424:
-		return newOf[R, [424]byte]()
+// newTailed returns a record with room for a tail. P makes the size of R a multiple of
+// 16 bytes.
+func newTailed[R, P any](size int) *R {
+	var padding P
+	switch size -= int(unsafe.Sizeof(padding)); {
+	case size <= 16:
+		return newOf[R, P, [16]byte]()
+	case size <= 32:
+		return newOf[R, P, [32]byte]()
+	case size <= 48:
+		return newOf[R, P, [48]byte]()
+	case size <= 64:
+		return newOf[R, P, [64]byte]()
+	case size <= 80:
+		return newOf[R, P, [80]byte]()
+	case size <= 96:
+		return newOf[R, P, [96]byte]()
+	case size <= 112:
+		return newOf[R, P, [112]byte]()
+	case size <= 128:
+		return newOf[R, P, [128]byte]()
+	case size <= 144:
+		return newOf[R, P, [144]byte]()
+	case size <= 160:
+		return newOf[R, P, [160]byte]()
+	case size <= 176:
+		return newOf[R, P, [176]byte]()
+	case size <= 192:
+		return newOf[R, P, [192]byte]()
+	case size <= 224:
+		return newOf[R, P, [224]byte]()
+	case size <= 256:
+		return newOf[R, P, [256]byte]()
+	case size <= 288:
+		return newOf[R, P, [288]byte]()
+	case size <= 320:
+		return newOf[R, P, [320]byte]()
+	case size <= 352:
+		return newOf[R, P, [352]byte]()
+	case size <= 384:
+		return newOf[R, P, [384]byte]()
+	case size <= 416:
+		return newOf[R, P, [416]byte]()
 	}
-	return newOf[R, [longestTail]byte]()
+	return newOf[R, P, [longestTail]byte]()
 }
 
 // Memory is the size of the record with its text, its key, its memo and its share of
 // versions, in bytes.
 func (r *Record) Memory() int {
-	size := tailSize(int(r.textSize) + int(r.keySize))
+	var size int
 	switch r.form {
-	case inlined:
-		size = rounded(recordSize + size)
-	case linked:
-		size = rounded(linkedSize + size)
 	case bare:
 		size = recordSize
-	default:
+	case outlined:
 		o := r.outline()
 		size = rounded(int(unsafe.Sizeof(*o))) + rounded(len(o.text)) + rounded(len(o.key)) + len(o.tags)*int(unsafe.Sizeof(RecordTag{}))
+	default:
+		size = tailedSize(r.headSize(), int(r.textSize)+int(r.keySize))
 	}
 	size += r.Version().Own()
 	if m := r.memory(); m != nil {
@@ -234,12 +254,14 @@ func (r *Record) Memory() int {
 	return size
 }
 
-// tailSize is the size of the tail that newTailed makes.
-func tailSize(size int) int {
-	if size <= 200 {
-		return max((size+7)&^15+8, 24)
+// tailedSize is the size of an object of newTailed, with a head of this size.
+func tailedSize(head, tail int) int {
+	padded := (head + 15) &^ 15
+	tail -= padded - head
+	if tail <= 192 {
+		return rounded(padded + max(tail+15, 16)&^15)
 	}
-	return min((size+23)&^31+8, longestTail)
+	return rounded(padded + min((tail+31)&^31, longestTail))
 }
 
 // rounded estimates what the allocator uses for an object of a size. Its sizes grow

@@ -84,16 +84,19 @@ func TestCopiesOfAllSizesAreRecordsOfTheirOwn(t *testing.T) {
 // What a copy counts for is what the allocator takes for it.
 func TestTailsAreAsLargeAsTheyAreCounted(t *testing.T) {
 	var before, after runtime.MemStats
-	kept := make([]*Record, 200)
+	kept, version := make([]*Record, 200), near.NewVersion("v")
 	for size := 1; size <= longestTail; size++ {
 		r := newRecord(strings.Repeat("t", size))
-		for _, derives := range []bool{false, true} {
-			counted := r.WithKey("", nil, derives).Memory()
+		for _, c := range []struct {
+			version *near.Version
+			memos   bool
+		}{{nil, false}, {nil, true}, {version, false}, {version, true}} {
+			counted := r.WithKey("", c.version, c.memos).Memory()
 			taken := math.Inf(1)
 			for range 10 { // something else may allocate meanwhile
 				runtime.ReadMemStats(&before)
 				for i := range kept {
-					kept[i] = r.WithKey("", nil, derives)
+					kept[i] = r.WithKey("", c.version, c.memos)
 				}
 				runtime.ReadMemStats(&after)
 				if taken = min(taken, float64(after.TotalAlloc-before.TotalAlloc)/float64(len(kept))); taken-float64(counted) < 4 {

@@ -67,7 +67,7 @@ type Lookup struct {
 	raw       RawReader
 	decoderID uint64
 	slots     *queue // for loads
-	tagsID    uint64 // names the tags; 0 without tags
+	tagsID    uint32 // names the tags; 0 without tags
 }
 
 // NewLookup returns a lookup over the cache.
@@ -153,7 +153,7 @@ type Result struct {
 
 // OK reports whether there is a record with fields.
 func (r *Result) OK() bool {
-	return r.Record != nil && r.Record.state == Found &&
+	return r.Record != nil && r.Record.State() == Found &&
 		(r.Outcome == OutcomeHit || r.Outcome == OutcomeStale || r.Outcome == OutcomeMiss)
 }
 
@@ -260,7 +260,7 @@ func (l *Lookup) hit(ctx context.Context, req Request, entry Entry, from string,
 		return Result{}, false
 	}
 	r := Result{Record: record, Hit: true, From: from, TTL: entry.TTL(now)}
-	switch record.state {
+	switch record.State() {
 	case Absent:
 		r.Outcome = OutcomeAbsent
 	case Denied:
@@ -302,7 +302,7 @@ func (l *Lookup) usable(req Request, record *Record) bool {
 		return l.raw != nil && record.sourceID == l.decoderID
 	case originSource:
 		return l.options.SourceID != "" && record.sourceID == l.sourceID &&
-			(record.state == Found || l.options.NegativeTTL > 0) &&
+			(record.State() == Found || l.options.NegativeTTL > 0) &&
 			(l.options.Tags == nil || l.bears(req, record))
 	}
 	return false

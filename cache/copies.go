@@ -141,11 +141,11 @@ func (l *Lookup) stale(ctx context.Context, req Request) (Result, bool) {
 		entry = entryOf(copied)
 	}
 	// an old refusal or absence is not worth using
-	if !ok || entry.Record.state != Found {
+	if !ok || entry.Record.State() != Found {
 		return Result{}, false
 	}
 	record, ok := l.current(ctx, req, entry.Record, now)
-	if !ok || record.state != Found {
+	if !ok || record.State() != Found {
 		return Result{}, false
 	}
 	r := Result{Outcome: OutcomeStale, Record: record, Hit: true, TTL: NoExpiry}
@@ -165,7 +165,7 @@ func (l *Lookup) correctStale(req Request, ticket near.Ticket[Record, *Record], 
 		staler.DropStale(req.Key)
 	}
 	answered := loaded.Record
-	if answered != nil && (answered.state != Found || loaded.NoStore || len(l.tags(req, answered)) > 0) {
+	if answered != nil && (answered.State() != Found || loaded.NoStore || len(l.tags(req, answered)) > 0) {
 		answered = nil
 	}
 	ticket.Correct(answered, time.Now())

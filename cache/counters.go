@@ -159,7 +159,7 @@ type sourceFailure struct {
 func (c *sourceCounters) answered(record *Record) {
 	outcome := SourceResponse
 	if record != nil {
-		switch record.state {
+		switch record.State() {
 		case Absent:
 			outcome = SourceAbsent
 		case Denied:

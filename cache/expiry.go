@@ -44,7 +44,7 @@ type Expiry struct {
 // time: 0 for never, unreadableExpiry where it cannot be read.
 func (l *Lookup) ends(record *Record) int64 {
 	switch e := &l.options.Expiry; {
-	case !l.options.ExpiresAt || record.state != Found:
+	case !l.options.ExpiresAt || record.State() != Found:
 		return 0
 	case record.origin == originDecoded || e.Field == "" && e.Unit == AnyTime:
 		return record.expires

@@ -41,7 +41,7 @@ func (l *Lookup) toStore(loaded Loaded) (record *Record, ttl time.Duration) {
 		return nil, 0
 	}
 	ttl = l.options.TTL
-	if loaded.Record.state != Found {
+	if loaded.Record.State() != Found {
 		ttl = l.options.NegativeTTL
 	}
 	ttl = jitter(ttl)
@@ -58,7 +58,7 @@ func (l *Lookup) toStore(loaded Loaded) (record *Record, ttl time.Duration) {
 // capped returns the record with its TTL in the field "_ttl", if that is less than
 // the lookup's TTL.
 func (l *Lookup) capped(record *Record, ttl time.Duration) *Record {
-	if record.state != Found || ttl >= l.options.TTL-l.options.TTL/refreshPart {
+	if record.State() != Found || ttl >= l.options.TTL-l.options.TTL/refreshPart {
 		return record
 	}
 	noted := record.withTTL(ttl)

@@ -146,9 +146,9 @@ func (l *Lookup) resultOf(loaded Loaded) Result {
 	switch {
 	case l.unreadable(loaded.Record):
 		return Result{Outcome: OutcomeError, Err: &SourceError{errExpiry}}
-	case loaded.Record.state == Absent, l.expired(loaded.Record, time.Now()):
+	case loaded.Record.State() == Absent, l.expired(loaded.Record, time.Now()):
 		r.Outcome = OutcomeAbsent
-	case loaded.Record.state == Denied:
+	case loaded.Record.State() == Denied:
 		r.Outcome = OutcomeDenied
 	}
 	return r

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -54,11 +55,34 @@ type Record struct {
 	// the TTL of the lookup that stored it; else 0.
 	ttl               uint32
 	textSize, keySize uint16 // where form is not outlined
-	status            uint16
-	state             State
-	origin            origin
-	form              form
-	tagged            bool // whether it has tags
+	// bears is the tagsID of the last lookup that found all its tags here; 0: none did.
+	bears   atomic.Uint32
+	verdict verdict
+	origin  origin
+	form    form
+	tagged  bool // whether it has tags
+}
+
+// verdict is the state of a record and, in one byte with it, the status of a refusal:
+// verdictDenied + status - lowestDenied.
+type verdict uint8
+
+const (
+	verdictFound verdict = iota
+	verdictAbsent
+	verdictDenied
+)
+
+// The statuses of refusals are those of errors.
+const lowestDenied, highestDenied = 400, 599
+
+// deniedWith is the verdict of a refusal. A status that is not one of an error counts
+// as 403.
+func deniedWith(status int64) verdict {
+	if status < lowestDenied || status > highestDenied {
+		status = 403
+	}
+	return verdictDenied + verdict(status-lowestDenied)
 }
 
 // memo is what is kept with a record besides its text. It is immutable.
@@ -71,14 +95,15 @@ type memo struct {
 // AbsentRecord returns the record null.
 func AbsentRecord() *Record {
 	r := newRecord("null")
-	r.state = Absent
+	r.verdict = verdictAbsent
 	return r
 }
 
-// DeniedRecord returns the record {"denied": status}.
+// DeniedRecord returns the record {"denied": status}. A status that is not one of an
+// error counts as 403.
 func DeniedRecord(status int) *Record {
 	r := newRecord(`{"denied":` + strconv.Itoa(status) + `}`)
-	r.state, r.status = Denied, uint16(status)
+	r.verdict = deniedWith(int64(status))
 	return r
 }
 
@@ -102,7 +127,7 @@ func Decode(text string, maxSize int) (*Record, error) {
 	}
 	if trimmed[0] == 'n' {
 		r := newRecord(text)
-		r.state = Absent
+		r.verdict = verdictAbsent
 		return r, nil
 	}
 	r := newRecord(text)
@@ -110,7 +135,7 @@ func Decode(text string, maxSize int) (*Record, error) {
 	// found by reading the fields alone.
 	escaped := strings.Contains(text, `\`)
 	mayHave := func(field string) bool { return escaped || strings.Contains(text, field) }
-	r.state, r.status = readRefusal(text)
+	r.verdict = readVerdict(text)
 	if mayHave(DefaultExpiryField) {
 		r.expires = expiry(r, DefaultExpiryField, AnyTime)
 	}
@@ -133,24 +158,24 @@ const (
 	deniedField = "denied"
 )
 
-// readRefusal returns what a JSON object says about its identity: found, absent or
+// readVerdict returns what a JSON object says about its identity: found, absent or
 // refused. It fails closed: the names of the fields count in any case, and if a name
 // occurs more than once, each of them counts.
-func readRefusal(text string) (state State, status uint16) {
+func readVerdict(text string) (v verdict) {
 	if !mayRefuse(text) {
-		return Found, 0
+		return verdictFound
 	}
 	eachField(text, func(f objectField) {
 		name := f.name()
 		switch value := (Value{gjson.Parse(f.value)}); {
 		case value.isFalseOrNull():
-		case strings.EqualFold(name, deniedField) && state != Denied:
-			state, status = Denied, deniedStatus(value)
-		case strings.EqualFold(name, absentField) && state == Found:
-			state = Absent
+		case strings.EqualFold(name, deniedField) && v < verdictDenied:
+			v = deniedVerdict(value)
+		case strings.EqualFold(name, absentField) && v == verdictFound:
+			v = verdictAbsent
 		}
 	})
-	return state, status
+	return v
 }
 
 // mayRefuse returns false only where no field has the name absent or denied, in
@@ -176,13 +201,10 @@ func mayRefuse(text string) bool {
 // it on: a record that cannot be read permits nothing.
 func (v Value) isFalseOrNull() bool { return v.JSON() == "false" || v.JSON() == "null" }
 
-// deniedStatus is the HTTP status of a refusal: 403 unless the value is a
-// status of an error.
-func deniedStatus(v Value) uint16 {
-	if status, ok := v.Int(); ok && status >= 400 && status <= 599 {
-		return uint16(status)
-	}
-	return 403
+// deniedVerdict is the verdict of a refusal with this value.
+func deniedVerdict(v Value) verdict {
+	status, _ := v.Int()
+	return deniedWith(status)
 }
 
 // Encode makes a record of v, which must marshal to a JSON object or null.
@@ -195,15 +217,20 @@ func Encode(v any, maxSize int) (*Record, error) {
 }
 
 // State is what the record says: found, absent or denied.
-func (r *Record) State() State { return r.state }
+func (r *Record) State() State { return State(min(r.verdict, verdictDenied)) }
 
 // DeniedStatus is the HTTP status of a [Denied] record, else 0.
-func (r *Record) DeniedStatus() int { return int(r.status) }
+func (r *Record) DeniedStatus() int {
+	if r.verdict < verdictDenied {
+		return 0
+	}
+	return int(r.verdict-verdictDenied) + lowestDenied
+}
 
 // Empty reports whether the record has no fields besides reserved ones.
 func (r *Record) Empty() bool {
 	text := r.Text()
-	empty := r.state != Found || strings.HasPrefix(strings.TrimLeft(text, blanks), "{")
+	empty := r.verdict != verdictFound || strings.HasPrefix(strings.TrimLeft(text, blanks), "{")
 	eachField(text, func(f objectField) {
 		empty = empty && strings.HasPrefix(f.name(), ReservedPrefix)
 	})

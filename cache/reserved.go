@@ -70,7 +70,7 @@ func readOrigin(text string) (o origin, id uint64) {
 func (r *Record) fromSource(sourceID string) *Record {
 	text := withoutReserved(r.Text())
 	if sourceID != "" {
-		if r.state == Absent && !strings.HasSuffix(strings.TrimRight(text, blanks), "}") {
+		if r.verdict == verdictAbsent && !strings.HasSuffix(strings.TrimRight(text, blanks), "}") {
 			text = `{"absent":true}`
 		}
 		text = withField(text, sourceField, `"`+sourceID+`"`)

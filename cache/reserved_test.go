@@ -113,7 +113,7 @@ func FuzzFromSource(f *testing.F) {
 		stamped := r.fromSource(testSourceID)
 		require.Equal(t, decoded(t, stamped.Text()), stamped, "what is stored is read again as it was kept here")
 		require.Equal(t, originSource, stamped.origin)
-		require.Equal(t, r.state, stamped.state)
+		require.Equal(t, r.State(), stamped.State())
 		require.NoError(t, json.Unmarshal([]byte(stamped.Text()), &got))
 		require.Equal(t, `"`+testSourceID+`"`, string(got[sourceField]))
 		delete(got, sourceField)

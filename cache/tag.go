@@ -12,11 +12,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"hash/maphash"
 	"maps"
+	"math"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -106,27 +106,39 @@ func (r *Record) WithTags(versions map[string]string) *Record {
 	return tagged
 }
 
-var (
-	tagsSeed = maphash.MakeSeed()
-	// unnamedTags counts the lookups without a TagsID.
-	unnamedTags atomic.Uint64
-)
-
-// newTagsID returns a hash of a TagsID, or a new number where that is empty. The highest
-// bit of hashes is set, so that no number is one of them.
-func newTagsID(name string) uint64 {
-	const named = 1 << 63
-	if name == "" {
-		return unnamedTags.Add(1)
-	}
-	return maphash.String(tagsSeed, name) | named
+// tagsIDs numbers the TagsIDs of this process.
+var tagsIDs struct {
+	mu     sync.Mutex
+	named  map[string]uint32
+	latest uint32
 }
 
-// bears reports whether a record bears all tags that this lookup gives it. A near copy
-// with tags stores that it does, so that later hits do not evaluate the tags.
+// newTagsID returns the number of a TagsID, or a new one where that is empty. It
+// returns 0, which is no number, once there are no more.
+func newTagsID(name string) uint32 {
+	t := &tagsIDs
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id := t.named[name]; id != 0 {
+		return id
+	}
+	if t.latest == math.MaxUint32 {
+		return 0
+	}
+	t.latest++
+	if name != "" {
+		if t.named == nil {
+			t.named = make(map[string]uint32)
+		}
+		t.named[name] = t.latest
+	}
+	return t.latest
+}
+
+// bears reports whether a record bears all tags that this lookup gives it. The record
+// stores that it does, so that later hits do not evaluate the tags.
 func (l *Lookup) bears(req Request, record *Record) bool {
-	links := record.links()
-	if links != nil && links.bears.Load() == l.tagsID {
+	if l.tagsID != 0 && record.bears.Load() == l.tagsID {
 		return true
 	}
 	for _, tag := range l.tags(req, record) {
@@ -135,8 +147,6 @@ func (l *Lookup) bears(req Request, record *Record) bool {
 			return false
 		}
 	}
-	if links != nil {
-		links.bears.Store(l.tagsID)
-	}
+	record.bears.Store(l.tagsID)
 	return true
 }
