@@ -53,7 +53,7 @@ func (l *Lookup) checkTemplates(logger *zap.Logger) error {
 	for i := range l.ID {
 		own = append(own, fmt.Sprintf("id.%d", i+1))
 	}
-	if err := template.Check(logger, "key", l.Key, own...); err != nil {
+	if err := template.Check(logger, "key", l.keyText, own...); err != nil {
 		return err
 	}
 	for _, r := range []*Reaction{l.OnMissing, l.OnDenied, l.OnError} {

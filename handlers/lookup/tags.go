@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // tagger makes the tags of records from templates.
@@ -24,9 +25,12 @@ type tagger struct {
 // request.
 func newTagger(templates []string, prefix string, hash bool) (*tagger, error) {
 	t := &tagger{prefix: prefix, hash: hash}
-	for _, template := range templates {
+	for _, text := range templates {
+		if err := template.CheckDollar(text); err != nil {
+			return nil, fmt.Errorf("tag: %w", err)
+		}
 		var wrong, noField string
-		resolved, err := caddy.NewReplacer().ReplaceFunc(template, func(name string, value any) (any, error) {
+		resolved, err := caddy.NewReplacer().ReplaceFunc(text, func(name string, value any) (any, error) {
 			switch kind, _, _ := strings.Cut(name, "."); {
 			case kind == "env", kind == "file", kind == "system":
 				return value, nil
@@ -60,8 +64,8 @@ var errNoField = errors.New("record lacks a field of the tag")
 func (t *tagger) tags(req cache.Request, record *cache.Record) []string {
 	var tags []string
 	repl := caddy.NewEmptyReplacer()
-	for _, template := range t.templates {
-		tag, err := repl.ReplaceFunc(template, func(name string, _ any) (any, error) {
+	for _, text := range t.templates {
+		tag, err := repl.ReplaceFunc(text, func(name string, _ any) (any, error) {
 			if name == "id" {
 				return t.id(req), nil
 			}

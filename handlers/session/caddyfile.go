@@ -100,22 +100,30 @@ func (s *Handler) Options() directive.Options {
 }
 
 func (s *Handler) unmarshalRequire(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) == 0 {
+	if !d.NextArg() {
 		return d.Err("require takes a field, and may take values: require user_id, or require role admin editor")
 	}
-	if err := checkPath(args[0]); err != nil {
+	field, fieldQuoted := d.Val(), d.Token().Quoted()
+	if err := checkPath(field); err != nil {
 		return d.WrapErr(fmt.Errorf("require: %w", err))
 	}
-	for _, value := range args[1:] {
-		if value == "" {
-			return d.Errf("require %s: a value is empty", args[0])
+	var values []string
+	var quoted []bool
+	for d.NextArg() {
+		if err := checkValue(d.Val()); err != nil {
+			return d.WrapErr(fmt.Errorf("require %s: %w", field, err))
 		}
-		if err := checkValue(value); err != nil {
-			return d.WrapErr(fmt.Errorf("require %s: %w", args[0], err))
-		}
+		values, quoted = append(values, d.Val()), append(quoted, d.Token().Quoted())
 	}
-	s.Require = append(s.Require, Requirement{Field: args[0], Values: args[1:]})
+	if isNegation(field) && !fieldQuoted && len(values) > 0 {
+		return d.Errf("require: '%s' reads as an operator, and not as a field: a field cannot be forbidden, "+
+			"so require one that only the allowed sessions have; if it is a field, write %[1]q in quotes", field)
+	}
+	values, err := valuesFirst(values, quoted)
+	if err != nil {
+		return d.WrapErr(fmt.Errorf("require %s: %w", field, err))
+	}
+	s.Require = append(s.Require, Requirement{Field: field, Values: values})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // Requirement is met by a record whose field has one of the values. A scalar is
@@ -40,7 +41,10 @@ func (q *Requirement) provision() error {
 	}
 	repl := caddy.NewReplacer()
 	for i, value := range q.Values {
-		value, err := repl.ReplaceOrErr(value, true, true)
+		err := template.CheckDollar(value)
+		if err == nil {
+			value, err = repl.ReplaceOrErr(value, true, true)
+		}
 		if err != nil {
 			return fmt.Errorf("require %s: %w", q.Field, err)
 		}
@@ -50,10 +54,10 @@ func (q *Requirement) provision() error {
 		if err := checkValue(value); err != nil {
 			return fmt.Errorf("require %s: %w", q.Field, err)
 		}
-		if value == "not" && len(q.Values) > 1 {
-			return fmt.Errorf("require %s: 'not' would be one of the allowed values: list the allowed values only", q.Field)
-		}
 		q.Values[i] = value
+	}
+	if err := checkOperators(q.Values); err != nil {
+		return fmt.Errorf("require %s: %w", q.Field, err)
 	}
 	q.unmet = fmt.Errorf("session does not have the required %s", q.Field)
 	return nil

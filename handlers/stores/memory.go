@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/filewallball/caddy-filewallball/cache/memory"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // Memory configures the embedded store: the memory of this process, and the file that keeps
@@ -70,7 +71,10 @@ type NearCache struct {
 // Replaced resolves the placeholders of a configured value. The error names the
 // setting and not the value, which may be a secret.
 func Replaced(setting, value string) (string, error) {
-	value, err := caddy.NewReplacer().ReplaceOrErr(value, false, true)
+	err := template.CheckDollar(value)
+	if err == nil {
+		value, err = caddy.NewReplacer().ReplaceOrErr(value, false, true)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", setting, err)
 	}

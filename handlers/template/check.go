@@ -178,8 +178,38 @@ func Bare(text string) string {
 	return split.With(nil)
 }
 
-// Placeholders lists the placeholders of a template.
+// CheckDollar returns an error if a $ stands before a placeholder, as in shells. It
+// would be a part of the text. The error repeats nothing of the text but the name.
+func CheckDollar(text string) error {
+	for rest, found := text, true; found; {
+		var before, name string
+		var err error
+		if before, name, rest, found, err = NextPlaceholder(rest); err != nil {
+			return nil //nolint:nilerr // others refuse such a text, or take it as it is
+		}
+		if !found || !strings.HasSuffix(before, "$") {
+			continue
+		}
+		if isVariable(name) {
+			return fmt.Errorf("${%s} is a $ before a placeholder, and not a variable: write {$%[1]s} in a Caddyfile, or {env.%[1]s}", name)
+		}
+		return fmt.Errorf("${%s} is a $ before a placeholder: write {%[1]s}; "+
+			"if the $ is meant, take it from a variable, like {env.DOLLAR}{%[1]s}", name)
+	}
+	return nil
+}
+
+// isVariable reports whether the name of a placeholder is rather that of an environment
+// variable.
+func isVariable(name string) bool {
+	return name != "" && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
+
+// Placeholders lists the placeholders of a template. A $ before one is an error.
 func Placeholders(text string) (names []string, err error) {
+	if err := CheckDollar(text); err != nil {
+		return nil, err
+	}
 	for found := true; found; {
 		var name string
 		if _, name, text, found, err = NextPlaceholder(text); err != nil {

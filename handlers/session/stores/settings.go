@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/filewallball/caddy-filewallball/handlers/template"
+
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
 )
 
@@ -64,6 +66,9 @@ func (s *Settings) Provision(defaults Defaults) error {
 	}
 	repl := caddy.NewReplacer()
 	var err error
+	if err = template.CheckDollar(s.cookie); err != nil {
+		return fmt.Errorf("cookie: %w", err)
+	}
 	if s.cookie, err = repl.ReplaceOrErr(s.cookie, true, true); err != nil {
 		return fmt.Errorf("cookie: %w", err)
 	}
@@ -93,6 +98,10 @@ func (s *Settings) Provision(defaults Defaults) error {
 // resolveSecret replaces the placeholders of a secret. Its errors do not repeat other
 // braces, which may be a part of the secret.
 func resolveSecret(repl *caddy.Replacer, secret string) (string, error) {
+	if template.CheckDollar(secret) != nil {
+		return "", errors.New("secret: a $ stands before a placeholder: write {env.NAME} or {file.PATH} alone, " +
+			`or \{ and \} for braces that are a part of the secret`)
+	}
 	return repl.ReplaceFunc(secret, func(name string, value any) (any, error) {
 		switch {
 		case value == nil:

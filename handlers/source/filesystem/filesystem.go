@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyfs"
 	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 
@@ -112,15 +113,45 @@ func (s *Source) checkFilled() error {
 	options := map[string][]string{"root": {s.Root}, "fs": {s.FS}, "hide": s.Hide}
 	for _, name := range []string{"root", "fs", "hide"} {
 		for _, text := range options[name] {
-			if _, err := template.Placeholders(text); err != nil {
-				continue // a single brace in a name
-			}
-			if err := template.CheckFilled(text); err != nil {
+			err := template.CheckDollar(text)
+			if _, single := template.Placeholders(text); err == nil && single == nil {
+				err = template.CheckFilled(text)
+			} // otherwise there is a single brace in a name
+			if err != nil {
 				return fmt.Errorf("%s '%s': %w", name, text, err)
 			}
 		}
 	}
 	return nil
+}
+
+// checkFS refuses the name of a file system that does not exist. One with a placeholder of
+// the request is known at the request only.
+func (s *Source) checkFS(ctx caddy.Context) error {
+	split, err := template.NewSplit(s.FS)
+	if err != nil || len(split.Names) > 0 {
+		return nil //nolint:nilerr // a single brace in a name, which file_server takes as it is
+	}
+	var names []string
+	switch app, err := ctx.AppIfConfigured("caddy.filesystems"); {
+	case errors.Is(err, caddy.ErrNotConfigured):
+	case err != nil:
+		return err
+	default:
+		if defined, ok := app.(*caddyfs.Filesystems); ok {
+			for _, entry := range defined.Filesystems {
+				names = append(names, entry.Key)
+			}
+		}
+	}
+	name := split.With(nil)
+	if _, ok := s.fsmap.Get(name); ok {
+		return nil
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("fs '%s': no filesystem option defines it: define it, like filesystem %[1]s <module>, or leave fs out for the server's disk", name)
+	}
+	return fmt.Errorf("fs '%s': no filesystem option defines it: want %s, or no fs for the server's disk", name, strings.Join(names, ", "))
 }
 
 // Provision resolves defaults.
@@ -139,6 +170,9 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	}
 	s.logger, s.rootAbsent = ctx.Logger(), new(sync.Once)
 	s.fsmap = ctx.FileSystems()
+	if err := s.checkFS(ctx); err != nil {
+		return err
+	}
 	s.onDisk = sync.OnceValue(s.defaultIsDisk)
 	s.hidden = newHideList(s.Hide)
 	s.sidecars = knownSidecars()

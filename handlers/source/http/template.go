@@ -85,6 +85,9 @@ func (p *templateParser) parse(text string) (textTemplate, error) {
 	if strings.Contains(text, mark) {
 		return t, errors.New("it has a zero byte")
 	}
+	if err := template.CheckDollar(text); err != nil {
+		return t, err
+	}
 	resolved, err := caddy.NewReplacer().ReplaceFunc(text, func(name string, value any) (any, error) {
 		kind, _, _ := strings.Cut(name, ".")
 		switch kind {

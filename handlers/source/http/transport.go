@@ -35,7 +35,7 @@ func newWay(dial string, tlsCA []string, transport json.RawMessage) (w way, err 
 		return w, fmt.Errorf("dial: %w", err)
 	}
 	for _, file := range tlsCA {
-		name, err := caddy.NewReplacer().ReplaceOrErr(file, true, true)
+		name, err := resolveName(file)
 		if err != nil {
 			return w, fmt.Errorf("tls_ca: %w", err)
 		}
@@ -51,7 +51,7 @@ func resolveDial(dial string) (network, address string, err error) {
 	if dial == "" {
 		return "", "", nil
 	}
-	text, err := caddy.NewReplacer().ReplaceOrErr(dial, true, true)
+	text, err := resolveName(dial)
 	if err != nil {
 		return "", "", err
 	}
@@ -63,6 +63,14 @@ func resolveDial(dial string) (network, address string, err error) {
 		return "", "", errors.New("it has several ports: want one")
 	}
 	return to.Network, to.JoinHostPort(0), nil
+}
+
+// resolveName replaces the placeholders of the name of a file or an address.
+func resolveName(text string) (string, error) {
+	if err := template.CheckDollar(text); err != nil {
+		return "", err
+	}
+	return caddy.NewReplacer().ReplaceOrErr(text, true, true)
 }
 
 // loadTransport provisions the transport of reverse_proxy. It refuses options
