@@ -252,3 +252,23 @@ func TestHandshakesThatHangDoNotDelayRecovery(t *testing.T) {
 	in.warm(t, user)
 	require.LessOrEqual(t, time.Since(back), 2*time.Second+noise.quantile(1), "near copies")
 }
+
+// A command whose connection is abandoned is carried out on another one.
+func TestACommandWhoseHandshakeHangsIsSentOnAnotherConnection(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	p := newProxy(t, server.Addr())
+	p.silent.Store(true)
+	store := open(t, Options{Addresses: []string{p.addr()}, DialTimeout: time.Minute, ReadTimeout: time.Minute})
+	require.NoError(t, server.Client().Set(t.Context(), user, `{}`, time.Hour).Err())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	hung := make(chan error, 1)
+	began := time.Now()
+	go func() { _, err := store.Get(ctx, user); hung <- err }()
+	require.Eventually(t, func() bool { return p.accepted.Load() > 0 && time.Since(began) > 2*stuckAfter }, patience, time.Millisecond)
+	p.freeze()
+	p.silent.Store(false)
+	require.NoError(t, get(store, user))
+	require.NoError(t, <-hung)
+}

@@ -24,7 +24,7 @@ const (
 	// at a time.
 	parallelHandshakes = 8
 	// stuckAfter is how much earlier than a successful connection an attempt must
-	// have begun to be cancelled.
+	// have begun to be abandoned.
 	stuckAfter = 250 * time.Millisecond
 )
 
@@ -62,9 +62,13 @@ type server struct {
 
 // attempt is a connection that is being made.
 type attempt struct {
-	begun  time.Time
-	cancel context.CancelFunc
+	begun   time.Time
+	abandon context.CancelCauseFunc
 }
+
+// errAbandoned is the error of an attempt that hung while a later one succeeded. It
+// makes go-redis try again.
+var errAbandoned = fmt.Errorf("connecting: a later connection was made first: %w", net.ErrClosed)
 
 // refusal is the state of a server that refuses connections.
 type refusal struct {
@@ -103,7 +107,8 @@ func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, mo
 	ctx, cancel := context.WithTimeout(ctx, c.options.DialTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	a := &attempt{begun: time.Now(), cancel: cancel}
+	ctx, abandon := context.WithCancelCause(ctx)
+	a := &attempt{begun: time.Now(), abandon: abandon}
 	c.mu.Lock()
 	s := c.server(addr)
 	s.attempts[a] = struct{}{}
@@ -118,6 +123,9 @@ func (c *connector) connect(ctx context.Context, addr string, protocol3 bool, mo
 	}
 	begun := a.begun
 	cn, hello, answers, err := c.handshake(ctx, s, protocol3, more)
+	if err != nil && errors.Is(context.Cause(ctx), errAbandoned) {
+		err = errAbandoned
+	}
 	c.note(s, err)
 	if err != nil {
 		return nil, nil, err
@@ -222,7 +230,7 @@ func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) 
 	}
 	for a := range s.attempts {
 		if begun.Sub(a.begun) > stuckAfter {
-			a.cancel() // it was begun while the network was down
+			a.abandon(errAbandoned) // it was begun while the network was down
 		}
 	}
 	cn.made, cn.server, cn.runID = begun, s, runID

@@ -54,7 +54,7 @@ func (c *connector) explain(addr string, begun time.Time, err error) error {
 // noteFailure stores the reason why a connection to the server failed. The caller holds
 // c.mu.
 func (s *server) noteFailure(err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || isLocal(err) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errAbandoned) || isLocal(err) {
 		return
 	}
 	s.failure, s.failedAt = err, time.Now()
