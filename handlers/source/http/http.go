@@ -25,7 +25,12 @@ import (
 const (
 	defaultHTTPTimeout = 5 * time.Second
 	defaultHTTPMaxBody = 1 << 20
+	// discardTimeout is how long a request waits for a body that is not used.
+	discardTimeout = 50 * time.Millisecond
 )
+
+// idempotencyKey is the header that makes net/http send a POST again, as it does a GET.
+const idempotencyKey = "Idempotency-Key"
 
 // Source loads records from an application over HTTP. The package documentation
 // describes what it sends and how it reads the answers.
@@ -224,6 +229,11 @@ func (h *Source) Load(ctx context.Context, req cache.Request, _ *cache.Record) (
 	if r.Header.Get("User-Agent") == "" {
 		r.Header.Set("User-Agent", version.UserAgent())
 	}
+	if _, ok := r.Header[idempotencyKey]; !ok && h.Method == http.MethodPost {
+		// The application may close an idle connection at this moment. The request is
+		// sent again then, because it only asks. A header without values is not sent.
+		r.Header[idempotencyKey] = nil
+	}
 	end := startSpan(ctx, r)
 	// a transport, unlike a client, never follows redirects
 	resp, err := h.transport.RoundTrip(r)
@@ -279,9 +289,11 @@ func sorted(texts []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(texts)))
 }
 
-// discard reads the rest of a body, if it is short, and closes it, so that the
-// connection can be reused.
+// discard closes a body. It reads the rest first if that is short and arrives soon, so
+// that the connection can be reused.
 func discard(body io.ReadCloser) {
+	late := time.AfterFunc(discardTimeout, func() { _ = body.Close() })
+	defer late.Stop()
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()
 }

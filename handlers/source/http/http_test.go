@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +112,52 @@ func TestSlowApplicationIsAnErrorWithinTheTimeout(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.NotContains(t, err.Error(), "secret-identity")
 			require.Less(t, time.Since(started), 5*time.Second)
+		})
+	}
+}
+
+// Of an answer that is no success, the status and the headers decide.
+func TestARefusalCountsBeforeItsBodyHasArrived(t *testing.T) {
+	t.Parallel()
+	for status, ok := range map[int]bool{302: true, 401: true, 403: true, 404: true, 500: false} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(status)
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})
+			h := provisioned(t, &Source{URL: server.URL + "/{id}", Timeout: caddy.Duration(time.Minute)}, "")
+			started := time.Now()
+			_, err := load(h, "a")
+			require.Equal(t, ok, err == nil, err)
+			require.NotErrorIs(t, err, context.DeadlineExceeded)
+			require.Less(t, time.Since(started), 30*time.Second)
+		})
+	}
+}
+
+// An application closes a connection that was idle for too long, at the moment at which
+// it is used again.
+func TestAConnectionThatTheApplicationClosesIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			var answered sync.Map // by connection
+			server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				require.Empty(t, r.Header.Values("Idempotency-Key"))
+				if _, again := answered.LoadOrStore(r.RemoteAddr, true); again {
+					panic(http.ErrAbortHandler)
+				}
+				w.WriteHeader(http.StatusNoContent)
+			})
+			h := provisioned(t, &Source{URL: server.URL + "/{id}", Method: method}, "")
+			for range 5 {
+				loaded, err := load(h, "a")
+				require.NoError(t, err)
+				require.Equal(t, cache.Found, loaded.Record.State())
+			}
 		})
 	}
 }
