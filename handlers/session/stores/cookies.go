@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // MaxCookies is how many cookies of one name are checked. A client may send any
@@ -27,26 +28,49 @@ func (s *Settings) Cookies(r *http.Request) []string { return cookies(r, s.cooki
 // LastCookies lists them from the last one to the first, for applications that
 // read the last of several cookies.
 func (s *Settings) LastCookies(r *http.Request) []string {
-	var values []string
-	for _, c := range slices.Backward(r.CookiesNamed(s.cookie)) {
-		if values = append(values, c.Value); len(values) == MaxCookies {
-			break
+	values := allCookies(r, s.cookie)
+	slices.Reverse(values)
+	return values[:min(len(values), MaxCookies)]
+}
+
+// cookies are the first values of a name.
+func cookies(r *http.Request, name string) []string {
+	values := allCookies(r, name)
+	return values[:min(len(values), MaxCookies)]
+}
+
+// allCookies are the values of a name that are not empty. Unlike net/http, it finds
+// names that are no tokens, such as koa:sess, which browsers and applications accept.
+func allCookies(r *http.Request, name string) (values []string) {
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			pairName, value, _ := strings.Cut(pair, "=")
+			if strings.Trim(pairName, blanks) != name {
+				continue
+			}
+			value = strings.Trim(value, blanks)
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			if value != "" {
+				values = append(values, value)
+			}
 		}
 	}
 	return values
 }
 
-func cookies(r *http.Request, name string) []string {
-	var values []string
-	for _, c := range r.CookiesNamed(name) {
-		if c.Value == "" {
-			continue
-		}
-		if values = append(values, c.Value); len(values) == MaxCookies {
-			break
+// blanks surround names and values.
+const blanks = " \t"
+
+// isCookieName reports whether a browser sends cookies of a name as it is.
+func isCookieName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' || c > '~' || c == '=' || c == ';' {
+			return false
 		}
 	}
-	return values
+	return name != "" && strings.Trim(name, blanks) == name
 }
 
 // unescape decodes a value as JavaScript's decodeURIComponent does. A value

@@ -4,12 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/tidwall/gjson"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -79,8 +79,10 @@ func extended(session Session, keyExpires int64) bool {
 		rounding = 2 * time.Second // connect-redis writes whole seconds
 		longest  = 1 << 42
 	)
-	maxAge := gjson.Get(session.JSON, "cookie.originalMaxAge").Num
-	if keyExpires == 0 || maxAge <= 0 || maxAge > longest {
+	fields, _ := cache.ParseValue(session.JSON)
+	field, _ := fields.Field("cookie.originalMaxAge")
+	maxAge, err := strconv.ParseFloat(field.JSON(), 64)
+	if err != nil || keyExpires == 0 || maxAge <= 0 || maxAge > longest {
 		return false
 	}
 	ends := time.Unix(0, keyExpires)

@@ -65,13 +65,25 @@ func (*Fastify) UserFields() []string {
 // Identities finds the ids in cookies with a valid signature.
 func (f *Fastify) Identities(r *http.Request) (ids []string) {
 	for _, value := range f.Cookies(r) {
-		signed := strings.TrimPrefix(unescape(value), "s:")
-		dot := strings.LastIndexByte(signed, '.')
-		if dot > 0 && signedBy(f.secrets, f.algorithm, base64.RawStdEncoding, signed[:dot], signed[dot+1:]) {
-			ids = append(ids, signed[:dot])
+		value = unescape(value)
+		id, ok := f.signed(value)
+		if prefixed, has := strings.CutPrefix(value, "s:"); !ok && has {
+			id, ok = f.signed(prefixed)
+		}
+		if ok {
+			ids = append(ids, id)
 		}
 	}
 	return ids
+}
+
+// signed returns the id of <id>.<signature> if the signature is valid.
+func (f *Fastify) signed(value string) (id string, ok bool) {
+	dot := strings.LastIndexByte(value, '.')
+	if dot <= 0 || !signedBy(f.secrets, f.algorithm, base64.RawStdEncoding, value[:dot], value[dot+1:]) {
+		return "", false
+	}
+	return value[:dot], true
 }
 
 // Decode reads a session and its end, cookie.expires.

@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 )
@@ -42,19 +41,21 @@ func isObject(text string) bool { return strings.HasPrefix(text, "{") }
 // end. A field that cannot be read is an error, because the session would
 // otherwise never end.
 func (s *Session) readExpiry(path string) error {
-	switch v := gjson.Get(s.JSON, path); {
-	case !v.Exists(), v.Type == gjson.Null, v.Type == gjson.False, v.Type == gjson.Number && v.Num == 0, v.Type == gjson.String && v.Str == "":
+	session, _ := cache.ParseValue(s.JSON)
+	v, ok := session.Field(path)
+	switch ms, err := strconv.ParseFloat(v.JSON(), 64); {
+	case !ok, v.IsNull(), v.JSON() == "false", v.IsString() && v.Text() == "", err == nil && ms == 0:
 		return nil
-	case v.Type == gjson.String:
-		if after9999.MatchString(v.Str) {
+	case v.IsString():
+		if after9999.MatchString(v.Text()) {
 			return nil
 		}
-		if at, err := time.Parse(time.RFC3339, v.Str); err == nil {
+		if at, err := time.Parse(time.RFC3339, v.Text()); err == nil {
 			s.Expires = at
 			return nil
 		}
-	case v.Type == gjson.Number && v.Num > 0 && v.Num < 1<<53:
-		s.Expires = time.UnixMilli(int64(v.Num))
+	case err == nil && ms > 0 && ms < 1<<53:
+		s.Expires = time.UnixMilli(int64(ms))
 		return nil
 	}
 	return fmt.Errorf("%s is neither a date nor a number of milliseconds", path)

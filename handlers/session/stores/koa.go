@@ -2,6 +2,7 @@ package stores
 
 import (
 	"encoding/base64"
+	"fmt"
 	"hash"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 // Koa reads sessions of koa-session that koa-redis keeps: JSON under the id
@@ -17,7 +19,8 @@ import (
 // koa.sess.sig.
 //
 // Where the application sets a prefix, the id in the cookie begins with it, and
-// so does the key: key koa:sess:{id} for the prefix koa:sess:.
+// so does the key: key koa:sess:{id} for the prefix koa:sess:. With a keyPrefix of
+// ioredis, only the key begins with it.
 type Koa struct {
 	Settings
 
@@ -42,7 +45,11 @@ func (k *Koa) Provision(caddy.Context) (err error) {
 	if err := k.Settings.Provision(Defaults{Cookie: "koa.sess", Key: cache.IDPlaceholder, Signed: Signed}); err != nil {
 		return err
 	}
-	k.prefix, _, _ = strings.Cut(k.key, cache.IDPlaceholder)
+	split, err := template.NewSplit(k.key)
+	if err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	k.prefix = split.Texts[0]
 	return nil
 }
 
@@ -62,8 +69,8 @@ func (*Koa) UserFields() []string {
 func (k *Koa) Identities(r *http.Request) (ids []string) {
 	signatures := cookies(r, k.cookie+".sig")
 	for _, value := range k.Cookies(r) {
-		id, ok := strings.CutPrefix(value, k.prefix)
-		if !ok || id == "" {
+		id := strings.TrimPrefix(value, k.prefix)
+		if id == "" {
 			continue
 		}
 		for _, signature := range signatures {

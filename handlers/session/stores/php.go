@@ -19,10 +19,9 @@ import (
 type PHP struct {
 	Settings
 
-	// The session.serialize_handler: php or php_serialize. Default:
-	// php_serialize for a value that is one serialized array, php for all
-	// others. Set it for an application that lets visitors choose the names of
-	// session variables.
+	// The session.serialize_handler: php, php_serialize or php_binary. Default:
+	// the one as which a value can be read. A value that could be one of several
+	// is an error, because visitors could have written it to add variables.
 	Format string `json:"format,omitempty"`
 }
 
@@ -33,21 +32,23 @@ func (PHP) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves placeholders and defaults.
 func (p *PHP) Provision(caddy.Context) error {
-	if p.Format != "" && p.Format != "php" && p.Format != "php_serialize" {
-		return errors.New("format: want php or php_serialize, as in session.serialize_handler")
+	switch p.Format {
+	case "", "php", "php_serialize", "php_binary":
+	default:
+		return errors.New("format: want php, php_serialize or php_binary, as in session.serialize_handler")
 	}
 	return p.Settings.Provision(Defaults{Cookie: "PHPSESSID", Key: "PHPREDIS_SESSION:{id}"})
 }
 
 // UnmarshalCaddyfile reads the block; see [Settings.Unmarshal]. It also takes
 //
-//	format php|php_serialize
+//	format php|php_serialize|php_binary
 func (p *PHP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.Unmarshal(d, func(name string) (known bool, err error) {
 		if name != "format" {
 			return false, nil
 		}
-		p.Format, err = directive.OneOf(d, "php", "php_serialize")
+		p.Format, err = directive.OneOf(d, "php", "php_serialize", "php_binary")
 		return true, err
 	}, "format")
 }
@@ -78,14 +79,15 @@ func (p *PHP) Decode(raw cache.Raw) (Session, error) {
 	case strings.HasPrefix(raw.Text, "\x00\x00\x00"):
 		return Session{}, errIgbinary
 	}
-	var json string
-	var err error
-	if p.Format == "php_serialize" || p.Format == "" && strings.HasPrefix(raw.Text, "a:") {
-		json, err = formats.PHP(raw.Text)
-		if err == nil || p.Format != "" {
-			return Session{JSON: json}, err
-		}
+	read := formats.PHPGuessed
+	switch p.Format {
+	case "php":
+		read = formats.PHPSession
+	case "php_serialize":
+		read = formats.PHP
+	case "php_binary":
+		read = formats.PHPBinary
 	}
-	json, err = formats.PHPSession(raw.Text)
+	json, err := read(raw.Text)
 	return Session{JSON: json}, err
 }

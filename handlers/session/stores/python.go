@@ -34,7 +34,7 @@ func readPython(raw cache.Raw) (Session, error) {
 	var err error
 	switch c := text[0]; {
 	case c == '{':
-		return readJSON(cache.Raw{Text: text})
+		return readJSON(cache.Raw{Text: formats.PythonJSON(text)})
 	case isPickle(text):
 		json, err = formats.Pickle(text)
 	case c >= 0x80 && c <= 0x8f, c == 0xde, c == 0xdf: // a map
@@ -64,9 +64,9 @@ func isZlib(text string) bool {
 
 var errInflate = errors.New("value is not what zlib writes, or much larger than it is stored")
 
-// inflate decompresses a value to at most 32 times its size.
+// inflate decompresses a value to at most 32 times its size, or 64 KiB.
 func inflate(text string) (string, error) {
-	most := min(cache.DefaultMaxValueSize, 32*len(text)+4096)
+	most := min(cache.DefaultMaxValueSize, max(32*len(text), 64<<10))
 	r, err := zlib.NewReader(strings.NewReader(text))
 	if err != nil {
 		return "", errInflate

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/filewallball/caddy-filewallball/handlers/template"
 
@@ -72,7 +71,7 @@ func (s *Settings) Provision(defaults Defaults) error {
 	if s.cookie, err = repl.ReplaceOrErr(s.cookie, true, true); err != nil {
 		return fmt.Errorf("cookie: %w", err)
 	}
-	if !httpguts.ValidHeaderFieldName(s.cookie) {
+	if !isCookieName(s.cookie) {
 		return errors.New("cookie: that is not the name of a cookie")
 	}
 	s.secrets = nil

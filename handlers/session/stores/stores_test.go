@@ -3,8 +3,13 @@ package stores
 import (
 	"bytes"
 	"compress/zlib"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/template"
 )
 
 func TestOptionsOfStoresAreChecked(t *testing.T) {
@@ -26,7 +32,7 @@ func TestOptionsOfStoresAreChecked(t *testing.T) {
 		"braces in a secret":       {"koa", `{"secrets":["a{hunter2}"]}`, `write \{ and \}`},
 		"a cookie of no name":      {"django", `{"cookie":"a;b"}`, "not the name of a cookie"},
 		"an unknown algorithm":     {"koa", `{"secrets":["hunter2"],"algorithm":"md5"}`, "want sha1, sha256"},
-		"an unknown format":        {"php", `{"format":"igbinary"}`, "want php or php_serialize"},
+		"an unknown format":        {"php", `{"format":"igbinary"}`, "want php, php_serialize or php_binary"},
 		"a short key":              {"laravel", `{"secrets":["hunter2"]}`, "16 or 32 bytes"},
 		"no base64":                {"laravel", `{"secrets":["base64:hunter2!"]}`, "is not base64"},
 	} {
@@ -88,14 +94,63 @@ func slicesRepeat(s string, n int) (list []string) {
 	return list
 }
 
-func TestACookieWithoutAPrefixIsNoneOfAnApplicationWithOne(t *testing.T) {
-	t.Parallel()
-	for _, r := range recordings(t) {
-		if r.Store != "koa" {
+func TestThePrefixOfKoaIsInTheKeyOnce(t *testing.T) {
+	const appKeys = "a secret of more than thirty-two bytes"
+	t.Setenv("KOA_PREFIX", "env:")
+	signed := func(id string) string {
+		mac := hmac.New(sha1.New, []byte(appKeys))
+		mac.Write([]byte("koa.sess=" + id))
+		return "koa.sess=" + id + "; koa.sess.sig=" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	for _, test := range []struct{ key, id, want string }{
+		{"{id}", "1", "1"},
+		{"app:{id}", "app:1", "app:1"},
+		{`\\{app\\}:{id}`, "{app}:1", "{app}:1"}, // as a cluster needs it
+		{"{env.KOA_PREFIX}{id}", "env:1", "env:1"},
+		{"app:{id}", "1", "app:1"}, // a keyPrefix of ioredis
+		{"app:pre:{id}", "pre:1", "app:pre:pre:1"},
+		{"app:{id}", "app:", ""},
+	} {
+		store := provision(t, "koa", `{"secrets":["`+appKeys+`"],"key":"`+test.key+`"}`)
+		got := store.Identities(requestWith(signed(test.id)))
+		if test.want == "" {
+			require.Empty(t, got, test.key)
 			continue
 		}
-		other := provision(t, "koa", `{"secrets":["a secret of more than thirty-two bytes"],"key":"other:{id}"}`)
-		require.Empty(t, keys(t, other, r.Cookies), r.Writer)
+		require.Len(t, got, 1, test.key)
+		split, err := template.NewSplit(store.KeyTemplate())
+		require.NoError(t, err)
+		require.Equal(t, test.want, split.With(got), test.key)
+	}
+}
+
+func TestAnIDOfFastifyMayBeginLikeThePrefixOfItsCookie(t *testing.T) {
+	t.Parallel()
+	store := provision(t, "fastify", `{"secrets":["secret"]}`)
+	for _, id := range []string{"1", "s:1", "s:s:1"} {
+		mac := hmac.New(sha256.New, []byte("secret"))
+		mac.Write([]byte(id))
+		signed := id + "." + base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
+		require.Equal(t, []string{id}, store.Identities(requestWith("sessionId="+url.QueryEscape(signed))))
+		require.Equal(t, []string{id}, store.Identities(requestWith("sessionId="+url.QueryEscape("s:"+signed))))
+		require.Empty(t, store.Identities(requestWith("sessionId="+url.QueryEscape("x"+signed))))
+	}
+}
+
+func TestCookiesMayHaveTheNamesThatBrowsersAccept(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"koa:sess", "sess[id]", "my app", "a@b", "__Host-sid", "a,b", `"a"`} {
+		store := provision(t, "php", `{"cookie":`+strconv.Quote(name)+`}`)
+		r := requestWith(" x=y ;  " + name + " =\tabc ;" + name + `="def"; x` + name + "=ghi; " + name + "x=jkl; " + name + "; " + name + "=")
+		r.Header.Add("Cookie", name+"=mno")
+		require.Equal(t, []string{"abc", "def", "mno"}, store.Identities(r), name)
+		require.Empty(t, store.Identities(requestWith(strings.ToUpper(name)+"x=abc")), name)
+	}
+	for _, name := range []string{"", " a", "a ", "a=b", "a;b", "a\n", "\u00e4"} {
+		if name != "" { // the default
+			_, err := tryProvision("php", `{"cookie":`+strconv.Quote(name)+`}`)
+			require.ErrorContains(t, err, "not the name of a cookie", name)
+		}
 	}
 }
 
@@ -145,9 +200,13 @@ func TestSessionsEndAtTheTimeOfTheirApplication(t *testing.T) {
 		"koa":                 {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":1795706669803,"_maxAge":1}`}, want: at},
 		"koa, of the browser": {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_session":true}`}},
 		"koa, unreadable":     {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":"1795706669803"}`}, err: "_expire is neither"},
-		"koa, negative":       {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":-1}`}, err: "_expire is neither"},
-		"better auth":         {store: "better_auth", config: secrets, raw: cache.Raw{Text: `{"session":{"expiresAt":"` + date + `"},"user":{}}`}, want: at},
-		"spring":              {store: "spring", config: `{}`, raw: cache.Raw{Fields: hash("1795706669803", "1800")}, want: at.Add(30 * time.Minute)},
+		"koa, twice":          {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":1,"_expire":1795706669803}`}, want: at},
+		"express, twice": {store: "express", config: secrets,
+			raw: cache.Raw{Text: `{"cookie":{"expires":null},"c\u006fokie":{"expires":"` + date + `"}}`}, want: at},
+		"koa, huge":     {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":1e400}`}, err: "_expire is neither"},
+		"koa, negative": {store: "koa", config: secrets, raw: cache.Raw{Text: `{"_expire":-1}`}, err: "_expire is neither"},
+		"better auth":   {store: "better_auth", config: secrets, raw: cache.Raw{Text: `{"session":{"expiresAt":"` + date + `"},"user":{}}`}, want: at},
+		"spring":        {store: "spring", config: `{}`, raw: cache.Raw{Fields: hash("1795706669803", "1800")}, want: at.Add(30 * time.Minute)},
 		"spring, with classes": {store: "spring", config: `{}`,
 			raw: cache.Raw{Fields: hash(`["java.lang.Long",1795706669803]`, `["java.lang.Integer",1800]`)}, want: at.Add(30 * time.Minute)},
 		"spring, logged out":       {store: "spring", config: `{}`, raw: cache.Raw{Fields: hash("1795706669803", "0")}, want: at},
@@ -193,30 +252,36 @@ func compressed(text string) string {
 func TestFormatsAreFoundByHowTheyBegin(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ store, config, text, want, err string }{
-		"flask, msgpack":          {store: "flask", text: "\x82\xaa_permanent\xc3\xa8_user_id\xa242", want: `{"_permanent":true,"_user_id":"42"}`},
-		"flask, empty msgpack":    {store: "flask", text: "\x80", want: `{}`},
-		"flask, JSON":             {store: "flask", text: `{"_user_id":"42"}`, want: `{"_user_id":"42"}`},
-		"flask, an old pickle":    {store: "flask", text: "(dp0\nVa\np1\nI1\ns.", want: `{"a":1}`},
-		"django, zlib":            {store: "django", text: compressed("\x80\x04}\x94\x8c\x01a\x94K\x01s."), want: `{"a":1}`},
-		"django, a bomb":          {store: "django", text: compressed(strings.Repeat(" ", 10<<20)), err: "much larger than it is stored"},
-		"django, broken zlib":     {store: "django", text: "\x78\x9cx", err: "not what zlib writes"},
-		"django, no format":       {store: "django", text: "hello", err: "none of JSON, msgpack and a pickle"},
-		"django, a number":        {store: "django", text: "1", err: "none of JSON"},
-		"django, nothing":         {store: "django", err: "none of JSON"},
-		"django, broken JSON":     {store: "django", text: "{", err: "not a JSON object"},
-		"php, nothing":            {store: "php", want: "{}"},
-		"php, both":               {store: "php", text: `a:1:{s:1:"x";i:1;}`, want: `{"x":1}`},
-		"php, a name of a letter": {store: "php", text: `a|i:1;`, want: `{"a":1}`},
-		"php, the other format":   {store: "php", config: `{"format":"php"}`, text: `a:1:{s:1:"x";i:1;}`, err: "want the name of a variable"},
-		"php, igbinary":           {store: "php", text: "\x00\x00\x00\x02\x14\x01\x11\x07user_id\x06\x01", err: "set session.serialize_handler"},
-		"php_serialize, php":      {store: "php", config: `{"format":"php_serialize"}`, text: `a|i:1;`, err: "not what PHP's serialize writes"},
-		"rack, no format":         {store: "rack", text: "x", err: "neither JSON nor"},
-		"laravel, JSON":           {store: "laravel", text: `s:15:"{"user":"anna"}";`, want: `{"user":"anna"}`},
-		"laravel, empty":          {store: "laravel", text: `s:6:"a:0:{}";`, want: `{}`},
-		"laravel, empty JSON":     {store: "laravel", text: `s:2:"[]";`, want: `{}`},
-		"laravel, once":           {store: "laravel", text: `a:0:{}`, err: "not a session that Laravel serialized"},
-		"express, null":           {store: "express", text: `null`, err: "not a JSON object"},
-		"express, a list":         {store: "express", text: `[]`, err: "not a JSON object"},
+		"flask, msgpack":           {store: "flask", text: "\x82\xaa_permanent\xc3\xa8_user_id\xa242", want: `{"_permanent":true,"_user_id":"42"}`},
+		"flask, empty msgpack":     {store: "flask", text: "\x80", want: `{}`},
+		"flask, JSON":              {store: "flask", text: `{"_user_id":"42"}`, want: `{"_user_id":"42"}`},
+		"flask, an old pickle":     {store: "flask", text: "(dp0\nVa\np1\nI1\ns.", want: `{"a":1}`},
+		"django, zlib":             {store: "django", text: compressed("\x80\x04}\x94\x8c\x01a\x94K\x01s."), want: `{"a":1}`},
+		"django, a bomb":           {store: "django", text: compressed(strings.Repeat(" ", 10<<20)), err: "much larger than it is stored"},
+		"django, much of the same": {store: "django", text: compressed(`{"a":"` + strings.Repeat("a", 30_000) + `"}`), want: `{"a":"` + strings.Repeat("a", 30_000) + `"}`},
+		"django, NaN":              {store: "django", text: `{"a":NaN}`, want: `{"a":null}`},
+		"django, broken zlib":      {store: "django", text: "\x78\x9cx", err: "not what zlib writes"},
+		"django, no format":        {store: "django", text: "hello", err: "none of JSON, msgpack and a pickle"},
+		"django, a number":         {store: "django", text: "1", err: "none of JSON"},
+		"django, nothing":          {store: "django", err: "none of JSON"},
+		"django, broken JSON":      {store: "django", text: "{", err: "not a JSON object"},
+		"php, nothing":             {store: "php", want: "{}"},
+		"php, both":                {store: "php", text: `a:1:{s:1:"x";i:1;}`, want: `{"x":1}`},
+		"php, a name of a letter":  {store: "php", text: `a|i:1;`, want: `{"a":1}`},
+		"php, the other format":    {store: "php", config: `{"format":"php"}`, text: `a:1:{s:1:"x";i:1;}`, err: "want the name of a variable"},
+		"php, php_binary":          {store: "php", text: "\x01ai:1;", want: `{"a":1}`},
+		"php, named php_binary":    {store: "php", config: `{"format":"php_binary"}`, text: "\x01ai:1;", want: `{"a":1}`},
+		"php_binary, php":          {store: "php", config: `{"format":"php_binary"}`, text: "a|i:1;", err: "the length before it is wrong"},
+		"php, several formats":     {store: "php", text: "\x01a" + `s:18:"|b:1;u|i:1;z|s:0:"";`, err: "several formats of PHP"},
+		"php, igbinary":            {store: "php", text: "\x00\x00\x00\x02\x14\x01\x11\x07user_id\x06\x01", err: "set session.serialize_handler"},
+		"php_serialize, php":       {store: "php", config: `{"format":"php_serialize"}`, text: `a|i:1;`, err: "not what PHP's serialize writes"},
+		"rack, no format":          {store: "rack", text: "x", err: "neither JSON nor"},
+		"laravel, JSON":            {store: "laravel", text: `s:15:"{"user":"anna"}";`, want: `{"user":"anna"}`},
+		"laravel, empty":           {store: "laravel", text: `s:6:"a:0:{}";`, want: `{}`},
+		"laravel, empty JSON":      {store: "laravel", text: `s:2:"[]";`, want: `{}`},
+		"laravel, once":            {store: "laravel", text: `a:0:{}`, err: "not a session that Laravel serialized"},
+		"express, null":            {store: "express", text: `null`, err: "not a JSON object"},
+		"express, a list":          {store: "express", text: `[]`, err: "not a JSON object"},
 	} {
 		config := test.config
 		switch {

@@ -13,6 +13,7 @@ import (
 
 var decoders = map[string]func(string) (string, error){
 	"msgpack": Msgpack, "pickle": Pickle, "php": PHPSession, "php_serialize": PHP, "marshal": Marshal,
+	"php_binary": PHPBinary, "php_guessed": PHPGuessed,
 }
 
 // recorded is what a real writer wrote.
@@ -54,8 +55,8 @@ func TestAValueThatWasCutOffIsAnError(t *testing.T) {
 		}
 		for end := range len(r.Data) {
 			_, err := decoders[r.Format](string(r.Data[:end]))
-			// the variables of the format php stand one after the other
-			if r.Format != "php" {
+			// the variables of these formats stand one after the other
+			if r.Format != "php" && r.Format != "php_binary" {
 				require.Error(t, err, "%s, %s: the first %d bytes", r.Writer, r.Name, end)
 			}
 		}
@@ -180,8 +181,6 @@ func TestHostileValuesAreRefused(t *testing.T) { // not in parallel: it measures
 		"shared lists":                    {"pickle", "}X\x01\x00\x00\x00x" + pickled + "s.", errSize},
 		"shared arrays":                   {"php_serialize", `a:1:{s:1:"x";` + serialized + `}`, errSize},
 		"shared arrays of ruby":           {"marshal", "\x04\x08{\x06:\x06x" + marshaled, errSize},
-		"an array in itself":              {"php_serialize", `a:2:{s:1:"x";R:1;i:1;R:1;}`, errDepth},
-		"a hash in itself":                {"marshal", "\x04\x08{\x07:\x06a@\x00:\x06b@\x00", errDepth},
 		"a promise of a long array":       {"msgpack", "\xdd\xff\xff\xff\xff", errMsgpack},
 		"a promise of a long map":         {"msgpack", "\xdf\xff\xff\xff\xff", errMsgpack},
 		"a promise of a long text":        {"msgpack", "\x81\xa1x\xdb\xff\xff\xff\xff", errMsgpack},
@@ -237,6 +236,74 @@ func TestHostileValuesAreRefused(t *testing.T) { // not in parallel: it measures
 	}
 }
 
+func TestAValueInsideItselfIsNull(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ format, value, want string }{
+		"an array":            {"php_serialize", `a:2:{s:1:"x";R:1;s:1:"i";i:7;}`, `{"x":null,"i":7}`},
+		"an object":           {"php", `o|O:1:"A":2:{s:4:"self";r:1;s:2:"id";i:7;}`, `{"o":{"self":null,"id":7}}`},
+		"objects in a ring":   {"php", `o|O:1:"A":1:{s:1:"b";O:1:"B":1:{s:1:"a";r:1;}}`, `{"o":{"b":{"a":null}}}`},
+		"one object twice":    {"php", `o|O:1:"A":1:{s:2:"id";i:7;}p|r:1;`, `{"o":{"id":7},"p":{"id":7}}`},
+		"a hash":              {"marshal", "\x04\x08{\x07:\x06a@\x00:\x06bi\x0c", `{"a":null,"b":7}`},
+		"a list of a hash":    {"marshal", "\x04\x08{\x06:\x06a[\x07@\x06i\x0c", `{"a":[null,7]}`},
+		"a dict":              {"pickle", "}q\x00(X\x01\x00\x00\x00ah\x00X\x01\x00\x00\x00bK\x07u.", `{"a":null,"b":7}`},
+		"one dict twice":      {"pickle", "}(X\x01\x00\x00\x00a}q\x00X\x01\x00\x00\x00bh\x00u.", `{"a":{},"b":{}}`},
+		"deep, around a dict": {"pickle", "}q\x00X\x01\x00\x00\x00a](h\x00K\x07es.", `{"a":[null,7]}`},
+	} {
+		got, err := decoders[test.format](test.value)
+		require.NoError(t, err, name)
+		require.Equal(t, test.want, got, name)
+	}
+}
+
+func TestASessionThatSeveralFormatsOfPHPCouldMeanIsRefused(t *testing.T) {
+	t.Parallel()
+	text := func(s string) string { return fmt.Sprintf(`s:%d:"%s";`, len(s), s) }
+	deep := strings.Repeat("a:1:{i:0;", MaxDepth+1) + "N;" + strings.Repeat("}", MaxDepth+1)
+	variable := func(name, value string) string { return string(rune(len(name))) + name + value }
+	long := strings.Repeat("n", 'u')
+	for name, test := range map[string]struct {
+		value, want string
+		err         error
+	}{
+		"php":                                {value: `user|` + text("anna"), want: `{"user":"anna"}`},
+		"php_serialize":                      {value: `a:1:{s:4:"user";` + text("anna") + `}`, want: `{"user":"anna"}`},
+		"php_binary":                         {value: variable("user", text("anna")), want: `{"user":"anna"}`},
+		"empty":                              {value: "a:0:{}", want: "{}"},
+		"none":                               {value: "user", err: errPHP},
+		"text of a visitor that is harmless": {value: `a:1:{s:4:"name";` + text("|b:1;") + `}`, want: `{"name":"|b:1;"}`},
+		// the quote and the semicolon behind what the visitor wrote belong to an empty text
+		"variables in a text of php_binary": {
+			value: variable("name", text(`|b:1;user|s:5:"admin";z|s:0:"`)), err: errPHPFormats},
+		"variables of php_binary in one of php": {
+			value: "user|" + text(strings.Repeat("n", 'u'-len(`ser|s:137:"`))+`s:1:"x";`+variable("admin", `b:1;`)+variable("z", `s:0:"`)), err: errPHPFormats},
+		// what exceeds a bound could be read, by PHP
+		"variables in a text beside a deep array": {
+			value: `a:2:{s:1:"d";` + deep + `s:4:"name";` + text(`|b:1;user|s:5:"admin";z|C:1:"x":2:{`) + `}`, err: errPHPFormats},
+		"a deep array":                    {value: `a:1:{s:1:"d";` + deep + `}`, err: errDepth},
+		"a name that looks like an array": {value: `a:1:{s:1:"x|i:1;`, want: `{"a:1:{s:1:\"x":1}`},
+		"a long name":                     {value: long + "|i:1;", want: `{"` + long + `":1}`},
+	} {
+		got, err := PHPGuessed(test.value)
+		require.ErrorIs(t, err, test.err, name)
+		require.Equal(t, test.want, got, name)
+	}
+}
+
+func TestNumbersThatOnlyPythonsJSONHasAreNull(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{"a":NaN,"b":[Infinity,-Infinity,-1]}`:            `{"a":null,"b":[null,null,-1]}`,
+		`{"a":"NaN","b":"\\","c":NaN,"\"NaN":"-Infinity"}`: `{"a":"NaN","b":"\\","c":null,"\"NaN":"-Infinity"}`,
+		`{"a":1}`:    `{"a":1}`,
+		`{"a":Nan}`:  `{"a":Nan}`,
+		`{"a":"NaN`:  `{"a":"NaN`,
+		`{"a":"NaN\`: `{"a":"NaN\`,
+		`{"a":-}`:    `{"a":-}`,
+	} {
+		require.Equal(t, want, PythonJSON(text))
+	}
+}
+
 // Fuzz targets. A decoder must not panic, must give JSON or an error, and must
 // not take memory beyond a small multiple of what it reads.
 
@@ -273,6 +340,8 @@ func FuzzMsgpack(f *testing.F)      { fuzz(f, "msgpack") }
 func FuzzPickle(f *testing.F)       { fuzz(f, "pickle") }
 func FuzzPHP(f *testing.F)          { fuzz(f, "php") }
 func FuzzPHPSerialize(f *testing.F) { fuzz(f, "php_serialize") }
+func FuzzPHPBinary(f *testing.F)    { fuzz(f, "php_binary") }
+func FuzzPHPGuessed(f *testing.F)   { fuzz(f, "php_guessed") }
 func FuzzMarshal(f *testing.F)      { fuzz(f, "marshal") }
 
 func FuzzPHPString(f *testing.F) {

@@ -65,7 +65,7 @@ func (o *object) unique() {
 }
 
 var (
-	errDepth  = fmt.Errorf("value has more than %d levels, or contains itself", MaxDepth)
+	errDepth  = fmt.Errorf("value has more than %d levels", MaxDepth)
 	errValues = fmt.Errorf("value consists of more than %d values", MaxValues)
 	errSize   = errors.New("value is much larger as JSON than it is stored, because parts of it occur many times")
 	errNoMap  = errors.New("value is not a map of names to values, as a session is")
@@ -75,6 +75,7 @@ var (
 type writer struct {
 	text  []byte
 	limit int
+	open  []any // the arrays and objects around the next value
 }
 
 func newWriter(size int) *writer {
@@ -109,19 +110,15 @@ func (w *writer) value(v any, depth int) error {
 		return errSize
 	}
 	switch v := v.(type) {
-	case *object:
-		return w.object(v, depth)
-	case *list:
-		w.text = append(w.text, '[')
-		for i, item := range v.items {
-			if i > 0 {
-				w.text = append(w.text, ',')
-			}
-			if err := w.value(item, depth+1); err != nil {
-				return err
-			}
+	case *object, *list:
+		if slices.Contains(w.open, any(v)) { // it contains itself, as no JSON does
+			w.text = append(w.text, "null"...)
+			return nil
 		}
-		w.text = append(w.text, ']')
+		w.open = append(w.open, v)
+		err := w.container(v, depth)
+		w.open = w.open[:len(w.open)-1]
+		return err
 	case string:
 		w.string(v)
 	case bool:
@@ -137,6 +134,23 @@ func (w *writer) value(v any, depth int) error {
 	default: // nil, and what JSON cannot express
 		w.text = append(w.text, "null"...)
 	}
+	return nil
+}
+
+func (w *writer) container(v any, depth int) error {
+	if o, ok := v.(*object); ok {
+		return w.object(o, depth)
+	}
+	w.text = append(w.text, '[')
+	for i, item := range v.(*list).items {
+		if i > 0 {
+			w.text = append(w.text, ',')
+		}
+		if err := w.value(item, depth+1); err != nil {
+			return err
+		}
+	}
+	w.text = append(w.text, ']')
 	return nil
 }
 

@@ -44,28 +44,6 @@ func PHPString(data string) (string, error) {
 	return text, nil
 }
 
-// PHPSession converts the variables that session.serialize_handler php wrote to
-// JSON: name|value, one after the other. As in every PHP since 7.0.10, a '!' in
-// front of a name is a part of it.
-func PHPSession(data string) (string, error) {
-	r := &phpReader{data: data}
-	o := &object{}
-	for r.at < len(data) {
-		end := strings.IndexByte(data[r.at:], '|')
-		if end < 0 {
-			return "", r.fail("want the name of a variable and '|'")
-		}
-		name := data[r.at : r.at+end]
-		r.at += end + 1
-		value, err := r.value(1)
-		if err != nil {
-			return "", err
-		}
-		o.add(name, value)
-	}
-	return toJSON(o, len(data))
-}
-
 type phpReader struct {
 	counter
 	data string

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -49,6 +51,7 @@ func Pickle(data string) (text string, err error) {
 type pythonConverter struct {
 	counter
 	most int
+	open []uintptr // the dicts around the next value
 }
 
 func (c *pythonConverter) value(v any, depth int) (any, error) {
@@ -100,6 +103,12 @@ func (c *pythonConverter) list(items []any, depth int) (any, error) {
 // dict reads a dict in the order of its names, because og-rek keeps no order.
 // Where two keys have one name, the string wins.
 func (c *pythonConverter) dict(m map[any]any, depth int) (any, error) {
+	at := reflect.ValueOf(m).Pointer()
+	if slices.Contains(c.open, at) { // it contains itself, as no JSON does
+		return nil, nil
+	}
+	c.open = append(c.open, at)
+	defer func() { c.open = c.open[:len(c.open)-1] }()
 	o := &object{members: make([]member, 0, len(m))}
 	for key, item := range m {
 		name, err := pythonName(key)
