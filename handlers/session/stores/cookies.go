@@ -66,11 +66,11 @@ const blanks = " \t"
 // isCookieName reports whether a browser sends cookies of a name as it is.
 func isCookieName(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; c < ' ' || c > '~' || c == '=' || c == ';' {
+		if c := name[i]; c <= ' ' || c > '~' || c == '=' || c == ';' {
 			return false
 		}
 	}
-	return name != "" && strings.Trim(name, blanks) == name
+	return name != ""
 }
 
 // unescape decodes a value as JavaScript's decodeURIComponent does. A value

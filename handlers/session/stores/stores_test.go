@@ -139,18 +139,16 @@ func TestAnIDOfFastifyMayBeginLikeThePrefixOfItsCookie(t *testing.T) {
 
 func TestCookiesMayHaveTheNamesThatBrowsersAccept(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"koa:sess", "sess[id]", "my app", "a@b", "__Host-sid", "a,b", `"a"`} {
+	for _, name := range []string{"koa:sess", "sess[id]", "a@b", "__Host-sid", "a,b", `"a"`} {
 		store := provision(t, "php", `{"cookie":`+strconv.Quote(name)+`}`)
 		r := requestWith(" x=y ;  " + name + " =\tabc ;" + name + `="def"; x` + name + "=ghi; " + name + "x=jkl; " + name + "; " + name + "=")
 		r.Header.Add("Cookie", name+"=mno")
 		require.Equal(t, []string{"abc", "def", "mno"}, store.Identities(r), name)
 		require.Empty(t, store.Identities(requestWith(strings.ToUpper(name)+"x=abc")), name)
 	}
-	for _, name := range []string{"", " a", "a ", "a=b", "a;b", "a\n", "\u00e4"} {
-		if name != "" { // the default
-			_, err := tryProvision("php", `{"cookie":`+strconv.Quote(name)+`}`)
-			require.ErrorContains(t, err, "not the name of a cookie", name)
-		}
+	for _, name := range []string{" a", "a ", "a b", "a=b", "a;b", "a\n", "\u00e4"} {
+		_, err := tryProvision("php", `{"cookie":`+strconv.Quote(name)+`}`)
+		require.ErrorContains(t, err, "not the name of a cookie", name)
 	}
 }
 
