@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -221,7 +222,7 @@ func TestCaddyStartsValidatesAndRecoversWhileRedisIsDown(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
 	option := "filewallball {\nredis " + server.Addr() + "\n}"
-	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	config, err := sitetest.Adapt(s.Config(option, "session_lookup {header.X-Token}\nrespond hi"))
 	require.NoError(t, err)
 	var parsed caddy.Config

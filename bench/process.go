@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 )
 
 // process is a running server.
@@ -122,24 +124,11 @@ func (ps *processes) endAll() {
 	ps.running = nil
 }
 
-// given are the addresses that freeAddr has found.
-var given sync.Map
-
-// freeAddr finds an address of this machine that is free now, each
-// time another one: two listeners of one Caddy would share a port without a
-// word.
+// freeAddr reserves an address of this machine until the process ends.
 func freeAddr() (string, error) {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", fmt.Errorf("looking for a free port: %w", err)
-		}
-		addr := l.Addr().String()
-		if err := l.Close(); err != nil {
-			return "", fmt.Errorf("looking for a free port: %w", err)
-		}
-		if _, known := given.LoadOrStore(addr, true); !known {
-			return addr, nil
-		}
+	p, err := ports.Reserve()
+	if err != nil {
+		return "", err
 	}
+	return p.Addr(), nil
 }

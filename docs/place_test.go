@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -35,7 +36,7 @@ type place struct {
 
 func newPlace(t *testing.T) place {
 	t.Helper()
-	p := place{dir: t.TempDir(), site: sitetest.FreeAddr(t), admin: sitetest.FreeAddr(t)}
+	p := place{dir: t.TempDir(), site: ports.Addr(t), admin: ports.Addr(t)}
 	for _, name := range []string{"/etc/ssl/redis-ca.pem", "/etc/ssl/app-ca.pem"} {
 		p.write(t, name, certificate(t))
 	}

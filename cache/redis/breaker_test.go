@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -88,7 +89,7 @@ func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 
 func TestBreakerCanBeOff(t *testing.T) {
 	t.Parallel()
-	s := open(t, Options{Addresses: []string{closedAddr(t)}, BreakerOff: true})
+	s := open(t, Options{Addresses: []string{ports.Addr(t)}, BreakerOff: true})
 	for range 20 {
 		err := get(s, "k")
 		require.ErrorIs(t, err, cache.ErrUnavailable)

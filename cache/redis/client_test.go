@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -35,7 +36,7 @@ func TestRoundTripsAreMeasured(t *testing.T) {
 func TestRefusedConnectionsAreNoRoundTrips(t *testing.T) {
 	t.Parallel()
 	stats := cache.NewStats()
-	s, err := New(Options{Addresses: []string{closedAddr(t)}, MaxRetries: -1}, stats, slog.New(slog.DiscardHandler))
+	s, err := New(Options{Addresses: []string{ports.Addr(t)}, MaxRetries: -1}, stats, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Get(t.Context(), "k")

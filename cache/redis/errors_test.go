@@ -10,12 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
 func TestErrorsSayEachReasonOnce(t *testing.T) {
 	t.Parallel()
-	s := open(t, Options{Addresses: []string{closedAddr(t)}, BreakerFailures: 1, BreakerCoolDown: time.Hour})
+	s := open(t, Options{Addresses: []string{ports.Addr(t)}, BreakerFailures: 1, BreakerCoolDown: time.Hour})
 	items := []cache.Item{
 		{Key: "a", Record: record(t, `{"a":1}`), TTL: ttl},
 		{Key: "b", Record: record(t, `{"b":1}`), TTL: ttl},

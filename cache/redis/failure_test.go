@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -59,14 +60,6 @@ func requireUnavailable(t *testing.T, s *Store) {
 	require.Less(t, time.Since(started), slack)
 }
 
-// closedAddr is an address without a listener.
-func closedAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // silentAddr is an address where connections are taken and never answered.
 func silentAddr(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -77,7 +70,7 @@ func silentAddr(t *testing.T) string {
 
 func TestAServerThatIsNotThereIsUnavailable(t *testing.T) {
 	t.Parallel()
-	for name, addr := range map[string]func(*testing.T) string{"closed": closedAddr, "silent": silentAddr} {
+	for name, addr := range map[string]func(*testing.T) string{"closed": func(t *testing.T) string { return ports.Addr(t) }, "silent": silentAddr} {
 		for kind, options := range map[string]Options{
 			"simple":                {},
 			"tls":                   {TLS: &TLS{}},

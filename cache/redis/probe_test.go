@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -246,7 +247,7 @@ func TestBreakerFindsOutWithoutTraffic(t *testing.T) {
 func TestBreakersOfNodesThatAreGoneDoNotCount(t *testing.T) {
 	t.Parallel()
 	s := open(t, Options{Addresses: []string{redistest.Start(t).Addr()}, BreakerCoolDown: time.Millisecond, BreakerFailures: 1})
-	gone := goredis.NewClient(&goredis.Options{Addr: closedAddr(t), MaxRetries: -1})
+	gone := goredis.NewClient(&goredis.Options{Addr: ports.Addr(t), MaxRetries: -1})
 	s.guard(gone, "gone", writes)
 	require.Error(t, gone.Ping(t.Context()).Err())
 	require.NotEqual(t, "closed", s.Pool().Breaker)

@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -212,7 +213,7 @@ func TestCommandPurges(t *testing.T) {
 }
 
 func TestCommandUsedWronglyExitsWith2AndSaysWhatWouldBeRight(t *testing.T) {
-	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}} // no request is sent
+	s := site{sitetest.Site{Admin: ports.Addr(t)}} // no request is sent
 	for line, want := range map[string]string{
 		"stat":                              `there is no command "stat": did you mean stats or set?`,
 		"stats now":                         "want no arguments",
@@ -286,7 +287,7 @@ func TestCommandHelps(t *testing.T) {
 }
 
 func TestCommandNamesTheAddressWithoutACaddy(t *testing.T) {
-	s := site{sitetest.Site{Admin: sitetest.FreeAddr(t)}}
+	s := site{sitetest.Site{Admin: ports.Addr(t)}}
 	r := s.command(t, "stats")
 	require.Equal(t, 1, r.status)
 	require.Contains(t, r.err, "no Caddy can be reached at "+s.Admin+": connect: connection refused")
@@ -309,7 +310,7 @@ func TestCommandFindsCaddyLikeCaddysOwnCommands(t *testing.T) {
 	dir, err := os.MkdirTemp("", "fwb") // a socket's path is short
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := site{sitetest.Site{Page: sitetest.FreeAddr(t), Admin: "unix/" + dir + "/admin.sock"}}
+	s := site{sitetest.Site{Page: ports.Addr(t), Admin: "unix/" + dir + "/admin.sock"}}
 	s.Load(t, "filewallball", "respond hi")
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
 	require.Contains(t, s.good(t, "stats"), "memory")

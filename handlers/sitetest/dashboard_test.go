@@ -12,11 +12,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 func TestAnOpenDashboardDoesNotKeepCaddyFromExiting(t *testing.T) {
-	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
 	// Caddy waits for requests that are open, by default without end

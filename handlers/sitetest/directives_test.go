@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
@@ -100,7 +101,7 @@ func TestStandardDirectivesAnswerTheSameBesideFileMetadata(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "none")
 	dir := siblingFiles(t)
 	backend, php := siblingBackend(t), siblingPHP(t)
-	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	replace := strings.NewReplacer("ROOT", dir, "BACKEND", backend, "FASTCGI", php)
 	_, port, err := net.SplitHostPort(s.Page)
 	require.NoError(t, err)

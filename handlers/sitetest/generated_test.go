@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
@@ -121,7 +122,7 @@ var moreSites = map[string]string{
 }
 
 func (g *generated) serve(replace *strings.Replacer) {
-	s := sitetest.Site{Page: sitetest.FreeAddr(g.t), Admin: sitetest.FreeAddr(g.t)}
+	s := sitetest.Site{Page: ports.Addr(g.t), Admin: ports.Addr(g.t)}
 	_, port, err := net.SplitHostPort(s.Page)
 	require.NoError(g.t, err)
 	g.page, g.hosts = s.Page, make(map[string]string)

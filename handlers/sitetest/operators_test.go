@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -40,7 +41,7 @@ func TestNothingThatOperatorsSeeHoldsAnIdentity(t *testing.T) {
 		options += "on filewallball." + name + " remember\n"
 	}
 	options += "}\nfilewallball {\nredis " + server.Addr() + "\n}"
-	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	config, err := sitetest.Adapt(strings.Replace(s.Config(options, `
 		session_lookup /bad {header.X-Token} {
 			name bad
@@ -132,8 +133,8 @@ func recipe(t *testing.T, begins, ends string) string {
 
 func TestTheRecipeForProbesExposesHealthAlone(t *testing.T) {
 	server := redistest.Start(t)
-	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
-	probes := "http://" + sitetest.FreeAddr(t)
+	s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
+	probes := "http://" + ports.Addr(t)
 	config := s.Config("filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond hi") + "\n" +
 		strings.NewReplacer(":8081 {", probes+" {", "localhost:2019", s.Admin).Replace(recipe(t, ":8081 {", "}"))
 	dir := t.TempDir()
@@ -184,7 +185,7 @@ func (*execHandler) CaddyModule() caddy.ModuleInfo {
 
 func TestTheRecipeForEventsIsEmitted(t *testing.T) {
 	server := redistest.Start(t)
-	s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	config := s.Config("filewallball {\nredis "+server.Addr()+"\n}", "session_lookup {header.X-Token}\nrespond hi")
 	events := recipe(t, "        events {", "        }")
 	adapted, err := sitetest.Adapt(strings.Replace(config, "persist_config off", "persist_config off\n"+events, 1))

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 )
 
 // ServeProcess is [Serve] in a process of its own: another node of a fleet.
 func ServeProcess(t *testing.T, options, directives string) Site {
 	t.Helper()
 	dir := t.TempDir()
-	s := Site{Page: FreeAddr(t), Admin: FreeAddr(t)}
+	s := Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	config := filepath.Join(dir, "Caddyfile")
 	require.NoError(t, os.WriteFile(config, []byte(s.Config(options, directives)), 0o600))
 	cmd := Caddy(t, "run", "--config", config)

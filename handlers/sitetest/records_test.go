@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
@@ -87,7 +88,7 @@ func recordedFiles(t *testing.T) (dir string) {
 func TestIndexFilesAndPrecompressedFilesAreAnsweredFromRecords(t *testing.T) {
 	dir := recordedFiles(t)
 	opens := opensIn(dir)
-	addr := sitetest.FreeAddr(t)
+	addr := ports.Addr(t)
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	hosts := make(map[string]string)
@@ -108,7 +109,7 @@ func TestIndexFilesAndPrecompressedFilesAreAnsweredFromRecords(t *testing.T) {
 		}
 	}
 	config, err := sitetest.Adapt(fmt.Sprintf("{\nadmin %s\npersist_config off\nskip_install_trust\ngrace_period 1s\nlog {\noutput discard\n}\n"+
-		"filesystem files testfiles %s\n}\n%s", sitetest.FreeAddr(t), dir, &sites))
+		"filesystem files testfiles %s\n}\n%s", ports.Addr(t), dir, &sites))
 	require.NoError(t, err)
 	require.NoError(t, caddy.Load(config, true))
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })

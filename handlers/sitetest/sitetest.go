@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -73,7 +73,7 @@ type Site struct{ Page, Admin string }
 // until the test ends.
 func Serve(t *testing.T, options, directives string) Site {
 	t.Helper()
-	s := Site{Page: FreeAddr(t), Admin: FreeAddr(t)}
+	s := Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	s.Load(t, options, directives)
 	t.Cleanup(func() {
 		require.NoError(t, caddy.Stop())
@@ -110,15 +110,6 @@ func (s Site) Load(t *testing.T, options, directives string) {
 func Adapt(caddyfile string) ([]byte, error) {
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	return config, err
-}
-
-// FreeAddr returns a loopback address whose port was free.
-func FreeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Answer is a response that has been read.

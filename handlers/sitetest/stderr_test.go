@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -38,7 +39,7 @@ func TestNothingButCaddysLogSpeaksWhileRedisIsAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			option, server := start(t)
-			s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+			s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 			config, err := sitetest.Adapt(s.Config("filewallball {\n"+option+"\n}", gate))
 			require.NoError(t, err)
 			dir := t.TempDir()

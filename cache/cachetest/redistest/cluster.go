@@ -31,10 +31,10 @@ func StartCluster(t testing.TB, masters, replicasPerMaster int) *Cluster {
 	c := &Cluster{t: t, ids: make(map[*Server]string)}
 	ctx := t.Context()
 	for i := range masters * (1 + replicasPerMaster) {
-		node := start(t, Options{Args: []string{
+		node := StartWith(t, Options{Args: []string{
 			"--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
 			"--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0",
-		}}, freeClusterPort)
+		}})
 		id, err := node.Client().ClusterMyID(ctx).Result()
 		c.check(err)
 		c.ids[node] = id

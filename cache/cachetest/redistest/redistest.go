@@ -20,6 +20,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 )
 
 // Options of a server. The zero value listens on TCP and has no access control.
@@ -62,41 +64,33 @@ func Start(t testing.TB, args ...string) *Server {
 // StartWith is [Start] with options.
 func StartWith(t testing.TB, options Options) *Server {
 	t.Helper()
-	return start(t, options, freePort)
-}
-
-func start(t testing.TB, options Options, choosePort func() (int, error)) *Server {
-	t.Helper()
 	// not t.TempDir: the path of a socket has to be short
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		t.Fatalf("making a directory for redis-server: %v", err)
 	}
-	s := &Server{t: t, options: options, dir: dir}
+	port, err := ports.Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, options: options, dir: dir, port: port.Number}
 	t.Cleanup(func() {
 		s.Kill()
 		if s.client != nil {
 			_ = s.client.Close()
 		}
 		_ = os.RemoveAll(dir)
+		port.Release()
 	})
 	if options.TLS {
 		if s.files, err = writeCertificates(dir); err != nil {
 			t.Fatalf("making certificates: %v", err)
 		}
 	}
-	for attempt := 0; ; attempt++ {
-		if s.port, err = choosePort(); err != nil {
-			t.Fatalf("looking for a free port: %v", err)
-		}
-		if err = s.run(); err == nil {
-			return s
-		}
-		// another process may have taken the port meanwhile
-		if attempt == 10 || !strings.Contains(err.Error(), "in use") {
-			t.Fatalf("starting redis-server: %v", err)
-		}
+	if err = s.run(); err != nil {
+		t.Fatalf("starting redis-server: %v", err)
 	}
+	return s
 }
 
 // Addr is host:port, or the path of the socket.
@@ -150,7 +144,7 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
 	var err error
-	// who took the port meanwhile may be gone in a moment
+	// a child that the old process forked for a replica may still have the port
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		if err = s.run(); err == nil {
 			return

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 )
 
 // Sentinel is a master with replicas, watched by three sentinels. They take
@@ -52,21 +54,18 @@ func (s *Sentinel) startSentinel(master *Server) error {
 		return err
 	}
 	s.t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for attempt := 0; ; attempt++ {
-		port, err := freePort()
-		if err != nil {
-			return err
-		}
-		p, client, err := runSentinel(dir, port, s.MasterName, master.port)
-		if err == nil {
-			s.addrs = append(s.addrs, "127.0.0.1:"+strconv.Itoa(port))
-			s.processes, s.clients = append(s.processes, p), append(s.clients, client)
-			return nil
-		}
-		if attempt == 10 {
-			return err
-		}
+	port, err := ports.Reserve()
+	if err != nil {
+		return err
 	}
+	s.t.Cleanup(port.Release)
+	p, client, err := runSentinel(dir, port.Number, s.MasterName, master.port)
+	if err != nil {
+		return err
+	}
+	s.addrs = append(s.addrs, port.Addr())
+	s.processes, s.clients = append(s.processes, p), append(s.clients, client)
+	return nil
 }
 
 func runSentinel(dir string, port int, name string, masterPort int) (*process, *redis.SentinelClient, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -72,7 +73,7 @@ func startRedis(t *testing.T, env ...string) (port string) {
 	t.Helper()
 	_, err := exec.LookPath("redis-server")
 	require.NoError(t, err, "redis-server is missing: .ci/install redis-server")
-	_, port, err = net.SplitHostPort(sitetest.FreeAddr(t))
+	_, port, err = net.SplitHostPort(ports.Addr(t))
 	require.NoError(t, err)
 	mounted := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(mounted, "start.sh"), []byte(read(t, "redis/start.sh")), 0o600))
@@ -94,7 +95,7 @@ type node struct {
 
 func startNode(t *testing.T, caddyfile, root string, env ...string) node {
 	t.Helper()
-	n := node{Site: sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}, status: sitetest.FreeAddr(t)}
+	n := node{Site: sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}, status: ports.Addr(t)}
 	_, n.port, _ = net.SplitHostPort(n.Page)
 	_, n.statusPort, _ = net.SplitHostPort(n.status)
 	n.process = caddy(t, caddyfile, append(env, "CADDY_ADMIN="+n.Admin, "PORT="+n.port, "STATUS_PORT="+n.statusPort, "ROOT="+root)...)
@@ -174,7 +175,7 @@ func TestTwoNodesOfComposeWorkBehindTheFront(t *testing.T) {
 	require.Empty(t, refused, "the rights are enough for all that a node does")
 	refusesStrangers(t, port)
 
-	front := sitetest.FreeAddr(t)
+	front := ports.Addr(t)
 	_, frontPort, _ := net.SplitHostPort(front)
 	caddy(t, mustAbs(t, filepath.Join(dir, "front.Caddyfile")), "FRONT_PORT="+frontPort, "STATUS_PORT="+nodes[0].statusPort,
 		"NODES=127.0.0.1:"+nodes[0].port).answers(t, front+"/a.txt", http.StatusUnauthorized)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -49,8 +50,8 @@ func TestEveryMetricOfPanelsAndRulesIsScraped(t *testing.T) {
 	root := sitetest.Files(t, map[string]string{"a.txt": "hello"})
 	series := make(map[string][]map[string]string)
 	for _, store := range []string{"redis " + server.Addr(), "memory {\npersist " + t.TempDir() + "/records 1s\n}"} {
-		status := sitetest.FreeAddr(t)
-		s := sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+		status := ports.Addr(t)
+		s := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 		config := filepath.Join(t.TempDir(), "Caddyfile")
 		text := strings.Replace(s.Config("filesystem files lookup_cache\nmetrics\nfilewallball {\n"+store+"\n}", `
 			session_lookup /door {header.X-Token} {

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
@@ -102,7 +103,7 @@ func (f *fleet) start() {
 	f.t.Helper()
 	f.oracle, f.app, f.path = newOracle(), newApplication(f.t), "/plain"
 	for i, n := range f.nodes {
-		n.page, n.admin = freeAddr(f.t), freeAddr(f.t)
+		n.page, n.admin = ports.Addr(f.t), ports.Addr(f.t)
 		n.start(f.t, f.option(i), f.routes())
 	}
 	for _, n := range f.nodes {

@@ -3,7 +3,6 @@ package faults
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -59,23 +58,6 @@ func (o *output) String() string {
 func (o *output) end() string {
 	text := o.String()
 	return text[max(0, len(text)-4<<10):]
-}
-
-// given are the addresses that freeAddr has returned.
-var given sync.Map
-
-// freeAddr is an address without a listener, a new one each time.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		addr := l.Addr().String()
-		require.NoError(t, l.Close())
-		if _, known := given.LoadOrStore(addr, true); !known {
-			return addr
-		}
-	}
 }
 
 // caddyfile is the configuration of a node.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 )
 
 func TestTheFileOfPersistOverCrashes(t *testing.T) {
@@ -28,7 +30,7 @@ func TestTheFileOfPersistOverCrashes(t *testing.T) {
 // newKeeper is a node that keeps sessions by itself, in a file.
 func newKeeper(t *testing.T, file string) *node {
 	t.Helper()
-	n := &node{page: freeAddr(t), admin: freeAddr(t)}
+	n := &node{page: ports.Addr(t), admin: ports.Addr(t)}
 	n.startKeeper(t, file)
 	return n
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 )
 
 // build makes the executable once per machine and version.
@@ -51,7 +51,7 @@ func startOAuth2Proxy(t *testing.T, p *provider, more ...string) string {
 	t.Helper()
 	executable, err := build()
 	require.NoError(t, err)
-	address := sitetest.FreeAddr(t)
+	address := ports.Addr(t)
 	cmd := exec.CommandContext(t.Context(), executable, append([]string{
 		"--http-address=" + address,
 		"--provider=oidc", "--oidc-issuer-url=" + p.URL,

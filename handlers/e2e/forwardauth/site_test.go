@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -137,7 +138,7 @@ var cachedOnly = regexp.MustCompile(`(?s)<cached>(.*?)</cached>`)
 func serve(t *testing.T, auth http.Handler, options string, pairs ...pair) *sites {
 	t.Helper()
 	s := &sites{
-		Site: sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)},
+		Site: sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)},
 		t:    t, cached: newCounter(t, auth), oracle: newCounter(t, auth), events: make(chan struct{}),
 	}
 	backend, redis := newBackend(t, s.events), redistest.Start(t)

@@ -20,8 +20,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
-	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // software is what an application needs on the machine.
@@ -118,7 +118,7 @@ func (e *npmError) Error() string { return "npm install failed:\n" + string(e.ou
 // returns its URL when it answers. It ends with the test.
 func (a *application) start(t *testing.T, redis *redistest.Server) string {
 	t.Helper()
-	address := sitetest.FreeAddr(t)
+	address := ports.Addr(t)
 	_, port, _ := strings.Cut(address, ":")
 	args := make([]string, len(a.command))
 	for i, arg := range a.command {

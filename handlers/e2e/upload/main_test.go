@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	_ "github.com/filewallball/caddy-filewallball"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
@@ -43,7 +44,7 @@ func isPublishing() bool {
 // ends or kill is called.
 func startNode(t *testing.T, options, directives string) (node site, kill func()) {
 	t.Helper()
-	node.Site = sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}
+	node.Site = sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
 	// a node that shuts down waits for its requests
 	config, err := sitetest.Adapt(strings.Replace(node.Config(options, directives), "grace_period 2s", "grace_period 1h", 1))
 	require.NoError(t, err)

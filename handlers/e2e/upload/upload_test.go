@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
@@ -156,9 +157,9 @@ func (app *uploadApp) route() string { return "reverse_proxy " + app.Listener.Ad
 
 func TestUploadIsReportedWhileItRunsOverEachProtocol(t *testing.T) {
 	app := newUploadApp(t)
-	s := site{sitetest.Site{Page: sitetest.FreeAddr(t), Admin: sitetest.FreeAddr(t)}}
-	secure := sitetest.FreeAddr(t)
-	config, err := sitetest.Adapt(s.Config("skip_install_trust\n"+redisOption(redistest.Start(t)), uploadRoutes+app.route()) +
+	s := site{sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}}
+	secure := ports.Addr(t)
+	config, err := sitetest.Adapt(s.Config("skip_install_trust\nauto_https disable_redirects\n"+redisOption(redistest.Start(t)), uploadRoutes+app.route()) +
 		"\nhttps://" + secure + " {\ntls internal\n" + uploadRoutes + app.route() + "\n}")
 	require.NoError(t, err)
 	require.NoError(t, caddy.Load(config, true))
@@ -228,7 +229,7 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 		`+uploadRoutes+`
 		respond /upload/unread 204
 		error /upload/refused 403
-		reverse_proxy /upload/gone `+sitetest.FreeAddr(t)+`
+		reverse_proxy /upload/gone `+ports.Addr(t)+`
 		`+app.route())
 	url := "http://" + s.Page + "/upload/"
 	for path, c := range map[string]struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
@@ -164,12 +165,8 @@ func TestAConnectionThatTheApplicationClosesIsReplaced(t *testing.T) {
 
 func TestUnreachableApplicationIsAnErrorWithoutTheIdentity(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	url := "http://" + listener.Addr().String()
-	require.NoError(t, listener.Close())
-	h := provisioned(t, &Source{URL: url + "/verify/{id}?token=secret-token"}, "{cookie.sid}")
-	_, err = load(h, "secret-identity")
+	h := provisioned(t, &Source{URL: "http://" + ports.Addr(t) + "/verify/{id}?token=secret-token"}, "{cookie.sid}")
+	_, err := load(h, "secret-identity")
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "secret")
 }
