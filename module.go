@@ -278,6 +278,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.process = lifetime.Join()
+	if before, ok := lifetime.Running(); ok {
+		a.lookups.InheritRoots(before.Lookups())
+	}
 	open, err := a.storeOpener(ctx)
 	if err != nil {
 		return err
@@ -288,7 +291,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.watch, err = newWatch(ctx); err != nil {
 		return err
 	}
-	return metrics.Register(ctx.GetMetricsRegistry(), metrics.New(a.Cache()))
+	if err := metrics.Register(ctx.GetMetricsRegistry(), metrics.New(a.Cache())); err != nil {
+		return err
+	}
+	return metrics.Register(ctx.GetMetricsRegistry(), metrics.NewRoots(a.lookups.FailingRoots))
 }
 
 // Start makes this app the one that the admin API uses. It lets the store in Redis
@@ -306,7 +312,7 @@ func (a *App) Start() error {
 	}
 	a.logStart(a.watch.ctx.Slogger())
 	a.watch.begin(&health.Monitor{
-		Cache: a.Cache(), Alert: a.policy.Alert, Alerts: a.process.Alerts(),
+		Cache: a.Cache(), Lookups: a.lookups, Alert: a.policy.Alert, Alerts: a.process.Alerts(),
 		Newest: func() bool {
 			running, ok := lifetime.Running()
 			return ok && running == lookup.App(a)

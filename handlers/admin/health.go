@@ -21,7 +21,7 @@ func getHealth(w http.ResponseWriter, r *http.Request) error {
 	if app, ok := lifetime.Running(); ok {
 		ctx, cancel := context.WithTimeout(r.Context(), health.Timeout)
 		defer cancel()
-		report = health.Of(ctx, app.Cache(), app.Policy().Alert)
+		report = health.Of(ctx, app.Cache(), app.Policy().Alert, app.Lookups())
 	}
 	status := http.StatusOK
 	if report.Status == wire.HealthFail {

@@ -97,7 +97,7 @@ func (m *monitor) measure(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, measureTimeout)
 	defer cancel()
 	checking, checked := context.WithTimeout(ctx, health.Timeout)
-	report := health.Of(checking, app.Cache(), app.Policy().Alert)
+	report := health.Of(checking, app.Cache(), app.Policy().Alert, app.Lookups())
 	checked()
 	now := measured{
 		at: time.Now(), stats: admin.StatsOf(ctx, app.Cache()),

@@ -193,3 +193,18 @@ func TestNearCopiesWithoutTrustAreAWarningAfterAWhile(t *testing.T) {
 	require.Equal(t, wire.HealthPass, check(near.Stats{MaxBytes: 1, Coherent: true}, cache.NearDoubt{}, false).Status)
 	require.Empty(t, check(near.Stats{}, cache.NearDoubt{}, false).Checks, "there are no near copies")
 }
+
+func TestALowHitRateNamesTheLookupsThatFailed(t *testing.T) {
+	t.Parallel()
+	store, err := memory.New(memory.Options{})
+	require.NoError(t, err)
+	c := cache.New(store, cache.NewStats())
+	defer c.Close()
+	l, err := c.NewLookup(cache.LookupOptions{Name: "files", Family: cache.FileMeta, TTL: time.Hour, Source: new(failing), KeyPrefix: "k:"})
+	require.NoError(t, err)
+	for range minLookups {
+		l.Find(t.Context(), cache.Request{Key: "k:a", ID: "a"})
+	}
+	health := Of(t.Context(), c, lookup.Alert{HitRateBelow: 80}, nil)
+	require.Equal(t, "hit rate is 0.0%, below 80%: 100 of 100 lookups failed", health.Checks["lookups:hit_rate"][0].Output)
+}

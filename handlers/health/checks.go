@@ -31,6 +31,9 @@ const (
 	// nearGrace is how long near copies may be without trust before health warns:
 	// after the loss of a connection, it takes a moment to restore it.
 	nearGrace = 5 * time.Second
+	// maxRoots is the most directories of files with a check of their own. Those whose
+	// files cannot be read come first.
+	maxRoots = 100
 	// sourceErrorShare is the share of failed requests to a source from which on health
 	// warns.
 	sourceErrorShare = 0.1
@@ -49,10 +52,24 @@ type report struct{ wire.Health }
 // once there were 100, the memory in use (of maxmemory or, without one, of the
 // machine's memory), and the number of clients. A full embedded store is normal
 // and no warning.
-func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
+//
+// lookups are those of the configuration: the directories that their sources read files
+// from are checked too. It may be nil.
+func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert, lookups *lookup.Lookups) wire.Health {
 	h := report{wire.Health{Status: wire.HealthPass, Checks: make(map[string][]wire.HealthCheck)}}
-	store := c.Store()
+	if lookups == nil {
+		h.checkStore(ctx, c, alert)
+		return h.Health
+	}
+	roots := lookups.CheckRoots() // at the same time
+	h.checkStore(ctx, c, alert)
+	h.checkRoots(roots(ctx))
+	return h.Health
+}
 
+// checkStore makes the checks of the store, of the sources and of the counts.
+func (h *report) checkStore(ctx context.Context, c *cache.Cache, alert lookup.Alert) {
+	store := c.Store()
 	started := time.Now()
 	err := store.Ping(ctx)
 	ping := wire.HealthCheck{Value: wire.Milliseconds(time.Since(started)), Unit: "ms", Status: wire.HealthPass}
@@ -68,16 +85,32 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert) wire.Health {
 	window := c.Stats().Snapshot().Window
 	h.checkSources(window)
 	if err != nil {
-		return h.Health
+		return
 	}
-	lookups := window.Counts
-	h.compare("lookups:hit_rate", lookups.HitRate, "percent",
-		lookups.TotalRequests >= minLookups && lookups.HitRate < alert.HitRateBelow,
-		"hit rate is %.1f%%, below %g%%", lookups.HitRate, alert.HitRateBelow)
+	counts := window.Counts
+	h.compare("lookups:hit_rate", counts.HitRate, "percent",
+		counts.TotalRequests >= minLookups && counts.HitRate < alert.HitRateBelow,
+		"hit rate is %.1f%%, below %g%%%s", counts.HitRate, alert.HitRateBelow, failedOf(counts))
 	if store.Pool() != nil { // it is a server
 		h.checkServer(ctx, c, alert)
 	}
-	return h.Health
+}
+
+// failedOf names the lookups that failed: they are misses, but no cache could have
+// answered them.
+func failedOf(counts cache.Counts) string {
+	if counts.Errors == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": %d of %d lookups failed", counts.Errors, counts.TotalRequests)
+}
+
+// checkRoots warns of directories whose files cannot be read. It never fails: the other
+// files and all sessions work, and a directory may be made later.
+func (h *report) checkRoots(checks []lookup.RootCheck) {
+	for _, check := range checks[:min(len(checks), maxRoots)] {
+		h.compare("root:"+check.Name, nil, "", check.Err != nil, "the root %s %v", check.Name, check.Err)
+	}
 }
 
 // NoAnswer is the output of health for a store that does not answer, with the time since

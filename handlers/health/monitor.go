@@ -16,10 +16,11 @@ const Interval = 5 * time.Second
 // Monitor makes the checks at an interval, independently of requests for
 // health.
 type Monitor struct {
-	Cache  *cache.Cache
-	Alert  lookup.Alert
-	Alerts *Alerts
-	Logger *slog.Logger
+	Cache   *cache.Cache
+	Lookups *lookup.Lookups
+	Alert   lookup.Alert
+	Alerts  *Alerts
+	Logger  *slog.Logger
 	// Newest reports whether the monitor belongs to the newest configuration.
 	// Only that monitor logs and emits events.
 	Newest func() bool
@@ -39,7 +40,7 @@ func (m *Monitor) Run(ctx context.Context, ticks <-chan time.Time) {
 			continue
 		}
 		bounded, cancel := context.WithTimeout(ctx, Timeout)
-		report := Of(bounded, m.Cache, m.Alert)
+		report := Of(bounded, m.Cache, m.Alert, m.Lookups)
 		cancel()
 		if ctx.Err() != nil {
 			return

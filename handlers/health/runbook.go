@@ -9,8 +9,11 @@ const operations = "https://github.com/filewallball/caddy-filewallball/blob/main
 // a check that is not known. The alerts of deploy/prometheus lead to the same.
 func Runbook(check string) string {
 	of, what, _ := strings.Cut(check, ":")
-	if of == "source" {
+	switch of {
+	case "source":
 		return operations + "a-source-fails"
+	case "root":
+		return operations + "the-root-of-files-cannot-be-read"
 	}
 	section := ""
 	switch what {

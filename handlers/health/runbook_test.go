@@ -45,7 +45,7 @@ func TestEveryCheckHasASectionOfTheRunbook(t *testing.T) {
 		c.EnableNear(near.Options{})
 		_, err = c.NewLookup(cache.LookupOptions{Name: "files", Family: cache.FileMeta, TTL: time.Hour, Source: new(failing), KeyPrefix: "k:"})
 		require.NoError(t, err)
-		for name := range Of(t.Context(), c, lookup.Alert{}).Checks {
+		for name := range Of(t.Context(), c, lookup.Alert{}, nil).Checks {
 			checks[name] = true
 		}
 	}
@@ -53,9 +53,10 @@ func TestEveryCheckHasASectionOfTheRunbook(t *testing.T) {
 	require.NoError(t, err)
 	c := cache.New(embedded, cache.NewStats())
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	for name := range Of(t.Context(), c, lookup.Alert{}).Checks {
+	for name := range Of(t.Context(), c, lookup.Alert{}, nil).Checks {
 		checks[name] = true
 	}
+	checks["root:/srv/files"] = true
 	require.Contains(t, checks, "redis:info")
 	require.Contains(t, checks, "memory:file")
 	for name := range checks {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/handlers/source"
 )
 
 // Lookups finds the lookups of one configuration by the names of their routes.
@@ -17,6 +18,8 @@ type Lookups struct {
 	// OnConflict, if it is set, is called with the error of two lookups that
 	// share keys but ask differently, before the configuration is refused.
 	OnConflict func(error)
+
+	roots roots
 
 	mu     sync.Mutex
 	byName map[string][]*Lookup
@@ -48,6 +51,9 @@ func (l *Lookups) add(logger *zap.Logger, name string, lookup *Lookup) error {
 		l.unlike = append(l.unlike, lookup)
 	}
 	l.byName[name] = append(l.byName[name], lookup)
+	if rooted, ok := lookup.source.(source.Rooted); ok {
+		l.roots.add(rooted)
+	}
 	return nil
 }
 

@@ -59,6 +59,9 @@ func TestEveryMetricOfPanelsAndRulesIsScraped(t *testing.T) {
 			}
 			upload_progress /upload {header.X-Upload}
 			root `+root+`
+			file_metadata {
+				source file_system
+			}
 			file_server {
 				fs files
 			}`), "log {\n\t\t\toutput discard\n\t\t}", "", 1) + "\nhttp://" + status + " {\n\tmetrics\n}\n"

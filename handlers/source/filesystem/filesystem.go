@@ -88,6 +88,7 @@ type Source struct {
 	fleet     fleet   // nil without hash
 	hasher    *hasher // nil without hash
 	root, fs  template.Template
+	roots     *roots
 	places    *otter.Cache[string, *place]     // by request path
 	checks    *otter.Cache[string, *lastCheck] // by the key of the record
 	contents  *contents                        // nil where none are kept
@@ -157,7 +158,7 @@ func (s *Source) checkFS(ctx caddy.Context) error {
 // Provision resolves defaults.
 func (s *Source) Provision(ctx caddy.Context) error {
 	if s.Root == "" {
-		s.Root = "{http.vars.root}"
+		s.Root = siteRoot
 	}
 	if s.FS == "" {
 		s.FS = "{http.vars.fs}"
@@ -177,6 +178,7 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	s.hidden = newHideList(s.Hide)
 	s.sidecars = knownSidecars()
 	s.root, s.fs = template.New(s.Root), template.New(s.FS)
+	s.roots = newRoots(ctx, s.Root)
 	var err error
 	s.places, err = otter.New(&otter.Options[string, *place]{
 		MaximumWeight: maxPlaces,

@@ -33,7 +33,7 @@ func (s *Source) CanList(repl *caddy.Replacer) error {
 		if err == nil {
 			continue
 		}
-		if setting == "{http.vars.root}" {
+		if setting == siteRoot {
 			return errors.New("the root is that of the site, which is not known without a request: give it as root (--root), or give the source one")
 		}
 		return fmt.Errorf("'%s' has placeholders of a request, so files cannot be listed without one: write it without them", setting)

@@ -61,6 +61,7 @@ func (s *Source) Locate(r *http.Request, repl *caddy.Replacer, id string) (keyID
 // so places are remembered.
 func (s *Source) locate(repl *caddy.Replacer, root, fsName, id string) *place {
 	at := &place{root: root, scope: fsName, name: caddyhttp.SanitizedPathJoin(root, id)}
+	s.roots.note(fsName, root)
 	if strings.HasSuffix(id, "/") {
 		at.checked = time.Now().UnixNano()
 		at.name, at.ok = s.indexFile(repl, fsName, strings.TrimSuffix(at.name, "/"))
