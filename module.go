@@ -8,6 +8,7 @@ package filewallball
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/memory"
@@ -59,9 +61,9 @@ func init() {
 	caddy.RegisterModule(admin.API{})
 
 	httpcaddyfile.RegisterGlobalOption(lookup.AppID, parseGlobalOption)
-	httpcaddyfile.RegisterHandlerDirective("session_lookup", session.Parse)
-	httpcaddyfile.RegisterHandlerDirective(session.AuthDirective, session.ParseForwardAuth)
-	httpcaddyfile.RegisterHandlerDirective("file_metadata", metadata.Parse)
+	httpcaddyfile.RegisterHandlerDirective("session_lookup", reporting(session.Parse))
+	httpcaddyfile.RegisterHandlerDirective(session.AuthDirective, reporting(session.ParseForwardAuth))
+	httpcaddyfile.RegisterHandlerDirective("file_metadata", reporting(metadata.Parse))
 	httpcaddyfile.RegisterHandlerDirective("lookup_invalidate", invalidate.Parse)
 	httpcaddyfile.RegisterHandlerDirective("upload_progress", upload.Parse)
 	httpcaddyfile.RegisterHandlerDirective("upload_progress_report", upload.ParseReport)
@@ -431,6 +433,17 @@ func (a *App) storeOpener(ctx caddy.Context) (lifetime.Opener, error) {
 			return redis.New(options, stats, logger)
 		},
 	}, nil
+}
+
+// reporting reports conflicts in a Caddyfile that the running Caddy reads.
+func reporting(parse httpcaddyfile.UnmarshalHandlerFunc) httpcaddyfile.UnmarshalHandlerFunc {
+	return func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		handler, err := parse(h)
+		if _, conflict := errors.AsType[*lookup.ConflictError](err); conflict {
+			reportConflict(err)
+		}
+		return handler, err
+	}
 }
 
 // reportConflict emits an event of the running configuration: a new configuration is

@@ -98,9 +98,15 @@ func (a *asked) conflict(b *asked) error {
 	default:
 		also = ", and its application the same prefix"
 	}
-	return fmt.Errorf("%s and %s can look up the same key, but %s, so one would use the records of the other: "+
-		"give one of them keys of its own, like: key %s:{id}%s", b.place, a.place, why, suggestedKey(changed), also)
+	return &ConflictError{fmt.Sprintf("%s and %s can look up the same key, but %s, so one would use the records of the other: "+
+		"give one of them keys of its own, like: key %s:{id}%s", b.place, a.place, why, suggestedKey(changed), also)}
 }
+
+// ConflictError is the error of two lookups of a configuration that share keys but ask
+// different questions.
+type ConflictError struct{ text string }
+
+func (e *ConflictError) Error() string { return e.text }
 
 // keeping is how a lookup stores the answers of its source.
 type keeping struct {

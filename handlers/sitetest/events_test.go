@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -99,9 +100,20 @@ func TestCaddysEventsTellOfAConfigurationThatIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "second")
 	const conflict = "filewallball.config_conflict"
 	require.Eventually(t, func() bool { return timesRemembered(conflict) == 1 }, 20*time.Second, 10*time.Millisecond)
-	remembered.Lock()
-	defer remembered.Unlock()
-	require.Contains(t, remembered.data, "second")
+	seen := func(text string) bool {
+		remembered.Lock()
+		defer remembered.Unlock()
+		return strings.Contains(remembered.data, text)
+	}
+	require.True(t, seen("second"))
+
+	// in a Caddyfile, which the running Caddy makes JSON of
+	twice := s.Config(options, fmt.Sprintf(one, "a", "first")+"\n"+fmt.Sprintf(one, "c", "third"))
+	answer := sitetest.Request(t, http.MethodPost, "http://"+s.Admin+"/load", twice, "Content-Type", "text/caddyfile")
+	require.Equal(t, http.StatusBadRequest, answer.Status, answer.Body)
+	require.Contains(t, answer.Body, "third")
+	require.Eventually(t, func() bool { return timesRemembered(conflict) == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.True(t, seen("third"))
 }
 
 var _ caddyevents.Handler = (*remember)(nil)
