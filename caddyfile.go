@@ -57,55 +57,40 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("filewallball takes a block and no argument, but has '%s'", d.Val())
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		if name != "ttl" {
-			if err := once.Check(d); err != nil {
-				return err
-			}
-		}
-		if err := directive.CheckLine(d); err != nil {
-			return err
-		}
-		var err error
-		switch name {
-		case "redis":
-			a.Redis = new(stores.Redis)
-			err = a.Redis.Unmarshal(d)
-		case "key_prefix":
-			a.Prefix, err = directive.OneArg(d)
-		case "lookup_timeout":
-			a.LookupTimeout, err = directive.Duration(d)
-		case "max_value_size":
-			a.MaxValueSize, err = directive.Size(d)
-		case "ttl":
-			err = a.unmarshalTTL(d)
-		case "near_cache":
-			a.NearCache = new(stores.NearCache)
-			err = a.NearCache.Unmarshal(d)
-		case "memory":
-			a.Memory = new(stores.Memory)
-			err = a.Memory.Unmarshal(d)
-		case "alert":
-			a.Alert = new(Alert)
-			err = a.Alert.unmarshal(d)
-		case "cache_status":
-			var on bool
-			on, err = directive.OnOff(d)
-			a.CacheStatus = &on
-		default:
-			err = d.Errf("unknown option '%s': filewallball takes redis, key_prefix, lookup_timeout, "+
-				"max_value_size, ttl, near_cache, memory, alert and cache_status", name)
-		}
-		if err != nil {
-			return err
-		}
+	if err := a.options().Unmarshal(d, "filewallball"); err != nil {
+		return err
 	}
 	if a.Redis != nil && a.Memory != nil {
 		return d.Err("redis and memory are both given: memory is the store without redis, leave out one")
 	}
 	return nil
+}
+
+// options are the lines of the global option's block.
+func (a *App) options() directive.Options {
+	return directive.Options{
+		{Name: "redis", Args: "[<address...>] { … }", Read: func(d *caddyfile.Dispenser) error {
+			a.Redis = new(stores.Redis)
+			return a.Redis.Unmarshal(d)
+		}},
+		directive.Text("key_prefix", "<prefix>", &a.Prefix),
+		directive.Value("lookup_timeout", "<duration>", &a.LookupTimeout, directive.Duration),
+		directive.Value("max_value_size", "<size>", &a.MaxValueSize, directive.Size),
+		{Name: "ttl", Args: "<family> <duration>", Repeatable: true, Read: a.unmarshalTTL},
+		{Name: "near_cache", Args: "{ … } | off", Read: func(d *caddyfile.Dispenser) error {
+			a.NearCache = new(stores.NearCache)
+			return a.NearCache.Unmarshal(d)
+		}},
+		{Name: "memory", Args: "{ … }", Read: func(d *caddyfile.Dispenser) error {
+			a.Memory = new(stores.Memory)
+			return a.Memory.Unmarshal(d)
+		}},
+		{Name: "alert", Args: "{ … }", Read: func(d *caddyfile.Dispenser) error {
+			a.Alert = new(Alert)
+			return a.Alert.options().UnmarshalBlock(d, "alert")
+		}},
+		directive.Pointer("cache_status", "off", &a.CacheStatus, directive.OnOff),
+	}
 }
 
 func (a *App) unmarshalTTL(d *caddyfile.Dispenser) error {
@@ -132,25 +117,17 @@ func (a *App) unmarshalTTL(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (c *Alert) unmarshal(d *caddyfile.Dispenser) error {
-	const want = "alert takes hit_rate_below, latency_above, memory_above and clients_above"
-	return directive.Block(d, want, func(name string) (known bool, err error) {
-		switch name {
-		case "hit_rate_below":
-			c.HitRateBelow, err = directive.Percent(d)
-		case "latency_above":
-			c.LatencyAbove, err = directive.Duration(d)
-		case "memory_above":
-			c.MemoryAbove, err = directive.Percent(d)
-		case "clients_above":
-			var n int
-			n, err = directive.Count(d, 1)
+func (c *Alert) options() directive.Options {
+	return directive.Options{
+		directive.Value("hit_rate_below", "<percent>", &c.HitRateBelow, directive.Percent),
+		directive.Value("latency_above", "<duration>", &c.LatencyAbove, directive.Duration),
+		directive.Value("memory_above", "<percent>", &c.MemoryAbove, directive.Percent),
+		{Name: "clients_above", Args: "<n>", Read: func(d *caddyfile.Dispenser) error {
+			n, err := directive.Count(1)(d)
 			c.ClientsAbove = int64(n)
-		default:
-			return false, nil
-		}
-		return true, err
-	})
+			return err
+		}},
+	}
 }
 
 // Interface guard

@@ -10,11 +10,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/handlers/dashboard"
 	"github.com/filewallball/caddy-filewallball/handlers/directive"
+	"github.com/filewallball/caddy-filewallball/handlers/filesystem"
+	"github.com/filewallball/caddy-filewallball/handlers/invalidate"
 	"github.com/filewallball/caddy-filewallball/handlers/metadata"
 	"github.com/filewallball/caddy-filewallball/handlers/session"
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
+	filesource "github.com/filewallball/caddy-filewallball/handlers/source/filesystem"
 	httpsource "github.com/filewallball/caddy-filewallball/handlers/source/http"
+	"github.com/filewallball/caddy-filewallball/handlers/upload"
 )
 
 // syntaxes are the blocks of the docs by name, each as a Caddyfile in which
@@ -145,13 +150,20 @@ func TestOptionsOfTheDocsAreExplained(t *testing.T) {
 	}
 }
 
-// Where a directive has a table of its options, the docs show its lines.
+// The docs show the lines of each directive's table of options. Those of the global
+// option are in blocks in blocks, of which only the names are compared.
 func TestSyntaxLinesOfTheDocsAreThoseOfTheTables(t *testing.T) {
 	tables := map[string]directive.Options{
-		"session_lookup":      new(session.Handler).Options(),
-		"cached_forward_auth": session.ForwardAuthOptions(),
-		"file_metadata":       new(metadata.Handler).Options(),
-		"source http":         new(httpsource.Source).Options(),
+		"session_lookup":         new(session.Handler).Options(),
+		"cached_forward_auth":    session.ForwardAuthOptions(),
+		"file_metadata":          new(metadata.Handler).Options(),
+		"source file_system":     new(filesource.Source).Options(),
+		"source http":            new(httpsource.Source).Options(),
+		"lookup_invalidate":      new(invalidate.Handler).Options(),
+		"upload_progress":        new(upload.Handler).Options(),
+		"upload_progress_report": new(upload.Report).Options(),
+		"lookup_dashboard":       new(dashboard.Handler).Options(),
+		"lookup_cache":           new(filesystem.LookupCache).Options(),
 	}
 	for _, page := range pages(t) {
 		for _, b := range blocks(t, page) {

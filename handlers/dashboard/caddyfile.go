@@ -29,15 +29,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Options are the lines of the directive's block.
 func (h *Handler) Options() directive.Options {
-	return directive.Options{{
-		Name: "purge", Read: func(d *caddyfile.Dispenser) error {
-			if d.NextArg() {
-				return d.Errf("purge takes no argument, but has '%s'", d.Val())
-			}
-			h.Purge = true
-			return nil
-		},
-	}}
+	return directive.Options{directive.Flag("purge", &h.Purge)}
 }
 
 // Interface guard

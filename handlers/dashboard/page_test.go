@@ -91,7 +91,7 @@ func TestCaddyfile(t *testing.T) {
 		"lookup_dashboard page":                       "takes a matcher, like /dashboard*, and a block, but has 'page'",
 		"lookup_dashboard {\n purge all \n}":          "purge takes no argument, but has 'all'",
 		"lookup_dashboard {\n purge \n purge \n}":     "purge",
-		"lookup_dashboard {\n title FileWallBall \n}": "unknown subdirective 'title': lookup_dashboard takes purge",
+		"lookup_dashboard {\n title FileWallBall \n}": "unknown option 'title': lookup_dashboard takes purge",
 	} {
 		var h Handler
 		require.ErrorContains(t, h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(text)), message, text)

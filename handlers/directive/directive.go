@@ -12,20 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Once refuses a second use of single-valued subdirectives.
-type Once map[string]bool
-
-// Check returns an error if the current token was checked before.
-func (o Once) Check(d *caddyfile.Dispenser) error {
-	name := d.Val()
-	if o[name] {
-		return d.Errf("%s is given twice: give it once", name)
-	}
-	o[name] = true
-	return nil
-}
-
-// OneArg returns the only argument of the current subdirective.
+// OneArg returns the only argument of the current option.
 func OneArg(d *caddyfile.Dispenser) (string, error) {
 	name := d.Val()
 	args := d.RemainingArgs()
@@ -35,7 +22,7 @@ func OneArg(d *caddyfile.Dispenser) (string, error) {
 	return args[0], nil
 }
 
-// NoArgs refuses arguments of the current subdirective.
+// NoArgs refuses arguments of the current option.
 func NoArgs(d *caddyfile.Dispenser) error {
 	name := d.Val()
 	if args := d.RemainingArgs(); len(args) > 0 {
@@ -44,7 +31,7 @@ func NoArgs(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// Duration returns the only argument of the current subdirective as a
+// Duration returns the only argument of the current option as a
 // duration of at least 1ms.
 func Duration(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	name := d.Val()
@@ -65,7 +52,7 @@ func DurationOrZero(d *caddyfile.Dispenser) (caddy.Duration, error) {
 	return parseDuration(d, name, arg)
 }
 
-// parseDuration reads arg, an argument of the subdirective of that name, as a
+// parseDuration reads arg, an argument of the option of that name, as a
 // duration of at least 1ms.
 func parseDuration(d *caddyfile.Dispenser, name, arg string) (caddy.Duration, error) {
 	dur, err := caddy.ParseDuration(arg)
@@ -75,7 +62,7 @@ func parseDuration(d *caddyfile.Dispenser, name, arg string) (caddy.Duration, er
 	return caddy.Duration(dur), nil
 }
 
-// Size returns the only argument of the current subdirective as a number of
+// Size returns the only argument of the current option as a number of
 // bytes above zero.
 func Size(d *caddyfile.Dispenser) (int64, error) {
 	name := d.Val()
@@ -86,7 +73,7 @@ func Size(d *caddyfile.Dispenser) (int64, error) {
 	return ParseSize(d, name, arg)
 }
 
-// SizeAndTotal returns one or two arguments of the current subdirective as
+// SizeAndTotal returns one or two arguments of the current option as
 // numbers of bytes above zero: the size of one thing, and the size of all together, which
 // is 0 if it is not given.
 func SizeAndTotal(d *caddyfile.Dispenser) (size, total int64, err error) {
@@ -102,7 +89,7 @@ func SizeAndTotal(d *caddyfile.Dispenser) (size, total int64, err error) {
 }
 
 // ParseSize reads a size, such as 64KiB, in bytes. name is that of its
-// subdirective.
+// option.
 func ParseSize(d *caddyfile.Dispenser, name, arg string) (int64, error) {
 	size, err := humanize.ParseBytes(arg)
 	if err != nil || size == 0 || size > 1<<62 {
@@ -111,7 +98,7 @@ func ParseSize(d *caddyfile.Dispenser, name, arg string) (int64, error) {
 	return int64(size), nil
 }
 
-// OnOff returns the argument on or off of the current subdirective; without
+// OnOff returns the argument on or off of the current option; without
 // one it is on.
 func OnOff(d *caddyfile.Dispenser) (bool, error) {
 	name := d.Val()

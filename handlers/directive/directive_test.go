@@ -15,6 +15,8 @@ func TestArguments(t *testing.T) {
 	size := func(d *caddyfile.Dispenser) (any, error) { return Size(d) }
 	onOff := func(d *caddyfile.Dispenser) (any, error) { return OnOff(d) }
 	one := func(d *caddyfile.Dispenser) (any, error) { return OneArg(d) }
+	color := func(d *caddyfile.Dispenser) (any, error) { return OneOf("red", "blue")(d) }
+	positive := func(d *caddyfile.Dispenser) (any, error) { return Count(1)(d) }
 	none := func(d *caddyfile.Dispenser) (any, error) { return nil, NoArgs(d) }
 	for input, test := range map[string]struct {
 		read  func(*caddyfile.Dispenser) (any, error)
@@ -42,6 +44,12 @@ func TestArguments(t *testing.T) {
 		"hash_id on":   {onOff, true, ""},
 		"hash_id off":  {onOff, false, ""},
 		"hash_id no":   {onOff, nil, "hash_id takes on or off, not 'no'"},
+		"color blue":   {color, "blue", ""},
+		"color gray":   {color, nil, "color: 'gray' is not one of red, blue"},
+		"color":        {color, nil, "color takes one argument, not 0"},
+		"size 12":      {positive, 12, ""},
+		"size 0":       {positive, nil, "size: '0' is not a whole number of at least 1"},
+		"size many":    {positive, nil, "size: 'many' is not a whole number"},
 		"hash_id on x": {onOff, nil, "hash_id takes on or off, not 'on x'"},
 	} {
 		t.Run(input, func(t *testing.T) {
@@ -58,20 +66,4 @@ func TestArguments(t *testing.T) {
 			require.Equal(t, test.want, got)
 		})
 	}
-}
-
-func TestOnceNamesWhatIsRepeated(t *testing.T) {
-	t.Parallel()
-	d := caddyfile.NewTestDispenser("ttl 1s\nkey a\nttl 2s")
-	once := make(Once)
-	for d.Next() {
-		if d.Line() < 3 {
-			require.NoError(t, once.Check(d))
-			d.RemainingArgs()
-			continue
-		}
-		require.ErrorContains(t, once.Check(d), "ttl is given twice")
-		return
-	}
-	require.Fail(t, "the third line was not read")
 }

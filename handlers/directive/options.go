@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// Option is a line of the block of a directive.
+// Option is a line of a block.
 type Option struct {
 	// Name is the first word of the line.
 	Name string
@@ -34,8 +34,8 @@ func (o Option) is(word string) bool {
 	return o.Name == word
 }
 
-// Options are the lines that a directive takes, in the order of its
-// documentation. Parsing, errors and the test of the documentation use the
+// Options are the lines that the block of a directive, or of an option, takes, in the
+// order of the documentation. Parsing, errors and the test of the documentation use the
 // same list.
 type Options []Option
 
@@ -45,20 +45,19 @@ func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
 	if _, err := checkWritten(d, directive, 0); err != nil {
 		return err
 	}
-	once := make(Once)
+	given := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option, ok := o.find(d.Val())
 		if !ok {
-			return d.Errf("unknown subdirective '%s': %s takes %s", d.Val(), directive, o.Names())
+			return d.Errf("unknown option '%s': %s takes %s", d.Val(), directive, o.Names())
 		}
 		if option.Refused != "" {
 			return d.Errf("%s does not take %s: %s", directive, d.Val(), option.Refused)
 		}
-		if !option.Repeatable {
-			if err := once.Check(d); err != nil {
-				return err
-			}
+		if given[option.Name] && !option.Repeatable {
+			return d.Errf("%s is given twice: give it once", option.Name)
 		}
+		given[option.Name] = true
 		if err := CheckLine(d); err != nil {
 			return err
 		}
@@ -67,6 +66,15 @@ func (o Options) Unmarshal(d *caddyfile.Dispenser, directive string) error {
 		}
 	}
 	return nil
+}
+
+// UnmarshalBlock is like Unmarshal, for a directive or an option that takes nothing but a
+// block. An argument is an error.
+func (o Options) UnmarshalBlock(d *caddyfile.Dispenser, directive string) error {
+	if d.NextArg() {
+		return d.Errf("unexpected '%s': %s takes %s", d.Val(), directive, o.Names())
+	}
+	return o.Unmarshal(d, directive)
 }
 
 func (o Options) find(name string) (Option, bool) {
@@ -120,10 +128,31 @@ func (o Options) Syntax() []string {
 	return lines
 }
 
-// Text returns an option with one argument, read into a string.
-func Text(name, args string, into *string) Option {
+// Value returns an option whose arguments read reads into a field: for example
+// Value("timeout", "<duration>", &h.Timeout, Duration).
+func Value[T any](name, args string, into *T, read func(*caddyfile.Dispenser) (T, error)) Option {
 	return Option{Name: name, Args: args, Read: func(d *caddyfile.Dispenser) (err error) {
-		*into, err = OneArg(d)
+		*into, err = read(d)
 		return err
+	}}
+}
+
+// Pointer is like Value for a field that is nil as long as the option is not given.
+func Pointer[T any](name, args string, into **T, read func(*caddyfile.Dispenser) (T, error)) Option {
+	return Option{Name: name, Args: args, Read: func(d *caddyfile.Dispenser) error {
+		value, err := read(d)
+		*into = &value
+		return err
+	}}
+}
+
+// Text returns an option with one argument, which may be any text.
+func Text(name, args string, into *string) Option { return Value(name, args, into, OneArg) }
+
+// Flag returns an option without arguments, which sets a field to true.
+func Flag(name string, into *bool) Option {
+	return Option{Name: name, Read: func(d *caddyfile.Dispenser) error {
+		*into = true
+		return NoArgs(d)
 	}}
 }

@@ -21,21 +21,15 @@ func (c *LookupCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("lookup_cache takes no argument, but has '%s': its options go into its block", d.Val())
 	}
-	return c.options().Unmarshal(d, "lookup_cache")
+	return c.Options().Unmarshal(d, "lookup_cache")
 }
 
-// options are the lines of the file system's block.
-func (c *LookupCache) options() directive.Options {
+// Options are the lines of the file system's block.
+func (c *LookupCache) Options() directive.Options {
 	return directive.Options{
 		{Name: "fs", Args: "<module> { … }", Read: c.unmarshalFileSystem},
-		{Name: "ttl", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
-			c.TTL, err = directive.Duration(d)
-			return err
-		}},
-		{Name: "max_size", Args: "<size>", Read: func(d *caddyfile.Dispenser) (err error) {
-			c.MaxSize, err = directive.Size(d)
-			return err
-		}},
+		directive.Value("ttl", "<duration>", &c.TTL, directive.Duration),
+		directive.Value("max_size", "<size>", &c.MaxSize, directive.Size),
 	}
 }
 

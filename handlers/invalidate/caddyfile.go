@@ -49,10 +49,7 @@ func (h *Handler) Options() directive.Options {
 			h.Tags = append(h.Tags, tags...)
 			return nil
 		}},
-		{Name: "on_error", Args: "<status> | continue", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.OnError, err = unmarshalOnError(d)
-			return err
-		}},
+		directive.Value("on_error", "<status> | continue", &h.OnError, unmarshalOnError),
 	}
 }
 

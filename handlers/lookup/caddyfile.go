@@ -79,16 +79,9 @@ func unmarshalReaction(d *caddyfile.Dispenser, words Reactions) (*Reaction, erro
 func (l *Lookup) RecordOptions() directive.Options {
 	return directive.Options{
 		directive.Text("key", "<template>", &l.Key),
-		{Name: "hash_id", Args: "[on|off]", Read: func(d *caddyfile.Dispenser) error {
-			on, err := directive.OnOff(d)
-			l.HashID = &on
-			return err
-		}},
-		{Name: "ttl", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
-			l.TTL, err = directive.Duration(d)
-			return err
-		}},
-		{Name: "negative_ttl", Args: "<duration>", Read: durationOrZero(&l.NegativeTTL)},
+		directive.Pointer("hash_id", "[on|off]", &l.HashID, directive.OnOff),
+		directive.Value("ttl", "<duration>", &l.TTL, directive.Duration),
+		directive.Pointer("negative_ttl", "<duration>", &l.NegativeTTL, directive.DurationOrZero),
 	}
 }
 
@@ -106,7 +99,7 @@ func (l *Lookup) ReactionOptions(missing, others Reactions) directive.Options {
 		ReactionOption("on_missing", missing, &l.OnMissing),
 		ReactionOption("on_denied", others, &l.OnDenied),
 		ReactionOption("on_error", others, &l.OnError),
-		{Name: "stale_if_error", Args: "<duration>", Read: durationOrZero(&l.StaleIfError)},
+		directive.Pointer("stale_if_error", "<duration>", &l.StaleIfError, directive.DurationOrZero),
 	}
 }
 
@@ -122,14 +115,6 @@ func (l *Lookup) NameOptions() directive.Options {
 			return nil
 		}},
 		directive.Text("name", "<name>", &l.Name),
-	}
-}
-
-func durationOrZero(into **caddy.Duration) func(*caddyfile.Dispenser) error {
-	return func(d *caddyfile.Dispenser) error {
-		value, err := directive.DurationOrZero(d)
-		*into = &value
-		return err
 	}
 }
 

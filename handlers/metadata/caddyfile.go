@@ -81,28 +81,9 @@ func (m *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Options are the lines of the directive's block.
 func (m *Handler) Options() directive.Options {
 	options := append(m.RecordOptions(), m.SourceOption("none | http <url> { … } | file_system { … }"),
-		directive.Option{Name: "rewrite", Args: "<uri template>", Read: func(d *caddyfile.Dispenser) (err error) {
-			m.Rewrite, err = directive.OneArg(d)
-			if err == nil && m.Rewrite == "" {
-				err = d.Err("rewrite: the URI is empty")
-			}
-			return err
-		}},
-		directive.Option{Name: "disposition", Args: "<attachment|inline|off>", Read: func(d *caddyfile.Dispenser) (err error) {
-			m.Disposition, err = directive.OneArg(d)
-			if err == nil && !knownDisposition(m.Disposition) {
-				err = d.Errf("disposition '%s' is not right: want attachment, inline or off", m.Disposition)
-			}
-			return err
-		}},
-		directive.Option{Name: "answer", Args: "<on|off>", Read: func(d *caddyfile.Dispenser) error {
-			if d.CountRemainingArgs() != 1 {
-				return d.Err("answer takes on or off")
-			}
-			on, err := directive.OnOff(d)
-			m.Answer = &on
-			return err
-		}})
+		directive.Value("rewrite", "<uri template>", &m.Rewrite, unmarshalRewrite),
+		directive.Value("disposition", "<attachment|inline|off>", &m.Disposition, unmarshalDisposition),
+		directive.Pointer("answer", "<on|off>", &m.Answer, unmarshalAnswer))
 	options = append(options, m.ReactionOptions(lookup.Reactions{}, lookup.Reactions{})...)
 	options = append(options, directive.Option{Name: "memory", Args: "<size> [<size of all>]", Read: func(d *caddyfile.Dispenser) (err error) {
 		m.Memory = new(FileMemory)
@@ -110,6 +91,29 @@ func (m *Handler) Options() directive.Options {
 		return err
 	}})
 	return append(options, m.NameOptions()...)
+}
+
+func unmarshalRewrite(d *caddyfile.Dispenser) (string, error) {
+	uri, err := directive.OneArg(d)
+	if err == nil && uri == "" {
+		err = d.Err("rewrite: the URI is empty")
+	}
+	return uri, err
+}
+
+func unmarshalDisposition(d *caddyfile.Dispenser) (string, error) {
+	name, err := directive.OneArg(d)
+	if err == nil && !knownDisposition(name) {
+		err = d.Errf("disposition '%s' is not right: want attachment, inline or off", name)
+	}
+	return name, err
+}
+
+func unmarshalAnswer(d *caddyfile.Dispenser) (bool, error) {
+	if d.CountRemainingArgs() != 1 {
+		return false, d.Err("answer takes on or off")
+	}
+	return directive.OnOff(d)
 }
 
 func knownDisposition(name string) bool {

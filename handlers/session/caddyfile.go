@@ -84,10 +84,7 @@ func (s *Handler) Options() directive.Options {
 	options := append(directive.Options{{Name: "from", Args: "<store> { … }", Read: s.unmarshalFrom}}, s.RecordOptions()...)
 	options = append(options,
 		directive.Option{Name: "expires", Args: "<field> [seconds|milliseconds|rfc3339]", Read: s.unmarshalExpires},
-		directive.Option{Name: "sliding", Read: func(d *caddyfile.Dispenser) error {
-			s.Sliding = true
-			return directive.NoArgs(d)
-		}},
+		directive.Flag("sliding", &s.Sliding),
 		s.SourceOption("none | http <url> { … }"),
 		directive.Option{Name: "require", Args: "<field> [<value...>]", Repeatable: true, Read: s.unmarshalRequire},
 		lookup.ReactionOption("on_anonymous", lookup.Reactions{Ask: true, Redirect: true}, &s.OnAnonymous),

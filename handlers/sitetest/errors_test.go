@@ -52,7 +52,7 @@ func TestGlobalOptionErrorsSayWhatWouldBeRight(t *testing.T) {
 func TestDirectiveErrorsSayWhatWouldBeRight(t *testing.T) {
 	for name, c := range map[string]struct{ routes, want string }{
 		"nothing to invalidate":     {"lookup_invalidate", "takes a key like {session} or session:user:{cookie.session}, or a block with tag"},
-		"unknown in invalidate":     {"lookup_invalidate a {\nkeys b\n}", "unknown subdirective 'keys': lookup_invalidate takes tag"},
+		"unknown in invalidate":     {"lookup_invalidate a {\nkeys b\n}", "unknown option 'keys': lookup_invalidate takes tag"},
 		"metadata without identity": {"file_metadata", "takes an identity, like {path}, unless it has source file_system"},
 		"tag without template":      {"lookup_invalidate {\ntag\n}", "tag takes one template or more"},
 		"stale that is no time":     {"session_lookup {cookie.a} {\nstale_if_error long\n}", "stale_if_error: 'long' is not a duration"},
@@ -85,7 +85,7 @@ func TestNearCacheOptionErrors(t *testing.T) {
 	for option, want := range map[string]string{
 		"near_cache on":                "unexpected 'on': near_cache takes off",
 		"near_cache off {\nttl 1s\n}":  "near_cache is off and takes no ttl",
-		"near_cache {\nsize 1MB\n}":    "unknown option 'size': near_cache takes off, or a block with max_size and ttl",
+		"near_cache {\nsize 1MB\n}":    "unknown option 'size': near_cache takes max_size and ttl",
 		"near_cache {\nmax_size -1\n}": "max_size: '-1' is not a size",
 	} {
 		_, err := sitetest.Adapt("{\nfilewallball {\n" + option + "\n}\n}\n")

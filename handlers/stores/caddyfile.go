@@ -48,76 +48,65 @@ import (
 //	}
 func (c *Redis) Unmarshal(d *caddyfile.Dispenser) error {
 	c.Addresses = d.RemainingArgs()
-	const want = "redis takes profile, url, address, client_type, master_name, sentinel_username, sentinel_password, " +
-		"username, password, db, tls, read_from, pool_size, min_idle_conns, max_active_conns, pool_timeout, " +
-		"conn_max_idle_time, conn_max_lifetime, dial_timeout, read_timeout, write_timeout, max_retries, " +
-		"retry_backoff, health_check_interval and breaker"
-	return directive.Block(d, want, func(name string) (known bool, err error) {
-		switch name {
-		case "profile":
-			c.Profile, err = directive.OneOf(d, "development", "kubernetes", "production")
-		case "url":
-			c.URL, err = directive.OneArg(d)
-		case "address":
-			if len(c.Addresses) > 0 {
-				return true, d.Err("addresses are given after redis and after address: give them in one place")
-			}
-			if c.Addresses = d.RemainingArgs(); len(c.Addresses) == 0 {
-				return true, d.Err("address takes one host:port or more")
-			}
-		case "client_type":
-			c.ClientType, err = directive.OneOf(d, "simple", "failover", "cluster")
-		case "master_name":
-			c.MasterName, err = directive.OneArg(d)
-		case "sentinel_username":
-			c.SentinelUsername, err = directive.OneArg(d)
-		case "sentinel_password":
-			c.SentinelPassword, err = directive.OneArg(d)
-		case "username":
-			c.Username, err = directive.OneArg(d)
-		case "password":
-			c.Password, err = directive.OneArg(d)
-		case "db":
-			var db int
-			db, err = directive.Count(d, 0)
-			c.DB = &db
-		case "tls":
+	return append(c.serverOptions(), c.connectionOptions()...).Unmarshal(d, "redis")
+}
+
+// serverOptions are the options that say which servers are used, and how a connection
+// to them logs in.
+func (c *Redis) serverOptions() directive.Options {
+	return directive.Options{
+		directive.Value("profile", "<development|kubernetes|production>", &c.Profile, directive.OneOf("development", "kubernetes", "production")),
+		directive.Text("url", "<redis://… | rediss://… | unix://…>", &c.URL),
+		{Name: "address", Args: "<host:port...>", Read: c.unmarshalAddresses},
+		directive.Value("client_type", "<simple|failover|cluster>", &c.ClientType, directive.OneOf("simple", "failover", "cluster")),
+		directive.Text("master_name", "<name>", &c.MasterName),
+		directive.Text("sentinel_username", "<name>", &c.SentinelUsername),
+		directive.Text("sentinel_password", "<secret>", &c.SentinelPassword),
+		directive.Text("username", "<name>", &c.Username),
+		directive.Text("password", "<secret>", &c.Password),
+		directive.Pointer("db", "<n>", &c.DB, directive.Count(0)),
+		{Name: "tls", Args: "{ … }", Read: func(d *caddyfile.Dispenser) error {
 			c.TLS = new(TLS)
-			err = c.TLS.unmarshal(d)
-		case "read_from":
-			c.ReadFrom, err = directive.OneOf(d, "primary", "replicas", "nearest")
-		case "pool_size":
-			c.PoolSize, err = directive.Count(d, 1)
-		case "min_idle_conns":
-			c.MinIdleConns, err = directive.Count(d, 0)
-		case "max_active_conns":
-			c.MaxActiveConns, err = directive.Count(d, 1)
-		case "pool_timeout":
-			c.PoolTimeout, err = directive.Duration(d)
-		case "conn_max_idle_time":
-			c.ConnMaxIdleTime, err = directive.Duration(d)
-		case "conn_max_lifetime":
-			c.ConnMaxLifetime, err = directive.Duration(d)
-		case "dial_timeout":
-			c.DialTimeout, err = directive.Duration(d)
-		case "read_timeout":
-			c.ReadTimeout, err = directive.Duration(d)
-		case "write_timeout":
-			c.WriteTimeout, err = directive.Duration(d)
-		case "max_retries":
-			c.MaxRetries, err = directive.Count(d, -1)
-		case "retry_backoff":
+			return c.TLS.options().UnmarshalBlock(d, "tls")
+		}},
+	}
+}
+
+// connectionOptions are the options of the pool, of timeouts, and of what happens when
+// Redis does not answer.
+func (c *Redis) connectionOptions() directive.Options {
+	return directive.Options{
+		directive.Value("read_from", "<primary|replicas|nearest>", &c.ReadFrom, directive.OneOf("primary", "replicas", "nearest")),
+		directive.Value("pool_size", "<n>", &c.PoolSize, directive.Count(1)),
+		directive.Value("min_idle_conns", "<n>", &c.MinIdleConns, directive.Count(0)),
+		directive.Value("max_active_conns", "<n>", &c.MaxActiveConns, directive.Count(1)),
+		directive.Value("pool_timeout", "<duration>", &c.PoolTimeout, directive.Duration),
+		directive.Value("conn_max_idle_time", "<duration>", &c.ConnMaxIdleTime, directive.Duration),
+		directive.Value("conn_max_lifetime", "<duration>", &c.ConnMaxLifetime, directive.Duration),
+		directive.Value("dial_timeout", "<duration>", &c.DialTimeout, directive.Duration),
+		directive.Value("read_timeout", "<duration>", &c.ReadTimeout, directive.Duration),
+		directive.Value("write_timeout", "<duration>", &c.WriteTimeout, directive.Duration),
+		directive.Value("max_retries", "<n>", &c.MaxRetries, directive.Count(-1)),
+		{Name: "retry_backoff", Args: "<min> <max>", Read: func(d *caddyfile.Dispenser) (err error) {
 			c.RetryBackoffMin, c.RetryBackoffMax, err = backoff(d)
-		case "health_check_interval":
-			c.HealthCheckInterval, err = directive.Duration(d)
-		case "breaker":
+			return err
+		}},
+		directive.Value("health_check_interval", "<duration>", &c.HealthCheckInterval, directive.Duration),
+		{Name: "breaker", Args: "<failures> <cool_down> | off", Read: func(d *caddyfile.Dispenser) error {
 			c.Breaker = new(Breaker)
-			err = c.Breaker.unmarshal(d)
-		default:
-			return false, nil
-		}
-		return true, err
-	})
+			return c.Breaker.unmarshal(d)
+		}},
+	}
+}
+
+func (c *Redis) unmarshalAddresses(d *caddyfile.Dispenser) error {
+	if len(c.Addresses) > 0 {
+		return d.Err("addresses are given after redis and after address: give them in one place")
+	}
+	if c.Addresses = d.RemainingArgs(); len(c.Addresses) == 0 {
+		return d.Err("address takes one host:port or more")
+	}
+	return nil
 }
 
 func (b *Breaker) unmarshal(d *caddyfile.Dispenser) error {
@@ -142,30 +131,23 @@ func (b *Breaker) unmarshal(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (c *TLS) unmarshal(d *caddyfile.Dispenser) error {
-	const want = "tls takes ca, cert, server_name and insecure_skip_verify"
-	return directive.Block(d, want, func(name string) (known bool, err error) {
-		switch name {
-		case "ca":
+func (c *TLS) options() directive.Options {
+	return directive.Options{
+		{Name: "ca", Args: "<pem file...>", Read: func(d *caddyfile.Dispenser) error {
 			if c.CA = d.RemainingArgs(); len(c.CA) == 0 {
-				err = d.Err("ca takes one PEM file or more")
+				return d.Err("ca takes one PEM file or more")
 			}
-		case "cert":
-			args := d.RemainingArgs()
-			if len(args) != 2 {
-				return true, d.Err("cert takes the PEM files of a certificate and of its key")
+			return nil
+		}},
+		{Name: "cert", Args: "<pem file> <key file>", Read: func(d *caddyfile.Dispenser) error {
+			if !d.AllArgs(&c.Cert, &c.Key) {
+				return d.Err("cert takes the PEM files of a certificate and of its key")
 			}
-			c.Cert, c.Key = args[0], args[1]
-		case "server_name":
-			c.ServerName, err = directive.OneArg(d)
-		case "insecure_skip_verify":
-			c.InsecureSkipVerify = true
-			err = directive.NoArgs(d)
-		default:
-			return false, nil
-		}
-		return true, err
-	})
+			return nil
+		}},
+		directive.Text("server_name", "<name>", &c.ServerName),
+		directive.Flag("insecure_skip_verify", &c.InsecureSkipVerify),
+	}
 }
 
 func backoff(d *caddyfile.Dispenser) (least, most caddy.Duration, err error) {
@@ -194,17 +176,10 @@ func backoff(d *caddyfile.Dispenser) (least, most caddy.Duration, err error) {
 //		}
 //	}
 func (m *Memory) Unmarshal(d *caddyfile.Dispenser) error {
-	return directive.Block(d, "memory takes max_size and persist", func(name string) (known bool, err error) {
-		switch name {
-		case "max_size":
-			m.MaxSize, err = directive.Size(d)
-		case "persist":
-			err = m.unmarshalPersist(d)
-		default:
-			return false, nil
-		}
-		return true, err
-	})
+	return directive.Options{
+		directive.Value("max_size", "<size>", &m.MaxSize, directive.Size),
+		{Name: "persist", Args: "<file> [<interval>] { … }", Read: m.unmarshalPersist},
+	}.UnmarshalBlock(d, "memory")
 }
 
 func (m *Memory) unmarshalPersist(d *caddyfile.Dispenser) error {
@@ -220,14 +195,9 @@ func (m *Memory) unmarshalPersist(d *caddyfile.Dispenser) error {
 		}
 		m.PersistInterval = caddy.Duration(interval)
 	}
-	return directive.Block(d, "persist takes journal", func(name string) (known bool, err error) {
-		if name != "journal" {
-			return false, nil
-		}
-		journal, err := directive.OnOff(d)
-		m.PersistJournal = &journal
-		return true, err
-	})
+	return directive.Options{
+		directive.Pointer("journal", "[on|off]", &m.PersistJournal, directive.OnOff),
+	}.Unmarshal(d, "persist")
 }
 
 // Unmarshal reads
@@ -237,24 +207,19 @@ func (m *Memory) unmarshalPersist(d *caddyfile.Dispenser) error {
 //		ttl <duration>
 //	} | near_cache off
 func (c *NearCache) Unmarshal(d *caddyfile.Dispenser) error {
-	const want = "near_cache takes off, or a block with max_size and ttl"
 	if args := d.RemainingArgs(); len(args) > 0 {
 		if c.Off = len(args) == 1 && args[0] == "off"; !c.Off {
-			return d.Errf("unexpected '%s': %s", args[0], want)
+			return d.Errf("unexpected '%s': near_cache takes off, or a block with max_size and ttl", args[0])
 		}
 	}
-	return directive.Block(d, want, func(name string) (known bool, err error) {
-		switch name {
-		case "max_size":
-			c.MaxSize, err = directive.Size(d)
-		case "ttl":
-			c.TTL, err = directive.Duration(d)
-		default:
-			return false, nil
+	options := directive.Options{
+		directive.Value("max_size", "<size>", &c.MaxSize, directive.Size),
+		directive.Value("ttl", "<duration>", &c.TTL, directive.Duration),
+	}
+	if c.Off {
+		for i := range options {
+			options[i].Read = func(d *caddyfile.Dispenser) error { return d.Errf("near_cache is off and takes no %s", d.Val()) }
 		}
-		if c.Off {
-			return true, d.Errf("near_cache is off and takes no %s", name)
-		}
-		return true, err
-	})
+	}
+	return options.Unmarshal(d, "near_cache")
 }

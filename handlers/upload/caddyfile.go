@@ -3,7 +3,6 @@ package upload
 import (
 	"slices"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -42,7 +41,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 // Options are the lines of the directive's block.
 func (h *Handler) Options() directive.Options {
 	return directive.Options{
-		duration("ttl", &h.TTL), duration("interval", &h.Interval), owner(&h.Owner),
+		directive.Value("ttl", "<duration>", &h.TTL, directive.Duration),
+		directive.Value("interval", "<duration>", &h.Interval, directive.Duration),
+		owner(&h.Owner),
 		directive.Text("name", "<name>", &h.Name),
 	}
 }
@@ -68,28 +69,25 @@ func (h *Report) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 
 // Options are the lines of the directive's block.
 func (h *Report) Options() directive.Options {
-	return directive.Options{owner(&h.Owner), duration("interval", &h.Interval)}
+	return directive.Options{
+		owner(&h.Owner),
+		directive.Value("interval", "<duration>", &h.Interval, directive.Duration),
+	}
 }
 
-func duration(name string, into *caddy.Duration) directive.Option {
-	return directive.Option{Name: name, Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
-		*into, err = directive.Duration(d)
-		return err
-	}}
-}
-
-// owner refuses an empty owner: the upload would have none.
+// owner is the option for the owner of an upload. It may not be empty: the upload would
+// have no owner.
 func owner(into *string) directive.Option {
-	return directive.Option{Name: "owner", Args: "<template>", Read: func(d *caddyfile.Dispenser) (err error) {
-		*into, err = directive.OneArg(d)
-		if err == nil && *into == "" {
+	return directive.Value("owner", "<template>", into, func(d *caddyfile.Dispenser) (string, error) {
+		template, err := directive.OneArg(d)
+		if err == nil && template == "" {
 			err = d.Err("owner is empty: want a template like {http.session.user_id}")
 		}
-		return err
-	}}
+		return template, err
+	})
 }
 
-// uploadIdentity reads what stands behind the directive's name.
+// uploadIdentity reads the arguments of the directive.
 func uploadIdentity(d *caddyfile.Dispenser) (lookup.Identity, error) {
 	d.Next()
 	name := d.Val()

@@ -46,7 +46,7 @@ type setup struct {
 	args    []string                      // of redis-server
 	users   []string                      // of redis-server; see redistest.Options
 	env     []string                      // the same
-	options string                        // more subdirectives of redis, in the global option
+	options string                        // more options of redis, in the global option
 	routes  func(app *application) string // more of them
 	files   int                           // see node
 }

@@ -43,18 +43,13 @@ func (f *Fastify) Provision(caddy.Context) (err error) {
 //
 //	algorithm sha256|sha1|sha384|sha512
 func (f *Fastify) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return f.Unmarshal(d, readAlgorithm(d, &f.Algorithm), "algorithm")
+	return f.Unmarshal(d, algorithmOption(&f.Algorithm))
 }
 
-// readAlgorithm reads the option algorithm.
-func readAlgorithm(d *caddyfile.Dispenser, into *string) func(string) (bool, error) {
-	return func(name string) (known bool, err error) {
-		if name != "algorithm" {
-			return false, nil
-		}
-		*into, err = directive.OneOf(d, "sha1", "sha256", "sha384", "sha512")
-		return true, err
-	}
+// algorithmOption is the option for the hash function of signatures.
+func algorithmOption(into *string) directive.Options {
+	algorithms := []string{"sha1", "sha256", "sha384", "sha512"}
+	return directive.Options{directive.Value("algorithm", strings.Join(algorithms, "|"), into, directive.OneOf(algorithms...))}
 }
 
 // UserFields is the field that @fastify/passport sets.

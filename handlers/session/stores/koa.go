@@ -57,7 +57,7 @@ func (k *Koa) Provision(caddy.Context) (err error) {
 //
 //	algorithm sha1|sha256|sha384|sha512
 func (k *Koa) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return k.Unmarshal(d, readAlgorithm(d, &k.Algorithm), "algorithm")
+	return k.Unmarshal(d, algorithmOption(&k.Algorithm))
 }
 
 // UserFields is the field that koa-passport sets.

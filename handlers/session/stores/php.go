@@ -44,13 +44,10 @@ func (p *PHP) Provision(caddy.Context) error {
 //
 //	format php|php_serialize|php_binary
 func (p *PHP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return p.Unmarshal(d, func(name string) (known bool, err error) {
-		if name != "format" {
-			return false, nil
-		}
-		p.Format, err = directive.OneOf(d, "php", "php_serialize", "php_binary")
-		return true, err
-	}, "format")
+	return p.Unmarshal(d, directive.Options{
+		directive.Value("format", "php|php_serialize|php_binary", &p.Format,
+			directive.OneOf("php", "php_serialize", "php_binary")),
+	})
 }
 
 // Variant is the format.

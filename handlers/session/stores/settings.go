@@ -134,55 +134,30 @@ func (s *Settings) CookieName() string { return s.cookie }
 //		key <template>
 //	}
 //
-// own reads the options that only this store has, whose names are want, and
-// returns false if there is no option of that name.
-func (s *Settings) Unmarshal(d *caddyfile.Dispenser, own func(name string) (known bool, err error), want ...string) error {
+// own are the options that only this store has.
+func (s *Settings) Unmarshal(d *caddyfile.Dispenser, own directive.Options) error {
 	d.Next() // the name of the store
 	store := d.Val()
 	if d.NextArg() {
 		return d.Errf("unexpected '%s' after %s: its options go into a block", d.Val(), store)
 	}
-	once := make(directive.Once)
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		name := d.Val()
-		if err := directive.CheckLine(d); err != nil {
-			return err
-		}
-		if name != "secret" {
-			if err := once.Check(d); err != nil {
-				return err
-			}
-		}
-		known, err := s.unmarshalLine(d, name)
-		if !known && err == nil && own != nil {
-			known, err = own(name)
-		}
-		if err != nil {
-			return err
-		}
-		if !known {
-			return d.Errf("unknown option '%s': %s takes %s", name, store, list(append([]string{"cookie", "secret", "key"}, want...)))
-		}
-	}
-	return nil
+	return append(s.options(), own...).Unmarshal(d, store)
 }
 
-func (s *Settings) unmarshalLine(d *caddyfile.Dispenser, name string) (known bool, err error) {
-	switch name {
-	case "cookie":
-		s.Cookie, err = notEmpty(d)
-	case "key":
-		s.Key, err = notEmpty(d)
-	case "secret":
-		secrets := d.RemainingArgs()
-		if len(secrets) == 0 {
-			return true, d.Err("secret takes one secret or more")
-		}
-		s.Secrets = append(s.Secrets, secrets...)
-	default:
-		return false, nil
+// options are those that all stores have.
+func (s *Settings) options() directive.Options {
+	return directive.Options{
+		directive.Value("cookie", "<name>", &s.Cookie, notEmpty),
+		{Name: "secret", Args: "<secret...>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {
+			secrets := d.RemainingArgs()
+			if len(secrets) == 0 {
+				return d.Err("secret takes one secret or more")
+			}
+			s.Secrets = append(s.Secrets, secrets...)
+			return nil
+		}},
+		directive.Value("key", "<template>", &s.Key, notEmpty),
 	}
-	return true, err
 }
 
 func notEmpty(d *caddyfile.Dispenser) (string, error) {
@@ -192,19 +167,4 @@ func notEmpty(d *caddyfile.Dispenser) (string, error) {
 		err = d.Errf("%s is empty", name)
 	}
 	return arg, err
-}
-
-func list(names []string) string {
-	text := ""
-	for i, name := range names {
-		switch {
-		case i == 0:
-		case i == len(names)-1:
-			text += " and "
-		default:
-			text += ", "
-		}
-		text += name
-	}
-	return text
 }

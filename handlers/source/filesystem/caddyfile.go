@@ -21,11 +21,11 @@ func (s *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("source file_system takes no argument, but has '%s': root goes into its block", d.Val())
 	}
-	return s.options().Unmarshal(d, "source file_system")
+	return s.Options().Unmarshal(d, "source file_system")
 }
 
-// options are the lines of the source's block.
-func (s *Source) options() directive.Options {
+// Options are the lines of the source's block.
+func (s *Source) Options() directive.Options {
 	return directive.Options{
 		directive.Text("root", "<dir>", &s.Root),
 		directive.Text("fs", "<name>", &s.FS),
@@ -44,10 +44,7 @@ func (s *Source) options() directive.Options {
 			return nil
 		}},
 		{Name: "hash", Args: "sha256 [<max size>]", Read: s.unmarshalHash},
-		{Name: "revalidate", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
-			s.Revalidate, err = directive.Duration(d)
-			return err
-		}},
+		directive.Value("revalidate", "<duration>", &s.Revalidate, directive.Duration),
 	}
 }
 

@@ -33,13 +33,7 @@ func (h *Source) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Options are the lines of the source's block.
 func (h *Source) Options() directive.Options {
 	return directive.Options{
-		{Name: "method", Args: "<GET|HEAD|POST>", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.Method, err = directive.OneArg(d)
-			if err == nil && !knownMethod(h.Method) {
-				err = d.Errf("method '%s' is not right: want GET, HEAD or POST", h.Method)
-			}
-			return err
-		}},
+		directive.Value("method", "<GET|HEAD|POST>", &h.Method, unmarshalMethod),
 		{Name: "header", Args: "<name> <template>", Repeatable: true, Read: func(d *caddyfile.Dispenser) error {
 			args := d.RemainingArgs()
 			if len(args) != 2 {
@@ -51,34 +45,24 @@ func (h *Source) Options() directive.Options {
 			h.Headers.Add(args[0], args[1])
 			return nil
 		}},
-		{Name: "timeout", Args: "<duration>", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.Timeout, err = directive.Duration(d)
-			return err
-		}},
-		{Name: "copy_headers", Args: "<name...>", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.CopyHeaders, err = someArgs(d)
-			return err
-		}},
-		{Name: "cache_control", Args: "respect|ignore", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.CacheControl, err = directive.OneOf(d, "respect", "ignore")
-			return err
-		}},
-		{Name: "max_concurrent", Args: "<n>", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.MaxConcurrent, err = directive.Count(d, 1)
-			return err
-		}},
-		{Name: "max_body", Args: "<size>", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.MaxBody, err = directive.Size(d)
-			return err
-		}},
-		{Name: "tls_ca", Args: "<pem file...>", Read: func(d *caddyfile.Dispenser) (err error) {
-			h.TLSCA, err = someArgs(d)
-			return err
-		}},
+		directive.Value("timeout", "<duration>", &h.Timeout, directive.Duration),
+		directive.Value("copy_headers", "<name...>", &h.CopyHeaders, someArgs),
+		directive.Value("cache_control", "respect|ignore", &h.CacheControl, directive.OneOf("respect", "ignore")),
+		directive.Value("max_concurrent", "<n>", &h.MaxConcurrent, directive.Count(1)),
+		directive.Value("max_body", "<size>", &h.MaxBody, directive.Size),
+		directive.Value("tls_ca", "<pem file...>", &h.TLSCA, someArgs),
 	}
 }
 
-// someArgs returns the arguments of the current subdirective, one at least.
+func unmarshalMethod(d *caddyfile.Dispenser) (string, error) {
+	method, err := directive.OneArg(d)
+	if err == nil && !knownMethod(method) {
+		err = d.Errf("method '%s' is not right: want GET, HEAD or POST", method)
+	}
+	return method, err
+}
+
+// someArgs returns the arguments of the current option, at least one.
 func someArgs(d *caddyfile.Dispenser) ([]string, error) {
 	name := d.Val()
 	args := d.RemainingArgs()

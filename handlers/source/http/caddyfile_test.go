@@ -46,7 +46,7 @@ func TestCaddyfileErrorsOfHTTP(t *testing.T) {
 	for name, test := range map[string]struct{ input, want string }{
 		"no URL":               {`http`, "takes the URL to ask"},
 		"two URLs":             {`http http://a http://b`, "takes one URL, but has 'http://b' after it"},
-		"unknown":              {block("retries 3"), "unknown subdirective 'retries': source http takes method, header"},
+		"unknown":              {block("retries 3"), "unknown option 'retries': source http takes method, header"},
 		"no method":            {block("method"), "method takes one argument, not 0"},
 		"wrong method":         {block("method delete"), "method 'delete' is not right: want GET, HEAD or POST"},
 		"method twice":         {block("method GET\nmethod HEAD"), "method is given twice"},
