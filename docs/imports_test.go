@@ -32,7 +32,7 @@ var allowedImports = map[string][]string{
 	"handlers/template":  {},
 	"handlers/version":   {},
 
-	"handlers/session/stores":         {"cache", "handlers/directive", "handlers/session/stores/formats"},
+	"handlers/session/stores":         {"cache", "handlers/directive", "handlers/session/stores/formats", "handlers/template"},
 	"handlers/session/stores/formats": {},
 	"handlers/source/filesystem":      {"cache", "handlers/directive", "handlers/source", "handlers/template"},
 	"handlers/source/http":            {"cache", "handlers/directive", "handlers/source", "handlers/template", "handlers/version"},
