@@ -36,7 +36,7 @@ var allowedImports = map[string][]string{
 	"handlers/session/stores/formats": {},
 	"handlers/source/filesystem":      {"cache", "handlers/directive", "handlers/source", "handlers/template"},
 	"handlers/source/http":            {"cache", "handlers/directive", "handlers/source", "handlers/template", "handlers/version"},
-	"handlers/stores":                 {"cache/memory", "cache/redis", "handlers/directive"},
+	"handlers/stores":                 {"cache/memory", "cache/redis", "handlers/directive", "handlers/template"},
 
 	"handlers/lookup": {"cache", "handlers/directive", "handlers/source", "handlers/template", "handlers/version"},
 
