@@ -46,7 +46,7 @@ func (c *call) bench(b wire.BenchRequest, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.ask(c.ctx, http.MethodPost, "bench", body)
+	answer, err := c.askLong(c.ctx, http.MethodPost, "bench", body)
 	if err != nil {
 		return err
 	}

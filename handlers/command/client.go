@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 	base = "/" + lookup.AppID + "/"
 
 	dialTimeout = 5 * time.Second
+	// answerTimeout bounds the wait for an answer that takes the admin API no work
+	// worth mentioning, so that a Caddy that hangs does not hang scripts.
+	answerTimeout = 30 * time.Second
 	// maxAnswer bounds an answer that is not a stream, in bytes.
 	maxAnswer = 64 << 20
 )
@@ -35,8 +39,9 @@ type client struct {
 	address string
 	origin  string // http://host:port
 	// unix reports whether the address is a socket, for which there is no Origin
-	unix bool
-	http http.Client
+	unix     bool
+	patience time.Duration // see answerTimeout
+	http     http.Client
 }
 
 // newClient finds the address as Caddy's own commands do.
@@ -52,7 +57,7 @@ func newClient(flags *pflag.FlagSet) (*client, error) {
 	if err != nil || parsed.PortRangeSize() > 1 || !parsed.IsUnixNetwork() && (parsed.StartPort == 0 || strings.Contains(parsed.Host, "/")) {
 		return nil, fmt.Errorf("address %q is not right: want host:port or unix//path", address)
 	}
-	c := &client{address: address, origin: "http://127.0.0.1", unix: parsed.IsUnixNetwork()}
+	c := &client{address: address, origin: "http://127.0.0.1", unix: parsed.IsUnixNetwork(), patience: answerTimeout}
 	if c.unix {
 		// the socket's permissions may stand after its path
 		parsed.Host, _, _ = strings.Cut(parsed.Host, "|")
@@ -94,9 +99,20 @@ func (c *client) send(ctx context.Context, method, path string, body io.Reader) 
 			return nil, fmt.Errorf("no Caddy can be reached at %s: %w (--address takes the host:port of its admin API, or unix//path; --config its configuration file)",
 				c.address, op.Err)
 		}
-		return nil, fmt.Errorf("asking Caddy at %s: %w", c.address, err)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if failed := (*url.Error)(nil); errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return nil, fmt.Errorf("asking %s: %w (is that the address of Caddy's admin API, which speaks HTTP without TLS?)", c.address, err)
 	}
 	return resp, nil
+}
+
+// bounded returns a context for an answer that must come soon.
+func (c *client) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, c.patience, fmt.Errorf("the Caddy at %s does not answer within %s", c.address, c.patience))
 }
 
 // open returns the answer if its status is below 300.
@@ -109,15 +125,23 @@ func (c *client) open(ctx context.Context, method, path string, body io.Reader) 
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	answer, err := readAnswer(resp)
+	answer, err := readAnswer(ctx, resp)
 	if err != nil {
 		return nil, err
 	}
 	return nil, c.apiError(resp, answer)
 }
 
-// ask returns the body of an answer whose status is below 300.
+// ask returns the body of an answer whose status is below 300. It waits no longer than
+// answerTimeout for it.
 func (c *client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	return c.askLong(ctx, method, path, body)
+}
+
+// askLong is ask for work that may take long.
+func (c *client) askLong(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	var reader io.Reader
 	if body != nil {
 		reader = bytes.NewReader(body)
@@ -127,11 +151,14 @@ func (c *client) ask(ctx context.Context, method, path string, body []byte) ([]b
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return readAnswer(resp)
+	return readAnswer(ctx, resp)
 }
 
-func readAnswer(resp *http.Response) ([]byte, error) {
+func readAnswer(ctx context.Context, resp *http.Response) ([]byte, error) {
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer: %w", err)
 	}
@@ -156,6 +183,9 @@ func (c *client) apiError(resp *http.Response, body []byte) error {
 	switch {
 	case json.Unmarshal(body, &failure) == nil && failure.Error != "":
 		return &apiError{resp.StatusCode, failure.Error}
+	case resp.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTP request to an HTTPS server")):
+		return &apiError{resp.StatusCode, fmt.Sprintf("%s speaks TLS, as Caddy's remote administration does, which is not supported: "+
+			"run the command on the server itself, with the address of its own admin API", c.address)}
 	case resp.StatusCode == http.StatusNotFound:
 		return &apiError{resp.StatusCode, fmt.Sprintf("the Caddy at %s is built without this plugin, or an older one", c.address)}
 	}

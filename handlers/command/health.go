@@ -29,12 +29,14 @@ and 1 for fail.`,
 }
 
 func (c *call) showHealth(asJSON bool) error {
-	resp, err := c.send(c.ctx, http.MethodGet, "health", nil)
+	ctx, cancel := c.bounded(c.ctx)
+	defer cancel()
+	resp, err := c.send(ctx, http.MethodGet, "health", nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	answer, err := readAnswer(resp)
+	answer, err := readAnswer(ctx, resp)
 	if err != nil {
 		return err
 	}

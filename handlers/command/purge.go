@@ -85,7 +85,7 @@ func (c *call) purge(what wire.PurgeRequest, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.ask(c.ctx, http.MethodPost, "purge", body)
+	answer, err := c.askLong(c.ctx, http.MethodPost, "purge", body)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,11 @@ func (c *call) restoreFile(name string, overwrite, yes, asJSON bool) error {
 			return fmt.Errorf("reading the backup: %w", err)
 		}
 		defer file.Close()
-		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		switch info, err := file.Stat(); {
+		case err != nil:
+		case info.IsDir():
+			return usageError{fmt.Errorf("%s is a directory: want the file of a backup", name)}
+		case info.Mode().IsRegular():
 			total = info.Size()
 		}
 		from = file
@@ -113,7 +117,7 @@ func (e *unreadError) Error() string {
 func (e *unreadError) Unwrap() error { return e.err }
 
 func (c *call) showRestoreReport(resp *http.Response, name string, asJSON bool) error {
-	answer, err := readAnswer(resp)
+	answer, err := readAnswer(c.ctx, resp)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package command
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,6 +16,9 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/lookup"
 )
 
+// minWatch is the shortest pause of --watch: statistics take the server a round trip.
+const minWatch = 100 * time.Millisecond
+
 func statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "stats",
@@ -27,11 +29,11 @@ func statsCommand() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	watch := cmd.Flags().Duration("watch", 0, "Show them repeatedly, with this pause")
 	cmd.RunE = running(func(c *call, _ []string) error {
-		if *watch < 0 {
-			return usageError{errors.New("--watch is negative: want a duration like 1s")}
-		}
-		if *watch == 0 {
+		if !cmd.Flags().Changed("watch") {
 			return c.showStats(*asJSON)
+		}
+		if *watch < minWatch {
+			return usageError{fmt.Errorf("--watch is %s: want a duration of at least %s, like 1s", *watch, minWatch)}
 		}
 		return c.watchStats(*watch, *asJSON)
 	})

@@ -79,7 +79,7 @@ func TestCommandReadsFromATerminal(t *testing.T) {
 
 func TestCommandWatchesStatsOnATerminal(t *testing.T) {
 	s := serve(t, "filewallball", "session_lookup {header.X-Token}\nrespond hi")
-	term := s.atTerminal(t, "stats", "--watch", "1ms")
+	term := s.atTerminal(t, "stats", "--watch", "100ms")
 	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "X-Token", "a").Status)
 	term.answer("1: 0 hits, 1 misses", "\x03")
 	status, screen := term.end()
