@@ -19,6 +19,8 @@ import (
 func (h *Source) read(resp *http.Response) (loaded cache.Loaded, err error) {
 	status := resp.StatusCode
 	switch {
+	case status < 200: // not a final answer, and no server could send it
+		return cache.Loaded{}, fmt.Errorf("status %d", status)
 	case status >= 200 && status <= 299:
 		loaded.Record, err = h.record(resp)
 	case status >= 300 && status <= 399 && status != http.StatusNotModified:
@@ -134,7 +136,7 @@ func (h *Source) copied(header http.Header) (map[string]string, error) {
 		if len(values) == 0 {
 			continue
 		}
-		value := strings.Join(values, ", ")
+		value := strings.Join(values, ",") // as Caddy does
 		if !utf8.ValidString(value) {
 			return nil, fmt.Errorf("%w: response header %s is not valid UTF-8", cache.ErrInvalidRecord, name)
 		}

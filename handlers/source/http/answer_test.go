@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,6 +71,30 @@ func TestStatusDecides(t *testing.T) {
 			require.NoError(t, err)
 			require.False(t, loaded.NoStore)
 		})
+	}
+}
+
+func TestAStatusThatIsNoFinalAnswerIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"000", "001", "099", "101"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 "+status+" X\r\nContent-Length: 0\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+			_, _ = io.Copy(io.Discard, conn) // until the source closes it
+			conn.Close()
+		}))
+		t.Cleanup(server.Close)
+		h := provisioned(t, &Source{URL: server.URL + "/{id}"}, "")
+		h.asker.Pass = true
+		loaded, err := load(h, "a")
+		require.NoError(t, h.Cleanup())
+		number, _ := strconv.Atoi(status)
+		require.EqualError(t, err, fmt.Sprintf("status %d", number))
+		require.Nil(t, loaded.Response, "it cannot be passed")
+		require.Nil(t, loaded.Record)
 	}
 }
 
@@ -147,9 +172,9 @@ func TestBodyOfSuccess(t *testing.T) {
 		"object over max_body":   {Source{MaxBody: 7}, `{"a": 1}`, "", "larger than 7 bytes"},
 		"text over max_body":     {Source{MaxBody: 100}, long, status, ""},
 		"record over max_body":   {Source{MaxBody: 10, CopyHeaders: copies}, `{"a": 1}`, "", "larger than 10 bytes"},
-		"headers beside nothing": {Source{CopyHeaders: copies}, ``, `{"status": 200, "headers": {"x-user": "ann", "X-Roles": "a, b"}}`, ""},
-		"headers beside HEAD":    {Source{Method: "HEAD", CopyHeaders: copies}, ``, `{"status": 200, "headers": {"x-user": "ann", "X-Roles": "a, b"}}`, ""},
-		"headers in object":      {Source{CopyHeaders: copies}, `{"n": 12345678901234567890}`, `{"n": 12345678901234567890, "headers": {"x-user": "ann", "X-Roles": "a, b"}}`, ""},
+		"headers beside nothing": {Source{CopyHeaders: copies}, ``, `{"status": 200, "headers": {"x-user": "ann", "X-Roles": "a,b"}}`, ""},
+		"headers beside HEAD":    {Source{Method: "HEAD", CopyHeaders: copies}, ``, `{"status": 200, "headers": {"x-user": "ann", "X-Roles": "a,b"}}`, ""},
+		"headers in object":      {Source{CopyHeaders: copies}, `{"n": 12345678901234567890}`, `{"n": 12345678901234567890, "headers": {"x-user": "ann", "X-Roles": "a,b"}}`, ""},
 		"headers over its own":   {Source{CopyHeaders: []string{"X-Missing"}}, `{"headers": {"X-Missing": "forged"}}`, `{"headers": {}}`, ""},
 		"headers not in refusal": {Source{CopyHeaders: copies}, `{"denied": 403}`, `{"denied": 403}`, ""},
 		"headers not in null":    {Source{CopyHeaders: copies}, `null`, `null`, ""},
