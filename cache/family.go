@@ -106,9 +106,13 @@ var ErrMalformedIdentity = errors.New("malformed identity")
 // CheckIdentity returns an error if an identity, which is client input, may not be
 // looked up. The error wraps [ErrMalformedIdentity] and does not repeat the
 // identity.
-func CheckIdentity(id string) error {
-	if len(id) > MaxIdentity {
-		return fmt.Errorf("%w: longer than %d bytes", ErrMalformedIdentity, MaxIdentity)
+func CheckIdentity(id string) error { return CheckValue(id, MaxIdentity) }
+
+// CheckValue is [CheckIdentity] for another value of a request, which may have so many
+// bytes.
+func CheckValue(id string, most int) error {
+	if len(id) > most {
+		return fmt.Errorf("%w: longer than %d bytes", ErrMalformedIdentity, most)
 	}
 	ascii := true
 	for i := 0; i < len(id); i++ {

@@ -390,7 +390,8 @@ func (l *Lookup) Request(r *http.Request, repl *caddy.Replacer, id Identified) (
 		inKey = make([]string, 0, len(l.varying))
 		for i, v := range l.varying {
 			value := v.template.Expand(r, repl, "")
-			if err := cache.CheckIdentity(value); err != nil {
+			// a key has only its hash, and URIs are long
+			if err := cache.CheckValue(value, MaxIdentity); err != nil {
 				return cache.Request{}, err
 			}
 			req.Values[i] = value

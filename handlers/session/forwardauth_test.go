@@ -292,6 +292,24 @@ func TestIgnoreInKeySavesCalls(t *testing.T) {
 	require.Equal(t, 1, auth.asked(), "the host counts")
 }
 
+// A page may keep its state in its query.
+func TestLongURIsAreAskedFor(t *testing.T) {
+	t.Parallel()
+	auth := newAuthServer(t)
+	h := remembered(t, auth.url, "uri /api/verify")
+	long := "/?state=" + strings.Repeat("x", 30<<10)
+	for range 2 {
+		require.True(t, lookuptest.Serve(h, lookuptest.Get("http://a.example"+long, "Cookie", "auth=ada")).Next)
+	}
+	require.Equal(t, long, auth.calls[0].Header.Get("X-Forwarded-Uri"))
+	require.Equal(t, 1, auth.asked())
+	require.True(t, lookuptest.Serve(h, lookuptest.Get("http://a.example"+long+"y", "Cookie", "auth=ada")).Next)
+	require.Equal(t, 1, auth.asked(), "its last byte is a part of the question")
+	got := lookuptest.Serve(h, lookuptest.Get("http://a.example"+long+long, "Cookie", "auth=ada"))
+	require.Equal(t, http.StatusBadRequest, got.Status)
+	require.Equal(t, 0, auth.asked())
+}
+
 // Concurrent strangers that wait for one redirect each have a cookie of theirs.
 func TestSetCookieGoesToOneClient(t *testing.T) {
 	t.Parallel()
