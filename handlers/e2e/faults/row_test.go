@@ -20,8 +20,8 @@ type row struct {
 	// lasts is how long the fault lasts. Sessions are revoked all the time.
 	lasts time.Duration
 	// stale is the longest time after its revocation that a session may be let
-	// in. 10 ms are asserted of 99 in a hundred revocations, longer times of
-	// all.
+	// in. 10 ms are asserted of 99 in a hundred revocations, and then leaseBound
+	// of all; longer times of all.
 	stale time.Duration
 	// recovery is the longest time after the fault until every node answers
 	// from near copies again.
@@ -107,16 +107,27 @@ func (r row) run(t *testing.T) {
 // healthBound is how old a near copy gets while nothing is broken.
 const healthBound = 10 * time.Millisecond
 
+// leaseBound is how old a near copy gets at most: the lease of its trust.
+const leaseBound = time.Second
+
 func (r row) checkStale(t *testing.T, f *fleet, ages []time.Duration, noise time.Duration, worst entry, of string) {
 	t.Helper()
-	bound, age := r.stale, quantile(ages, 1)
-	if bound <= healthBound {
-		age = quantile(ages, 0.99)
+	bound, hard := r.stale+noise, r.stale+noise
+	excused := 0
+	if r.stale <= healthBound {
+		// one in a hundred may be later; of fewer, one says nothing
+		excused, hard = max(1, len(ages)/100), leaseBound+noise
 	}
-	if age > bound+noise {
-		late, letIn := f.oracle.late(bound + noise)
-		t.Errorf("of %d requests that were let in after a revocation, %d were later than %v (noise %v): session %s %v after, at node %d, near %t",
-			letIn, late, bound, noise, of, age, worst.node, worst.near)
+	over := 0
+	for _, age := range ages {
+		if age > bound {
+			over++
+		}
+	}
+	if age := quantile(ages, 1); over > excused || age > hard {
+		late, letIn := f.oracle.late(bound)
+		t.Errorf("%d of %d sessions were let in later than %v after their revocation (noise %v), %d of %d requests; the last one: session %s %v after, at node %d, near %t",
+			over, len(ages), bound, noise, late, letIn, of, age, worst.node, worst.near)
 	}
 }
 
