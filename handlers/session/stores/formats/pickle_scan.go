@@ -184,100 +184,137 @@ const (
 	floatLine   = 100
 )
 
-// run runs the instruction whose argument begins at start, and copies it to the
-// output.
+// run runs an instruction, which begins at start and whose argument is next, and appends
+// it to the output, copied or rewritten.
 func (s *pickleScan) run(op byte, start int) error {
-	keep := func(err error) error {
-		if err == nil {
-			s.out = append(s.out, s.data[start:s.at]...)
-		}
+	if known, err := s.runRewritten(op); known {
 		return err
 	}
-	pushed := func(v slot, err error) error {
-		if err == nil {
-			s.push(v)
-		}
-		return keep(err)
+	v, known, err := s.scalar(op)
+	if !known {
+		v, known, err = s.container(op)
 	}
-	other := slot{}
+	if known && err == nil {
+		s.push(v)
+	}
+	if !known {
+		known, err = s.runCopied(op)
+	}
+	switch {
+	case !known:
+		s.at--
+		return s.fail("there is an instruction that is not one of plain data")
+	case err == nil:
+		s.out = append(s.out, s.data[start:s.at]...)
+	}
+	return err
+}
+
+// scalar runs the instructions that push None, a truth value, a number or a text.
+func (s *pickleScan) scalar(op byte) (v slot, known bool, err error) {
 	switch op {
-	case '\x80': // PROTO
-		_, err := s.take(1)
-		return keep(err)
-	case '\x95': // FRAME
-		_, err := s.take(8)
-		return keep(err)
-	case '(': // MARK
-		return pushed(slot{kind: kindMark}, nil)
 	case 'N', '\x88', '\x89': // NONE, NEWTRUE, NEWFALSE
-		return pushed(other, nil)
-	case ')': // EMPTY_TUPLE
-		return pushed(slot{kind: kindEmptyTuple}, nil)
-	case 'K', 'M', 'J', 'G': // BININT1, BININT2, BININT, BINFLOAT
-		_, err := s.take(map[byte]int{'K': 1, 'M': 2, 'J': 4, 'G': 8}[op])
-		return pushed(other, err)
+	case 'K': // BININT1
+		_, err = s.take(1)
+	case 'M': // BININT2
+		_, err = s.take(2)
+	case 'J': // BININT
+		_, err = s.take(4)
+	case 'G': // BINFLOAT
+		_, err = s.take(8)
 	case 'I', 'L': // INT, LONG
-		_, err := s.line(integerLine)
-		return pushed(other, err)
+		_, err = s.line(integerLine)
 	case 'F': // FLOAT
-		_, err := s.line(floatLine)
-		return pushed(other, err)
+		_, err = s.line(floatLine)
 	case '\x8a': // LONG1
-		start, end, err := s.counted(1)
-		if err == nil && end-start > 127 {
+		start, end, lengthErr := s.counted(1)
+		if err = lengthErr; err == nil && end-start > 127 {
 			err = s.fail("there is a number that is too long")
 		}
-		return pushed(other, err)
 	case 'S', 'V': // STRING, UNICODE
-		_, err := s.line(len(s.data))
-		return pushed(other, err)
-	case 'X', '\x8c': // BINUNICODE, SHORT_BINUNICODE
-		start, end, err := s.counted(map[byte]int{'X': 4, '\x8c': 1}[op])
-		return pushed(slot{kindText, start, end}, err)
-	case 'T', 'U', 'B', 'C', '\x96': // BINSTRING, SHORT_BINSTRING, BINBYTES, SHORT_BINBYTES, BYTEARRAY8
-		_, _, err := s.counted(map[byte]int{'T': 4, 'U': 1, 'B': 4, 'C': 1, '\x96': 8}[op])
-		return pushed(other, err)
-	case ']': // EMPTY_LIST
-		return pushed(slot{kind: kindList, at: -1}, nil)
-	case '}': // EMPTY_DICT
-		return pushed(slot{kind: kindDict}, nil)
+		_, err = s.line(len(s.data))
+	case '\x8c': // SHORT_BINUNICODE
+		v.kind = kindText
+		v.at, v.end, err = s.counted(1)
+	case 'X': // BINUNICODE
+		v.kind = kindText
+		v.at, v.end, err = s.counted(4)
+	case 'U', 'C': // SHORT_BINSTRING, SHORT_BINBYTES
+		_, _, err = s.counted(1)
+	case 'T', 'B': // BINSTRING, BINBYTES
+		_, _, err = s.counted(4)
+	case '\x96': // BYTEARRAY8
+		_, _, err = s.counted(8)
+	default:
+		return slot{}, false, nil
+	}
+	return v, true, err
+}
+
+// container runs the instructions that push a tuple, an empty list, a dict, or a class.
+func (s *pickleScan) container(op byte) (v slot, known bool, err error) {
+	switch op {
+	case ')': // EMPTY_TUPLE
+		v.kind = kindEmptyTuple
 	case '\x85', '\x86', '\x87': // TUPLE1 to TUPLE3
-		return pushed(slot{kind: kindTuple}, s.pop(int(op-'\x84')))
+		v.kind = kindTuple
+		err = s.pop(int(op - '\x84'))
 	case 't': // TUPLE
-		n, err := s.popMark()
-		if n == 0 {
-			return pushed(slot{kind: kindEmptyTuple}, err)
+		n, markErr := s.popMark()
+		if v.kind, err = kindTuple, markErr; n == 0 {
+			v.kind = kindEmptyTuple
 		}
-		return pushed(slot{kind: kindTuple}, err)
+	case ']': // EMPTY_LIST
+		v = slot{kind: kindList, at: -1}
+	case '}': // EMPTY_DICT
+		v.kind = kindDict
 	case 'd': // DICT
-		return pushed(slot{kind: kindDict}, s.popItems())
+		v.kind = kindDict
+		err = s.popItems()
+	case 'c', '\x93': // GLOBAL, STACK_GLOBAL
+		v.kind, err = s.class(op)
+	default:
+		return slot{}, false, nil
+	}
+	return v, true, err
+}
+
+// runCopied runs the other instructions that are copied: those of the protocol, the mark,
+// those that fill a dict, and those of the memo.
+func (s *pickleScan) runCopied(op byte) (known bool, err error) {
+	switch op {
+	case '\x80': // PROTO
+		_, err = s.take(1)
+	case '\x95': // FRAME
+		_, err = s.take(8)
+	case '(': // MARK
+		s.push(slot{kind: kindMark})
 	case 's': // SETITEM
-		err := s.pop(2)
-		if err == nil {
+		if err = s.pop(2); err == nil {
 			err = s.checkItems(s.stack[len(s.stack) : len(s.stack)+2])
 		}
-		return keep(s.wantTop(err, kindDict))
+		err = s.wantTop(err, kindDict)
 	case 'u': // SETITEMS
-		return keep(s.wantTop(s.popItems(), kindDict))
-	case 'c', '\x93': // GLOBAL, STACK_GLOBAL
-		kind, err := s.class(op)
-		return pushed(slot{kind: kind}, err)
+		err = s.wantTop(s.popItems(), kindDict)
+	default:
+		return s.runMemo(op)
+	}
+	return true, err
+}
+
+// runRewritten runs the instructions that are rewritten for og-rek: those of objects,
+// and those that make and fill lists and sets.
+func (s *pickleScan) runRewritten(op byte) (known bool, err error) {
+	switch op {
 	case 'R': // REDUCE
-		return s.reduce()
+		return true, s.reduce()
 	case '\x81': // NEWOBJ
-		return s.newObject()
+		return true, s.newObject()
 	case 'b': // BUILD
 		err := s.wantTop(s.pop(1), kindObject)
-		return s.filled(err, 'a')
+		return true, s.filled(err, 'a')
 	}
-	if done, err := s.runList(op); done {
-		return err
-	}
-	if done, err := s.runMemo(op, keep); done {
-		return err
-	}
-	s.at--
-	return s.fail("there is an instruction that is not one of plain data")
+	return s.runList(op)
 }
 
 // wantTop requires a value of that kind on top of the stack.
@@ -290,7 +327,7 @@ func (s *pickleScan) wantTop(err error, kind kind) error {
 
 // runList runs the instructions that make and fill lists and sets. Sets become
 // lists, because og-rek does not know the instructions of sets.
-func (s *pickleScan) runList(op byte) (done bool, err error) {
+func (s *pickleScan) runList(op byte) (known bool, err error) {
 	switch op {
 	case '\x8f': // EMPTY_SET
 		s.push(slot{kind: kindList, at: -1})
@@ -331,7 +368,7 @@ func (s *pickleScan) filled(err error, op byte) error {
 }
 
 // runMemo runs the instructions of the memo.
-func (s *pickleScan) runMemo(op byte, keep func(error) error) (done bool, err error) {
+func (s *pickleScan) runMemo(op byte) (known bool, err error) {
 	var index int
 	switch op {
 	case '\x94': // MEMOIZE
@@ -374,7 +411,7 @@ func (s *pickleScan) runMemo(op byte, keep func(error) error) (done bool, err er
 			return true, err
 		}
 	}
-	return true, keep(nil)
+	return true, nil
 }
 
 func (s *pickleScan) memoize(index int) error {
