@@ -67,14 +67,20 @@ func (s *Store) replay(ctx context.Context, f *file, at savedAt, numbers []uint6
 		}
 	}
 	s.dropPrefixes(prefixes)
+	s.applyLatest(keys, prefixes)
+	return changed, nil
+}
+
+// applyLatest applies the latest change of each key. dropped are the prefixes that were
+// dropped: a record is stored only if it was set after that.
+func (s *Store) applyLatest(keys map[string]change, dropped []change) {
 	for key, c := range keys {
 		s.remove(key)
-		dropped := func(p change) bool { return p.Number > c.Number && strings.HasPrefix(key, string(p.Name)) }
-		if c.Kind == keySet && c.Expires > time.Now().UnixNano() && !slices.ContainsFunc(prefixes, dropped) {
+		later := func(p change) bool { return p.Number > c.Number && strings.HasPrefix(key, string(p.Name)) }
+		if c.Kind == keySet && c.Expires > time.Now().UnixNano() && !slices.ContainsFunc(dropped, later) {
 			s.put(key, c.Value, c.Expires)
 		}
 	}
-	return changed, nil
 }
 
 // dropPrefixes drops the records whose keys begin with one of the prefixes.

@@ -25,18 +25,27 @@ func (s *Store) Records(ctx context.Context, prefix string) iter.Seq2[cache.List
 			cursor = next
 			slices.Sort(keys)
 			for part := range slices.Chunk(slices.Compact(keys), readKeys) {
-				got, err := s.GetMany(ctx, part)
-				if err != nil {
-					yield(cache.Listed{}, err)
+				if !s.yieldRecords(ctx, part, yield) {
 					return
-				}
-				for i, key := range part {
-					gone := got[i].Record == nil && got[i].Err == nil
-					if !gone && !yield(cache.Listed{Key: key, Got: got[i]}, nil) {
-						return
-					}
 				}
 			}
 		}
 	}
+}
+
+// yieldRecords reads the records of keys and passes on those that are still there. It
+// reports whether the caller wants more.
+func (s *Store) yieldRecords(ctx context.Context, keys []string, yield func(cache.Listed, error) bool) bool {
+	got, err := s.GetMany(ctx, keys)
+	if err != nil {
+		yield(cache.Listed{}, err)
+		return false
+	}
+	for i, key := range keys {
+		gone := got[i].Record == nil && got[i].Err == nil
+		if !gone && !yield(cache.Listed{Key: key, Got: got[i]}, nil) {
+			return false
+		}
+	}
+	return true
 }

@@ -51,20 +51,9 @@ func (c *call) keys(prefix string, limit int, asJSON bool) error {
 		if limit > 0 {
 			page = min(page, limit-len(listed))
 		}
-		query := url.Values{"limit": {strconv.Itoa(page)}}
-		if prefix != "" {
-			query.Set("prefix", prefix)
-		}
-		if cursor != "" {
-			query.Set("cursor", cursor)
-		}
-		answer, err := c.ask(c.ctx, http.MethodGet, "keys?"+query.Encode(), nil)
+		found, err := c.keyPage(prefix, cursor, page)
 		if err != nil {
 			return err
-		}
-		var found wire.KeyList
-		if err := json.Unmarshal(answer, &found); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
 		}
 		for _, key := range found.Keys {
 			if listed[key] {
@@ -82,6 +71,25 @@ func (c *call) keys(prefix string, limit int, asJSON bool) error {
 			return nil
 		}
 	}
+}
+
+// keyPage returns up to limit keys and the cursor of the next page.
+func (c *call) keyPage(prefix, cursor string, limit int) (page wire.KeyList, err error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if prefix != "" {
+		query.Set("prefix", prefix)
+	}
+	if cursor != "" {
+		query.Set("cursor", cursor)
+	}
+	answer, err := c.ask(c.ctx, http.MethodGet, "keys?"+query.Encode(), nil)
+	if err != nil {
+		return page, err
+	}
+	if err := json.Unmarshal(answer, &page); err != nil {
+		return page, fmt.Errorf("reading the answer: %w", err)
+	}
+	return page, nil
 }
 
 // writeKey writes a key, as a JSON string where that is wanted. No key has a line

@@ -40,18 +40,10 @@ func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, 
 	var varying []func() []string
 	for _, lookup := range l.distinct() {
 		if lookup.written.Equal(written) {
-			if id := lookup.Identify(r, repl); id.ID != "" {
-				keyOf := func() []string {
-					req, err := lookup.Request(r, repl, id)
-					if err != nil {
-						return nil
-					}
-					return []string{req.Key}
-				}
-				keys = append(keys, keyOf()...)
-				if lookup.takesMore() {
-					varying = append(varying, keyOf)
-				}
+			keyOf := lookup.keyOf(r, repl)
+			keys = append(keys, keyOf()...)
+			if lookup.takesMore() {
+				varying = append(varying, keyOf)
 			}
 		}
 		if before, after, ok := lookup.key.aroundID(); ok {
@@ -68,6 +60,22 @@ func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, 
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys), again
+}
+
+// keyOf returns a function that returns the key of the request's identity for the request
+// as it is when the function is called, or nothing if there is none.
+func (l *Lookup) keyOf(r *http.Request, repl *caddy.Replacer) func() []string {
+	id := l.Identify(r, repl)
+	return func() []string {
+		if id.ID == "" {
+			return nil
+		}
+		req, err := l.Request(r, repl, id)
+		if err != nil {
+			return nil
+		}
+		return []string{req.Key}
+	}
 }
 
 // takesMore reports whether the key depends on values of a request that are neither in

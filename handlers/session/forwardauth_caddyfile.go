@@ -118,34 +118,46 @@ func (a *forwardAuth) checkHeader(name string) error {
 // because copy_headers does not name it, and gives the others the name of copy_headers.
 func (a *forwardAuth) checkKept() error {
 	for i := range a.session.Require {
-		field := &a.session.Require[i].Field
-		name, below := strings.CutPrefix(*field, responseHeaders+".")
-		for j := range a.copies {
-			source := a.source.CopyHeaders[j]
-			switch {
-			case below && strings.EqualFold(name, source):
-				*field = responseHeaders + "." + source
-			case !below && !strings.Contains(name, "-"): // a field of a JSON answer
-			case !below && strings.EqualFold(name, source), strings.EqualFold(name, a.copies[j].Header) && !a.keeps(name):
-				return fmt.Errorf("require %s: that is a header of the answer: write require %s.%s", *field, responseHeaders, source)
-			}
-		}
-		if below && !a.keeps(name) {
-			return notKept("require", name)
+		if err := a.checkRequired(&a.session.Require[i].Field); err != nil {
+			return err
 		}
 	}
-	for i, tag := range a.session.Tags {
-		for _, found := range headerPlaceholder.FindAllStringSubmatch(tag, -1) {
-			if !a.keeps(found[1]) {
-				return notKept("tag", found[1])
-			}
-			for _, source := range a.source.CopyHeaders {
-				if strings.EqualFold(found[1], source) {
-					tag = strings.ReplaceAll(tag, found[0], "{"+lookup.SessionPrefix+responseHeaders+"."+source+"}")
-				}
+	for i := range a.session.Tags {
+		if err := a.checkTag(&a.session.Tags[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *forwardAuth) checkRequired(field *string) error {
+	name, below := strings.CutPrefix(*field, responseHeaders+".")
+	for i := range a.copies {
+		source := a.source.CopyHeaders[i]
+		switch {
+		case below && strings.EqualFold(name, source):
+			*field = responseHeaders + "." + source
+		case !below && !strings.Contains(name, "-"): // a field of a JSON answer
+		case !below && strings.EqualFold(name, source), strings.EqualFold(name, a.copies[i].Header) && !a.keeps(name):
+			return fmt.Errorf("require %s: that is a header of the answer: write require %s.%s", *field, responseHeaders, source)
+		}
+	}
+	if below && !a.keeps(name) {
+		return notKept("require", name)
+	}
+	return nil
+}
+
+func (a *forwardAuth) checkTag(tag *string) error {
+	for _, found := range headerPlaceholder.FindAllStringSubmatch(*tag, -1) {
+		if !a.keeps(found[1]) {
+			return notKept("tag", found[1])
+		}
+		for _, source := range a.source.CopyHeaders {
+			if strings.EqualFold(found[1], source) {
+				*tag = strings.ReplaceAll(*tag, found[0], "{"+lookup.SessionPrefix+responseHeaders+"."+source+"}")
 			}
 		}
-		a.session.Tags[i] = tag
 	}
 	return nil
 }

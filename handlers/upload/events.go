@@ -4,6 +4,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -57,42 +58,67 @@ func (h *Report) stream(w http.ResponseWriter, r *http.Request, key, owner strin
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // for an nginx in front
 	w.WriteHeader(http.StatusOK)
-	out := eventWriter{w: w, control: http.NewResponseController(w)}
-	err = out.send("retry: %d\n\n", reconnectAfter.Milliseconds())
-	sent := "" // the text of the last record that was sent
-	done := h.done
-	alive := time.NewTicker(heartbeat)
-	defer alive.Stop()
-	for err == nil {
-		if !h.mayRead(news.record, owner) {
-			return nil // it has expired, or another upload has the identity now
-		}
-		if id := eventIDOf(news.record); id.after(seen) && news.record.Text() != sent {
-			seen, sent = id, news.record.Text()
-			err = out.send("id: %s\ndata: %s\n\n", id, reportOf(news.record))
-			alive.Reset(heartbeat)
-		}
-		if news.last {
-			if err == nil && !isRunning(news.record) {
-				_ = out.send("event: end\nid: %s\ndata: %s\n\n", seen, reportOf(news.record))
-			}
-			return nil
-		}
+	events := eventStream{
+		report: h, owner: owner, seen: seen, alive: time.NewTicker(heartbeat),
+		out: eventWriter{w: w, control: http.NewResponseController(w)},
+	}
+	defer events.alive.Stop()
+	events.run(r.Context(), watch, news, changed)
+	return nil
+}
+
+// eventStream is a response with events.
+type eventStream struct {
+	report *Report
+	owner  string
+	out    eventWriter
+	alive  *time.Ticker // when to send a comment
+	seen   eventID      // the last event that the client has
+	sent   string       // the text of its record, if this stream has sent it
+}
+
+// run sends the news, and then those of each change.
+func (s *eventStream) run(ctx context.Context, watch *uploadWatch, news uploadNews, changed <-chan struct{}) {
+	if s.out.send("retry: %d\n\n", reconnectAfter.Milliseconds()) != nil {
+		return // the client has left
+	}
+	done := s.report.done
+	for s.send(news) {
 		select {
 		case <-changed:
 			news, changed = watch.news()
-		case <-alive.C:
-			err = out.send(": \n\n")
-		case <-r.Context().Done():
-			return nil
+		case <-s.alive.C:
+			if s.out.send(": \n\n") != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
 		case <-done:
-			if !h.app.Replaced() {
-				return nil
+			if !s.report.app.Replaced() {
+				return
 			}
 			done = nil
 		}
 	}
-	return nil // the client has left
+}
+
+// send sends the news unless the client has them. It reports whether there may be more:
+// not if the upload has ended, or if the client has left.
+func (s *eventStream) send(news uploadNews) bool {
+	if !s.report.mayRead(news.record, s.owner) {
+		return false // it has expired, or another upload has the identity now
+	}
+	if id := eventIDOf(news.record); id.after(s.seen) && news.record.Text() != s.sent {
+		s.seen, s.sent = id, news.record.Text()
+		if s.out.send("id: %s\ndata: %s\n\n", id, reportOf(news.record)) != nil {
+			return false
+		}
+		s.alive.Reset(heartbeat)
+	}
+	if news.last && !isRunning(news.record) {
+		_ = s.out.send("event: end\nid: %s\ndata: %s\n\n", s.seen, reportOf(news.record))
+	}
+	return !news.last
 }
 
 // eventWriter writes events and flushes each, also through wrapped responses.
