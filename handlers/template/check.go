@@ -61,15 +61,7 @@ var shorthands = map[string]string{
 // false if a map or another plugin may define it, so the error may be wrong.
 func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // the error comes with its certainty
 	if rest, ok := strings.CutPrefix(name, "http.request."); ok {
-		if slices.Contains(requestPlaceholders, rest) {
-			return nil, true
-		}
-		for _, prefix := range requestPrefixes {
-			if value, ok := strings.CutPrefix(rest, prefix); ok && value != "" {
-				return checkOfRequest(name, prefix, value), true
-			}
-		}
-		return fmt.Errorf("placeholder {%s} does not exist: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
+		return checkRequestPlaceholder(name, rest), true
 	}
 	if strings.ContainsAny(name[:min(1, len(name))], "{>~?%$") || strings.ContainsAny(name, " \t") {
 		return fmt.Errorf("{%s} is no placeholder of Caddy: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name), true
@@ -77,27 +69,52 @@ func CheckPlaceholder(name string) (err error, sure bool) { //nolint:revive // t
 	if strings.HasSuffix(name, ".") {
 		return fmt.Errorf("{%s} has no name behind its last dot, so it is always empty", name), true
 	}
-	switch kind, rest, dotted := strings.Cut(name, "."); {
-	case kind == "http", kind == "env", kind == "file", kind == "system", kind == "time":
-		if known := strings.HasPrefix(name, "http.vars.") || strings.HasPrefix(name, "http.regexp.") ||
-			strings.HasPrefix(name, "http.session.") || strings.HasPrefix(name, "http.file_metadata.") ||
-			name == ForwardedProto || name == ForwardedHost || name == ForwardedFor || strings.HasPrefix(name, "http.auth.user.") || strings.HasPrefix(name, "http.error.") || kind != "http"; known {
-			return nil, true
-		}
-		return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
-	case shorthands[kind] != "":
+	if isOfCaddy(name) {
+		return nil, true
+	}
+	if kind, rest, dotted := strings.Cut(name, "."); shorthands[kind] != "" {
 		full := shorthands[kind]
 		if dotted {
 			full += "." + rest
 		}
-		if strings.HasPrefix(full, "http.request.") {
-			if err, _ := CheckPlaceholder(full); err != nil {
+		if rest, ok := strings.CutPrefix(full, "http.request."); ok {
+			if err := checkRequestPlaceholder(full, rest); err != nil {
 				return err, true
 			}
 		}
 		return fmt.Errorf("{%s} is a shorthand that Caddy does not expand here: write {%s}", name, full), true
 	}
 	return fmt.Errorf("{%s} is not one of Caddy's own placeholders", name), false
+}
+
+// isOfCaddy reports whether Caddy or this plugin defines a placeholder that is not under
+// http.request.
+func isOfCaddy(name string) bool {
+	switch kind, _, _ := strings.Cut(name, "."); kind {
+	case "env", "file", "system", "time":
+		return true
+	}
+	switch name {
+	case ForwardedProto, ForwardedHost, ForwardedFor:
+		return true
+	}
+	return slices.ContainsFunc([]string{
+		"http.vars.", "http.regexp.", "http.auth.user.", "http.error.", "http.session.", "http.file_metadata.",
+	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// checkRequestPlaceholder checks a placeholder under http.request.; rest is its name
+// without that.
+func checkRequestPlaceholder(name, rest string) error {
+	if slices.Contains(requestPlaceholders, rest) {
+		return nil
+	}
+	for _, prefix := range requestPrefixes {
+		if value, ok := strings.CutPrefix(rest, prefix); ok && value != "" {
+			return checkOfRequest(name, prefix, value)
+		}
+	}
+	return fmt.Errorf("placeholder {%s} does not exist: want one like {http.request.cookie.session} or {http.request.header.Authorization}", name)
 }
 
 // checkOfRequest checks the last part of a placeholder of a request: the name of a
