@@ -25,6 +25,9 @@ import (
 type keyTemplate struct {
 	segments []keySegment
 	hash     bool // the identity is hashed
+	// foreign reports whether an application of its own makes the keys: an identity
+	// stands in them as it is, however long.
+	foreign bool
 	// varies reports whether the template has placeholders of a request.
 	varies bool
 	// suffix reports whether a hash of further values of the request follows.
@@ -181,6 +184,9 @@ func (k *keyTemplate) key(r *http.Request, repl *caddy.Replacer, keyID string, i
 // identity returns the text of an identity in a key. An empty identity, which
 // on_anonymous ask looks up, is always hashed: no other identity has that text.
 func (k *keyTemplate) identity(id string) string {
+	if k.foreign && id != "" {
+		return id
+	}
 	if id == "" && !k.hash {
 		return "sha256:" + cache.KeyIdentity(id, true)
 	}

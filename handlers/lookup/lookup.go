@@ -291,6 +291,7 @@ func (l *Lookup) provisionKey(family cache.Family) error {
 	if l.key, err = newKeyTemplate(l.policy.KeyPrefix, text, max(1, len(l.ID)), hash); err != nil {
 		return err
 	}
+	l.key.foreign = l.kind.Decoder != nil
 	if l.written, err = l.writtenKey(); err != nil {
 		return fmt.Errorf("identity '%s': %w", strings.Join(l.ID, " "), err)
 	}

@@ -46,7 +46,7 @@ func (l *Lookups) KeysOf(r *http.Request, repl *caddy.Replacer, policy *Policy, 
 				varying = append(varying, keyOf)
 			}
 		}
-		if before, after, ok := lookup.key.aroundID(); ok {
+		if before, after, ok := lookup.key.aroundID(); ok && !lookup.key.foreign {
 			keys = appendKeyWith(keys, before, after, key, lookup.key.hash)
 		}
 	}

@@ -77,6 +77,23 @@ func TestASessionOfAnApplicationIsFoundByItsCookie(t *testing.T) {
 	}
 }
 
+// A key is the application's, so it has the id as the application wrote it, where those
+// of other lookups have a hash.
+func TestAnIDOfAnApplicationStandsInTheKeyAsItIs(t *testing.T) {
+	s, server := fromSite(t, "from express {\nsecret x\n}\nrequire passport.user anna")
+	redis := server.Client()
+	for _, id := range []string{"sha256:1", strings.Repeat("x", 513), strings.Repeat("x", 8<<10), "a:b%c{id}", "ä"} {
+		require.NoError(t, redis.Set(t.Context(), "sess:"+id, expressSession("anna"), time.Hour).Err())
+		cookie := expressCookie("x", id)
+		require.Equal(t, http.StatusOK, s.Get(t, "/", "Cookie", cookie).Status, "%.20s", id)
+		require.NoError(t, redis.Del(t.Context(), "sess:"+id).Err())
+		require.Eventually(t, func() bool {
+			return s.Get(t, "/", "Cookie", cookie).Status == http.StatusUnauthorized
+		}, 10*time.Second, time.Millisecond)
+	}
+	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "Cookie", expressCookie("x", strings.Repeat("x", 8<<10+1))).Status)
+}
+
 func TestALogoutInTheApplicationIsHeededWithin10ms(t *testing.T) {
 	s, server := fromSite(t, "from express {\nsecret secret\n}")
 	redis, cookie := server.Client(), expressCookie("secret", "1")

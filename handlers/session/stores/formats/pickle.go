@@ -193,11 +193,11 @@ func (c *pythonConverter) call(v ogorek.Call, depth int) (any, error) {
 		if counts, ok := arg(0).(map[any]any); ok {
 			return c.dict(counts, depth)
 		}
-	case "SafeString", "SafeText":
+	case "SafeString", "SafeText", "Markup":
 		if text, ok := arg(0).(string); ok {
 			return text, nil
 		}
-	case "timezone", "_UTC", "_p": // a zone on its own
+	case "timezone", "_UTC", "_p", "ZoneInfo": // a zone on its own
 		name, _ := arg(0).(string)
 		return name, nil
 	case "Decimal":
@@ -285,13 +285,15 @@ func isoTime(class, b string, zone any) (string, bool) {
 }
 
 // zoneOffset is the offset of a zone in seconds. known is false for a zone of
-// pytz that has only a name: it would take a database to know its offset.
+// zoneinfo or pytz that has only a name: it would take a database to know its offset.
 func zoneOffset(zone any) (offset int, known, ok bool) {
 	call, ok := zone.(ogorek.Call)
 	if !ok {
 		return 0, false, false
 	}
 	switch args := call.Args; call.Callable.Name {
+	case "ZoneInfo":
+		return 0, false, true
 	case "_UTC":
 		return 0, true, true
 	case "_p": // its name, offset, daylight saving time, and abbreviation

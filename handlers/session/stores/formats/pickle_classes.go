@@ -26,6 +26,11 @@ var special = map[string]kind{
 	"uuid.UUID":                          kindUUID,
 	"django.utils.safestring.SafeString": kindSafeString,
 	"django.utils.safestring.SafeText":   kindSafeString,
+	"markupsafe.Markup":                  kindSafeString,
+	// a zone is what the method of its class returns
+	"zoneinfo.ZoneInfo":   kindZone,
+	"builtins.getattr":    kindMethodOf,
+	"__builtin__.getattr": kindMethodOf,
 }
 
 // class reads the name of a class, which must be one of the harmless ones.
@@ -84,6 +89,12 @@ func (s *pickleScan) reduce() error {
 	case class == kindOrderedDict && args == kindEmptyTuple, class == kindDefaultDict:
 		s.push(slot{kind: kindDict})
 		s.out = append(s.out, "00}"...) // POP, POP, EMPTY_DICT
+	case class == kindMethodOf && args == kindZoneTuple: // the class stands for its method
+		s.push(slot{kind: kindZoneMethod})
+		s.out = append(s.out, "00czoneinfo\nZoneInfo\n"...) // POP, POP, GLOBAL
+	case class == kindZoneMethod && args == kindTuple:
+		s.push(slot{})
+		s.out = append(s.out, 'R')
 	case class == kindOrderedDict, class == kindClass: // the former with a list of its items, from Python 2
 		s.push(slot{})
 		s.out = append(s.out, 'R')
@@ -119,7 +130,7 @@ func (s *pickleScan) call() (class, args kind, err error) {
 	}
 	class, args = s.stack[len(s.stack)-2].kind, s.stack[len(s.stack)-1].kind
 	s.stack = s.stack[:len(s.stack)-2]
-	if args != kindTuple && args != kindEmptyTuple {
+	if args != kindTuple && args != kindEmptyTuple && args != kindZoneTuple {
 		return 0, 0, s.fail("a call is not one of a class with plain arguments")
 	}
 	return class, args, nil

@@ -35,6 +35,10 @@ const (
 	kindDefaultDict
 	kindUUID
 	kindSafeString
+	kindZone
+	kindMethodOf   // of a class: getattr
+	kindZoneTuple  // a tuple of the class of zones and the name of a method
+	kindZoneMethod // what getattr makes of that
 )
 
 // grows reports whether og-rek's memo has the value as it was before it was filled.
@@ -257,12 +261,14 @@ func (s *pickleScan) container(op byte) (v slot, known bool, err error) {
 	case ')': // EMPTY_TUPLE
 		v.kind = kindEmptyTuple
 	case '\x85', '\x86', '\x87': // TUPLE1 to TUPLE3
-		v.kind = kindTuple
-		err = s.pop(int(op - '\x84'))
+		n := int(op - '\x84')
+		if err = s.pop(n); err == nil {
+			v.kind = tupleOf(s.stack[len(s.stack) : len(s.stack)+n])
+		}
 	case 't': // TUPLE
-		n, markErr := s.popMark()
-		if v.kind, err = kindTuple, markErr; n == 0 {
-			v.kind = kindEmptyTuple
+		var n int
+		if n, err = s.popMark(); err == nil {
+			v.kind = tupleOf(s.stack[len(s.stack)+1 : len(s.stack)+1+n])
 		}
 	case ']': // EMPTY_LIST
 		v = slot{kind: kindList, at: -1}
@@ -315,6 +321,17 @@ func (s *pickleScan) runRewritten(op byte) (known bool, err error) {
 		return true, s.filled(err, 'a')
 	}
 	return s.runList(op)
+}
+
+// tupleOf is the kind of a tuple of values.
+func tupleOf(values []slot) kind {
+	switch {
+	case len(values) == 0:
+		return kindEmptyTuple
+	case len(values) == 2 && values[0].kind == kindZone:
+		return kindZoneTuple
+	}
+	return kindTuple
 }
 
 // wantTop requires a value of that kind on top of the stack.
