@@ -23,6 +23,7 @@
 //     tests each store against what store.go promises.
 //   - near/: near copies of shared records; copies.go: how lookups use them;
 //     refresh.go: loading a record again before it expires.
+//   - clock/: how much time has passed, whatever becomes of the wall clock.
 //   - invalidate.go: dropping records; pending.go: what the store did not drop;
 //     pendingretry.go: retrying that.
 //   - options.go: the options of a [Lookup].

@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // the largest is four minutes. The zero value is ready to use.
 type Histogram struct {
 	all     Durations
-	started atomic.Int64 // of the current generation, Unix nanoseconds
+	started atomic.Int64 // of the current generation, as clock.Of
 	current atomic.Uint32
 	buckets [2][bucketCount]atomic.Uint64
 }
@@ -39,9 +41,9 @@ func (h *Histogram) Observe(ctx context.Context, d time.Duration) {
 // rotate begins a new generation when the current one is over and drops the one
 // before it. It drops both where nothing was measured for longer.
 func (h *Histogram) rotate(now time.Time) {
-	started := h.started.Load()
-	age := time.Duration(now.UnixNano() - started)
-	if age < histogramAge || !h.started.CompareAndSwap(started, now.UnixNano()) {
+	started, at := h.started.Load(), clock.Of(now)
+	age := at - time.Duration(started)
+	if age < histogramAge || !h.started.CompareAndSwap(started, int64(at)) {
 		return
 	}
 	next := h.current.Load() + 1

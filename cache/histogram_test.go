@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
+	"github.com/filewallball/caddy-filewallball/cache/clock/clocktest"
 )
 
 func TestQuantilesAreNearTheExactOnes(t *testing.T) {
@@ -66,8 +69,9 @@ func TestEveryBucketEndsWhereTheNextBegins(t *testing.T) {
 func TestOldDurationsCountNoMore(t *testing.T) {
 	t.Parallel()
 	var h Histogram
+	start := time.Now()
+	h.started.Store(int64(clock.Of(start)))
 	h.Observe(t.Context(), time.Second)
-	start := time.Unix(0, h.started.Load())
 	median := func(at time.Time) time.Duration {
 		h.rotate(at)
 		return h.Quantiles(0.5)[0]
@@ -77,10 +81,23 @@ func TestOldDurationsCountNoMore(t *testing.T) {
 	require.Zero(t, median(start.Add(2*histogramAge)), "two generations back")
 
 	h.Observe(t.Context(), time.Second)
-	start = time.Unix(0, h.started.Load())
+	start = start.Add(2 * histogramAge)
 	require.NotZero(t, median(start))
 	require.Zero(t, median(start.Add(2*histogramAge+1)), "after a long rest")
 	require.EqualValues(t, 2, h.Count(), "count and sum are of all time")
+}
+
+func TestOldDurationsCountNoMoreWhereTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	var h Histogram
+	now := time.Now()
+	h.started.Store(int64(clock.Of(now)))
+	h.Observe(t.Context(), time.Second)
+	set := clocktest.SetBack(t, now, time.Hour)
+	h.rotate(set.Add(histogramAge))
+	require.NotZero(t, h.Quantiles(0.5)[0])
+	h.rotate(set.Add(2*histogramAge + 1))
+	require.Zero(t, h.Quantiles(0.5)[0])
 }
 
 func TestHistogramsAreWrittenAtOnce(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // refreshPart is the part of a TTL, 1/10, at whose end a use starts a refresh.
@@ -88,7 +90,7 @@ type pauses struct {
 type pause struct {
 	key   string
 	count int
-	until int64 // Unix nanoseconds
+	until time.Duration // as clock.Of
 }
 
 func (p *pauses) of(key string) *atomic.Pointer[pause] {
@@ -98,22 +100,22 @@ func (p *pauses) of(key string) *atomic.Pointer[pause] {
 // active reports whether the key is in a pause.
 func (p *pauses) active(key string, now time.Time) bool {
 	last := p.of(key).Load()
-	return last != nil && now.UnixNano() < last.until
+	return last != nil && clock.Of(now) < last.until
 }
 
 // begin begins a pause, longer than the last one of the key.
 func (p *pauses) begin(key string) {
 	stripe := p.of(key)
-	now := time.Now()
+	now := clock.Now()
 	next := &pause{key: key}
-	if last := stripe.Load(); last != nil && last.key == key && now.UnixNano()-last.until < int64(refreshPauseMax) {
+	if last := stripe.Load(); last != nil && last.key == key && now-last.until < refreshPauseMax {
 		next.count = last.count + 1
 	}
 	length := refreshPauseMax
 	if next.count < 6 {
 		length = refreshPauseMin << next.count
 	}
-	next.until = now.Add(length*3/4 + rand.N(length/2)).UnixNano()
+	next.until = now + length*3/4 + rand.N(length/2)
 	stripe.Store(next)
 }
 

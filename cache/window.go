@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 const (
@@ -29,7 +31,7 @@ type Window struct {
 
 // recent holds the samples of the counters.
 type recent struct {
-	next atomic.Int64 // when the next sample is due, in nanoseconds of Unix time
+	next atomic.Int64 // when the next sample is due, as clock.Of
 
 	mu      sync.Mutex
 	samples []sample // in the order of time, never empty
@@ -37,34 +39,37 @@ type recent struct {
 
 // sample is the state of the counters at one time.
 type sample struct {
-	at time.Time
+	at    time.Duration // as clock.Of
+	since time.Time     // the same by the wall clock of that time
 	Snapshot
 }
 
 func (r *recent) begin(now time.Time) {
-	r.samples = []sample{{at: now}}
-	r.next.Store(now.Add(sampleEvery).UnixNano())
+	at := clock.Of(now)
+	r.samples = []sample{{at: at, since: now}}
+	r.next.Store(int64(at + sampleEvery))
 }
 
 // tick takes a sample if one is due. It is called before the lookup of that
 // time is counted.
 func (s *Stats) tick(now time.Time) {
-	due := s.recent.next.Load()
-	if now.UnixNano() < due || !s.recent.next.CompareAndSwap(due, now.Add(sampleEvery).UnixNano()) {
+	due, at := s.recent.next.Load(), clock.Of(now)
+	if int64(at) < due || !s.recent.next.CompareAndSwap(due, int64(at+sampleEvery)) {
 		return
 	}
-	s.recent.add(due, now, s.totals())
+	s.recent.add(time.Duration(due), now, s.totals())
 }
 
 // add adds a sample that was due at a time before now. Nothing was counted between
 // the two, because the first lookup after due takes the sample.
-func (r *recent) add(due int64, now time.Time, totals Snapshot) {
+func (r *recent) add(due time.Duration, now time.Time, totals Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	totals = Snapshot{All: totals.All, Sources: totals.Sources} // the rest is of no use here
-	r.samples = append(r.samples, sample{time.Unix(0, due), totals})
+	at := clock.Of(now)
+	r.samples = append(r.samples, sample{due, now.Add(due - at), totals})
 	first := 0
-	for first+1 < len(r.samples) && !r.samples[first+1].at.After(now.Add(-WindowAge)) {
+	for first+1 < len(r.samples) && r.samples[first+1].at <= at-WindowAge {
 		first++
 	}
 	r.samples = append([]sample(nil), r.samples[first:]...)
@@ -73,19 +78,20 @@ func (r *recent) add(due int64, now time.Time, totals Snapshot) {
 // window is the difference between the counters now and the latest sample that
 // is at least as old as a window.
 func (r *recent) window(now time.Time, totals Snapshot) Window {
-	if due := r.next.Load(); now.UnixNano() >= due && r.next.CompareAndSwap(due, now.Add(sampleEvery).UnixNano()) {
-		r.add(due, now, totals)
+	at := clock.Of(now)
+	if due := r.next.Load(); int64(at) >= due && r.next.CompareAndSwap(due, int64(at+sampleEvery)) {
+		r.add(time.Duration(due), now, totals)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	base := r.samples[0]
 	for _, s := range r.samples {
-		if s.at.After(now.Add(-WindowAge)) {
+		if s.at > at-WindowAge {
 			break
 		}
 		base = s
 	}
-	w := Window{Counts: totals.All.minus(base.All), Sources: make(map[string]SourceCounts, len(totals.Sources)), Since: base.at}
+	w := Window{Counts: totals.All.minus(base.All), Sources: make(map[string]SourceCounts, len(totals.Sources)), Since: base.since}
 	for name, counts := range totals.Sources {
 		w.Sources[name] = counts.minus(base.Sources[name])
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock/clocktest"
 )
 
 // counted counts lookups at a time, as Find does.
@@ -125,4 +127,20 @@ func TestTheWindowIsReadBesideLookups(t *testing.T) {
 	group.Wait()
 	require.Zero(t, s.snapshot(start.Add(time.Hour)).Window.TotalRequests)
 	require.EqualValues(t, 16000, s.Snapshot().All.TotalRequests)
+}
+
+// The window has the last five minutes that passed, not those of the wall clock.
+func TestTheWindowGoesOnWhereTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	s := NewStats()
+	start := time.Now()
+	s.recent.begin(start)
+	counted(s, start.Add(time.Second), 9, Result{Outcome: OutcomeMiss})
+	for after := time.Minute; after < 20*time.Minute; after += time.Minute {
+		counted(s, clocktest.SetBack(t, start, time.Hour).Add(after), 1, Result{Outcome: OutcomeHit, Hit: true})
+	}
+	window := s.snapshot(clocktest.SetBack(t, start, time.Hour).Add(20 * time.Minute)).Window
+	require.Zero(t, window.Misses)
+	require.InDelta(t, 5, window.Hits, 1)
+	require.Less(t, len(s.recent.samples), 40)
 }

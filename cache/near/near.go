@@ -9,6 +9,7 @@ package near
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,7 +110,10 @@ type Cache[T any, R Record[T]] struct {
 }
 
 type generation[T any, R Record[T]] struct {
-	trust    Trust
+	trust Trust
+	// longest is twice the longest lifetime of a copy, in nanoseconds. A copy that has
+	// more left was kept before the wall clock was set back, and is not used.
+	longest  int64
 	copies   *table[T, R]
 	versions *table[Version, *Version] // of tags, by key
 	stripes  [stripes]stripe
@@ -158,6 +162,7 @@ func (c *Cache[T, R]) newGeneration(trust Trust) *generation[T, R] {
 	if trust == None {
 		return g
 	}
+	g.longest = 2 * int64(min(c.longest(trust), math.MaxInt64/2))
 	g.versions = newVersions(c.hash, c.options.MaxSize)
 	g.copies = newTable(c.hash, c.options.MaxSize, func(_ R, evicted bool) {
 		if evicted {
@@ -180,7 +185,7 @@ func (c *Cache[T, R]) Peek(key string, strict bool, now time.Time) (Copy[T], boo
 		return Copy[T]{}, false
 	}
 	s := e.Slot()
-	if s.until.Load() <= now.UnixNano() || e.Version().Ended() {
+	if left := s.until.Load() - now.UnixNano(); left <= 0 || left > g.longest || e.Version().Ended() {
 		return Copy[T]{}, false
 	}
 	g.copies.used(hash, e)
@@ -232,7 +237,8 @@ func (c *Cache[T, R]) Stale(key string, maxAge time.Duration, now time.Time) (Co
 			continue
 		}
 		s := e.Slot()
-		if until := s.until.Load(); until != 0 && now.UnixNano()-until <= int64(maxAge) && !e.Version().Ended() {
+		until := s.until.Load()
+		if age := now.UnixNano() - until; until != 0 && age <= int64(maxAge) && age >= -g.longest && !e.Version().Ended() {
 			return Copy[T]{Record: e, Expires: s.expires}, true
 		}
 	}

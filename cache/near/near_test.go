@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
 	"go.uber.org/goleak"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock/clocktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -234,6 +237,26 @@ func TestLeaseEndsByEitherClock(t *testing.T) {
 	require.False(t, l.holds(now))
 	var none *lease
 	require.False(t, none.holds(now))
+}
+
+// Where the wall clock is set back, deadlines are far ahead.
+func TestCopiesAreNotUsedForLongerWhereTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	for trust, ttl := range map[Trust]time.Duration{Coherent: time.Minute, Brief: BriefTTL} {
+		n := trusted(t, Options{TTL: time.Minute}, trust)
+		now := time.Now()
+		n.Begin("k", false).Keep(Copy[record]{Record: rec("v")}, now)
+		_, ok := n.Peek("k", false, now.Add(ttl-1))
+		require.True(t, ok)
+		set := clocktest.SetBack(t, now, time.Hour)
+		_, ok = n.Peek("k", false, set)
+		require.False(t, ok)
+		n.SetTrust(None)
+		_, ok = n.Stale("k", time.Minute, now)
+		require.True(t, ok)
+		_, ok = n.Stale("k", time.Minute, set)
+		require.False(t, ok)
+	}
 }
 
 func TestStaleCopiesSurviveDoubtButNoWrite(t *testing.T) {

@@ -147,12 +147,17 @@ func (t Ticket[T, R]) Correct(answered R, now time.Time) {
 	})
 }
 
+// longest is the longest time that copies may be served under a trust.
+func (c *Cache[T, R]) longest(trust Trust) time.Duration {
+	if trust == Brief {
+		return min(c.options.TTL, BriefTTL)
+	}
+	return c.options.TTL
+}
+
 // lifetime is how long a copy may be served.
 func (t Ticket[T, R]) lifetime(e Copy[T], now time.Time) time.Duration {
-	ttl := t.cache.options.TTL
-	if t.generation.trust == Brief {
-		ttl = min(ttl, BriefTTL)
-	}
+	ttl := t.cache.longest(t.generation.trust)
 	if e.Expires != 0 {
 		ttl = min(ttl, time.Duration(e.Expires-now.UnixNano()))
 	}

@@ -11,6 +11,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // A circuit breaker stands before each server. After several failures in a row
@@ -97,7 +99,7 @@ type breaker struct {
 	steps    atomic.Pointer[gobreaker.TwoStepCircuitBreaker[any]]
 	cause    atomic.Pointer[openError] // the latest failure
 	refused  atomic.Bool               // whether that was a refused connection
-	closed   atomic.Int64              // when the breaker was closed from outside, Unix nanoseconds
+	closed   atomic.Int64              // when the breaker was closed from outside, as clock.Now
 	clients  [roles]guarded            // under the lock of all breakers
 }
 
@@ -139,7 +141,7 @@ func (n *breaker) close() {
 	}
 	n.refused.Store(false)
 	if n.steps.CompareAndSwap(old, n.newSteps()) {
-		n.closed.Store(time.Now().UnixNano())
+		n.closed.Store(int64(clock.Now()))
 		n.log(gobreaker.StateOpen, gobreaker.StateClosed)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // newPlain opens a cache without near copies, so that nothing but its lookups
@@ -358,7 +359,7 @@ func TestNoLeaseIsTakenOnADoubtfulAbsence(t *testing.T) {
 	}}
 	in, _ := newPlain(t, sentinelOptions(sentinel), cache.LookupOptions{Source: src})
 	require.Eventually(t, func() bool { r := in.look("session:user:first"); return r.Stored || r.Hit }, patience, time.Millisecond)
-	in.store.sentinels.switched.Store(time.Now().Add(time.Hour).UnixNano())
+	in.store.sentinels.switched.Store(int64(clock.Now() + time.Hour))
 	r := in.look("session:user:first")
 	require.Equal(t, cache.OutcomeHit, r.Outcome)
 	r = in.look("session:user:new")

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // conn is a connection to a server.
@@ -18,14 +20,14 @@ type conn struct {
 	runID     string    // of the server
 	reader    *bufio.Reader
 	dropped   atomic.Bool
-	// when something was last read and written, in Unix nanoseconds
+	// when something was last read and written, as clock.Now
 	lastRead, lastWrite atomic.Int64
 }
 
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.lastRead.Store(time.Now().UnixNano())
+		c.lastRead.Store(int64(clock.Now()))
 	}
 	return n, err
 }
@@ -34,7 +36,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.dropped.Load() {
 		return 0, errDropped
 	}
-	c.lastWrite.Store(time.Now().UnixNano())
+	c.lastWrite.Store(int64(clock.Now()))
 	return c.Conn.Write(b)
 }
 

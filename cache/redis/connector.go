@@ -12,6 +12,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 const (
@@ -246,7 +248,7 @@ func (c *connector) arrived(s *server, cn *conn, begun time.Time, runID string) 
 // dropOlder drops the connections to a server that were made before a failure
 // and have received nothing since.
 func (c *connector) dropOlder(addr string, failed time.Time) {
-	c.drop(addr, func(cn *conn) bool { return cn.made.Before(failed) && cn.lastRead.Load() < failed.UnixNano() })
+	c.drop(addr, func(cn *conn) bool { return cn.made.Before(failed) && cn.lastRead.Load() < int64(clock.Of(failed)) })
 }
 
 func (c *connector) drop(addr string, which func(*conn) bool) {

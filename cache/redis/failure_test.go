@@ -14,6 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // deadline is what a request may wait; slack is what a busy machine adds.
@@ -258,7 +259,7 @@ func TestGracefulFailoverReportsNoAbsence(t *testing.T) {
 	require.Eventually(t, func() bool { read(); return s.sentinels.switched.Load() > 0 }, patience, time.Millisecond)
 	require.NotEqual(t, master.Addr(), s.sentinels.current())
 	_, err := s.Get(t.Context(), "missing")
-	if since := time.Now().UnixNano() - s.sentinels.switched.Load(); since < int64(switchDoubt) {
+	if since := clock.Now() - time.Duration(s.sentinels.switched.Load()); since < switchDoubt {
 		require.ErrorIs(t, err, cache.ErrUnavailable, "it may not have all writes yet")
 	}
 	requireRecovers(t, s)

@@ -9,6 +9,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // An open breaker lets one command at a time through after its cool-down. If
@@ -81,7 +83,7 @@ func (s *Store) probeUntilClosed(ctx context.Context, n *breaker) {
 	b := s.nodeBreakers
 	longest := min(time.Second, max(b.options.BreakerCoolDown, probePause))
 	pause := probePause
-	if time.Now().UnixNano()-n.closed.Load() < int64(steadyAfter) {
+	if clock.Now()-time.Duration(n.closed.Load()) < steadyAfter {
 		pause = longest
 	}
 	for n.steps.Load().State() != gobreaker.StateClosed {

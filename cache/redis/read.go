@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 const (
@@ -110,7 +111,7 @@ const switchDoubt = time.Second
 var errSwitched = errors.New("the master has just changed, so an absence may not be true")
 
 func (s *Store) doubtsAbsence() bool {
-	return s.sentinels != nil && time.Now().UnixNano()-s.sentinels.switched.Load() < int64(switchDoubt)
+	return s.sentinels != nil && clock.Now()-time.Duration(s.sentinels.switched.Load()) < switchDoubt
 }
 
 // doubtAbsence turns absences into errors shortly after a failover: the new

@@ -9,6 +9,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/filewallball/caddy-filewallball/cache"
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // replicaRest is how long reads go to the primary after a replica has failed.
@@ -40,7 +41,7 @@ func newReader(o *Options, dial dialFunc, sentinels *sentinels) *reader {
 // read fills got from replicas, as far as they answer, and returns the keys
 // that are left.
 func (r *reader) read(ctx context.Context, s *Store, keys []string, got []cache.Got) (left []int) {
-	if time.Now().UnixNano() < r.restUntil.Load() {
+	if int64(clock.Now()) < r.restUntil.Load() {
 		return all(len(keys))
 	}
 	s.start.now()
@@ -94,7 +95,7 @@ func (r *reader) readNode(ctx context.Context, s *Store, node *goredis.Client, i
 // rest sends reads to the primary for replicaRest, and looks for changes of the
 // cluster.
 func (r *reader) rest() {
-	r.restUntil.Store(time.Now().Add(replicaRest).UnixNano())
+	r.restUntil.Store(int64(clock.Now() + replicaRest))
 	r.cluster.ReloadState(context.Background())
 }
 

@@ -11,6 +11,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 // sentinels name the master. They present it and its replicas to go-redis as a
@@ -21,7 +23,7 @@ type sentinels struct {
 	name    string // of the master
 	clients []*goredis.SentinelClient
 	known   atomic.Pointer[mastership]
-	// switched is when the master last changed, in Unix nanoseconds; 0 before the
+	// switched is when the master last changed, as clock.Now; 0 before the
 	// first change.
 	switched atomic.Int64
 	// found is called when the master has changed.
@@ -180,7 +182,7 @@ func (s *sentinels) learn(m *mastership) *mastership {
 	s.known.Store(m)
 	s.confirmed = now
 	if known != nil && known.addr != m.addr {
-		s.switched.Store(now.UnixNano())
+		s.switched.Store(int64(clock.Of(now)))
 		s.found(m.addr)
 	}
 	return m

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
 const (
@@ -33,7 +35,7 @@ type Pace struct {
 	// busyCore and idleCore are the shares of a core that each slot has.
 	busyCore, idleCore float64
 	asked              atomic.Bool  // a request came since the last rest
-	busyUntil          atomic.Int64 // in nanoseconds of Unix time
+	busyUntil          atomic.Int64 // as clock.Of
 }
 
 // NewPace returns the pace for a process that may use this number of cores.
@@ -55,9 +57,9 @@ func (p *Pace) request() {
 // share returns the share of a core that a slot has now.
 func (p *Pace) share(now time.Time) float64 {
 	if p.asked.Swap(false) {
-		p.busyUntil.Store(now.Add(busyFor).UnixNano())
+		p.busyUntil.Store(int64(clock.Of(now) + busyFor))
 	}
-	if now.UnixNano() < p.busyUntil.Load() {
+	if int64(clock.Of(now)) < p.busyUntil.Load() {
 		return p.busyCore
 	}
 	return p.idleCore
