@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -81,7 +83,7 @@ func (s *Store) sendReads(ctx context.Context, calls []*readCall) error {
 		if s.closed.Load() {
 			return s.failed("reading records", goredis.ErrClosed)
 		}
-		if err := s.readPipeline(ctx, s.primary, keys, got, acquires...); err != nil {
+		if err := s.readPipeline(ctx, s.primary, new(readings), keys, got, acquires...); err != nil {
 			for i := range got { // the leases have answers of their own, and may be held
 				got[i] = cache.Got{Err: err}
 			}
@@ -155,15 +157,24 @@ func (s *Store) readFrom(ctx context.Context, client pipeliner, keys []string, g
 		return s.failed("reading records", goredis.ErrClosed)
 	}
 	if len(keys) <= pipelineKeys {
-		return s.readPipeline(ctx, client, keys, got)
+		return s.readPipeline(ctx, client, new(readings), keys, got)
 	}
+	var next atomic.Int64    // the first key of the next pipeline
 	var group errgroup.Group // so that this side works while the server does
-	group.SetLimit(parallelPipelines)
-	for len(keys) > 0 {
-		n := min(len(keys), pipelineKeys)
-		part, into := keys[:n], got[:n]
-		group.Go(func() error { return s.readPipeline(ctx, client, part, into) })
-		keys, got = keys[n:], got[n:]
+	for range parallelPipelines {
+		group.Go(func() error {
+			var memory readings
+			for {
+				end := int(next.Add(pipelineKeys))
+				from, end := end-pipelineKeys, min(end, len(keys))
+				if from >= end {
+					return nil
+				}
+				if err := s.readPipeline(ctx, client, &memory, keys[from:end], got[from:end]); err != nil {
+					return err
+				}
+			}
+		})
 	}
 	return group.Wait()
 }
@@ -175,39 +186,45 @@ type reading struct {
 	ttl  goredis.IntCmd // as PTTL answers
 }
 
-// readings adds the reads of keys to a pipeline. What they need is allocated for
-// all of them together, because a batch may be large.
-func (s *Store) readings(ctx context.Context, pipe goredis.Pipeliner, keys []string) []reading {
+// readings are the memory for the reads of one pipeline. Many pipelines one after the
+// other may use the same memory.
+type readings struct {
+	reads []reading
+	args  []any
+	cmds  []goredis.Cmder
+}
+
+// add adds the reads of keys to a pipeline.
+func (r *readings) add(ctx context.Context, pipe goredis.Pipeliner, keys []string, maxSize int) []reading {
 	const size = 6
-	args := make([]any, 0, size*len(keys))
-	readings := make([]reading, len(keys))
-	cmds := make([]goredis.Cmder, 0, 2*len(keys))
-	var last any = s.options.MaxValueSize
+	r.reads = slices.Grow(r.reads[:0], len(keys))[:len(keys)]
+	r.args, r.cmds = slices.Grow(r.args[:0], size*len(keys)), slices.Grow(r.cmds[:0], 2*len(keys))
+	var last any = maxSize
 	for i := range keys {
 		key := &keys[i] // a pointer becomes an interface value without an allocation
-		args = append(args, "getrange", key, 0, last, "pttl", key)
-		at, r := args[size*i:], &readings[i]
-		r.text = *goredis.NewStringCmd(ctx, at[:4:4]...)
+		r.args = append(r.args, "getrange", key, 0, last, "pttl", key)
+		at, read := r.args[size*i:], &r.reads[i]
+		read.text = *goredis.NewStringCmd(ctx, at[:4:4]...)
 		// go-redis' own PTTL overflows on a very long TTL
-		r.ttl = *goredis.NewIntCmd(ctx, at[4:size:size]...)
-		cmds = append(cmds, &r.text, &r.ttl)
+		read.ttl = *goredis.NewIntCmd(ctx, at[4:size:size]...)
+		r.cmds = append(r.cmds, &read.text, &read.ttl)
 	}
-	_ = pipe.BatchProcess(ctx, cmds...)
-	return readings
+	_ = pipe.BatchProcess(ctx, r.cmds...)
+	return r.reads
 }
 
 // readPipeline fills got in one round trip, with scripts that take leases.
-func (s *Store) readPipeline(ctx context.Context, client pipeliner, keys []string, got []cache.Got, acquires ...*scriptCall) error {
+func (s *Store) readPipeline(ctx context.Context, client pipeliner, memory *readings, keys []string, got []cache.Got, acquires ...*scriptCall) error {
 	pipe := client.Pipeline()
-	readings := s.readings(ctx, pipe, keys)
+	reads := memory.add(ctx, pipe, keys, s.options.MaxValueSize)
 	for _, c := range acquires {
 		c.queue(ctx, pipe)
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	now := time.Now()
 	s.runAgain(ctx, acquires)
-	for i := range readings {
-		r := &readings[i]
+	for i := range reads {
+		r := &reads[i]
 		if r.text.Err() == nil && r.ttl.Err() == nil {
 			got[i] = s.got(r.text.Val(), r.ttl.Val(), now)
 			continue
@@ -263,7 +280,7 @@ func (s *Store) readAgain(ctx context.Context, client pipeliner, keys []string, 
 			continue
 		}
 		pipe := client.Pipeline()
-		again := &s.readings(ctx, pipe, []string{key})[0]
+		again := &new(readings).add(ctx, pipe, []string{key}, s.options.MaxValueSize)[0]
 		if _, err := pipe.Exec(ctx); err != nil && !isWrongType(err) {
 			return s.failed("reading records", err)
 		}

@@ -143,8 +143,9 @@ func (p position) find(shards []shard) (int, position) {
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
 
 // DeletePrefix drops every record with the prefix and ends the leases of such
-// keys. It visits all keys of all masters, a part at a time, so that other
-// commands are served meanwhile. After an error, some may have been dropped.
+// keys. It visits all keys of all masters, which do this side by side, a part at a
+// time, so that other commands are served meanwhile. After an error, some may have
+// been dropped.
 func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	const doing = "deleting by prefix"
 	if prefix == "" {
@@ -157,21 +158,31 @@ func (s *Store) DeletePrefix(ctx context.Context, prefix string) (int, error) {
 	if err != nil {
 		return 0, s.failed(doing, err)
 	}
-	deleted := 0
+	var deleted atomic.Int64
+	var group errgroup.Group // where one master fails, the others still drop what they have
 	for _, shard := range shards {
-		// leases first: a fill is then either refused or done early enough
-		// to be among the keys
-		_, err := s.unlinkAll(ctx, shard, s.leases.prefix, func(key string) bool { return s.leases.mayBe(key, prefix) }, s.noteEnded)
-		if err != nil {
-			return deleted, s.failed(doing, err)
-		}
-		n, err := s.unlinkAll(ctx, shard, prefix, func(key string) bool { return !s.leases.has(key) }, nil)
-		deleted += n
-		if err != nil {
-			return deleted, s.failed(doing, err)
-		}
+		group.Go(func() error {
+			n, err := s.deletePrefixOf(ctx, shard, prefix)
+			deleted.Add(int64(n))
+			return err
+		})
 	}
-	return deleted, nil
+	if err := group.Wait(); err != nil {
+		return int(deleted.Load()), s.failed(doing, err)
+	}
+	return int(deleted.Load()), nil
+}
+
+// deletePrefixOf is DeletePrefix for one shard. A key and its lease are in the same
+// shard.
+func (s *Store) deletePrefixOf(ctx context.Context, shard shard, prefix string) (int, error) {
+	// leases first: a fill is then either refused or done early enough to be among
+	// the keys
+	_, err := s.unlinkAll(ctx, shard, s.leases.prefix, func(key string) bool { return s.leases.mayBe(key, prefix) }, s.noteEnded)
+	if err != nil {
+		return 0, err
+	}
+	return s.unlinkAll(ctx, shard, prefix, func(key string) bool { return !s.leases.has(key) }, nil)
 }
 
 // unlinkAll drops the keys of a shard that have the prefix and are wanted. It scans on

@@ -48,6 +48,26 @@ func scanAll(t *testing.T, s *Store, prefix string, limit int) []string {
 	}
 }
 
+func TestDeletePrefixDropsAllThatMastersAllow(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3, 0)
+	s := open(t, Options{Addresses: cluster.Addrs()})
+	var items []cache.Item
+	for i := range 100 {
+		items = append(items, cache.Item{Key: fmt.Sprint("a:", i), Record: record(t, "{}"), TTL: ttl})
+	}
+	for _, node := range cluster.Nodes() {
+		require.NoError(t, s.SetMany(t.Context(), items))
+		had := node.Client().DBSize(t.Context()).Val()
+		require.NoError(t, node.Client().Do(t.Context(), "acl", "setuser", "default", "-scan").Err())
+		n, err := s.DeletePrefix(t.Context(), "a:")
+		require.NoError(t, node.Client().Do(t.Context(), "acl", "setuser", "default", "+scan").Err())
+		require.ErrorContains(t, err, "deleting by prefix")
+		require.Equal(t, len(items), n+int(had))
+		require.Len(t, scanAll(t, s, "a:", 100), int(had), "only what that master has is left")
+	}
+}
+
 func TestScanFindsRareKeysAmongMany(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
