@@ -131,9 +131,9 @@ func Decode(text string, maxSize int) (*Record, error) {
 		return r, nil
 	}
 	r := newRecord(text)
-	// Most records lack most of these fields. A name with an escape in it is
+	// Most records lack most of these fields. A name with an escaped letter in it is
 	// found by reading the fields alone.
-	escaped := strings.Contains(text, `\`)
+	escaped := strings.Contains(text, escapedLetter)
 	mayHave := func(field string) bool { return escaped || strings.Contains(text, field) }
 	r.verdict = readVerdict(text)
 	if mayHave(DefaultExpiryField) {
@@ -178,11 +178,15 @@ func readVerdict(text string) (v verdict) {
 	return v
 }
 
+// escapedLetter begins the only escapes of JSON that can stand for a letter or for
+// another character of the names that are looked for.
+const escapedLetter = `\u`
+
 // mayRefuse returns false only where no field has the name absent or denied, in
 // any case.
 func mayRefuse(text string) bool {
 	// a name may have escapes, and the long s is an s in another case
-	if strings.Contains(text, `\`) || strings.Contains(text, "ſ") {
+	if strings.Contains(text, escapedLetter) || strings.Contains(text, "ſ") {
 		return true
 	}
 	for quote := strings.IndexByte(text, '"'); quote >= 0; {

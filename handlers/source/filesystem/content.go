@@ -80,7 +80,7 @@ func (s *Source) read(req cache.Request, state fileState) (*content, error) {
 	if state.unchangedFor(time.Now()) < clockTick {
 		return nil, errJustWritten
 	}
-	file, now, err := s.open(req.Scope, req.ID)
+	file, now, err := s.open(req.Scope, req.ID, forContent)
 	if err != nil {
 		return nil, err
 	}

@@ -174,7 +174,7 @@ func (s *Source) StillDescribes(req cache.Request, record *cache.Record) bool {
 	if known == nil {
 		return false
 	}
-	state, _, err := s.state(req.Scope, req.ID)
+	state, err := s.fileState(req.Scope, req.ID)
 	return err == nil && state == known.fileState
 }
 

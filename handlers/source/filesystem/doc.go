@@ -9,7 +9,8 @@
 //     the file on this node. It checks the file at most once per revalidate.
 //   - hasher.go hashes files in the background, pace.go limits the CPU time for that,
 //     and hash.go shares the hashes with the fleet. content.go keeps small files in
-//     memory. list.go lists all files that a site may serve.
+//     memory. list.go lists all files that a site may serve, listed.go what was seen
+//     meanwhile.
 //
 // # Which changes are detected
 //

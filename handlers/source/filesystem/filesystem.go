@@ -92,6 +92,7 @@ type Source struct {
 	places    *otter.Cache[string, *place]     // by request path
 	checks    *otter.Cache[string, *lastCheck] // by the key of the record
 	contents  *contents                        // nil where none are kept
+	listings  *listings
 }
 
 // fleet is the part of the app that the source uses to share hashes.
@@ -180,6 +181,9 @@ func (s *Source) Provision(ctx caddy.Context) error {
 	s.root, s.fs = template.New(s.Root), template.New(s.FS)
 	s.roots = newRoots(ctx, s.Root)
 	var err error
+	if s.listings, err = newListings(s.sidecars); err != nil {
+		return err
+	}
 	s.places, err = otter.New(&otter.Options[string, *place]{
 		MaximumWeight: maxPlaces,
 		Weigher: func(path string, at *place) uint32 {

@@ -131,7 +131,7 @@ func (s *Source) sumOf(ctx context.Context, req cache.Request, state fileState, 
 
 // readSum hashes the content of a file, if it is in this state before and after.
 func (s *Source) readSum(ctx context.Context, req cache.Request, state fileState, rest func(time.Duration) error) (string, error) {
-	file, now, err := s.open(req.Scope, req.ID)
+	file, now, err := s.open(req.Scope, req.ID, forContent)
 	if err != nil {
 		return "", err
 	}

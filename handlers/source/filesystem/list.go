@@ -73,6 +73,9 @@ func (s *Source) List(ctx context.Context, repl *caddy.Replacer) iter.Seq2[strin
 			ctx: ctx, repl: repl, root: root, hidden: s.hidden,
 			fsys: fsys, stat: s.statter(fsys, scope), yield: yield,
 		}
+		if scope == "" && s.onDisk() {
+			w.see = s.listings.see
+		}
 		w.dir("", nil)
 	}
 }
@@ -86,6 +89,8 @@ type walk struct {
 	fsys   fs.FS
 	stat   func(string) (fs.FileInfo, error)
 	yield  func(string, error) bool
+	// see is called with each directory before its files are listed, unless it is nil.
+	see func(name string, dir fs.File)
 }
 
 // dir lists a directory, unless it is also one of those above it. It returns
@@ -112,6 +117,9 @@ func (w *walk) dir(path string, above []fs.FileInfo) bool {
 	dir, ok := file.(fs.ReadDirFile)
 	if !ok {
 		return w.failed(errors.New("it is not a directory that can be read"))
+	}
+	if w.see != nil {
+		w.see(name, file)
 	}
 	above = append(above[:len(above):len(above)], info)
 	for {

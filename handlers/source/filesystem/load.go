@@ -32,9 +32,16 @@ const maxRecord = 64 << 10
 // one is replaced once the hash is known.
 func (s *Source) Load(_ context.Context, req cache.Request, old *cache.Record) (cache.Loaded, error) {
 	began := time.Now()
-	state, codings, err := s.state(req.Scope, req.ID)
+	state, err := s.fileState(req.Scope, req.ID)
 	if err != nil {
 		return cache.Loaded{}, err
+	}
+	var codings string
+	if state.kind == regular {
+		seen := s.listings.of(req, began.Add(-time.Duration(s.Revalidate)))
+		if codings = s.codings(req.Scope, req.ID, seen); seen != nil {
+			began = seen.began // the check is as old as the oldest that it knows
+		}
 	}
 	known := s.knownAs(req.Key, state)
 	known.codings = codings

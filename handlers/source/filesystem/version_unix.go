@@ -16,6 +16,9 @@ type fileVersion struct {
 	seconds, fraction int64
 }
 
+// doNotWait is the flag for opening a file that need not be waited for.
+const doNotWait = syscall.O_NONBLOCK
+
 func versionOf(info fs.FileInfo) fileVersion {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
