@@ -312,7 +312,7 @@ func (a *App) Start() error {
 		defer cancel()
 		_ = store.Ping(ctx)
 	}
-	a.logStart(a.watch.ctx.Slogger())
+	a.logStart(a.watch.logger)
 	a.watch.begin(&health.Monitor{
 		Cache: a.Cache(), Lookups: a.lookups, Alert: a.policy.Alert, Alerts: a.process.Alerts(),
 		Newest: func() bool {
@@ -479,11 +479,14 @@ func (a *App) logStart(logger *slog.Logger) {
 // changes as events of Caddy's events app.
 type watch struct {
 	ctx    caddy.Context
+	logger *slog.Logger
 	events *caddyevents.App
 	cancel context.CancelFunc
 }
 
 func newWatch(ctx caddy.Context) (*watch, error) {
+	// later, Caddy may name it after a module that the same handler has loaded
+	logger := ctx.Slogger()
 	app, err := ctx.App("events")
 	if err != nil {
 		return nil, fmt.Errorf("getting the events app: %w", err)
@@ -492,14 +495,14 @@ func newWatch(ctx caddy.Context) (*watch, error) {
 	if !ok {
 		return nil, fmt.Errorf("the events app is of an unexpected type, %T", app)
 	}
-	return &watch{ctx: ctx, events: events}, nil
+	return &watch{ctx: ctx, logger: logger, events: events}, nil
 }
 
 // begin starts the checks of a monitor. It logs and emits the changes here.
 func (w *watch) begin(monitor *health.Monitor) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	monitor.Logger = w.ctx.Slogger()
+	monitor.Logger = w.logger
 	monitor.Emit = func(event health.Event) { w.events.Emit(w.ctx, event.Name, event.Data) }
 	go func() {
 		clock := time.NewTicker(health.Interval)

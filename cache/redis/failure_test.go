@@ -138,7 +138,7 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 	server.Kill()
 	logs := new(logMemo)
 	o := at(server)
-	o.HealthCheckInterval = 10 * time.Millisecond
+	o.HealthCheckInterval = time.Second // the longest that a ping may take, too
 	o.BreakerOff = true // it logs on its own
 	s, err := New(o, cache.NewStats(), slog.New(logs))
 	require.NoError(t, err)
@@ -156,6 +156,28 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 
 	down, up := "error "+logDown, "info "+logUp
 	require.Equal(t, []string{down, up, down, up}, logs.all(), "each change is logged once")
+}
+
+// On a node without requests, others ask whether the server answers: health does.
+func TestAnOutageThatAPingFindsIsLoggedBeforeTheInterval(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	logs := new(logMemo)
+	o := at(server)
+	o.HealthCheckInterval = time.Hour
+	o.BreakerOff = true // it logs on its own
+	s, err := New(o, cache.NewStats(), slog.New(logs))
+	require.NoError(t, err)
+	defer s.Close()
+	require.Eventually(t, s.Up, patience, time.Millisecond)
+	server.Kill()
+	require.Error(t, s.Ping(t.Context()))
+	require.Eventually(t, func() bool { return !s.Up() }, patience, time.Millisecond)
+	server.Restart()
+	require.Eventually(t, func() bool { return s.Ping(t.Context()) == nil }, patience, time.Millisecond)
+	require.Eventually(t, s.Up, patience, time.Millisecond)
+	down, up := "error "+logDown, "info "+logUp
+	require.Equal(t, []string{up, down, up}, logs.all(), "each change is logged once")
 }
 
 func TestAWrongPasswordIsUnavailableAndNotRepeated(t *testing.T) {

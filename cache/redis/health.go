@@ -26,8 +26,17 @@ func (s *Store) DownSince() (since time.Time, ok bool) {
 
 // Ping pings the server, or all masters of a cluster. A server that refuses the
 // command alone has answered: its user lacks the right to it, or it cannot save
-// its records, for which Redis refuses PING too.
+// its records, for which Redis refuses PING too. A result that differs from that of
+// the last background ping leads to a new one at once.
 func (s *Store) Ping(ctx context.Context) error {
+	err := s.ping(ctx)
+	if (err == nil) != s.up.Load() {
+		s.pollSoon()
+	}
+	return err
+}
+
+func (s *Store) ping(ctx context.Context) error {
 	const doing = "pinging"
 	if s.closed.Load() {
 		return s.failed(doing, goredis.ErrClosed)
@@ -87,5 +96,5 @@ func (s *Store) logHealth(err error) {
 func (s *Store) askHealth(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(s.options.HealthCheckInterval, s.options.ReadTimeout))
 	defer cancel()
-	return s.Ping(ctx)
+	return s.ping(ctx)
 }
