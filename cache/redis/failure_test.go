@@ -139,7 +139,7 @@ func TestAStoreMadeBeforeItsServerFindsIt(t *testing.T) {
 	logs := new(logMemo)
 	o := at(server)
 	o.HealthCheckInterval = time.Second // the longest that a ping may take, too
-	o.BreakerOff = true // it logs on its own
+	o.BreakerOff = true                 // it logs on its own
 	s, err := New(o, cache.NewStats(), slog.New(logs))
 	require.NoError(t, err)
 	defer s.Close()
