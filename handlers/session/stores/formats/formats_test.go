@@ -261,6 +261,29 @@ func TestAValueInsideItselfIsNull(t *testing.T) {
 	}
 }
 
+// PHP gives a number to each value in the text of a class that serializes itself, if the
+// class calls serialize for it. A visitor may write some of that text.
+func TestAReferenceBehindAClassesOwnFormatIsNotGuessed(t *testing.T) {
+	t.Parallel()
+	const value = `s:1:"b";O:8:"stdClass":1:{s:1:"i";i:1;}s:1:"x";s:5:"admin";`
+	for name, test := range map[string]struct{ value, want string }{
+		"its values have numbers": {`a:5:{s:1:"a";C:3:"Old":28:{a:3:{i:0;i:1;i:1;i:5;i:2;N;}}` + value + `s:1:"c";r:7;s:1:"d";R:9;}`,
+			`{"a":null,"b":{"i":1},"x":"admin","c":null,"d":null}`},
+		"it is text": {`a:4:{s:1:"a";C:3:"Txt":9:{just text}` + value + `s:1:"c";r:3;}`,
+			`{"a":null,"b":{"i":1},"x":"admin","c":null}`},
+		"to what stands before it, and to itself": {`a:4:{s:1:"o";O:8:"stdClass":1:{s:1:"i";i:1;}s:1:"a";C:3:"Txt":1:{x}s:1:"c";r:2;s:1:"d";r:4;}`,
+			`{"o":{"i":1},"a":null,"c":{"i":1},"d":null}`},
+		"beside two": {`a:4:{s:1:"a";C:1:"T":1:{x}s:1:"b";i:7;s:1:"c";C:1:"T":1:{x}s:1:"d";R:3;}`,
+			`{"a":null,"b":7,"c":null,"d":null}`},
+	} {
+		got, err := PHP(test.value)
+		require.NoError(t, err, name)
+		require.Equal(t, test.want, got, name)
+	}
+	_, err := PHP(`a:2:{s:1:"a";C:1:"T":1:{x}s:1:"b";R:0;}`)
+	require.ErrorIs(t, err, errPHP)
+}
+
 func TestASessionThatSeveralFormatsOfPHPCouldMeanIsRefused(t *testing.T) {
 	t.Parallel()
 	text := func(s string) string { return fmt.Sprintf(`s:%d:"%s";`, len(s), s) }

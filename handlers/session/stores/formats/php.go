@@ -50,6 +50,10 @@ type phpReader struct {
 	at   int
 	// slots are the values that references can refer to, by number.
 	slots []any
+	// certain is how many of them have a certain number. Values that a class serialized
+	// in its own format may have numbers as well, and only that class knows how many.
+	certain   int
+	uncertain bool
 }
 
 func (r *phpReader) fail(reason string) error {
@@ -324,21 +328,29 @@ func (r *phpReader) custom() (any, error) {
 		return nil, r.fail("the length before it is wrong")
 	}
 	r.at += n
-	return r.slot(nil), r.expect("}")
+	r.slot(nil)
+	if !r.uncertain {
+		r.certain, r.uncertain = len(r.slots), true
+	}
+	return nil, r.expect("}")
 }
 
 // reference reads a reference to a slot. A reference to an object gets a slot
-// of its own.
+// of its own. One to an uncertain slot becomes null.
 func (r *phpReader) reference(own bool) (any, error) {
 	text, err := r.until(';')
 	if err != nil {
 		return nil, err
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > len(r.slots) {
+	isUncertain := r.uncertain && n > r.certain
+	if err != nil || n < 1 || n > len(r.slots) && !isUncertain {
 		return nil, r.fail("the reference before it refers to no value")
 	}
-	v := r.slots[n-1]
+	var v any
+	if !isUncertain {
+		v = r.slots[n-1]
+	}
 	if own {
 		r.slot(v)
 	}
