@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/filewallball/caddy-filewallball/cache/clock/clocktest"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/clocktest"
 )
 
 // counted counts lookups at a time, as Find does.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/clocktest"
 	"github.com/filewallball/caddy-filewallball/cache/clock"
-	"github.com/filewallball/caddy-filewallball/cache/clock/clocktest"
 )
 
 func TestTimePassesWhereTheWallClockIsSetBack(t *testing.T) {

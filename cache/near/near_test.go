@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/filewallball/caddy-filewallball/cache/clock/clocktest"
+	"github.com/filewallball/caddy-filewallball/cache/cachetest/clocktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
