@@ -115,7 +115,7 @@ func (h *Handler) invalidate(r *http.Request, named *named) error {
 		_, err := c.Delete(ctx, keys...)
 		errs = append(errs, err)
 	}
-	for _, tag := range h.tagsOf(repl, named) {
+	for _, tag := range h.tagsOf(r, repl, named) {
 		errs = append(errs, c.DropTag(ctx, tag))
 	}
 	err := cache.JoinErrors(errs...)

@@ -34,18 +34,18 @@ type filled struct {
 }
 
 // fill returns the template with the values of a request. Each must be a valid identity.
-func (w *written) fill(repl *caddy.Replacer) (filled, error) {
+func (w *written) fill(r *http.Request, repl *caddy.Replacer) (filled, error) {
 	f := filled{w, make([]string, len(w.split.Names))}
-	return f, f.complete(repl)
+	return f, f.complete(r, repl)
 }
 
 // complete reads again the values that are empty.
-func (f filled) complete(repl *caddy.Replacer) error {
+func (f filled) complete(r *http.Request, repl *caddy.Replacer) error {
 	for i, name := range f.split.Names {
 		if f.values[i] != "" {
 			continue
 		}
-		value := repl.ReplaceAll("{"+name+"}", "")
+		value := template.New("{"+name+"}").Expand(r, repl, "") // as lookups read it
 		if err := cache.CheckIdentity(value); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ type named struct {
 func (h *Handler) named(r *http.Request, repl *caddy.Replacer) (*named, error) {
 	n := new(named)
 	for i := range h.keys {
-		key, err := h.keys[i].fill(repl)
+		key, err := h.keys[i].fill(r, repl)
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +90,7 @@ func (h *Handler) named(r *http.Request, repl *caddy.Replacer) (*named, error) {
 		h.addKey(n, r, repl, key)
 	}
 	for i := range h.tags {
-		tag, err := h.tags[i].fill(repl)
+		tag, err := h.tags[i].fill(r, repl)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (h *Handler) keysOf(r *http.Request, repl *caddy.Replacer, n *named) []stri
 		n.keys = append(n.keys, again()...)
 	}
 	for _, key := range n.late {
-		if key.complete(repl) == nil {
+		if key.complete(r, repl) == nil {
 			h.addKey(n, r, repl, key)
 		}
 	}
@@ -141,9 +141,9 @@ func (h *Handler) keysOf(r *http.Request, repl *caddy.Replacer, n *named) []stri
 
 // tagsOf are the tags to drop after the next handler has succeeded. It leaves out tags
 // that are malformed or lack a value: no record has them.
-func (h *Handler) tagsOf(repl *caddy.Replacer, n *named) (tags []string) {
+func (h *Handler) tagsOf(r *http.Request, repl *caddy.Replacer, n *named) (tags []string) {
 	for _, tag := range n.tags {
-		err := tag.complete(repl)
+		err := tag.complete(r, repl)
 		if empty := tag.empty(); err != nil || empty != nil {
 			h.logger.Warn("tag is not invalidated: a placeholder is empty or malformed",
 				zap.String("tag", tag.text), zap.Strings("empty", empty), zap.Error(err))

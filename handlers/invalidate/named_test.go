@@ -1,6 +1,7 @@
 package invalidate_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -65,7 +66,7 @@ func TestWhatWasEmptyBeforeIsTakenFromTheAnswer(t *testing.T) {
 	r.AddCookie(&http.Cookie{Name: "session", Value: "b"})
 	_, err := serve(h, r, func(w http.ResponseWriter, r *http.Request) error {
 		return session.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.vars.late", "1")
+			caddyhttp.SetVar(r.Context(), "late", "1")
 			return answering(200)(w, r)
 		}))
 	})
@@ -122,4 +123,19 @@ func TestTheKeyOfALookupHasWhatItsSourceIsAskedThen(t *testing.T) {
 		require.NotEmpty(t, key)
 		require.False(t, s.has(t, key), "the session is there after its logout")
 	}
+}
+
+func TestPlaceholdersAreReadAsLookupsReadThem(t *testing.T) {
+	s := newSite(t)
+	for _, key := range []string{"app:of:a=1; b=2", "app:cert:", "app:cert:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"} {
+		s.app.Put(t, key, `{}`)
+	}
+	h := s.handler(t, "lookup_invalidate", `{"keys": ["of:{http.request.header.Cookie}", "cert:{http.request.tls.client.fingerprint}"]}`)
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Header["Cookie"] = []string{"a=1", "b=2"}
+	r.TLS = new(tls.ConnectionState)
+	_, err := serve(h, r, answering(200))
+	require.NoError(t, err)
+	require.False(t, s.has(t, "app:of:a=1; b=2"))
+	require.True(t, s.has(t, "app:cert:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), "the client has no certificate")
 }

@@ -54,7 +54,11 @@ type IdentityReader struct {
 	// this text counts as empty.
 	bare    []string
 	cookies []bool // whether each part is the whole Cookie header
+	claims  []bool // whether each part has a claim; see isClaim
 	anyPart bool   // see NewIdentityReader
+	// trustsVerifiers reports that verifiers of client_auth may have accepted a
+	// certificate.
+	trustsVerifiers bool
 }
 
 // NewIdentityReader prepares templates. With anyPart, some parts of an identity
@@ -70,6 +74,7 @@ func newIdentityReader(templates Identity, anyPart bool, part func(text string) 
 		i.cookies = append(i.cookies, strings.EqualFold(text, "{http.request.header.Cookie}"))
 		i.parts = append(i.parts, part(text))
 		i.bare = append(i.bare, template.Bare(text))
+		i.claims = append(i.claims, hasClaim(text))
 	}
 	return i
 }
@@ -110,6 +115,9 @@ func (i IdentityReader) Of(r *http.Request, repl *caddy.Replacer) Identified {
 
 // part returns a part of the identity of a request.
 func (i IdentityReader) part(n int, r *http.Request, repl *caddy.Replacer) string {
+	if i.claims[n] && !i.believes(r) {
+		return ""
+	}
 	value := i.parts[n].Expand(r, repl, "")
 	if i.bare[n] != "" && value == i.bare[n] {
 		return ""

@@ -160,12 +160,12 @@ func (l *Lookup) ProvisionLookup(ctx caddy.Context, kind Kind) error {
 	if ok && cookies.AllCookies() {
 		part = template.NewAllCookies
 	}
-	l.identity = newIdentityReader(l.ID, kind.AnyPart, part)
+	l.identity = newIdentityReader(l.ID, kind.AnyPart, part).On(ctx)
 	family := l.policy.Family(kind.Family)
 	if err := l.provisionKey(family); err != nil {
 		return err
 	}
-	if err := l.checkTemplates(ctx.Logger()); err != nil {
+	if err := l.checkTemplates(ctx); err != nil {
 		return err
 	}
 	for _, r := range []struct {

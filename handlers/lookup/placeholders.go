@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/handlers/template"
@@ -33,7 +34,8 @@ func CheckIdentityTemplate(logger *zap.Logger, text string) error {
 }
 
 // checkTemplates checks the templates that the lookups share.
-func (l *Lookup) checkTemplates(logger *zap.Logger) error {
+func (l *Lookup) checkTemplates(ctx caddy.Context) error {
+	logger := ctx.Logger()
 	if len(l.ID) > maxIdentityParts {
 		return fmt.Errorf("the identity has %d parts: want at most %d", len(l.ID), maxIdentityParts)
 	}
@@ -48,12 +50,18 @@ func (l *Lookup) checkTemplates(logger *zap.Logger) error {
 		if err := template.CheckFilled(part); err != nil {
 			return fmt.Errorf("identity '%s': %w", part, err)
 		}
+		if err := CheckClaims(ctx, "identity", part); err != nil {
+			return err
+		}
 	}
 	own := []string{"id", "source"}
 	for i := range l.ID {
 		own = append(own, fmt.Sprintf("id.%d", i+1))
 	}
 	if err := template.Check(logger, "key", l.keyText, own...); err != nil {
+		return err
+	}
+	if err := CheckClaims(ctx, "key", l.keyText); err != nil {
 		return err
 	}
 	for _, r := range []*Reaction{l.OnMissing, l.OnDenied, l.OnError} {

@@ -1,6 +1,7 @@
 // Placeholders of a request, read from it as Caddy's replacer reads them. Two things are
 // ignored: another value that a handler has set in the replacer, and GODEBUG's limit of
-// the number of cookies.
+// the number of cookies. Two have values of their own: the whole Cookie header, and the
+// certificate of a client that has none.
 
 package template
 
@@ -14,10 +15,11 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Prefixes of the placeholders that are cookies and headers.
+// Prefixes of the placeholders that are cookies, headers, and of the client's certificate.
 const (
 	cookiePrefix = "http.request.cookie."
 	headerPrefix = "http.request.header."
+	certPrefix   = "http.request.tls.client."
 )
 
 // reader returns the function that reads a placeholder from a request, or nil if the
@@ -39,6 +41,16 @@ func reader(name string) func(*http.Request) string {
 	}
 	if isCookieHeader(name) {
 		return cookieHeader
+	}
+	if isClientCert(name) {
+		return func(r *http.Request) string {
+			repl, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+			if repl == nil {
+				return ""
+			}
+			value, _ := repl.Get(name)
+			return clientCert(r, value)
+		}
 	}
 	if field, ok := strings.CutPrefix(name, headerPrefix); ok {
 		field = textproto.CanonicalMIMEHeaderKey(field)
@@ -71,6 +83,23 @@ func cookieHeader(r *http.Request) string { return strings.Join(r.Header["Cookie
 func isCookieHeader(name string) bool {
 	field, ok := strings.CutPrefix(name, headerPrefix)
 	return ok && textproto.CanonicalMIMEHeaderKey(field) == "Cookie"
+}
+
+// isClientCert reports whether a placeholder is of the client's certificate.
+func isClientCert(name string) bool { return strings.HasPrefix(strings.ToLower(name), certPrefix) }
+
+// clientCert is the value of a placeholder of the client's certificate, "" if there is no
+// certificate. Caddy then has values that are equal for all clients without one: the
+// fingerprint of nothing, the serial number <nil>, and lists [].
+func clientCert(r *http.Request, value any) string {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return ""
+	}
+	text := caddy.ToString(value)
+	if text == "[]" {
+		return ""
+	}
+	return text
 }
 
 // maxCookies is the most cookies that net/http reads. If there are more, it reads none.

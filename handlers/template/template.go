@@ -16,9 +16,9 @@ type Template struct {
 	plain bool                       // text has no placeholder
 	only  string                     // the name of the placeholder that is the whole text, or ""
 	read  func(*http.Request) string // reads that placeholder, or nil
-	// cookies reports whether the whole Cookie header is in the text, among
-	// other things.
-	cookies bool
+	// special reports whether the text has, among other things, a placeholder whose value
+	// is not that of the replacer.
+	special bool
 }
 
 // New returns a template; any text is one.
@@ -30,7 +30,8 @@ func New(text string) Template {
 			t.only, t.read = name, reader(name)
 		}
 	}
-	t.cookies = t.only == "" && strings.Contains(strings.ToLower(text), "{"+headerPrefix+"cookie}")
+	lower := strings.ToLower(text)
+	t.special = t.only == "" && (strings.Contains(lower, "{"+headerPrefix+"cookie}") || strings.Contains(lower, "{"+certPrefix))
 	return t
 }
 
@@ -52,8 +53,8 @@ func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) st
 	switch {
 	case t.plain:
 		return t.text
-	case t.only == "" && t.cookies && r != nil:
-		return t.withCookies(r, repl, empty)
+	case t.only == "" && t.special && r != nil:
+		return t.expandSpecial(r, repl, empty)
 	case t.only == "":
 		return repl.ReplaceAll(t.text, empty)
 	case t.read != nil && r != nil:
@@ -67,12 +68,16 @@ func (t Template) Expand(r *http.Request, repl *caddy.Replacer, empty string) st
 	return value
 }
 
-// withCookies expands a text that has the whole Cookie header in it.
-func (t Template) withCookies(r *http.Request, repl *caddy.Replacer, empty string) string {
+// expandSpecial expands a text with the whole Cookie header or a client's certificate in
+// it.
+func (t Template) expandSpecial(r *http.Request, repl *caddy.Replacer, empty string) string {
 	// the only error is that of the function, which returns none
 	text, _ := repl.ReplaceFunc(t.text, func(name string, value any) (any, error) {
-		if isCookieHeader(name) {
+		switch {
+		case isCookieHeader(name):
 			value = cookieHeader(r)
+		case isClientCert(name):
+			value = clientCert(r, value)
 		}
 		if text := caddy.ToString(value); text != "" {
 			return text, nil

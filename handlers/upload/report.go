@@ -32,6 +32,7 @@ type Report struct {
 	Interval caddy.Duration `json:"interval,omitempty"`
 
 	keys    uploadKeys
+	owner   lookup.IdentityReader
 	app     lookup.App
 	cache   *cache.Cache
 	timeout time.Duration // of one read
@@ -54,7 +55,7 @@ func (h *Report) Provision(ctx caddy.Context) error {
 	if h.Interval == 0 {
 		h.Interval = caddy.Duration(defaultUploadInterval)
 	}
-	if err := checkOwner(ctx, h.Owner); err != nil {
+	if h.owner, err = newOwner(ctx, h.Owner); err != nil {
 		return err
 	}
 	h.hub = &uploadHub{read: h.read, interval: time.Duration(h.Interval)}
@@ -87,7 +88,10 @@ func (h *Report) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 	if err != nil {
 		return lookup.Refuse(http.StatusBadRequest, err)
 	}
-	owner := repl.ReplaceAll(h.Owner, "")
+	owner, err := ownerOf(h.owner, r, repl)
+	if err != nil {
+		return lookup.Refuse(http.StatusBadRequest, err)
+	}
 	if key == "" || h.Owner != "" && owner == "" {
 		return caddyhttp.Error(http.StatusNotFound, errNoUpload)
 	}

@@ -223,3 +223,24 @@ func TestHubHasRoomForSoManyListeners(t *testing.T) {
 	}
 	require.Empty(t, hub.watches)
 }
+
+func TestTextAloneIsNoOwner(t *testing.T) {
+	t.Parallel()
+	const owner = `{"id": "{http.request.uri.path.0}", "owner": "user-{http.request.header.X-Owner}"}`
+	ctx, app := lookuptest.NewApp(t, `{}`)
+	report, err := lookuptest.NewHandler(ctx, reportDirective, owner)
+	require.NoError(t, err)
+	for key, record := range map[string]string{"a": `{"owner": "user-", "progress": 42}`, "b": `{"owner": "user-ada", "progress": 42}`} {
+		app.Put(t, "temp:upload:progress:"+key, record)
+	}
+	require.Equal(t, http.StatusNotFound, lookuptest.Serve(report, lookuptest.Get("/a")).Status, "nobody's upload")
+	require.Equal(t, http.StatusNotFound, lookuptest.Serve(report, lookuptest.Get("/b")).Status)
+	require.Equal(t, http.StatusOK, lookuptest.Serve(report, lookuptest.Get("/b", "X-Owner", "ada")).Status)
+	require.Equal(t, http.StatusBadRequest, lookuptest.Serve(report, lookuptest.Get("/b", "X-Owner", "\xff")).Status)
+
+	upload, err := lookuptest.NewHandler(ctx, uploadDirective, owner)
+	require.NoError(t, err)
+	u, err := upload.(*Handler).begin(lookuptest.Serve(upload, httptest.NewRequest(http.MethodPut, "/c", http.NoBody)).Request)
+	require.NoError(t, err)
+	require.Empty(t, u.owner)
+}

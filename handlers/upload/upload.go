@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -48,6 +47,7 @@ type Handler struct {
 	Name string `json:"name,omitempty"`
 
 	keys      uploadKeys
+	owner     lookup.IdentityReader
 	app       lookup.App
 	cache     *cache.Cache
 	policy    *lookup.Policy
@@ -74,7 +74,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := app.Lookups().Claim(uploadDirective+" '"+name+"'", h.policy.KeyPrefix, h.policy.Family(cache.UploadProgress)); err != nil {
 		return err
 	}
-	if err := checkOwner(ctx, h.Owner); err != nil {
+	if h.owner, err = newOwner(ctx, h.Owner); err != nil {
 		return err
 	}
 	h.logger = ctx.Logger().With(zap.String("route", name))
@@ -142,8 +142,8 @@ func (h *Handler) begin(r *http.Request) (*upload, error) {
 	if key == "" || err != nil {
 		return nil, err
 	}
-	owner := repl.ReplaceAll(h.Owner, "")
-	if err := cache.CheckIdentity(owner); err != nil {
+	owner, err := ownerOf(h.owner, r, repl)
+	if err != nil {
 		return nil, err
 	}
 	u := &upload{key: key, owner: owner, size: r.ContentLength, started: time.Now()}
@@ -176,25 +176,6 @@ func (h *Handler) publisher(ctx context.Context, u *upload) *publisher {
 	}
 }
 
-// checkOwner refuses an owner that is the same, or empty, for all requests: every
-// client would own the uploads of every other one.
-func checkOwner(ctx caddy.Context, owner string) error {
-	if owner == "" {
-		return nil
-	}
-	names, err := template.Placeholders(owner)
-	if err == nil && !slices.ContainsFunc(names, template.IsOfRequest) {
-		err = errors.New("it is the same for every client: want a placeholder that differs, like {http.session.user_id}")
-	}
-	if err == nil {
-		err = template.CheckFilled(owner)
-	}
-	if err != nil {
-		return fmt.Errorf("owner '%s': %w", owner, err)
-	}
-	return template.Check(ctx.Logger(), "owner", owner)
-}
-
 // uploadKeys makes the keys of uploads.
 type uploadKeys struct {
 	template cache.KeyTemplate
@@ -209,13 +190,16 @@ func newUploadKeys(ctx caddy.Context, policy *lookup.Policy, id lookup.Identity)
 		if err := template.CheckFilled(part); err != nil {
 			return uploadKeys{}, fmt.Errorf("identity '%s': %w", part, err)
 		}
+		if err := lookup.CheckClaims(ctx, "identity", part); err != nil {
+			return uploadKeys{}, err
+		}
 	}
 	key, err := cache.ParseKeyTemplate(policy.Family(cache.UploadProgress).KeyTemplate)
 	if err != nil {
 		return uploadKeys{}, err
 	}
 	key[0] = policy.KeyPrefix + key[0]
-	return uploadKeys{key, lookup.NewIdentityReader(id, false)}, nil
+	return uploadKeys{key, lookup.NewIdentityReader(id, false).On(ctx)}, nil
 }
 
 // key is the key of a request's upload, or "" without an identity. The error
