@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// browser is a real one, without a window, which notes what it complains of.
+// browser is a headless Chromium or Chrome. It records its errors and warnings.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -40,7 +40,7 @@ func newBrowser(t *testing.T) *browser {
 		"starting a browser; install one with `apt-get install chromium` or `brew install google-chrome`")
 	t.Cleanup(func() { require.NoError(t, chromedp.Cancel(b.ctx)) }) // waits until it is gone
 	go func() {                                                      // ends with the browser
-		// the browser's log has the violations of the page's policy
+		// the browser's log has violations of the page's Content-Security-Policy
 		for m, err := range chromedp.Console(b.ctx) {
 			if err == nil && (m.IsException() || m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning) {
 				b.complain(m.String() + " " + m.URL)
@@ -66,7 +66,7 @@ func (b *browser) complain(text string) {
 	b.complaints = append(b.complaints, text)
 }
 
-// complained returns what the browser complained of until now, and forgets it.
+// complained returns the errors and warnings since its last call.
 func (b *browser) complained() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,7 +102,7 @@ func (b *browser) await(expression string) {
 	}
 }
 
-// screenshot keeps a picture of the whole page, where FILEWALLBALL_SCREENSHOTS
+// screenshot writes a picture of the whole page, where FILEWALLBALL_SCREENSHOTS
 // names a directory, and returns how large it is.
 func (b *browser) screenshot(name string) int {
 	b.t.Helper()
@@ -114,7 +114,7 @@ func (b *browser) screenshot(name string) int {
 	return len(picture)
 }
 
-// dark makes the browser prefer dark pages.
+// dark sets the browser's preference to dark pages.
 func dark(on bool) chromedp.Action[chromedp.Void] {
 	scheme := "light"
 	if on {

@@ -23,8 +23,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// axe is the source of axe-core, which checks pages for what keeps people with
-// disabilities out.
+// axe is the source of axe-core, which checks pages for accessibility.
 func axe(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,7 +34,8 @@ func axe(t *testing.T) string {
 	return string(source)
 }
 
-// options are those of a node over a Redis, which no slow machine makes warn.
+// options are those of a node over a Redis, with thresholds that a slow machine does not
+// reach.
 func options(server *redistest.Server) string {
 	return `filewallball {
 		redis ` + server.Addr() + ` {
@@ -47,7 +47,8 @@ func options(server *redistest.Server) string {
 	}`
 }
 
-// site has a page behind a password, as the docs have it, and routes to be seen.
+// site is the site of the docs, with the dashboard behind a password, and routes that it
+// shows.
 func site(application string) string {
 	return `
 	basic_auth /ops/* {
@@ -94,7 +95,7 @@ func TestDashboardInABrowser(t *testing.T) {
 		source := axe(t)
 		for _, scheme := range []bool{false, true} {
 			b.do(dark(scheme))
-			// axe runs in a world of its own: it is no script of the page
+			// axe runs in an isolated world: the page's policy allows no other scripts
 			b.do(chromedp.Evaluate[chromedp.Void](source))
 			findings := eval[[]string](b, `axe.run().then(r => r.violations.map(v => v.id + ": " + v.help + " " + v.nodes.map(n => n.html).join(" ")))`)
 			require.Empty(t, findings, "dark: %t", scheme)
@@ -179,7 +180,7 @@ func TestDashboardInABrowser(t *testing.T) {
 	})
 }
 
-// visit makes requests of one visitor.
+// visit sends requests of one visitor.
 func visit(t *testing.T, s sitetest.Site, session string, times int) {
 	t.Helper()
 	for range times {
@@ -188,7 +189,7 @@ func visit(t *testing.T, s sitetest.Site, session string, times int) {
 	}
 }
 
-// traffic makes requests until it is stopped.
+// traffic sends requests until it is stopped.
 func traffic(t *testing.T, s sitetest.Site) (stop func()) {
 	t.Helper()
 	var ended atomic.Bool
@@ -217,7 +218,7 @@ func traffic(t *testing.T, s sitetest.Site) (stop func()) {
 	}
 }
 
-func TestPageIsTheDoorOfItsOwn(t *testing.T) {
+func TestPageIsBehindThePasswordOfItsSite(t *testing.T) {
 	server := redistest.Start(t)
 	s := sitetest.Serve(t, options(server), site("http://127.0.0.1:9"))
 	answer := sitetest.Request(t, http.MethodGet, "http://"+s.Page+"/ops/", "")

@@ -24,7 +24,7 @@ import (
 
 const livePath = "/filewallball/health/live"
 
-// process is one that runs until the test ends.
+// process is a process that runs until the test ends.
 type process struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -36,7 +36,7 @@ func (p *process) Write(b []byte) (int, error) {
 	return p.text.Write(b)
 }
 
-// String is what it has written.
+// String returns its output so far.
 func (p *process) String() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +55,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// caddy runs Caddy with a Caddyfile of deploy and nothing in the environment but this.
+// caddy runs Caddy with a Caddyfile of deploy/ and only this environment.
 func caddy(t *testing.T, caddyfile string, env ...string) *process {
 	t.Helper()
 	home := t.TempDir()
@@ -104,7 +104,7 @@ func startNode(t *testing.T, caddyfile, root string, env ...string) node {
 	return n
 }
 
-// answers waits until an address does so with this status.
+// answers waits until an address answers with this status.
 func (p *process) answers(t *testing.T, url string, status int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -116,13 +116,13 @@ func (p *process) answers(t *testing.T, url string, status int) {
 	}, 30*time.Second, 20*time.Millisecond, "%s\n%s", url, p)
 }
 
-// with replaces a variable of an environment, or adds it.
+// with returns the environment with a variable replaced or added.
 func with(env []string, name, value string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(variable string) bool { return strings.HasPrefix(variable, name+"=") })
 	return append(env, name+"="+value)
 }
 
-// client is one of Redis with the rights of a user.
+// client returns a client of Redis with the rights of a user.
 func client(t *testing.T, port, user, password string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + port, Username: user, Password: password, DisableIdentity: true, MaxRetries: -1})
@@ -130,8 +130,8 @@ func client(t *testing.T, port, user, password string) *redis.Client {
 	return c
 }
 
-// worksWithRedis has a session of the application, a file, and all that the admin API
-// does, and Redis has nothing to complain of.
+// worksWithRedis tries a session of the application, a file and the admin API, and checks
+// that Redis has refused no command.
 func (n node) worksWithRedis(t *testing.T, id string) {
 	t.Helper()
 	require.Equal(t, http.StatusUnauthorized, n.Get(t, "/a.txt", "Cookie", "session=none"+id).Status)
@@ -192,7 +192,7 @@ func TestTwoNodesOfComposeWorkBehindTheFront(t *testing.T) {
 	require.Equal(t, 404, sitetest.Request(t, "POST", "http://"+nodes[0].status+"/filewallball/health", "").Status)
 }
 
-// refusesStrangers has the users do what they have no right to.
+// refusesStrangers checks that users cannot do what they have no right to.
 func refusesStrangers(t *testing.T, port string) {
 	t.Helper()
 	for _, user := range []string{"caddy", "application"} {
@@ -255,7 +255,7 @@ func TestNodeOfSystemdReadsItsCredential(t *testing.T) {
 	n.worksWithRedis(t, "one")
 }
 
-// The rights in the file are those in the docs, so that there is one list to keep.
+// The rights in the file are those in the docs.
 func TestRightsOfTheUsersAreThoseOfTheDocs(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/operations.md")
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 
 const password = `p&a/s\s w"o'rd`
 
-// compose is what `docker compose config` makes of these files.
+// compose returns the project of these files, like `docker compose config`.
 func compose(t *testing.T, files ...string) *types.Project {
 	t.Helper()
 	for i, file := range files {
@@ -28,7 +28,7 @@ func compose(t *testing.T, files ...string) *types.Project {
 	return project
 }
 
-func TestComposeFilesAreValidAndSayWhatTheyNeed(t *testing.T) {
+func TestComposeFilesAreValidAndRequireTheirVariables(t *testing.T) {
 	for _, files := range [][]string{{"compose.yml"}, {"compose.yml", "compose.tls.yml"}} {
 		project := compose(t, files...)
 		require.Equal(t, []string{"front", "grafana", "node1", "node2", "prometheus", "redis"}, project.ServiceNames())
@@ -65,7 +65,7 @@ func mustAbs(t *testing.T, path string) string {
 	return abs
 }
 
-// environment is that of a service.
+// environment returns the environment of a service.
 func environment(service types.ServiceConfig) (env []string) {
 	for name, value := range service.Environment {
 		if value != nil {

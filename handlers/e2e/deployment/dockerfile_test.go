@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// instruction is one of a Dockerfile, with the stage that it is in.
+// instruction is an instruction of a Dockerfile, and its stage.
 type instruction struct {
 	stage      int
 	name, args string
@@ -32,8 +32,8 @@ func instructions(text string) (all []instruction, stages int) {
 	return all, stages
 }
 
-// lint is what is wrong with a Dockerfile: rules of hadolint, by their numbers, and
-// what this image promises.
+// lint returns the faults of a Dockerfile: rules of hadolint, by their numbers, and
+// what the documentation promises of the image.
 func lint(text string) (wrong []string) {
 	all, stages := instructions(text)
 	complain := func(bad bool, what string) {
@@ -80,7 +80,7 @@ func lint(text string) (wrong []string) {
 	return wrong
 }
 
-func TestDockerfileKeepsTheRules(t *testing.T) {
+func TestDockerfileFollowsTheRules(t *testing.T) {
 	text := read(t, "Dockerfile")
 	require.Empty(t, lint(text))
 	require.Contains(t, text, livePath)
@@ -94,7 +94,7 @@ func TestDockerfileKeepsTheRules(t *testing.T) {
 	}
 }
 
-// Everything that the image copies is in the build's context.
+// All files that the image copies are in the build context.
 func TestDockerfileFindsItsFiles(t *testing.T) {
 	ignored := read(t, "Dockerfile.dockerignore")
 	require.True(t, strings.HasPrefix(ignored, "*\n"), "what is not named stays out")

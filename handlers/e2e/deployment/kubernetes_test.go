@@ -31,7 +31,7 @@ func (o object) at(t *testing.T, path ...string) any {
 	return value
 }
 
-// build is what `kustomize build` makes, as YAML and as objects by kind and name.
+// build returns the output of `kustomize build`, as YAML and as objects by kind and name.
 func build(t *testing.T) (text []byte, objects map[string]object) {
 	t.Helper()
 	found, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
@@ -51,7 +51,7 @@ func build(t *testing.T) (text []byte, objects map[string]object) {
 	return text, objects
 }
 
-func TestManifestsAreWhatKubernetesTakes(t *testing.T) {
+func TestManifestsAreValid(t *testing.T) {
 	text, _ := build(t)
 	v := kubeconform(t)
 	results := v.Validate("deploy", io.NopCloser(strings.NewReader(string(text))))
@@ -71,8 +71,8 @@ func TestManifestsAreWhatKubernetesTakes(t *testing.T) {
 	}
 }
 
-// kubeconform validates by the schemas of Kubernetes that kustomize has built in, and
-// by one of our own for the Prometheus operator. Unknown fields are errors.
+// kubeconform validates with the schemas of Kubernetes that kustomize contains, and with
+// one in testdata for the Prometheus operator. Unknown fields are errors.
 func kubeconform(t *testing.T) validator.Validator {
 	t.Helper()
 	definitions := strict(t)
@@ -101,7 +101,7 @@ func kubeconform(t *testing.T) validator.Validator {
 	return v
 }
 
-// strict are the definitions, without room for unknown fields.
+// strict returns the definitions, changed to refuse unknown fields.
 func strict(t *testing.T) (definitions map[string]map[string]any) {
 	t.Helper()
 	text, err := json.Marshal(openapi.Schema())
@@ -120,7 +120,7 @@ func strict(t *testing.T) (definitions map[string]map[string]any) {
 	return swagger.Definitions
 }
 
-func TestManifestsRunTwoProbedNodesWithLittlePower(t *testing.T) {
+func TestManifestsRunTwoProbedNodesWithFewRights(t *testing.T) {
 	_, objects := build(t)
 	require.EqualValues(t, 2, objects["Deployment filewallball"].at(t, "spec", "replicas"))
 	require.EqualValues(t, 1, objects["PodDisruptionBudget filewallball"].at(t, "spec", "minAvailable"))
@@ -140,7 +140,7 @@ func TestManifestsRunTwoProbedNodesWithLittlePower(t *testing.T) {
 			require.NotNil(t, container.at(t, "resources", "limits", "memory"))
 		}
 	}
-	// what the probes ask is what the Caddyfile answers: see the test that runs it
+	// TestNodeOfKubernetesWorks checks that the Caddyfile answers the probes
 	for _, probe := range []string{"startupProbe", "livenessProbe", "readinessProbe"} {
 		container := objects["Deployment filewallball"].at(t, "spec", "template", "spec", "containers").([]any)[0].(map[string]any)
 		require.Equal(t, livePath, object(container).at(t, probe, "httpGet", "path"))

@@ -1,6 +1,6 @@
-// Package deployment holds deploy/ against what is to run it: the Caddyfiles and the
-// start of Redis are run with the environment that compose, Kubernetes and systemd
-// give them; the rest is checked, because no container engine runs in tests.
+// Package deployment tests deploy/: the Caddyfiles and the start script of Redis run with
+// the environment that compose, Kubernetes and systemd give them. The rest is only
+// checked, because tests have no container engine.
 package deployment
 
 import (
@@ -12,5 +12,5 @@ import (
 
 func TestMain(m *testing.M) { sitetest.Main(m) }
 
-// dir is the folder of everything that is tested here.
+// dir is deploy/.
 const dir = "../../../deploy"

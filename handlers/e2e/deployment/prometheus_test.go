@@ -23,7 +23,7 @@ func promtool(t *testing.T, args ...string) {
 	t.Logf("%s", output)
 }
 
-// rules are the groups of a file for Prometheus.
+// rules are the groups of a file of rules for Prometheus.
 type rules struct {
 	Groups []struct {
 		Name  string `json:"name"`
@@ -51,13 +51,13 @@ func TestAlertsFireWhereTheyShould(t *testing.T) {
 	promtool(t, "test", "rules", filepath.Join(prometheus, "alerts.test.yml"))
 	tests := read(t, "prometheus/alerts.test.yml")
 	for _, rule := range rulesOf(t, "prometheus/alerts.yml").Groups[0].Rules {
-		require.Regexp(t, "alertname: "+rule.Alert+"\n +exp_alerts:", tests, "no test has it fire")
-		require.Contains(t, tests, "alertname: "+rule.Alert+" }", "no test has it be quiet")
+		require.Regexp(t, "alertname: "+rule.Alert+"\n +exp_alerts:", tests, "no test in which it fires")
+		require.Contains(t, tests, "alertname: "+rule.Alert+" }", "no test in which it does not fire")
 	}
 }
 
-// Each alert leads to the heading that says what to do.
-func TestEveryAlertHasItsPage(t *testing.T) {
+// The URL of each alert leads to the heading that says what to do.
+func TestEveryAlertLinksToWhatToDo(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/operations.md")
 	require.NoError(t, err)
 	anchors := make(map[string]bool)
@@ -75,7 +75,7 @@ func TestEveryAlertHasItsPage(t *testing.T) {
 	}
 }
 
-// dashboard is what the tests read of the one of Grafana.
+// dashboard is the part of Grafana's dashboard that the tests read.
 type dashboard struct {
 	Templating struct {
 		List []struct{ Name, Definition string }
@@ -96,7 +96,7 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-func TestDashboardHasItsVariablesAndNoPanelOverAnother(t *testing.T) {
+func TestDashboardHasItsVariablesAndNoOverlappingPanels(t *testing.T) {
 	d := readDashboard(t)
 	var names []string
 	for _, variable := range d.Templating.List {
@@ -122,7 +122,8 @@ func TestDashboardHasItsVariablesAndNoPanelOverAnother(t *testing.T) {
 	}
 }
 
-// queries are all of the dashboard, with its variables filled in, and of the rules.
+// queries returns all queries of the dashboard, with its variables replaced, and of the
+// rules.
 func queries(t *testing.T) (all []string) {
 	t.Helper()
 	fill := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*", "$route", ".*")

@@ -24,7 +24,7 @@ var (
 	grouping   = regexp.MustCompile(`by \(([a-z, ]+)\) \((?:rate\()?(caddy_filewallball_[a-z0-9_]+)`)
 )
 
-// scrape adds what a node shows to Prometheus: the labels of each series by name.
+// scrape adds the series of a node's metrics: their labels by name.
 func scrape(t *testing.T, address string, into map[string][]map[string]string) {
 	t.Helper()
 	a := sitetest.Request(t, http.MethodGet, "http://"+address+"/metrics", "")
@@ -42,8 +42,8 @@ func scrape(t *testing.T, address string, into map[string][]map[string]string) {
 	}
 }
 
-// Every metric, label and value that panels and rules name is there in a scrape of a
-// node with Redis and one with the embedded store.
+// Every metric, label and value that panels and rules name is in a scrape of a node with
+// Redis or of one with the embedded store.
 func TestEveryMetricOfPanelsAndRulesIsScraped(t *testing.T) {
 	server := redistest.Start(t)
 	app := sitetest.NewApplication(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// unit is caddy.service as Caddy's packages have it, in short.
+// unit is a short form of the caddy.service in Caddy's packages.
 const unit = `[Unit]
 Description=Caddy
 After=network-online.target
@@ -26,7 +26,7 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 WantedBy=multi-user.target
 `
 
-func TestSystemdTakesTheDropIn(t *testing.T) {
+func TestSystemdAcceptsTheDropIn(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	require.NoError(t, err, "systemd-analyze is missing: .ci/install systemd")
 	verify := func(dropIn string) (output string, err error) {

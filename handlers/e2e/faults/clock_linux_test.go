@@ -1,4 +1,4 @@
-// A Redis whose clock jumps: a library gives it another time of day.
+// A Redis whose clock jumps: a preloaded library changes its time of day.
 
 package faults
 
@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clock is that of a Redis.
+// clock is the clock of a Redis.
 type clock struct {
 	t       *testing.T
 	library string
@@ -41,7 +41,7 @@ func (c *clock) set(offset time.Duration) {
 	require.NoError(c.t, err)
 }
 
-// jump sets the clock of the fleet's Redis, and waits until that tells the time.
+// jump sets the clock of the fleet's Redis, and waits until Redis has the new time.
 func (c *clock) jump(f *fleet, offset time.Duration) {
 	c.set(offset)
 	require.Eventually(c.t, func() bool {

@@ -16,10 +16,10 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// nodes is how many Caddys share a Redis.
+// nodes is the number of Caddys that share a Redis.
 const nodes = 3
 
-// liveSessions is how many sessions there are at the start.
+// liveSessions is the number of sessions at the start.
 const liveSessions = 20
 
 // fleet is three Caddys, their Redis and the application behind them.
@@ -41,7 +41,7 @@ type fleet struct {
 	stopped chan struct{}  // closed when the traffic stops
 }
 
-// setup is how a fleet is made.
+// setup are the options of a fleet.
 type setup struct {
 	args    []string                      // of redis-server
 	users   []string                      // of redis-server; see redistest.Options
@@ -98,7 +98,7 @@ func newFleet(t *testing.T, s setup) *fleet {
 	return f
 }
 
-// start starts the nodes, and makes sessions that all of them know well.
+// start starts the nodes, and creates sessions of which all nodes have near copies.
 func (f *fleet) start() {
 	f.t.Helper()
 	f.oracle, f.app, f.path = newOracle(), newApplication(f.t), "/plain"
@@ -115,7 +115,7 @@ func (f *fleet) start() {
 	f.awaitNear(30 * time.Second)
 }
 
-// grant makes a session.
+// grant creates a session.
 func (f *fleet) grant(ctx context.Context) string {
 	f.t.Helper()
 	id := fmt.Sprintf("s%d", f.last.Add(1))
@@ -124,10 +124,10 @@ func (f *fleet) grant(ctx context.Context) string {
 	return id
 }
 
-// key is where the record of a session is.
+// key is the key of a session's record.
 func key(id string) string { return "session:user:" + id }
 
-// revoke deletes a session in Redis, as an application does.
+// revoke deletes a session in Redis, like an application.
 func (f *fleet) revoke(ctx context.Context, id string) error {
 	f.oracle.unclear(id)
 	if err := f.truth.Del(ctx, key(id)).Err(); err != nil {
@@ -151,7 +151,7 @@ func (f *fleet) awaitNear(within time.Duration) (missing string) {
 	}
 }
 
-// notNear says which nodes do not answer from near copies.
+// notNear describes which nodes do not answer from near copies, and why.
 func (f *fleet) notNear() string {
 	var missing []string
 	for i, n := range f.nodes {
@@ -165,7 +165,7 @@ func (f *fleet) notNear() string {
 	return strings.Join(missing, "; ")
 }
 
-// attempts is how many connections the nodes have asked for.
+// attempts is the number of connections that the nodes have tried to open.
 func (f *fleet) attempts() (n int64) {
 	for _, node := range f.nodes {
 		n += node.proxy.attempts.Load()
@@ -173,7 +173,7 @@ func (f *fleet) attempts() (n int64) {
 	return n
 }
 
-// each does something to the network of each node.
+// each calls a function with the proxy of each node.
 func (f *fleet) each(do func(*proxy)) {
 	for _, n := range f.nodes {
 		do(n.proxy)

@@ -1,5 +1,5 @@
-// Floods: clients that ask for sessions which do not exist, at a speed that
-// nodes cannot keep up with.
+// Floods: clients that send sessions which do not exist, faster than nodes can look
+// them up.
 
 package faults
 
@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFloodsAreOneRoutesTrouble(t *testing.T) {
+func TestFloodsOfOneRouteDoNotAffectOthers(t *testing.T) {
 	runAll(t, []scenario{
 		{name: "clients leave a node with few file descriptors", run: clientsThatLeaveAndFewFiles},
 		{name: "file descriptors are exhausted", long: true, run: exhaustedFiles(false)},
@@ -42,7 +42,7 @@ func (f *fleet) knock(i int, session string, done <-chan struct{}) error {
 	return err
 }
 
-// goroutines is how many a node has.
+// goroutines returns the number of goroutines of a node.
 func (n *node) goroutines(t *testing.T) int {
 	t.Helper()
 	resp, err := n.client.Get("http://" + n.admin + "/debug/pprof/goroutine?debug=1")
@@ -57,7 +57,7 @@ func (n *node) goroutines(t *testing.T) int {
 	return total
 }
 
-// files is how many file descriptors a node has in these scenarios.
+// files is the limit of file descriptors of a node in these scenarios.
 const files = 1024
 
 func flooders() int {
@@ -67,8 +67,8 @@ func flooders() int {
 	return 1500
 }
 
-// Clients that ask for random sessions and leave do not keep a site with few file
-// descriptors from answering others, on new connections too.
+// Clients that send random sessions and leave do not prevent a site with few file
+// descriptors from answering others, also on new connections.
 func clientsThatLeaveAndFewFiles(t *testing.T) {
 	f := newFleet(t, setup{files: files})
 	f.app.slow.Store(int64(10 * time.Second))
@@ -101,11 +101,11 @@ func clientsThatLeaveAndFewFiles(t *testing.T) {
 	}
 }
 
-// tooNoisy is how late a machine is on which a lookup may take as long as
-// lookup_timeout, whatever is asked.
+// tooNoisy is the delay of a machine on which any lookup may take as long as
+// lookup_timeout.
 const tooNoisy = 250 * time.Millisecond
 
-// idleLoads is how many goroutines a node keeps for its next loads.
+// idleLoads is the number of goroutines that a node keeps for its next loads.
 const idleLoads = 32
 
 // baseline waits until no load is left, and nothing that a flood has made: the node
@@ -231,8 +231,8 @@ func otherRoutes(app *application) string {
 `
 }
 
-// Where very many loads wait, the next ones are answered with on_error, long
-// before the timeout of the source.
+// If very many loads wait, the next ones are answered with on_error, long before the
+// timeout of the source.
 func fullQueue(t *testing.T) {
 	f := newFleet(t, setup{routes: otherRoutes})
 	f.app.slow.Store(int64(time.Minute))

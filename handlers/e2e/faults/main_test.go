@@ -1,16 +1,16 @@
 // Package faults tests the promises of the plugin under faults: three real
 // Caddys share a real Redis, each over a network of its own that can be broken.
 //
-//	faults_test.go        the table: what is broken, and what is promised then
-//	injections_test.go    how things are broken
-//	row_test.go           how a row of the table is run
-//	oracle_test.go        which requests were let in, and until when they might
-//	traffic_test.go       the requests that never stop
+//	faults_test.go        the table of faults, and what is promised during each
+//	injections_test.go    how each fault is caused
+//	row_test.go           how a row of the table is run and judged
+//	oracle_test.go        which requests were let in, and until when they may be
+//	traffic_test.go       requests that are sent all the time
 //	fleet_test.go         Redis, the nodes, and the application
 //	node_test.go          a Caddy in a process of its own
 //	proxy_test.go         the network between a node and Redis
 //	invalidation_test.go  purges and logouts under faults
-//	loads_test.go         clients that leave, and an application that is slow
+//	loads_test.go         clients that leave, and a slow application
 //	flood_test.go         more clients than a node can serve
 //	topology_test.go      Sentinel and cluster
 //	clock_linux_test.go   a Redis whose clock jumps

@@ -34,7 +34,7 @@ type node struct {
 	pauses atomic.Int64
 }
 
-// output is what a process says.
+// output collects the output of a process.
 type output struct {
 	mu   sync.Mutex
 	text []byte
@@ -170,7 +170,7 @@ func (n *node) send(method, path, session, body string) (answer, error) {
 
 // sendWritten calls written once the request is on its way, or has failed. It
 // tries again if a reload closes the listener before the server has read from
-// the connection: that is Caddy's own doing.
+// the connection, which Caddy itself may do.
 func (n *node) sendWritten(method, path, session, body string, written func()) (got answer, err error) {
 	defer written()
 	for range 5 {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// oracle knows when each session was revoked, and what each request got.
+// oracle records when each session was revoked, and the response to each request.
 type oracle struct {
 	mu       sync.Mutex
 	sessions map[string]*session
@@ -20,7 +20,7 @@ type oracle struct {
 	noise    []time.Duration
 }
 
-// session is what is known of one.
+// session is what the oracle has recorded of one session.
 type session struct {
 	revoked time.Time // zero: never
 	letIn   []entry
@@ -43,7 +43,7 @@ type failure struct {
 
 func newOracle() *oracle { return &oracle{sessions: make(map[string]*session)} }
 
-// granted notes a session that exists from now on.
+// granted records that a session exists from now on.
 func (o *oracle) granted(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -51,15 +51,15 @@ func (o *oracle) granted(id string) {
 	o.live = append(o.live, id)
 }
 
-// unclear takes a session out of the live ones: whether it is revoked shows
-// later.
+// unclear removes a session from the live ones: it may or may not be revoked, and
+// gone or back says later which.
 func (o *oracle) unclear(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.live = slices.DeleteFunc(o.live, func(other string) bool { return other == id })
 }
 
-// gone notes that a session was revoked at a time.
+// gone records the time at which a session was revoked.
 func (o *oracle) gone(id string, at time.Time) {
 	o.unclear(id)
 	o.mu.Lock()
@@ -68,7 +68,7 @@ func (o *oracle) gone(id string, at time.Time) {
 	o.revoked = append(o.revoked, id)
 }
 
-// back notes that a session is there again: nothing is said of it from now on.
+// back records that a session exists again. From now on it is not judged.
 func (o *oracle) back(id string) {
 	o.unclear(id)
 	o.mu.Lock()
@@ -99,7 +99,7 @@ func pick(ids []string, i int) string {
 	return ids[len(ids)-1-i%len(ids)]
 }
 
-// saw notes the answer to a request for a session.
+// saw records the response to a request with a session.
 func (o *oracle) saw(id string, node int, sent time.Time, got answer, wasLive bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -114,22 +114,22 @@ func (o *oracle) saw(id string, node int, sent time.Time, got answer, wasLive bo
 	}
 }
 
-// control notes how long a request that does nothing took.
+// control records the duration of a request that needs no lookup.
 func (o *oracle) control(took time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.noise = append(o.noise, took)
 }
 
-// machineNoise is how late the machine was for requests that do nothing: the
-// worst of all but one in a thousand.
+// machineNoise is the 99.9th percentile of the durations of requests that need no
+// lookup: the delay that the machine itself adds.
 func (o *oracle) machineNoise() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return quantile(o.noise, 0.999)
 }
 
-// quantile of some durations.
+// quantile returns a quantile of some durations.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
@@ -138,8 +138,8 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// ages are how long ago a session had been revoked when a request for it was
-// sent and let in, of each session the longest.
+// ages returns, for each session that was let in after its revocation, the longest
+// time between the revocation and such a request.
 func (o *oracle) ages() (ages []time.Duration, worst entry, of string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -162,7 +162,7 @@ func (o *oracle) ages() (ages []time.Duration, worst entry, of string) {
 	return ages, worst, of
 }
 
-// late counts the requests that were let in later than a bound.
+// late counts the requests that were let in more than a bound after the revocation.
 func (o *oracle) late(bound time.Duration) (late, letIn int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,7 +10,7 @@ func (n *node) pause() {
 	_ = n.cmd.Process.Signal(syscall.SIGSTOP)
 }
 
-// resume lets it go on.
+// resume continues the process.
 func (n *node) resume() {
 	_ = n.cmd.Process.Signal(syscall.SIGCONT)
 	n.pauses.Add(1)

@@ -27,7 +27,7 @@ func TestTheFileOfPersistOverCrashes(t *testing.T) {
 	})
 }
 
-// newKeeper is a node that keeps sessions by itself, in a file.
+// newKeeper starts a node without Redis, whose sessions are saved in a file.
 func newKeeper(t *testing.T, file string) *node {
 	t.Helper()
 	n := &node{page: ports.Addr(t), admin: ports.Addr(t)}
@@ -144,8 +144,8 @@ func killAtRandomMoments(t *testing.T) {
 	require.Greater(t, answered, 10*rounds)
 }
 
-// A second process does not use the file of a first one, and says so; the first
-// goes on with it.
+// A second process does not use the file of a first one, and reports that; the first
+// continues to use it.
 func twoProcessesWithOneFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "records")
 	first := newKeeper(t, file)

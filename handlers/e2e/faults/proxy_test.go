@@ -99,7 +99,7 @@ func (p *proxy) connect(client net.Conn) {
 	p.mu.Unlock()
 }
 
-// packet is what was read at once, and when it may arrive.
+// packet is data that was read at once, and the time at which it may arrive.
 type packet struct {
 	data []byte
 	due  time.Time
@@ -182,10 +182,10 @@ func (p *proxy) all() (links []*link) {
 	return links
 }
 
-// isData reports whether a link carries commands, no reports of writes.
+// isData reports whether a link carries commands, and not reports of writes.
 func isData(l *link) bool { return !l.tracker.Load() }
 
-// goAway takes the target away: all links end, and new ones are refused.
+// goAway makes the target unreachable: all links end, and new ones are refused.
 func (p *proxy) goAway() {
 	p.mu.Lock()
 	p.refuses = true
@@ -200,8 +200,8 @@ func (p *proxy) comeBack() {
 	p.refuses, p.blackhole = false, false
 }
 
-// silence makes the links that are open half-open: neither end hears of the
-// other again, and neither is told so.
+// silence makes the open links half-open: no data passes in either direction, and
+// neither end is notified.
 func (p *proxy) silence() {
 	for _, l := range p.all() {
 		l.silent.Store(true)
@@ -215,7 +215,7 @@ func (p *proxy) dropNew() {
 	p.blackhole = true
 }
 
-// lead sends new links to another address; those that are open stay.
+// lead connects new links to another address; open ones stay.
 func (p *proxy) lead(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// row is a fault, and what is promised while it lasts and after it.
+// row is a fault, and what is promised during and after it.
 type row struct {
 	name  string
 	long  bool // see scenario
 	setup setup
 	// start makes the fleet; nil: newFleet with setup.
 	start func(t *testing.T) *fleet
-	// inject breaks something, and returns what mends it.
+	// inject causes the fault, and returns a function that ends it.
 	inject func(f *fleet) (mend func())
 	// lasts is how long the fault lasts. Sessions are revoked all the time.
 	lasts time.Duration
@@ -26,7 +26,7 @@ type row struct {
 	// recovery is the longest time after the fault until every node answers
 	// from near copies again.
 	recovery time.Duration
-	// calm faults fail no request of a live session at all.
+	// calm is set if the fault must not fail any request of a live session.
 	calm bool
 	// failing is the largest share of requests of live sessions that may fail
 	// while the fault lasts; 0: any.
@@ -34,17 +34,17 @@ type row struct {
 	// attempts is how many connections a node may ask for in a second of the
 	// fault; 0: any.
 	attempts float64
-	// loses says that Redis itself may lose the last writes. Revocations that it
-	// has lost are none.
+	// loses is set if Redis itself may lose the last writes. Revocations that it has
+	// lost are not judged.
 	loses bool
-	// during is done while the fault lasts, before it is mended.
+	// during runs during the fault, before it ends.
 	during func(f *fleet)
 }
 
 // revokeEvery is the time between two revocations.
 const revokeEvery = 80 * time.Millisecond
 
-// run makes a fleet, breaks it, mends it, and compares with what is promised.
+// run starts a fleet, causes the fault and ends it, and checks the promises.
 func (r row) run(t *testing.T) {
 	var f *fleet
 	if r.start != nil {
@@ -104,10 +104,10 @@ func (r row) run(t *testing.T) {
 	}
 }
 
-// healthBound is how old a near copy gets while nothing is broken.
+// healthBound is the largest age of a near copy without faults.
 const healthBound = 10 * time.Millisecond
 
-// leaseBound is how old a near copy gets at most: the lease of its trust.
+// leaseBound is the largest age of a near copy: the lease of the trust in it.
 const leaseBound = time.Second
 
 func (r row) checkStale(t *testing.T, f *fleet, ages []time.Duration, noise time.Duration, worst entry, of string) {
@@ -115,7 +115,7 @@ func (r row) checkStale(t *testing.T, f *fleet, ages []time.Duration, noise time
 	bound, hard := r.stale+noise, r.stale+noise
 	excused := 0
 	if r.stale <= healthBound {
-		// one in a hundred may be later; of fewer, one says nothing
+		// one in a hundred may be later; with fewer, a single one is no failure
 		excused, hard = max(1, len(ages)/100), leaseBound+noise
 	}
 	over := 0
@@ -131,7 +131,7 @@ func (r row) checkStale(t *testing.T, f *fleet, ages []time.Duration, noise time
 	}
 }
 
-// checkFailures finds failures that the fault does not excuse.
+// checkFailures finds failed requests that the fault does not explain.
 func (r row) checkFailures(t *testing.T, f *fleet, healthy, began, recovered time.Time) {
 	t.Helper()
 	if r.calm {
@@ -151,8 +151,8 @@ func (r row) checkFailures(t *testing.T, f *fleet, healthy, began, recovered tim
 	}
 }
 
-// checkRefusals finds sessions that were said not to exist, and do: whatever
-// fails, that is no answer.
+// checkRefusals finds live sessions that were answered as unknown, which no fault
+// may cause.
 func (f *fleet) checkRefusals() {
 	f.t.Helper()
 	for _, failed := range f.oracle.failures {
@@ -175,8 +175,8 @@ func (f *fleet) connections() int64 {
 	return f.attempts()
 }
 
-// revokeFor revokes a session after the other, makes as many new ones, and
-// watches until each is refused.
+// revokeFor revokes one session after the other, creates as many new ones, and
+// watches each revoked one until it is refused.
 func (f *fleet) revokeFor(d time.Duration) {
 	ticker := time.NewTicker(revokeEvery)
 	defer ticker.Stop()
@@ -196,8 +196,8 @@ func (f *fleet) revokeFor(d time.Duration) {
 	}
 }
 
-// forgetLost takes back the revocations of sessions that are there again: a
-// failover has lost them.
+// forgetLost removes the revocations of sessions that exist again because a
+// failover lost the deletion.
 func (f *fleet) forgetLost() {
 	for _, id := range f.oracle.allRevoked() {
 		n, err := f.truth.Exists(context.Background(), key(id)).Result()
@@ -210,7 +210,7 @@ func (f *fleet) forgetLost() {
 	}
 }
 
-// tryGrant makes a session where Redis takes it.
+// tryGrant creates a session if Redis accepts the write.
 func (f *fleet) tryGrant() {
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Sentinel and cluster. The nodes find their servers by themselves here, so that
-// no proxy stands between them.
+// Sentinel and cluster. The nodes discover their servers, so there is no proxy between
+// them.
 
 package faults
 
@@ -14,7 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// newFleetOf starts nodes that know the servers by this redis block.
+// newFleetOf starts nodes with this redis block.
 func newFleetOf(t *testing.T, block string, truth redis.UniversalClient) *fleet {
 	t.Helper()
 	t.Cleanup(func() { _ = truth.Close() })
@@ -56,7 +56,7 @@ var topologies = []row{
 		lasts: time.Second, stale: time.Second, recovery: 10 * time.Second, loses: true,
 	},
 	{
-		name: "a Sentinel fails over in good order", long: true,
+		name: "a Sentinel fails over on command", long: true,
 		start:  newSentinelFleet,
 		inject: failOver,
 		lasts:  time.Second, stale: time.Second, recovery: 2 * time.Second, loses: true,
@@ -87,7 +87,7 @@ var topologies = []row{
 	},
 }
 
-// failOver has a Sentinel make the replica the master.
+// failOver commands a Sentinel to make the replica the master.
 func failOver(f *fleet) func() {
 	before := f.sentinel.Master().Addr()
 	client := redis.NewSentinelClient(&redis.Options{Addr: f.sentinel.Addrs()[0], DisableIdentity: true})
@@ -97,9 +97,9 @@ func failOver(f *fleet) func() {
 	return func() {}
 }
 
-// failOverWithoutTheLastWrites has the replica hear of nothing any more, revokes
-// sessions, and kills the master. What Redis has lost is lost, as the documentation
-// says; near copies agree with what it has then.
+// failOverWithoutTheLastWrites cuts the replica off, revokes sessions, and kills the
+// master. Those revocations are lost, as the documentation says; near copies must agree
+// with what the new master has.
 func failOverWithoutTheLastWrites(f *fleet) func() {
 	master := f.sentinel.Master()
 	for _, server := range f.sentinel.Servers {

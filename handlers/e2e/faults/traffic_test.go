@@ -8,7 +8,7 @@ import (
 // pace is the time between two requests of the traffic at a node.
 const pace = 4 * time.Millisecond
 
-// traffic asks every node for sessions, live and revoked ones, until stop is
+// traffic sends requests with live and revoked sessions to every node until stop is
 // called.
 func (f *fleet) traffic() (stop func()) {
 	f.stopped = make(chan struct{})
@@ -26,8 +26,7 @@ func (f *fleet) traffic() (stop func()) {
 // trafficAtOnce is how many requests of the traffic a node has at a time.
 const trafficAtOnce = 32
 
-// ask is the traffic of one node. A request that hangs does not keep others
-// back.
+// ask sends the traffic of one node. A request that hangs does not delay others.
 func (f *fleet) ask(i int) {
 	var wait sync.WaitGroup
 	defer wait.Wait()
@@ -80,7 +79,7 @@ func (f *fleet) tryWritten(i int, id string, live bool, written func()) bool {
 	return got.status == 200
 }
 
-// control measures the noise of the machine: a request that needs nothing.
+// control sends a request that needs no lookup, to measure the delay of the machine.
 func (f *fleet) control(i int) {
 	n := f.nodes[i]
 	pauses, sent := n.pauses.Load(), time.Now()
@@ -89,12 +88,11 @@ func (f *fleet) control(i int) {
 	}
 }
 
-// hot is how long a session that was revoked is asked for without a break.
+// hot is how long requests with a session that was revoked are sent without a pause.
 const hot = 2 * healthBound
 
-// untilRefused asks every node for a revoked session until it refuses, first
-// without a break and then at a pace, or until the traffic stops. It does not
-// wait for that.
+// untilRefused sends requests with a revoked session to every node until it refuses, or
+// until the traffic stops: first without a pause, then at a pace. It returns at once.
 func (f *fleet) untilRefused(id string) {
 	revoked := time.Now()
 	for i := range f.nodes {

@@ -60,7 +60,7 @@ func TestTheDocumentedBlockOfOAuth2Proxy(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, s.compare("admin", http.MethodGet, "/", "", "Cookie", cookies).Status, "which no handle_response matches")
 }
 
-// answers is a server with an answer for each user that a header names.
+// answers is a server with an answer for each user in a header.
 func answers(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	switch r.Header.Get("Authorization") {
@@ -83,7 +83,7 @@ func answers(w http.ResponseWriter, r *http.Request) {
 		r.Header.Get("X-Real-IP"), r.Header["X-App"], r.Header["Original-Uri"], r.Header["X-Forwarded-Host"])
 }
 
-// Lines that blocks of forward_auth have: each means the same.
+// Lines of reverse_proxy that blocks of forward_auth have mean the same.
 func TestLinesOfReverseProxyInABlock(t *testing.T) {
 	for name, block := range map[string]string{
 		"by status": `
@@ -166,9 +166,9 @@ func TestLinesOfReverseProxyInABlock(t *testing.T) {
 	}
 }
 
-// Routes that do not answer lead on to the next handler, without what the
-// client says of itself.
-func TestHandleResponseThatGoesOn(t *testing.T) {
+// After routes that do not answer, the next handler runs, without the client's own user
+// headers.
+func TestHandleResponseThatDoesNotAnswerContinues(t *testing.T) {
 	s := serve(t, http.HandlerFunc(answers), "", pair{"app", `
 		AUTH {
 			uri /check
@@ -185,8 +185,8 @@ func TestHandleResponseThatGoesOn(t *testing.T) {
 	require.NotContains(t, got.Body, "root")
 }
 
-// What was remembered of an answer is its status, and handle_response knows it.
-func TestHandleResponseOfARememberedAnswer(t *testing.T) {
+// handle_response matches the status of a cached answer.
+func TestHandleResponseOfACachedAnswer(t *testing.T) {
 	s := serve(t, http.HandlerFunc(answers), "", pair{"app", `
 		AUTH {
 			uri /check

@@ -14,8 +14,8 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-// app is a site behind oauth2-proxy, which answers for every path but its own
-// /oauth2/. Signing out drops what is remembered of a user.
+// app is a site behind oauth2-proxy, which also answers /oauth2/ itself. Signing out
+// drops the cached answers of a user.
 var app = pair{"app", `
 	handle /oauth2/sign_out {
 		<cached>
@@ -131,7 +131,7 @@ func TestExpiredSessionsEnd(t *testing.T) {
 	}, 2*time.Second, 20*time.Millisecond, "no longer than its ttl")
 }
 
-// Two sites of one domain share cookies, but not what they ask.
+// Two sites of one domain share cookies, but not the answers of their servers.
 func TestSitesWithRulesOfTheirOwn(t *testing.T) {
 	const site = `
 		handle /oauth2/* {
@@ -174,8 +174,8 @@ func TestSitesWithRulesOfTheirOwn(t *testing.T) {
 	}
 }
 
-// What oauth2-proxy's documentation writes with handle_response is a
-// session_lookup whose identity is the cookies that a session may be split over.
+// The handle_response of oauth2-proxy's documentation, written as a session_lookup whose
+// identity is the cookies over which a session may be split.
 func TestSessionLookupOfSplitCookies(t *testing.T) {
 	p := newProvider(t)
 	s := serve(t, to(t, startOAuth2Proxy(t, p)), "", pair{"app", `
@@ -267,8 +267,8 @@ func TestAuthelia(t *testing.T) {
 	}
 }
 
-// The authentication server is told the same of a request, also of one that
-// comes through a proxy which is trusted.
+// The authentication server gets the same forwarded headers as with forward_auth, also
+// of a request through a trusted proxy.
 func TestForwardedHeaders(t *testing.T) {
 	for name, options := range map[string]string{
 		"direct":          "",

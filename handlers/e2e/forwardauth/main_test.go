@@ -1,7 +1,6 @@
-// Package forwardauth tests cached_forward_auth, and session_lookup with what
-// it stands for, against the real oauth2-proxy and against a server that
-// answers as Authelia does. Caddy's own forward_auth stands beside it: both
-// must answer the same.
+// Package forwardauth tests cached_forward_auth, and the session_lookup that it is short
+// for, against the real oauth2-proxy and against servers that answer like Authelia,
+// authentik and Tinyauth. Each test compares it with Caddy's own forward_auth.
 package forwardauth
 
 import (

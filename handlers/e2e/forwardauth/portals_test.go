@@ -22,7 +22,7 @@ type portal struct {
 	url      string            // where browsers find the login page
 }
 
-// signIn sets the user of the sign-ins that follow; "" is no user.
+// signIn sets the user who signs in from now on; "" is no user.
 func (p *portal) signIn(user string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

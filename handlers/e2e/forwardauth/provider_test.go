@@ -1,4 +1,4 @@
-// A small OpenID provider: who signs in is whom the test says.
+// A small OpenID provider: the test says which user signs in.
 
 package forwardauth
 
@@ -65,7 +65,7 @@ func newProvider(t *testing.T) *provider {
 	return p
 }
 
-// signIn says who signs in from now on.
+// signIn sets the user who signs in from now on.
 func (p *provider) signIn(who person) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

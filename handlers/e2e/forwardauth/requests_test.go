@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Events go through as they come, and the decision is taken once.
+// Events are passed on as they come, and the server is asked once.
 func TestServerSentEvents(t *testing.T) {
 	a := newAuthelia()
 	s := serve(t, a, "", pair{"app", rules})
@@ -41,7 +41,7 @@ func TestServerSentEvents(t *testing.T) {
 }
 
 // The site in the documentation that lets preflights through.
-func TestPreflightsPassWhereTheyAreLetThrough(t *testing.T) {
+func TestPreflightsPassOnASiteThatLetsThemThrough(t *testing.T) {
 	a := newAuthelia()
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Forwarded-Method") == http.MethodOptions { // unlike Authelia, most servers see strangers here
@@ -74,8 +74,8 @@ func TestPreflightsPassWhereTheyAreLetThrough(t *testing.T) {
 	require.Equal(t, "https://x.test", got.Header.Get("Access-Control-Allow-Origin"))
 }
 
-// A body reaches the next handler whole and unread, however it is framed.
-func TestBodiesGoPastTheServer(t *testing.T) {
+// A body reaches the next handler complete, with Content-Length and chunked.
+func TestBodiesAreNotSentToTheServer(t *testing.T) {
 	a := newAuthelia()
 	s := serve(t, a, "", pair{"app", rules})
 	cookie := a.cookieOf("ada")
@@ -100,7 +100,7 @@ func TestBodiesGoPastTheServer(t *testing.T) {
 	}
 }
 
-// One snippet in several sites: each asks for itself.
+// One snippet in several sites: each asks its server itself.
 func TestASnippetInTwoSites(t *testing.T) {
 	a := newAuthelia()
 	const site = "import auth\nBACKEND"
@@ -127,9 +127,9 @@ func TestASnippetInTwoSites(t *testing.T) {
 		"one yes, and what is refused or new each time")
 }
 
-// A logout that passes through Caddy counts within 10 ms, beyond what a
-// refused request takes anyway.
-func TestALogoutThroughCaddyCountsAtOnce(t *testing.T) {
+// A logout through Caddy takes effect within 10 ms, apart from the time of a request that
+// is refused anyway.
+func TestALogoutThroughCaddyTakesEffectAtOnce(t *testing.T) {
 	a := newAuthelia()
 	const auth = `AUTH {
 			uri /api/authz/forward-auth

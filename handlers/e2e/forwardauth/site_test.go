@@ -25,7 +25,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// counter stands before an authentication server and keeps what it is asked.
+// counter is a proxy before an authentication server that records its requests.
 type counter struct {
 	url   string
 	mu    sync.Mutex
@@ -46,7 +46,7 @@ func newCounter(t *testing.T, next http.Handler) *counter {
 	return c
 }
 
-// to passes requests on as they are.
+// to passes requests on unchanged.
 func to(t *testing.T, target string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(target)
@@ -64,7 +64,7 @@ func to(t *testing.T, target string) http.Handler {
 	}}
 }
 
-// asked is what the server was asked since the last call.
+// asked returns the requests since its last call.
 func (c *counter) asked() []*http.Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,9 +73,9 @@ func (c *counter) asked() []*http.Request {
 	return calls
 }
 
-// newBackend is the application behind the gate. It says who it was told the
-// user is, and what was sent; it echoes over an upgraded connection, and sends
-// the next event after each of events.
+// newBackend starts the application behind Caddy. It returns the user headers and the
+// body that it got; it echoes over an upgraded connection, and sends a first event and one
+// for each value of events.
 func newBackend(t *testing.T, events <-chan struct{}) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -126,8 +126,8 @@ type sites struct {
 	events         chan struct{}
 }
 
-// pair is the text of a site, once with AUTH as cached_forward_auth and once as
-// forward_auth. What stands between <cached> and </cached> is in the first alone. A
+// pair is the text of two sites: AUTH is cached_forward_auth in the first, and
+// forward_auth in the second. Text between <cached> and </cached> is in the first only. A
 // pair whose name is (NAME) is a snippet.
 type pair struct{ name, directives string }
 
@@ -224,7 +224,7 @@ func (s *sites) send(host, method, path, body string, headers ...string) sitetes
 }
 
 // compare sends a request to both sites of a pair, requires that the answers
-// are the same, and returns that of the site which remembers.
+// are the same, and returns that of the site with cached_forward_auth.
 func (s *sites) compare(host, method, path, body string, headers ...string) sitetest.Answer {
 	s.t.Helper()
 	want := s.send("oracle-"+host, method, path, body, headers...)
@@ -238,7 +238,7 @@ func (s *sites) compare(host, method, path, body string, headers ...string) site
 	return got
 }
 
-// random is what oauth2-proxy makes anew for each login.
+// random matches the values that oauth2-proxy generates for each login.
 var random = regexp.MustCompile(`(state=|nonce=|code_challenge=)[A-Za-z0-9_-]+`)
 
 func (s *sites) normal(text string) string {
@@ -269,7 +269,7 @@ func (s *sites) browser() *browser {
 	return b
 }
 
-// visit asks for a page and returns where it led, and what stands there.
+// visit requests a page, and returns the URL after redirects, and the page there.
 func (b *browser) visit(host, path string) (where, body string) {
 	b.s.t.Helper()
 	req, err := http.NewRequestWithContext(b.s.t.Context(), http.MethodGet, b.s.url(host, path), nil)

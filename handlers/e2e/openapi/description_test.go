@@ -1,9 +1,9 @@
 // Reading docs/openapi.yaml, and comparing with it.
 //
-// kin-openapi takes OpenAPI 3.1 documents as they are, and validates values by a
-// validator of JSON Schema 2020-12. What it has no word for is a body of several
-// JSON texts: the schema of application/x-ndjson is that of one line, so each line
-// is validated for itself.
+// kin-openapi takes OpenAPI 3.1 documents as they are, and validates values with a
+// validator of JSON Schema 2020-12. OpenAPI cannot describe a body of several JSON
+// texts: the schema of application/x-ndjson is that of one line, so each line is
+// validated separately.
 
 package openapi
 

@@ -1,6 +1,5 @@
-// Package openapi holds docs/openapi.yaml against the endpoints of a running
-// Caddy: whatever it says of an endpoint is called, and whatever there is to call
-// must be in it.
+// Package openapi compares docs/openapi.yaml with the endpoints of a running Caddy:
+// every endpoint that it describes is called, and every endpoint must be in it.
 package openapi
 
 import (

@@ -103,7 +103,7 @@ func callsWhileRedisRuns(root string) []call {
 	}
 }
 
-// callsThatNeedTheStore cannot be done without it. stats and health can.
+// callsThatNeedTheStore fail without the store. stats and health do not.
 func callsThatNeedTheStore() []call {
 	return []call{
 		{"GET", "/info", 503, "", ""},
@@ -166,7 +166,7 @@ func TestEndpointsAnswerAsTheDescriptionSays(t *testing.T) {
 	require.ElementsMatch(t, d.answers(), slices.Collect(maps.Keys(c.seen)), "every answer in the description was seen, and no other one")
 }
 
-// checker calls endpoints and compares.
+// checker calls endpoints and compares the answers with the description.
 type checker struct {
 	t    *testing.T
 	d    description
@@ -189,7 +189,7 @@ func (c *checker) check(one call) {
 	c.seen[answer(one.method, one.endpoint, strconv.Itoa(a.Status))] = true
 }
 
-// restoreCutShort sends a body whose encoding breaks off.
+// restoreCutShort sends a body whose chunked encoding ends too early.
 func (c *checker) restoreCutShort() {
 	conn, err := net.DialTimeout("tcp", c.site.Admin, 10*time.Second)
 	require.NoError(c.t, err)
@@ -206,7 +206,7 @@ func (c *checker) restoreCutShort() {
 	require.NoError(c.t, c.d.validateResponse("POST", "/restore", a))
 }
 
-// What the plugin registers, each with its methods, is what the description has.
+// The endpoints and methods that the plugin registers are those of the description.
 func TestEveryEndpointIsInTheDescription(t *testing.T) {
 	d := load(t)
 	s := sitetest.Serve(t, "filewallball", "respond hi")
@@ -240,7 +240,7 @@ func TestTheDescriptionIsValid(t *testing.T) {
 	require.NoError(t, d.doc.Validate(t.Context(), openapi3.EnableExamplesValidation()))
 }
 
-// A description that takes anything proves nothing.
+// The description must not accept just any answer.
 func TestTheDescriptionRefusesOtherAnswers(t *testing.T) {
 	d := load(t)
 	const counts = `"total_requests":0,"hits":0,"misses":0,"absent":0,"denied":0,"stale":0,"errors":0,"hit_rate":0`

@@ -40,8 +40,8 @@ var (
 	rack = software{"ruby ruby-rack ruby-redis-rack ruby-webrick", []string{debian("ruby"), "-e", "require 'rack/session/redis'; require 'webrick'"}}
 )
 
-// debian is an interpreter of Debian's, which finds Debian's packages, where
-// there is one; others may come before it in the path.
+// debian returns the path of Debian's interpreter, which finds Debian's packages, if
+// there is one. Others may precede it in PATH.
 func debian(name string) string {
 	if _, err := os.Stat("/usr/bin/" + name); err == nil {
 		return "/usr/bin/" + name
@@ -49,8 +49,8 @@ func debian(name string) string {
 	return name
 }
 
-// installed reports whether the software is there. Where it can be installed,
-// it has to be; elsewhere the log says what was not tested.
+// installed reports whether the software is installed. On Debian, where make test
+// installs it, it must be; elsewhere the log says what is not tested.
 func (s software) installed(t *testing.T) bool {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), s.probe[0], s.probe[1:]...).CombinedOutput()
@@ -164,7 +164,7 @@ func (a *application) start(t *testing.T, redis *redistest.Server) string {
 	return base
 }
 
-// visitor is a browser.
+// visitor is a browser with cookies.
 type visitor struct {
 	t      *testing.T
 	base   string

@@ -14,7 +14,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// application is one whose sessions are read. It has the pages
+// application is an application whose sessions are read. It has the pages
 // /login?user=…, /change?user=…, /logout, and / with the user's name.
 type application struct {
 	name    string
@@ -22,13 +22,13 @@ type application struct {
 	command []string
 	env     []string
 	secret  string
-	// from is what stands in the Caddyfile, SECRET for the secret, and user
-	// the field that says who is logged in.
+	// from is the text of the Caddyfile, with SECRET for the secret, and user the
+	// field with the name of the user.
 	from, user string
 	// cookie is the name of the cookie.
 	cookie string
-	// id is what {http.auth.user.id} is of anna's session, * for whatever it is,
-	// and "" where the application has no login of its framework's.
+	// id is {http.auth.user.id} of anna's session, * for any value, and "" if the
+	// application does not use its framework's login.
 	id string
 }
 
@@ -208,8 +208,8 @@ func (s site) isCopied(anna *visitor) {
 	}, 10*time.Second, time.Millisecond, "what was decoded is not copied")
 }
 
-// logoutsCount logs a visitor out and in, several times: a logout counts within
-// 10 ms, beyond what a request takes that is refused anyway.
+// logoutsCount logs a visitor out and in several times. A logout must take effect within
+// 10 ms, apart from the time of a request that is refused anyway.
 func (s site) logoutsCount(anna *visitor, isIn func(string)) {
 	s.t.Helper()
 	const logouts, quantile = 20, 17 // nine logouts in ten
@@ -236,7 +236,7 @@ func forged(t *testing.T, cookies, name string) string {
 	before, value, ok := strings.Cut("; "+cookies, "; "+name+"=")
 	require.True(t, ok, "there is no cookie %s in %s", name, cookies)
 	value, after, more := strings.Cut(value, ";")
-	// a character in the middle: the last one of base64 may have bits to spare
+	// a character in the middle: the last one of base64 may have unused bits
 	i := len(value) / 2
 	for !strings.ContainsAny(value[i:i+1], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") || value[i-1] == '%' || value[i-2] == '%' {
 		i++
@@ -252,9 +252,9 @@ func forged(t *testing.T, cookies, name string) string {
 	return strings.TrimPrefix(forged, "; ")
 }
 
-// Requests that only use a session extend its key, and leave its text as it
-// was: what that says of its end is not true any more.
-func TestASessionOfExpressThatIsUsedLivesOn(t *testing.T) {
+// Requests that only use a session extend the TTL of its key and do not change its
+// text, so the end of the session in the text is outdated.
+func TestASessionOfExpressIsExtendedByUse(t *testing.T) {
 	if !node.installed(t) {
 		return
 	}

@@ -44,7 +44,7 @@ func TestCommandAsksBeforeItDropsAPrefix(t *testing.T) {
 	require.False(t, s.isStored(t, "session:user:a"))
 }
 
-func TestCommandLaysRecordsOutOnATerminalThatTheyCannotSteer(t *testing.T) {
+func TestCommandEscapesControlCharactersOnATerminal(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
 	record := "{\"name\":\"\u009b31m\u202e\u007fx\", \"tags\":[1,2]}"
@@ -87,7 +87,7 @@ func TestCommandWatchesStatsOnATerminal(t *testing.T) {
 	require.Contains(t, screen, "\x1b[H\x1b[2J")
 }
 
-// slowSource answers once letGo was called.
+// slowSource answers after letGo is called.
 func slowSource(t *testing.T) (url string, letGo func()) {
 	t.Helper()
 	gate := make(chan struct{})

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { sitetest.Main(m) }
 
-// site is a running Caddy that commands can be run for.
+// site is a running Caddy.
 type site struct{ sitetest.Site }
 
 func serve(t *testing.T, options, directives string) site {
@@ -29,7 +29,7 @@ func serve(t *testing.T, options, directives string) site {
 	return site{sitetest.Serve(t, options, directives)}
 }
 
-// caddy is `caddy filewallball …` for the Caddy of this site.
+// caddy returns the command `caddy filewallball …` for the Caddy of this site.
 func (s site) caddy(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	return sitetest.Caddy(t, append([]string{"filewallball", "--address", s.Admin}, args...)...)
@@ -69,7 +69,7 @@ func (s site) read(t *testing.T, key string) string {
 	return out
 }
 
-// screen is what the terminal shows; it may be read while it is written.
+// screen is the output on the terminal; it is safe for concurrent use.
 type screen struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -112,7 +112,7 @@ func (s site) atTerminal(t *testing.T, args ...string) *terminal {
 	return term
 }
 
-// answer types keys once the screen shows the question.
+// answer types keys as soon as the screen shows the question.
 func (term *terminal) answer(question, keys string) {
 	term.t.Helper()
 	require.Eventually(term.t, func() bool {

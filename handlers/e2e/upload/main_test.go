@@ -69,7 +69,7 @@ func startNode(t *testing.T, options, directives string) (node site, kill func()
 	return node, kill
 }
 
-// put sends an upload whole.
+// put sends a whole upload.
 func (s site) put(t *testing.T, id, body string, headers ...string) (status int) {
 	t.Helper()
 	return sitetest.Request(t, http.MethodPut, "http://"+s.Page+"/upload/"+id, body, headers...).Status

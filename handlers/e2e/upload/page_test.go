@@ -116,7 +116,7 @@ func TestPageOfTheRecipeShowsHowFarAnUploadIs(t *testing.T) {
 		shown(window, `bar.value == 100 && text.value == "done"`)
 	}
 
-	// a page that does not care about the end is told to ask no more
+	// a page that ignores the end of the stream gets 204, after which it does not reconnect
 	require.NoError(t, chromedp.Do(second, chromedp.Evaluate[chromedp.Void](
 		`seen = 0; careless = new EventSource("/progress/" + location.hash.slice(1)); careless.onmessage = () => seen++`)))
 	shown(second, `careless.readyState == EventSource.CLOSED && seen == 1`)

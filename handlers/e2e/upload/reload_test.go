@@ -19,8 +19,8 @@ func clients(t *testing.T, server *redistest.Server) int {
 	return strings.Count(list, "\n")
 }
 
-// A configuration with another Redis does not know the uploads and the listeners of
-// the one before. They alone keep the store that they began with.
+// A configuration with another Redis has neither the uploads nor the listeners of the one
+// before. They keep the store with which they began.
 func TestUploadsAndListenersKeepTheirStoreOverAReload(t *testing.T) {
 	first, second := redistest.Start(t), redistest.Start(t)
 	idle := clients(t, first)

@@ -22,7 +22,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
-// progress is a record as the report tells it.
+// progress is a record as the report shows it.
 type progress struct {
 	Progress   int
 	Status     string
@@ -47,7 +47,7 @@ func redisOption(server *redistest.Server) string {
 	return "filewallball {\nredis " + server.Addr() + "\n}"
 }
 
-// report asks for an upload; ok is false where it is not known.
+// report requests the report of an upload; ok is false if it is unknown.
 func (s site) report(t *testing.T, id string, headers ...string) (p progress, ok bool) {
 	t.Helper()
 	a := s.Get(t, "/progress/"+id, headers...)
@@ -76,7 +76,8 @@ func hasStatus(status string) func(progress) bool {
 	return func(p progress) bool { return p.Status == status }
 }
 
-// slowUpload is an upload whose client decides what to send when.
+// slowUpload is an upload whose client sends one part after the other, when it is told
+// to.
 type slowUpload struct {
 	*io.PipeWriter
 	leave  func()
@@ -220,7 +221,7 @@ func TestUploadIsReportedWhileItRunsOverEachProtocol(t *testing.T) {
 	}
 }
 
-func TestUploadsEndAsTheyDid(t *testing.T) {
+func TestUploadsAreReportedWithTheirResult(t *testing.T) {
 	app := newUploadApp(t)
 	s := serve(t, redisOption(redistest.Start(t)), `
 		request_body /upload/limited {
@@ -293,7 +294,7 @@ func TestUploadsEndAsTheyDid(t *testing.T) {
 	})
 }
 
-func TestUploadIsReportedByEveryNodeAlsoAfterItsOwnHasEnded(t *testing.T) {
+func TestUploadIsReportedByEveryNodeAlsoIfItsOwnNodeIsKilled(t *testing.T) {
 	server := redistest.Start(t)
 	option := redisOption(server)
 	app := newUploadApp(t)
@@ -312,7 +313,7 @@ func TestUploadIsReportedByEveryNodeAlsoAfterItsOwnHasEnded(t *testing.T) {
 	u.send(t, 500)
 	later := s.await(t, "a", func(p progress) bool { return p.Received == 750 })
 	require.Greater(t, later.Timestamp, p.Timestamp)
-	// where nothing comes, the node shows that it lives
+	// while no data comes, the node updates the record, to show that it is running
 	idle := startUpload(t, http.DefaultClient, "http://"+other.Page+"/idle/b", 1000)
 	idle.send(t, 1)
 	p = s.await(t, "b", func(p progress) bool { return p.Received == 1 })
@@ -403,11 +404,11 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	u := startUpload(t, http.DefaultClient, url, 1000, ada...)
 	u.send(t, 100)
 	awaitAda(100)
-	require.NotContains(t, s.Get(t, "/progress/a", ada...).Body, "ada", "the owner is told")
+	require.NotContains(t, s.Get(t, "/progress/a", ada...).Body, "ada", "the owner is in the report")
 	for who, headers := range map[string][]string{"another": eve, "nobody": nil} {
 		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/a", headers...).Status, who)
 		require.Equal(t, http.StatusNotFound, s.Get(t, "/progress/a", append(headers, "Accept", "text/event-stream")...).Status, who)
-		// their uploads work, and leave no trace
+		// their uploads work, and are not reported
 		require.Equal(t, http.StatusOK, s.put(t, "a", "12345", headers...), who)
 	}
 	u.send(t, 100)
@@ -417,7 +418,7 @@ func TestUploadBelongsToItsOwner(t *testing.T) {
 	require.Equal(t, http.StatusOK, <-u.status)
 	awaitAda(1000)
 
-	// what has ended may be followed by another's
+	// after the end of an upload, another user's may have the same identity
 	require.Eventually(t, func() bool {
 		p, _ := s.report(t, "a", ada...)
 		return p.Status == "done"
@@ -488,7 +489,7 @@ func TestRedisThatHangsDoesNotSlowUploads(t *testing.T) {
 	require.EqualValues(t, 1<<20, s.await(t, "meanwhile", hasStatus("done")).Received)
 }
 
-func TestUploadsGoOnWithoutRedis(t *testing.T) {
+func TestUploadsContinueWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	app := newUploadApp(t)
 	s := serve(t, redisOption(server), uploadRoutes+app.route())
