@@ -38,7 +38,9 @@ func (f *testFiles) Provision(caddy.Context) error {
 }
 
 func (f *testFiles) Open(name string) (fs.File, error) {
-	f.opens.Add(1)
+	if name != "." { // which the check of roots opens, on a clock of its own
+		f.opens.Add(1)
+	}
 	return f.FS.Open(name)
 }
 
