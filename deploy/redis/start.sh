@@ -1,10 +1,11 @@
 #!/bin/sh
-# Starts redis-server with the users of users.acl beside it: the nodes' password is
-# REDIS_PASSWORD, that of the application APPLICATION_PASSWORD, or the same. With TLS where REDIS_TLS names a directory with redis.crt and
-# redis.key. Further arguments are redis-server's.
+# Starts redis-server with the users of users.acl, which is beside this file. The nodes'
+# password is REDIS_PASSWORD, that of the application APPLICATION_PASSWORD, or the same if
+# that is not set. TLS is used if REDIS_TLS names a directory with redis.crt and redis.key.
+# Further arguments are passed to redis-server.
 set -eu
 
-: "${REDIS_PASSWORD:?say the password of the users}"
+: "${REDIS_PASSWORD:?set it to the password of the users}"
 run=${REDIS_RUN:-/tmp}
 umask 077
 hash=$(printf %s "$REDIS_PASSWORD" | sha256sum | cut -d ' ' -f 1)

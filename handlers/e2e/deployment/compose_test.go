@@ -55,7 +55,7 @@ func TestComposeFilesAreValidAndRequireTheirVariables(t *testing.T) {
 	options, err := cli.NewProjectOptions([]string{filepath.Join(dir, "compose.yml")})
 	require.NoError(t, err)
 	_, err = options.LoadProject(t.Context())
-	require.ErrorContains(t, err, "say the password")
+	require.ErrorContains(t, err, "set it to the password")
 }
 
 func mustAbs(t *testing.T, path string) string {
