@@ -13,7 +13,7 @@ build: ## leave Caddy with this plugin in ./caddy
 	@echo "Building Caddy with this plugin; the first time, this takes some minutes."
 	.ci/xcaddy build --with github.com/filewallball/caddy-filewallball=. --output ./caddy
 
-test: ## run all tests against real servers and a browser
+test: ## run all tests, against real servers and a browser; installs what is missing
 	.ci/install redis-server chromium
 	.ci/install-frameworks
 	.ci/install-checkers
@@ -21,13 +21,13 @@ test: ## run all tests against real servers and a browser
 	go -C bench $(TEST) ./...
 	go -C handlers/e2e $(TEST) ./...
 
-soak: ## the tests of coherence, faults, leaks and memory at length, for half an hour or so
+soak: ## run the tests of coherence, faults, leaks and memory at length; about half an hour
 	.ci/install redis-server
 	FILEWALLBALL_SOAK=1 go test -timeout 2h -v -run 'Coherence|Leaks|RandomIdentities' ./cache/redis
 	FILEWALLBALL_SOAK=1 go test -v -run ManyRecords ./cache/memory
 	FILEWALLBALL_SOAK=1 go -C handlers/e2e test -timeout 2h -v ./faults
 
-bench: ## compare side by side with file_server, forward_auth and nginx; some 25 minutes
+bench: ## compare with file_server, forward_auth and nginx; about 25 minutes
 	.ci/install redis-server
 	for tool in wrk nginx libnginx-mod-http-lua strace; do .ci/install $$tool || true; done
 	go -C bench run . $(BENCH)
