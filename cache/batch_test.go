@@ -9,7 +9,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache"
 )
 
-func TestRecordsAreHandledByHand(t *testing.T) {
+func TestRecordsAreWrittenReadAndDeletedDirectly(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
 	c := newCache(t, store)

@@ -81,8 +81,8 @@ func TestCopiesOfAllSizesAreRecordsOfTheirOwn(t *testing.T) {
 	require.Equal(t, "k", new(Record).WithKey("k", version, true).Key())
 }
 
-// What a copy counts for is what the allocator takes for it.
-func TestTailsAreAsLargeAsTheyAreCounted(t *testing.T) {
+// The counted size of a copy is what Go's allocator takes for it.
+func TestCopiesTakeTheMemoryThatIsCountedForThem(t *testing.T) {
 	var before, after runtime.MemStats
 	kept, version := make([]*Record, 200), near.NewVersion("v")
 	for size := 1; size <= longestTail; size++ {

@@ -22,7 +22,7 @@ func (h hanging) SetMany(ctx context.Context, _ []cache.Item) error    { return 
 func (h hanging) Delete(ctx context.Context, _ ...string) (int, error) { return 0, h.wait(ctx) }
 func (h hanging) DropTag(ctx context.Context, _ string) error          { return h.wait(ctx) }
 
-func TestWhatIsDoneByHandWaitsNoLongerThanALookup(t *testing.T) {
+func TestDirectOperationsEndWithTheLookupTimeout(t *testing.T) {
 	t.Parallel()
 	for name, do := range map[string]func(ctx context.Context, c *cache.Cache) error{
 		"get":    func(ctx context.Context, c *cache.Cache) error { _, err := c.Get(ctx, "k"); return err },

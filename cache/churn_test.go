@@ -19,7 +19,7 @@ import (
 // Lookups whose clients leave, invalidations and writes of this node and of others,
 // and sources that fail or panic, all at once: every lookup has a result, and nothing
 // is left behind.
-func TestNothingIsLeftBehindByWhateverHappensAtOnce(t *testing.T) {
+func TestConcurrentFailuresAndInvalidationsLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	for _, most := range []int{1, 3} {
 		store := newStore(t)

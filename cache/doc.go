@@ -120,7 +120,7 @@
 //     (TestTheSourceIsAskedBeforeAStaleRecordIsUsed). Later answers of the store
 //     or the source correct the expired records
 //     (TestARefusalCorrectsWhatIsKeptForStaleUse,
-//     TestStaleRecordsGiveWayToWhatRedisAndTheSourceSaid).
+//     TestAnswersOfRedisAndTheSourceReplaceStaleRecords).
 //
 // # Which lookups use a record
 //

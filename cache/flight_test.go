@@ -254,7 +254,7 @@ func TestClosingWaitsForFlightsAndRefusesNewOnes(t *testing.T) {
 
 // There may always be another flight without a load, as where many lookups find a
 // record at once.
-func TestACallerThatJoinedNoLoadWaitsForNoOtherSuchFlight(t *testing.T) {
+func TestACallerThatJoinedNoLoadDoesNotWaitForAnotherFlightWithoutOne(t *testing.T) {
 	t.Parallel()
 	var f flights
 	defer f.close()

@@ -66,7 +66,7 @@ func TestEveryBucketEndsWhereTheNextBegins(t *testing.T) {
 	}
 }
 
-func TestOldDurationsCountNoMore(t *testing.T) {
+func TestOldDurationsAreDropped(t *testing.T) {
 	t.Parallel()
 	var h Histogram
 	start := time.Now()
@@ -87,7 +87,7 @@ func TestOldDurationsCountNoMore(t *testing.T) {
 	require.EqualValues(t, 2, h.Count(), "count and sum are of all time")
 }
 
-func TestOldDurationsCountNoMoreWhereTheClockIsSetBack(t *testing.T) {
+func TestOldDurationsAreDroppedAlsoIfTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	var h Histogram
 	now := time.Now()

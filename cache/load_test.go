@@ -129,7 +129,7 @@ func TestAnInvalidationDuringALoadLeavesNothingStale(t *testing.T) {
 	}
 }
 
-func TestAnInvalidationOnAnotherNodeIsHeeded(t *testing.T) {
+func TestAnInvalidationOnAnotherNodeTakesEffect(t *testing.T) {
 	t.Parallel()
 	shared := &wrapped{Store: newStore(t)}
 	here, there := newCache(t, shared), newCache(t, &wrapped{Store: shared.Store})

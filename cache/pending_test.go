@@ -148,7 +148,7 @@ func TestInvalidationThatSucceedsLaterIsNotPendingAnyMore(t *testing.T) {
 	require.True(t, lookup.Find(t.Context(), cache.Request{Key: "session:b"}).Hit)
 }
 
-func TestWhatIsEmptyIsNeverPending(t *testing.T) {
+func TestEmptyInvalidationsAreNeverPending(t *testing.T) {
 	t.Parallel()
 	c, _ := pendingCache(t)
 	require.Error(t, c.DropTag(t.Context(), ""))

@@ -147,7 +147,7 @@ func TestAbsentFailsClosed(t *testing.T) {
 	}
 }
 
-func TestReservedFieldsAreNotForReaders(t *testing.T) {
+func TestReservedFieldsCannotBeRead(t *testing.T) {
 	t.Parallel()
 	r := decode(t, `{"_source":"0123456789abcdef","_tags":{"a":"1"},"_":1,"a":{"_b":2},"x_":3}`)
 	for _, path := range []string{"_source", "_tags", "_tags.a", "_", "_none"} {
@@ -193,7 +193,7 @@ func TestFieldDescendsByDots(t *testing.T) {
 	}
 }
 
-func TestValuesReadAsPeopleWriteThem(t *testing.T) {
+func TestValuesAreFormattedForReading(t *testing.T) {
 	t.Parallel()
 	r := decode(t, `{"s":"a b","n":1.50,"i":-7,"big":123456789012345678901,"t":true,"z":null,"l":["x",1,null,{"a":1},false,["y"]],"o":{"k":"v"}}`)
 	for _, test := range []struct {

@@ -31,7 +31,7 @@ func (s *replacing) Current(context.Context, cache.Request, *cache.Record, time.
 	return s.use, true
 }
 
-func TestWhatIsTrueOnThisNodeIsUsedInPlaceOfWhatIsCached(t *testing.T) {
+func TestTheSourcesCurrentRecordReplacesTheCachedOne(t *testing.T) {
 	bothWays(t, func(t *testing.T, c *cache.Cache) {
 		src := &replacing{source: saying(t, `{"n":1}`)}
 		lookup := newLookup(t, c, cache.LookupOptions{Source: src})

@@ -130,7 +130,7 @@ func TestTheWindowIsReadBesideLookups(t *testing.T) {
 }
 
 // The window has the last five minutes that passed, not those of the wall clock.
-func TestTheWindowGoesOnWhereTheClockIsSetBack(t *testing.T) {
+func TestTheWindowContinuesIfTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	s := NewStats()
 	start := time.Now()

@@ -10,7 +10,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/clock"
 )
 
-func TestTimePassesWhereTheWallClockIsSetBack(t *testing.T) {
+func TestTimePassesIfTheWallClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	before := clock.Now()
 	require.Greater(t, before, time.Hour, "zero is long ago")

@@ -288,7 +288,7 @@ func FuzzReadRecords(f *testing.F) {
 	})
 }
 
-func TestCallsWaitForTheFileAsLongAsTheyMay(t *testing.T) {
+func TestCallsWaitForTheFileUntilTheirDeadline(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, Options{File: filepath.Join(t.TempDir(), "records")})
 	s.saver.start(func(ctx context.Context) { // in place of a file that takes long to read

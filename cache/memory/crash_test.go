@@ -34,7 +34,7 @@ func child(t *testing.T, file string, dieAt int) (steps []string, killed bool) {
 // A process is killed before each of the operations by which it saves and
 // notes revocations, and in the middle of each write. Whatever it had answered
 // holds in the next process.
-func TestWhateverIsAnsweredHoldsAfterAKillAtAnyPoint(t *testing.T) {
+func TestAnsweredWritesAndRevocationsSurviveAKillAtAnyPoint(t *testing.T) {
 	t.Parallel()
 	killed := true
 	for dieAt := 1; killed; dieAt++ {

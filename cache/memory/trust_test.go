@@ -124,7 +124,7 @@ func tree(t *testing.T, top string) map[string]string {
 	return found
 }
 
-func TestLinksOfRootAndOursAreFollowed(t *testing.T) { // systemd has some
+func TestLinksOfRootAndOfThisUserAreFollowed(t *testing.T) { // systemd has some
 	t.Parallel()
 	top := t.TempDir()
 	private := filepath.Join(top, "private", "caddy")

@@ -141,7 +141,7 @@ func TestReaderThatSawTheNewerIsNotShownTheOlder(t *testing.T) {
 
 // A reader that began before copies were trusted may come back after another
 // one has kept a copy of what was overwritten meanwhile.
-func TestReaderOfAnEarlierGenerationIsNotShownTheOlder(t *testing.T) {
+func TestALateReaderOfAnEarlierGenerationDropsTheCopy(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*recordCache){
 		"trust":       func(c *recordCache) { c.SetTrust(Coherent) },
@@ -240,7 +240,7 @@ func TestLeaseEndsByEitherClock(t *testing.T) {
 }
 
 // Where the wall clock is set back, deadlines are far ahead.
-func TestCopiesAreNotUsedForLongerWhereTheClockIsSetBack(t *testing.T) {
+func TestCopiesAreNotUsedForLongerIfTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	for trust, ttl := range map[Trust]time.Duration{Coherent: time.Minute, Brief: BriefTTL} {
 		n := trusted(t, Options{TTL: time.Minute}, trust)
@@ -259,7 +259,7 @@ func TestCopiesAreNotUsedForLongerWhereTheClockIsSetBack(t *testing.T) {
 	}
 }
 
-func TestStaleCopiesSurviveDoubtButNoWrite(t *testing.T) {
+func TestStaleCopiesSurviveLostTrustButNoWrite(t *testing.T) {
 	t.Parallel()
 	n := trusted(t, Options{TTL: time.Second}, Coherent)
 	for _, key := range []string{"kept", "written"} {
@@ -370,7 +370,7 @@ func BenchmarkPeek(b *testing.B) {
 	})
 }
 
-func TestACopyThatIsTooOldOutlivesItself(t *testing.T) {
+func TestACopyPastItsTTLIsKnownToHaveOutlivedIt(t *testing.T) {
 	t.Parallel()
 	c := trusted(t, Options{TTL: time.Minute}, Coherent)
 	require.False(t, c.Outlived("k", start), "there is none")

@@ -67,7 +67,7 @@ func TestCorrectionThatAWriteOvertakesIsNotKept(t *testing.T) {
 
 // An invalidation counts before it waits for a reader that keeps a copy. So the next
 // reader keeps nothing that was read before it.
-func TestInvalidationCountsBeforeItDrops(t *testing.T) {
+func TestAnInvalidationIsCountedBeforeItWaitsForAReader(t *testing.T) {
 	t.Parallel()
 	n := trusted(t, Options{}, Coherent)
 	written := &n.generation.Load().stripe(n.hash("k")).written

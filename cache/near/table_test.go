@@ -36,8 +36,8 @@ func putSized(t *table[record, *record], key, text string, size int) {
 	})
 }
 
-// All that is done to a table is done to a map as well.
-func TestTableHasWhatAMapHas(t *testing.T) {
+// Each operation on the table is repeated on a map, and both must have the same keys.
+func TestTableBehavesLikeAMap(t *testing.T) {
 	t.Parallel()
 	for name, keys := range map[string]int{"few": 5, "some": 300, "many": 20_000} {
 		t.Run(name, func(t *testing.T) {

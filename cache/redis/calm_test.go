@@ -53,7 +53,7 @@ func (l *load) share() float64 { return float64(l.failed.Load()) / float64(l.tot
 
 // A server that accepts no connection is tried about once a second by each process,
 // however many requests there are.
-func TestServerThatRefusesConnectionsIsAskedCalmly(t *testing.T) {
+func TestServerThatRefusesConnectionsIsDialedSeldom(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuse, admit func(t *testing.T, server *redistest.Server)
 	}{

@@ -124,8 +124,8 @@ func TestNewSessionsAtTheSameTimeShareRoundTrips(t *testing.T) {
 }
 
 // An application that drops a tag, deletes the key or writes a record between the
-// read and the fill is never overtaken by what the source said before.
-func TestWhatHappensBetweenReadAndFillCounts(t *testing.T) {
+// read and the fill is never overwritten by an older answer of the source.
+func TestAChangeBetweenReadAndFillIsNotOverwritten(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	const key = "session:user:k"

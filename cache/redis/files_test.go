@@ -35,7 +35,7 @@ func exhaustFiles(t *testing.T) (mend func()) {
 
 // Where this process has no file descriptor left for another connection, that
 // says nothing about Redis: the connections there are go on.
-func TestWithoutFileDescriptorsTheConnectionsThereAreGoOn(t *testing.T) {
+func TestWithoutFileDescriptorsOpenConnectionsKeepWorking(t *testing.T) {
 	server := redistest.Start(t)
 	p := newProxy(t, server.Addr())
 	s := open(t, Options{Addresses: []string{p.addr()}, PoolSize: 20, MaxRetries: -1})

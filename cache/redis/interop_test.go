@@ -15,7 +15,7 @@ import (
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
 )
 
-func TestForeignValuesAreReadForWhatTheyAre(t *testing.T) {
+func TestForeignValuesAreReadByTheirType(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, at(server))

@@ -361,7 +361,7 @@ func TestMissesDoNotStarveOthers(t *testing.T) {
 	require.Equal(t, "closed", in.store.Pool().Breaker)
 }
 
-func TestStaleRecordsGiveWayToWhatRedisAndTheSourceSaid(t *testing.T) {
+func TestAnswersOfRedisAndTheSourceReplaceStaleRecords(t *testing.T) {
 	t.Parallel()
 	const key = "session:user:k"
 	for name, say := range map[string]func(t *testing.T, server *redistest.Server, in *instance, answer *atomic.Pointer[cache.Loaded]){

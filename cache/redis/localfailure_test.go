@@ -20,7 +20,7 @@ func refusedPort(to net.Addr) error {
 
 // The kernel has one error for a machine without a free port and for one that
 // has no address of the family, as where IPv6 is off.
-func TestOnlyPortsThatAreUsedUpAreALackOfThisMachine(t *testing.T) {
+func TestOnlyExhaustedPortsAreALocalFailure(t *testing.T) {
 	t.Parallel()
 	to := &net.TCPAddr{IP: net.IPv6loopback, Port: 6379}
 	for name, c := range map[string]struct {
@@ -46,8 +46,8 @@ func TestOnlyPortsThatAreUsedUpAreALackOfThisMachine(t *testing.T) {
 	}
 }
 
-// A server that listens can be reached, so only a port was missing.
-func TestAMissingPortToAReachableServerIsALack(t *testing.T) {
+// A server that listens can be reached, so the cause was a missing port.
+func TestAMissingPortToAReachableServerIsALocalFailure(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -110,8 +110,9 @@ func readCommand(r *bufio.Reader) (name string, err error) {
 	return name, nil
 }
 
-// Who only lets in, and answers nothing, is as dead as who does not listen.
-func TestLoggingInIsNoAnswer(t *testing.T) {
+// A server that answers the login and nothing else is as unusable as one that does not
+// listen.
+func TestAServerThatOnlyAnswersTheLoginOpensTheBreaker(t *testing.T) {
 	t.Parallel()
 	s := open(t, Options{Addresses: []string{porter(t)}, Password: "secret", BreakerFailures: 3, BreakerCoolDown: time.Hour, MaxRetries: -1})
 	for range 3 {
@@ -134,7 +135,7 @@ func breakerOf(t *testing.T, s *Store) *breaker {
 	return nil
 }
 
-func TestCallsThatComeTooLateSayNothingAboutTheNode(t *testing.T) {
+func TestCallsPastTheirDeadlineDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	s := open(t, Options{Addresses: []string{redistest.Start(t).Addr()}, BreakerFailures: 1, BreakerCoolDown: time.Hour})
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
@@ -146,8 +147,8 @@ func TestCallsThatComeTooLateSayNothingAboutTheNode(t *testing.T) {
 	require.NoError(t, get(s, "k"))
 }
 
-// Long work has no deadline, but while it is the one that shows how the node
-// is, everybody depends on it.
+// Long work has no deadline, but as the probe of a half-open breaker it delays all other
+// calls.
 func TestProbeEndsSoonWhateverItsCallerWaits(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

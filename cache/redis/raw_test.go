@@ -69,7 +69,7 @@ func TestRawValuesAreReadAsTheyAre(t *testing.T) {
 	require.Nil(t, got)
 }
 
-func TestRawValuesThatMayNotBeReadAreNoneOfTheWrongType(t *testing.T) {
+func TestARefusedReadOfARawValueIsNotAnInvalidRecord(t *testing.T) {
 	t.Parallel()
 	o := at(redistest.StartWith(t, redistest.Options{Users: []string{
 		"web on >secret ~* -@all +eval +evalsha +pttl +set +ping +info +hello"}}))

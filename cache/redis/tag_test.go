@@ -123,7 +123,7 @@ func TestLoadThatBeganInAFullServerIsNotStoredUnderTags(t *testing.T) {
 	tagged(t, s, "a", "tag") // the list is one again
 }
 
-func TestEvictionsErrOnTheSideOfNotThere(t *testing.T) {
+func TestEvictedVersionsAndListsMakeRecordsAbsent(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	s := open(t, at(server))

@@ -143,7 +143,7 @@ func TestEveryKindOfWriteIsReported(t *testing.T) {
 	require.Eventually(t, func() bool { return m.flushes.Load() > 0 }, 10*time.Second, time.Millisecond)
 }
 
-func TestTrustGoesWithTheConnectionAndComesBack(t *testing.T) {
+func TestTrustEndsWithTheConnectionAndReturns(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	_, m := watched(t, Options{Addresses: []string{server.Addr()}}, "session:user:")

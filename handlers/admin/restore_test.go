@@ -36,7 +36,7 @@ func TestRestoreKeepsExistingRecordsUnlessOverwrite(t *testing.T) {
 	})
 }
 
-func TestRestoreRevivesNothing(t *testing.T) {
+func TestRestoreExtendsNoRecordAndSkipsExpiredOnes(t *testing.T) {
 	app := newMemoryApp(t)
 	c := startAdmin(t, app)
 	now := time.Now()

@@ -37,7 +37,7 @@ func lookups(t *testing.T, app *lookuptest.App, family string, source cache.Sour
 	}
 }
 
-func TestStatsTellWhatLookupsCameTo(t *testing.T) {
+func TestStatsCountLookupsByOutcome(t *testing.T) {
 	app := newMemoryApp(t)
 	c := startAdmin(t, app)
 	app.Put(t, "found", "{}")
@@ -94,7 +94,7 @@ func TestStatsAreWholeBeforeTheFirstLookup(t *testing.T) {
 	require.Contains(t, a.Body, `"latency_ms":{"redis":{"p50":0,"p95":0,"p99":0},"source":{"p50":0,"p95":0,"p99":0}}`)
 }
 
-func TestStatsTellOfPoolAndServer(t *testing.T) {
+func TestStatsHaveTheFiguresOfPoolAndServer(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "100mb")
 	app := newRedisApp(t, server)
 	c := startAdmin(t, app)

@@ -124,7 +124,7 @@ func TestCommandWritesReadsAndDropsRecords(t *testing.T) {
 	require.Contains(t, r.err, "JSON object")
 }
 
-func TestCommandNamesKeysWhateverIsInThem(t *testing.T) {
+func TestCommandTakesKeysWithAnyText(t *testing.T) {
 	server := redistest.Start(t)
 	s := serve(t, "filewallball {\nredis "+server.Addr()+"\n}", "respond hi")
 	for i, key := range []string{

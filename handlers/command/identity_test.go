@@ -86,7 +86,7 @@ func TestCommandFindsRecordsByTheIdentityOfALookup(t *testing.T) {
 	}
 }
 
-func TestCommandSortsRoutesAsPeopleDo(t *testing.T) {
+func TestCommandSortsRoutesByNameAndNumber(t *testing.T) {
 	directives := strings.Repeat("\n", 85) // so that a line before 100 and one after it are among them
 	for i := range 11 {
 		directives += fmt.Sprintf("session_lookup /%d/* {header.X-Token}\n", i)

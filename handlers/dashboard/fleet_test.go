@@ -131,7 +131,7 @@ func TestSmallRecordsHoldFewerRoutes(t *testing.T) {
 	require.ErrorIs(t, err, cache.ErrInvalidRecord)
 }
 
-func TestNodeShowsItselfWhileRedisIsGone(t *testing.T) {
+func TestNodeShowsItsOwnFiguresWhileRedisIsDown(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	a := newNode(t, server, "", 1<<20)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhatVanishesFromALineIsMissed(t *testing.T) {
+func TestAnEmptyVariableOrArgumentIsAnError(t *testing.T) {
 	t.Setenv("TEST_ADDRESS", "redis.internal:6379")
 	t.Setenv("TEST_LINES", "a\nb\nc")
 	t.Setenv("TEST_EMPTY", "")
@@ -67,9 +67,9 @@ func TestWhatVanishesFromALineIsMissed(t *testing.T) {
 	}
 }
 
-// A configuration that is posted to /load bears the name Caddyfile, and so may
-// another file in the working directory.
-func TestAnotherFileOfTheNameIsNoWitness(t *testing.T) {
+// A configuration that is posted to /load is named Caddyfile, and so may be another file
+// in the working directory.
+func TestAnotherFileNamedCaddyfileIsNotCompared(t *testing.T) {
 	for posted, file := range map[string]string{
 		"redis a":                          "redis {$TEST_NOT_SET}",
 		"redis":                            "redis a {$TEST_NOT_SET}",

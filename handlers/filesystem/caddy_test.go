@@ -62,7 +62,7 @@ func TestTheDefaultFileSystemCanBeCached(t *testing.T) {
 	require.Equal(t, "as it was", ask(t, c, "GET", "http://site/a.txt").Body)
 }
 
-func TestDownloadsGoOnWhenTheConfigurationChanges(t *testing.T) {
+func TestDownloadsContinueWhenTheConfigurationChanges(t *testing.T) {
 	root := t.TempDir()
 	content := strings.Repeat("0123456789abcdef", 1<<20) // more than fits into the buffers of a connection
 	write(t, filepath.Join(root, "large"), content, time.Hour)

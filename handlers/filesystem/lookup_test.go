@@ -293,7 +293,7 @@ func TestManyFilesStayBounded(t *testing.T) {
 	require.Eventually(t, func() bool { return under.open(0) <= 10 }, 5*time.Second, time.Millisecond)
 }
 
-func TestWhatANameTakesIsCounted(t *testing.T) {
+func TestMemoryOfCachedNamesIsCounted(t *testing.T) {
 	// not parallel: it measures the heap
 	c := newCache(t, missingFS{}, time.Hour, 1<<30)
 	const names = 20_000

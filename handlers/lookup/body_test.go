@@ -80,7 +80,7 @@ func TestFilesGoOutInOnePieceBehindLookups(t *testing.T) {
 }
 
 // A pipe is a file as well, whose rest may come at any time.
-func TestWhatIsInAPipeGoesOutAtOnce(t *testing.T) {
+func TestDataFromAPipeIsSentAtOnce(t *testing.T) {
 	t.Parallel()
 	ctx, app := lookuptest.NewApp(t, `{}`)
 	h := sessionIn(t, ctx, `"id": "{http.request.cookie.session}"`)

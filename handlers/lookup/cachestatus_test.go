@@ -35,7 +35,7 @@ func TestCacheStatus(t *testing.T) {
 	}
 }
 
-func TestEachCacheStatusLineIsGivenAwayOnce(t *testing.T) {
+func TestCacheStatusLinesOfResponsesShareNoMemory(t *testing.T) {
 	t.Parallel()
 	var s statusLines
 	one, other := http.Header{}, http.Header{}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNamesAreInTheOrderOfPeople(t *testing.T) {
+func TestNamesAreSortedWithNumbersByValue(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"", "1", "02", "2a", "10", "a", "a1", "a1b2", "a1b10", "a2", "a:9", "a:10", "a:10-2", "a:10-10",

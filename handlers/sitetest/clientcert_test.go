@@ -158,7 +158,7 @@ func TestNamesInCertificatesCountOnlyIfTheyAreVerified(t *testing.T) {
 	}
 }
 
-func TestNamesInCertificatesThatNobodyVerifiesAreRefused(t *testing.T) {
+func TestNamesInUnverifiedCertificatesAreRefused(t *testing.T) {
 	trusted := newAuthority(t)
 	leaf := filepath.Join(t.TempDir(), "leaf.pem")
 	require.NoError(t, os.WriteFile(leaf, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trusted.issue(t, "ada", 7).Certificate[0]}), 0o600))

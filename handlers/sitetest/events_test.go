@@ -62,7 +62,7 @@ func timesRemembered(name string) (n int) {
 	return n
 }
 
-func TestCaddysEventsTellOfAnOutageOnceAcrossReloads(t *testing.T) {
+func TestAnOutageIsOneEventAcrossReloads(t *testing.T) {
 	server := redistest.Start(t)
 	options := "events {\non filewallball.store_down remember\non filewallball.store_up remember\n}\nfilewallball {\nredis " + server.Addr() + "\n}"
 	s := sitetest.Serve(t, options, "session_lookup {header.X-Token}\nrespond hi")
@@ -76,7 +76,7 @@ func TestCaddysEventsTellOfAnOutageOnceAcrossReloads(t *testing.T) {
 	require.Equal(t, 1, timesRemembered(down))
 }
 
-func TestCaddysEventsTellOfAConfigurationThatIsRefused(t *testing.T) {
+func TestARefusedConfigurationIsAnEvent(t *testing.T) {
 	options := "events {\non filewallball.config_conflict remember\n}"
 	one := "session_lookup {header.X-Token} {\nsource http http://127.0.0.1:1/%s\nname %s\n}"
 	s := sitetest.Serve(t, options, fmt.Sprintf(one, "a", "first"))

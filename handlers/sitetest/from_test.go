@@ -94,7 +94,7 @@ func TestAnIDOfAnApplicationStandsInTheKeyAsItIs(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, s.Get(t, "/", "Cookie", expressCookie("x", strings.Repeat("x", 8<<10+1))).Status)
 }
 
-func TestALogoutInTheApplicationIsHeededWithin10ms(t *testing.T) {
+func TestALogoutInTheApplicationTakesEffectWithin10ms(t *testing.T) {
 	s, server := fromSite(t, "from express {\nsecret secret\n}")
 	redis, cookie := server.Client(), expressCookie("secret", "1")
 	var latencies, controls []time.Duration

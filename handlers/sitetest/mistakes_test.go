@@ -279,8 +279,7 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 	}
 }
 
-// What looks like these mistakes and is none.
-func TestConfigurationsBesideTheseMistakesLoad(t *testing.T) {
+func TestConfigurationsThatOnlyResembleTheseMistakesLoad(t *testing.T) {
 	t.Setenv("FILLED", "x")
 	for i, text := range []string{
 		inSession("require role {$NOT_SET:admin}"),

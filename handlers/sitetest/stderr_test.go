@@ -23,10 +23,9 @@ import (
 // that the plugin cannot keep it from.
 var closedInUse = regexp.MustCompile(`^redis: .* Unexpected conn\[\d+\] state changed by hook to CLOSED, closing it\n$`)
 
-// go-redis has one logger for the process, which belongs to all plugins alike and
-// writes to standard error. So the plugin gives it nothing to say: what becomes of
-// Redis is in Caddy's log alone.
-func TestNothingButCaddysLogSpeaksWhileRedisIsAway(t *testing.T) {
+// go-redis has one logger for the process, which all plugins share and which writes to
+// standard error. The plugin causes no line of it: only Caddy's log reports the outage.
+func TestOnlyCaddysLogReportsAnOutage(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (option string, server *redistest.Server){
 		"simple": func(t *testing.T) (string, *redistest.Server) {
 			server := redistest.Start(t)

@@ -79,7 +79,7 @@ func publisherTo(store cache.Store, ttl, interval time.Duration) *publisher {
 	}
 }
 
-func TestIdleUploadIsWrittenOnlyToShowThatItLives(t *testing.T) {
+func TestAnIdleUploadIsWrittenOnlyToKeepItsRecord(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		ttl, interval time.Duration

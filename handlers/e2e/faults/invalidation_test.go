@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestInvalidationsAreDoneOrSaidNotToBe(t *testing.T) {
+func TestInvalidationsSucceedOrReportTheirFailure(t *testing.T) {
 	runAll(t, []scenario{
 		{name: "a purge of a tag drops its records on every node", run: purgeOfATag},
 		{name: "a purge of a tag that Redis has evicted drops its records", run: purgeOfAnEvictedTag},
