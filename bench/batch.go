@@ -61,24 +61,8 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 	}
 	rates := make([]batchRates, len(works))
 	for range b.rounds {
-		for i, work := range works {
-			start := time.Now()
-			got, err := work.do(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", work.name, err)
-			}
-			if got != n {
-				return violation{fmt.Sprintf("%s: got %d keys, want %d", work.name, got, n)}
-			}
-			rates[i].ours = append(rates[i].ours, float64(n)/time.Since(start).Seconds())
-		}
-		if path == "" {
-			continue
-		}
-		for i, work := range works {
-			if err := server.benchmarkWork(ctx, path, n, work, &rates[i]); err != nil {
-				return err
-			}
+		if err := server.batchRound(ctx, works, n, path, rates); err != nil {
+			return err
 		}
 	}
 	if path != "" {
@@ -87,6 +71,31 @@ func (b *bench) batches(ctx context.Context, r *results) error {
 		}
 	}
 	return b.dropTags(ctx, server, c, r)
+}
+
+// batchRound measures each work once, and then its commands with redis-benchmark, unless
+// its path is "".
+func (r *redisServer) batchRound(ctx context.Context, works []batchWork, n int, path string, rates []batchRates) error {
+	for i, work := range works {
+		start := time.Now()
+		got, err := work.do(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", work.name, err)
+		}
+		if got != n {
+			return violation{fmt.Sprintf("%s: got %d keys, want %d", work.name, got, n)}
+		}
+		rates[i].ours = append(rates[i].ours, float64(n)/time.Since(start).Seconds())
+	}
+	if path == "" {
+		return nil
+	}
+	for i, work := range works {
+		if err := r.benchmarkWork(ctx, path, n, work, &rates[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // batchRates are rates in keys per second, one for each round.

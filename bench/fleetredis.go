@@ -103,18 +103,11 @@ func (b *bench) trackedReads(ctx context.Context, r *results) error {
 			return errors.Join(err, plain.conn.Close())
 		}
 		for i, w := range []*wire{plain, tracked, tracked} {
-			before, err := server.cpu(ctx)
+			cost, err := server.costOfReads(ctx, w, keys)
 			if err != nil {
 				return err
 			}
-			if err := w.readAll(keys); err != nil {
-				return err
-			}
-			after, err := server.cpu(ctx)
-			if err != nil {
-				return err
-			}
-			costs[i] = append(costs[i], float64((after-before).Microseconds())/n)
+			costs[i] = append(costs[i], cost)
 		}
 		if err := errors.Join(plain.conn.Close(), tracked.conn.Close()); err != nil {
 			return err
@@ -125,6 +118,19 @@ func (b *bench) trackedReads(ctx context.Context, r *results) error {
 		r.findings = append(r.findings, finding{work: "Redis, CPU of " + name + ", 200 at a time", result: s.String() + " µs"})
 	}
 	return nil
+}
+
+// costOfReads returns the CPU time of Redis for each read, in microseconds.
+func (r *redisServer) costOfReads(ctx context.Context, w *wire, keys []string) (float64, error) {
+	before, err := r.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.readAll(keys); err != nil {
+		return 0, err
+	}
+	after, err := r.cpu(ctx)
+	return float64((after - before).Microseconds()) / float64(len(keys)), err
 }
 
 // trackingTable measures the memory of Redis' tracking table, which the default mode

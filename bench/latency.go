@@ -44,7 +44,7 @@ func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
 	if b.smoke {
 		count = hitsPerSecond / 10
 	}
-	var alone, beside []latencyTail
+	tails := make(map[bool][]latencyTail) // with and without misses
 	for round := range b.rounds {
 		for turn := range 2 {
 			misses := (round+turn)%2 == 1
@@ -52,16 +52,17 @@ func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
 			if err != nil {
 				return err
 			}
-			if misses {
-				beside = append(beside, t)
-			} else {
-				alone = append(alone, t)
-			}
+			tails[misses] = append(tails[misses], t)
 		}
 	}
-	if b.smoke {
-		return nil
+	if !b.smoke {
+		r.findings = append(r.findings, compareTails(tails[true], tails[false])...)
 	}
+	return nil
+}
+
+// compareTails compares the latencies of hits with those without misses.
+func compareTails(beside, alone []latencyTail) (findings []finding) {
 	for _, part := range []struct {
 		name string
 		of   func(latencyTail) time.Duration
@@ -75,14 +76,14 @@ func (b *bench) hitsBesideMisses(ctx context.Context, r *results) error {
 		}
 		with, without := milliseconds(beside), milliseconds(alone)
 		ratio := spreadOf(ratios(with, without))
-		r.findings = append(r.findings, finding{
+		findings = append(findings, finding{
 			fmt.Sprintf("%s of hits, %d requests a second begun on time, while 1 %% miss to an application that takes %v / without misses",
 				part.name, hitsPerSecond, slowAnswer),
 			fmt.Sprintf("≤ %.1f", latencyBar), ratio.median <= latencyBar,
 			fmt.Sprintf("%s: %.2f ms against %.2f ms", ratio, spreadOf(with).median, spreadOf(without).median),
 		})
 	}
-	return nil
+	return findings
 }
 
 // hitTail sends one load, with or without misses. The application must get one

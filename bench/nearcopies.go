@@ -111,58 +111,58 @@ func (b *bench) nearAmongMany(r *results) error {
 	if err != nil {
 		return err
 	}
-	var ofFew, ofMany, inOrder, inAnyOrder []float64
-	for range b.rounds {
-		cost, err := amongCopies(few, fewCopies)
-		if err != nil {
-			return err
-		}
-		ofFew = append(ofFew, cost)
-	}
-	objects := make([]*[176]byte, manyCopies)
-	for i := range objects {
-		objects[i] = new([176]byte)
-	}
-	for i := range 2 * b.rounds {
-		if i == b.rounds {
+	var objects []*[176]byte
+	var many *near.Cache[cache.Record, *cache.Record]
+	for _, row := range []struct {
+		work    string
+		prepare func() error
+	}{
+		{fmt.Sprintf("CPU of a near hit and of the garbage of a request (5 KiB), %d copies", fewCopies), func() error { return nil }},
+		{fmt.Sprintf("the same, with %d objects of 176 bytes that are not used, in the order of their addresses", manyCopies), func() error {
+			objects = make([]*[176]byte, manyCopies)
+			for i := range objects {
+				objects[i] = new([176]byte)
+			}
+			return nil
+		}},
+		{"the same, in random order", func() error {
 			rand.Shuffle(manyCopies, func(i, j int) { objects[i], objects[j] = objects[j], objects[i] })
+			return nil
+		}},
+		{fmt.Sprintf("the same, %d copies", manyCopies), func() (err error) {
+			objects = nil
+			many, _, err = copiesOf(manyCopies, 0)
+			return err
+		}},
+	} {
+		if err := row.prepare(); err != nil {
+			return err
 		}
-		cost, err := amongCopies(few, fewCopies)
+		copies, n := few, fewCopies
+		if many != nil {
+			copies, n = many, manyCopies
+		}
+		costs, err := b.amongCopiesEachRound(copies, n)
 		if err != nil {
 			return err
 		}
-		if i < b.rounds {
-			inOrder = append(inOrder, cost)
-		} else {
-			inAnyOrder = append(inAnyOrder, cost)
-		}
-	}
-	runtime.KeepAlive(objects)
-	objects = nil
-	many, _, err := copiesOf(manyCopies, 0)
-	if err != nil {
-		return err
-	}
-	for range b.rounds {
-		cost, err := amongCopies(many, manyCopies)
-		if err != nil {
-			return err
-		}
-		ofMany = append(ofMany, cost)
+		r.findings = append(r.findings, finding{work: row.work, result: spreadOf(costs).String() + " µs"})
+		runtime.KeepAlive(objects)
 	}
 	runtime.KeepAlive(few)
-	for _, row := range []struct {
-		work  string
-		costs []float64
-	}{
-		{fmt.Sprintf("CPU of a near hit and of the garbage of a request (5 KiB), %d copies", fewCopies), ofFew},
-		{fmt.Sprintf("the same, with %d objects of 176 bytes that are not used, in the order of their addresses", manyCopies), inOrder},
-		{"the same, in random order", inAnyOrder},
-		{fmt.Sprintf("the same, %d copies", manyCopies), ofMany},
-	} {
-		r.findings = append(r.findings, finding{work: row.work, result: spreadOf(row.costs).String() + " µs"})
-	}
 	return nil
+}
+
+// amongCopiesEachRound returns amongCopies of each round.
+func (b *bench) amongCopiesEachRound(copies *near.Cache[cache.Record, *cache.Record], n int) (costs []float64, err error) {
+	for range b.rounds {
+		cost, err := amongCopies(copies, n)
+		if err != nil {
+			return nil, err
+		}
+		costs = append(costs, cost)
+	}
+	return costs, nil
 }
 
 // garbage is a global variable, so that the compiler cannot omit the allocation.

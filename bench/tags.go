@@ -36,36 +36,43 @@ func (b *bench) dropTags(ctx context.Context, server *redisServer, c *cache.Cach
 	if _, err := c.DeletePrefix(ctx, batchPrefix); err != nil {
 		return err
 	}
-	took, trips := make([][]float64, len(counts)), make([]int64, len(counts))
+	drops := make([]tagCost, len(counts))
 	for range b.rounds {
 		for i, n := range counts {
 			for range tagDrops {
-				duration, roundTrips, err := dropTag(ctx, server, c, n)
-				if err != nil {
+				if err := drops[i].add(dropTag(ctx, server, c, n)); err != nil {
 					return fmt.Errorf("dropping a tag of %d records: %w", n, err)
 				}
-				took[i] = append(took[i], duration.Seconds())
-				// trackers may send commands at the same time, so the least counts
-				if trips[i] == 0 || roundTrips < trips[i] {
-					trips[i] = roundTrips
-				}
 			}
-			if trips[i] != trips[0] {
-				return violation{fmt.Sprintf("dropping a tag of %d records took %d round trips, want %d as with one record", n, trips[i], trips[0])}
+			if got, want := drops[i].trips, drops[0].trips; got != want {
+				return violation{fmt.Sprintf("dropping a tag of %d records took %d round trips, want %d as with one record", n, got, want)}
 			}
 		}
 	}
-	for i, n := range counts {
-		if i == 0 {
-			continue
-		}
-		ratio := spreadOf(took[i]).median / spreadOf(took[0]).median
+	one := spreadOf(drops[0].seconds).median
+	for i, n := range counts[1:] {
+		many := spreadOf(drops[i+1].seconds).median
 		r.findings = append(r.findings, finding{
-			work: fmt.Sprintf("cache.DropTag of %d records / of one", n), bar: "≤ 2", reached: ratio <= 2,
-			result: fmt.Sprintf("%.2f: %.0f against %.0f µs", ratio, spreadOf(took[i]).median*1e6, spreadOf(took[0]).median*1e6),
+			work: fmt.Sprintf("cache.DropTag of %d records / of one", n), bar: "≤ 2", reached: many/one <= 2,
+			result: fmt.Sprintf("%.2f: %.0f against %.0f µs", many/one, many*1e6, one*1e6),
 		})
 	}
 	return nil
+}
+
+// tagCost is the cost of dropping a tag of some number of records: the durations, and the
+// least number of round trips. Trackers may send commands at the same time.
+type tagCost struct {
+	seconds []float64
+	trips   int64
+}
+
+func (c *tagCost) add(took time.Duration, roundTrips int64, err error) error {
+	if c.trips == 0 || roundTrips < c.trips {
+		c.trips = roundTrips
+	}
+	c.seconds = append(c.seconds, took.Seconds())
+	return err
 }
 
 // dropTag stores n records with the tag, drops it, and checks that they are gone.

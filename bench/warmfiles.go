@@ -44,7 +44,8 @@ func (b *bench) warmFiles(ctx context.Context, r *results) error {
 	if err != nil {
 		b.say("missing: find; warming is not compared")
 	}
-	var ours, theirs, bare []float64
+	var ours, theirs, bare []float64 // files per second
+	rate := func(took time.Duration) float64 { return float64(n) / took.Seconds() }
 	for range b.rounds {
 		if err := b.redis.deletePrefix(ctx, warmedPrefix); err != nil {
 			return err
@@ -53,22 +54,19 @@ func (b *bench) warmFiles(ctx context.Context, r *results) error {
 		if err != nil {
 			return err
 		}
-		ours = append(ours, float64(n)/took.Seconds())
+		ours = append(ours, rate(took))
 		if find == "" {
 			continue
 		}
-		start := time.Now()
-		look := exec.CommandContext(ctx, find, tree, "-type", "f", "-printf", "%s %T@\n")
-		look.Stdout = io.Discard
-		if err := look.Run(); err != nil {
-			return fmt.Errorf("running find: %w", err)
+		if took, err = findAll(ctx, find, tree); err != nil {
+			return err
 		}
-		theirs = append(theirs, float64(n)/time.Since(start).Seconds())
-		start = time.Now()
+		theirs = append(theirs, rate(took))
+		start := time.Now()
 		if err := statAll(tree); err != nil {
 			return err
 		}
-		bare = append(bare, float64(n)/time.Since(start).Seconds())
+		bare = append(bare, rate(time.Since(start)))
 	}
 	if find != "" {
 		spread := spreadOf(ratios(ours, theirs))
@@ -81,6 +79,17 @@ func (b *bench) warmFiles(ctx context.Context, r *results) error {
 		})
 	}
 	return b.redis.deletePrefix(ctx, warmedPrefix)
+}
+
+// findAll runs find over all files, and returns how long that took.
+func findAll(ctx context.Context, find, tree string) (time.Duration, error) {
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, find, tree, "-type", "f", "-printf", "%s %T@\n")
+	cmd.Stdout = io.Discard
+	if err := cmd.Run(); err != nil {
+		return 0, fmt.Errorf("running find: %w", err)
+	}
+	return time.Since(start), nil
 }
 
 // statAll does to each file what a load of its record must: stat it, open it, and
