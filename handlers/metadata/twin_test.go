@@ -42,6 +42,16 @@ var twins = map[string]struct{ open, server, close string }{
 	"stripped":   {open: "handle_path /sub/* {", server: "precompressed br gzip", close: "}"},
 	"rewritten":  {open: "rewrite /old/* /sub{path}\nuri strip_prefix /sub/old", server: "precompressed br gzip"},
 	"to-index":   {open: "try_files {path} /index.html", server: "precompressed br gzip"},
+	// several file_servers behind one file_metadata
+	"two-differ":  {open: "@html path *.html */\nfile_server @html {\nprecompressed gzip\n}", server: "precompressed br zstd"},
+	"two-orders":  {open: "@html path *.html */\nfile_server @html {\nprecompressed gzip br\n}", server: "precompressed br gzip"},
+	"two-one":     {open: "@html path *.html */\nfile_server @html", server: "precompressed br gzip"},
+	"two-other":   {open: "@html path *.html */\nfile_server @html {\nprecompressed gzip br\n}", server: ""},
+	"two-same":    {open: "@html path *.html */\nfile_server @html {\nprecompressed br gzip\n}", server: "precompressed br gzip"},
+	"two-hide":    {open: "@html path *.html */\nfile_server @html {\nhide *.br\nprecompressed br gzip\n}", server: "precompressed br gzip"},
+	"two-index":   {open: "@sub path /sub/* /txt/*\nfile_server @sub {\nindex start.txt\nprecompressed gzip\n}", server: "precompressed br"},
+	"two-handles": {open: "@html path *.html\nhandle @html {\nfile_server {\nprecompressed gzip\n}\n}\nhandle {", server: "precompressed zstd br", close: "}"},
+	"two-pass":    {open: "@html path *.html */\nfile_server @html {\npass_thru\nprecompressed gzip\n}", server: "precompressed br zstd"},
 }
 
 func TestDirectoriesAndPrecompressedFilesAreThoseOfFileServer(t *testing.T) {

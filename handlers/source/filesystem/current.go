@@ -136,18 +136,17 @@ func (s *Source) agrees(known *knownFile, record *cache.Record) bool {
 }
 
 // note stores the state that a record was made from.
-func (s *Source) note(key string, began time.Time, known *knownFile) {
-	last := s.lastCheck(key)
+func (c *lastCheck) note(began time.Time, known *knownFile) {
 	for {
-		before := last.known.Load()
+		before := c.known.Load()
 		if before != nil && before.fileState == known.fileState && before.sum != "" && known.sum == "" {
 			break // its hash was learned meanwhile
 		}
-		if last.known.CompareAndSwap(before, known) {
+		if c.known.CompareAndSwap(before, known) {
 			break
 		}
 	}
-	last.began.Store(began.UnixNano())
+	c.began.Store(began.UnixNano())
 }
 
 // Describes reports whether a record of this source describes the file with

@@ -43,7 +43,8 @@ func (s *Source) Load(_ context.Context, req cache.Request, old *cache.Record) (
 			began = seen.began // the check is as old as the oldest that it knows
 		}
 	}
-	known := s.knownAs(req.Key, state)
+	last := s.lastCheck(req.Key)
+	known := last.knownAs(state)
 	known.codings = codings
 	record, err := s.record(req, known, old)
 	if err != nil {
@@ -51,16 +52,16 @@ func (s *Source) Load(_ context.Context, req cache.Request, old *cache.Record) (
 	}
 	known.replaced, known.own = true, record
 	known.cached, known.use = record.Text(), record
-	s.note(req.Key, began, known)
+	last.note(began, known)
 	s.hashLater(req, known) // the hash will be stored in what was noted
 	return cache.Loaded{Record: record}, nil
 }
 
 // knownAs returns a copy of what is known of a file in this state.
-func (s *Source) knownAs(key string, state fileState) *knownFile {
+func (c *lastCheck) knownAs(state fileState) *knownFile {
 	known := &knownFile{fileState: state}
-	if last := s.lastCheck(key).known.Load(); last != nil && last.fileState == state {
-		known.sum, known.unhashable = last.sum, last.unhashable
+	if before := c.known.Load(); before != nil && before.fileState == state {
+		known.sum, known.unhashable = before.sum, before.unhashable
 	}
 	return known
 }
