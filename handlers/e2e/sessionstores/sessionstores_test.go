@@ -55,8 +55,8 @@ var applications = []application{
 		from: "from koa {\nsecret rotated SECRET\n}", user: "user", cookie: "koa.sess.sig",
 	},
 	{
-		name: "koa with a prefix", needs: node, command: []string{"node", "koa.mjs"}, secret: secret, env: []string{"PREFIX=koa:sess:"},
-		from: "from koa {\nsecret SECRET\nkey koa:sess:{id}\n}", user: "user", cookie: "koa.sess",
+		name: "koa with a prefix", needs: node, command: []string{"node", "koa.mjs"}, secret: secret, env: []string{"PREFIX={koa}:sess:"},
+		from: "from koa {\nsecret SECRET\nkey \"\\{koa\\}:sess:{id}\"\n}", user: "user", cookie: "koa.sess",
 	},
 	{
 		name: "better auth", needs: node, command: []string{"node", "better_auth.mjs"}, secret: secret,
@@ -90,6 +90,11 @@ var applications = []application{
 	{
 		name: "php, php_serialize", needs: php, command: []string{debian("php"), "-S", "ADDRESS", "testdata/php/session.php"},
 		env:  []string{"HANDLER=php_serialize"},
+		from: "from php", user: "user", cookie: "PHPSESSID",
+	},
+	{
+		name: "php, php_binary", needs: php, command: []string{debian("php"), "-S", "ADDRESS", "testdata/php/session.php"},
+		env:  []string{"HANDLER=php_binary"},
 		from: "from php", user: "user", cookie: "PHPSESSID",
 	},
 	{
