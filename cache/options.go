@@ -139,6 +139,9 @@ func (o *LookupOptions) validate() error {
 	if o.NegativeTTL != 0 && o.NegativeTTL < MinTTL {
 		errs = append(errs, fmt.Errorf("negative ttl is %s, want 0s or at least %s", o.NegativeTTL, MinTTL))
 	}
+	if o.StaleIfError < 0 {
+		errs = append(errs, fmt.Errorf("stale_if_error is %s, want 0s or more", o.StaleIfError))
+	}
 	if o.SourceID != "" {
 		if _, ok := parseSourceID(o.SourceID); !ok {
 			errs = append(errs, fmt.Errorf("source ID is not %d lower-case hex digits", sourceIDLength))

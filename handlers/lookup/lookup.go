@@ -335,6 +335,8 @@ func (l *Lookup) asked(name string) *asked {
 		place:  l.kind.Directive + " '" + name + "'",
 		key:    l.key,
 		signed: l.kind.Signed,
+		origin: originOf(l.ID),
+		gated:  l.kind.Gated,
 		keeping: keeping{
 			ttl:          cmp.Or(time.Duration(l.TTL), l.policy.Family(l.kind.Family).TTL),
 			cacheControl: l.cacheControl(),

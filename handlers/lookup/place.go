@@ -86,7 +86,7 @@ func (l *Lookup) askedWhereRead(kind Kind, format string) (mine *asked, ok bool)
 	}
 	key, err := newKeyTemplate("", text, q.parts, q.hash)
 	key.suffix = varies
-	return &asked{key: key, question: q}, err == nil
+	return &asked{key: key, question: q, origin: originOf(l.ID), gated: kind.Gated}, err == nil
 }
 
 // prepareSource returns the source before it is provisioned, or nil.

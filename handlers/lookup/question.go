@@ -78,6 +78,9 @@ type asked struct {
 	question question
 	keeping  keeping
 	signed   bool // whether clients cannot choose its identities
+	origin   origin
+	gated    bool // whether records must meet requirements
+	exact    []patternItem
 }
 
 // conflict returns an error if two lookups share keys but ask different questions.
@@ -86,7 +89,10 @@ func (a *asked) conflict(b *asked) error {
 		return nil
 	}
 	why := a.question.differsFrom(b.question)
-	if why == "" || !a.key.overlaps(&b.key) {
+	if why == "" {
+		return a.mixes(b)
+	}
+	if !a.key.overlaps(&b.key) {
 		return nil
 	}
 	// the keys of an application are changed there as well
@@ -150,7 +156,7 @@ func (a *asked) isApartFromSigned(b *asked) bool {
 // sameAs reports whether two lookups have the same keys and questions, like those of a
 // snippet that several sites import.
 func (a *asked) sameAs(b *asked) bool {
-	return a.question == b.question && a.signed == b.signed && slices.Equal(a.key.pattern(), b.key.pattern())
+	return a.question == b.question && a.signed == b.signed && a.origin == b.origin && a.gated == b.gated && slices.Equal(a.key.pattern(), b.key.pattern())
 }
 
 // suggestedKey returns the beginning of a key of its own for a lookup, made of its name.
@@ -168,33 +174,14 @@ func suggestedKey(a *asked) string {
 
 // overlaps reports whether two templates can make the same key. In doubt it
 // returns true.
-func (k *keyTemplate) overlaps(other *keyTemplate) bool {
-	a, b := k.pattern(), other.pattern()
-	// can[j] reports whether a[i:] and b[j:] can match the same text
-	can := make([]bool, len(b)+1)
-	next := make([]bool, len(b)+1)
-	for i := len(a); i >= 0; i-- {
-		for j := len(b); j >= 0; j-- {
-			switch {
-			case i == len(a) && j == len(b):
-				can[j] = true
-			case i < len(a) && a[i].any:
-				can[j] = next[j] || j < len(b) && can[j+1]
-			case j < len(b) && b[j].any:
-				can[j] = can[j+1] || i < len(a) && next[j]
-			default:
-				can[j] = i < len(a) && j < len(b) && a[i].c == b[j].c && next[j+1]
-			}
-		}
-		can, next = next, can
-	}
-	return next[0]
-}
+func (k *keyTemplate) overlaps(other *keyTemplate) bool { return meet(k.pattern(), other.pattern()) }
 
 // patternItem is one byte of a key, or any text.
 type patternItem struct {
-	c   byte
-	any bool
+	c       byte
+	digit   bool // the byte is a hex digit
+	any     bool
+	noColon bool // the text has no colon
 }
 
 func (k *keyTemplate) pattern() []patternItem {

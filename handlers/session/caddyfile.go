@@ -27,7 +27,7 @@ func Parse(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	if len(s.FromRaw) > 0 {
 		return s, nil // sessions of from <store> have keys of their own
 	}
-	kind := lookup.Kind{Directive: sessionDirective, Family: cache.Session, HashWithHTTP: true}
+	kind := lookup.Kind{Directive: sessionDirective, Family: cache.Session, HashWithHTTP: true, Gated: len(s.Require) > 0}
 	return s, s.CheckPlace(h, kind, "")
 }
 

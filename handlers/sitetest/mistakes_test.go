@@ -256,6 +256,11 @@ func TestConfigurationsThatCannotBeRightAreRefused(t *testing.T) {
 		{"{\nfilewallball {\nkey_prefix app:\n}\n}\n" + inSite("session_lookup {cookie.s} {\nkey {id}\n}\nupload_progress {path}"), "records of different kinds"},
 		{inSite("session_lookup {cookie.s} {\nkey temp:{id}\n}\nupload_progress {path}"), "records of different kinds"},
 
+		{inSite("session_lookup /a {client_ip}\nsession_lookup /b {cookie.s}"), "verified by the server"},
+		{inSite("session_lookup /a {cookie.s}\nsession_lookup /b {tls_client_subject}"), "verified by the server"},
+		{inSite("session_lookup /a {cookie.s}\nsession_lookup /b {cookie.s} {\nkey session:user:guest:{id}\n}"), "could be used as one of the other"},
+		{inSite("session_lookup /a {cookie.s}\nsession_lookup /b {cookie.s} {\nkey session:user:{host}:{id}\nrequire role admin\n}"), "could be used as one of the other"},
+
 		// what is to be dropped
 		{inSite("lookup_invalidate session:user:{cookie.a.b}"), "write {http.request.cookie.a.b}"},
 		{inSite("lookup_invalidate session:user:{http.request.cokie.s}"), "does not exist"},
@@ -314,6 +319,9 @@ func TestConfigurationsThatOnlyResembleTheseMistakesLoad(t *testing.T) {
 		inSite("session_lookup {tls_client_subject}"),
 		inSite("lookup_invalidate {session} session:user:{cookie.s} file:meta:all {\ntag all user:{http.session.user_id}\n}"),
 		inSite("upload_progress {http.session.user_id}:{path.1} {\nowner {http.session.user_id}\n}"),
+		inSite("session_lookup /a {cookie.s}\nsession_lookup /b {header.X-Session}\nsession_lookup /c {vars.x}"),
+		inSite("session_lookup /a {cookie.s} {\nrequire role admin\n}\nsession_lookup /b {cookie.s} {\nkey session:user:guest:{id}\n}"),
+		inSite("session_lookup /a {cookie.s}\nsession_lookup /b {client_ip} {\nkey address:{id}\n}"),
 		inAuth("headers Authorization\ncopy_headers Authorization"),
 		inAuth("headers Cookie authorization\ncopy_headers {\nX-Token>Authorization\n}"),
 		inAuth("handle_response {\nreverse_proxy localhost:9 {\nhandle_response {\ncopy_response_headers {\ninclude X\n}\ncopy_response\n}\n}\n}"),
@@ -360,6 +368,8 @@ func TestJSONThatCannotBeRightIsRefused(t *testing.T) {
 		{handlers: byCookie(`, "require": [{"field": "role", "values": ["admin", "Except", "guest"]}]`), want: "'Except' reads as an operator"},
 		{handlers: byCookie(`, "require": [{"field": "role", "values": ["is", "not", "guest"]}]`), want: "'is' reads as an operator"},
 		{handlers: asking(`, "dial": "${env.FILLED}:80"`), want: "write {env.FILLED}"},
+		{handlers: byCookie(`, "stale_if_error": -5`), want: "want 0s or more"},
+		{handlers: byCookie("") + "," + session(`, "id": "{http.request.remote.host}"`), want: "verified by the server"},
 		{handlers: session(`, "id": "${http.request.cookie.s}"`), want: "write {http.request.cookie.s}"},
 		{handlers: byCookie(`, "key": "s:${id}"`), want: "write {id}"},
 		{handlers: `{"handler": "file_metadata", "source": {"source": "file_system", "fs": "nope"}}`, want: "no filesystem option defines"},
