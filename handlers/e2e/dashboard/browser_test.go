@@ -39,7 +39,23 @@ func newBrowser(t *testing.T) *browser {
 	require.NoError(t, chromedp.Do(b.ctx),
 		"starting a browser; install one with `apt-get install chromium` or `brew install google-chrome`")
 	t.Cleanup(func() { require.NoError(t, chromedp.Cancel(b.ctx)) }) // waits until it is gone
-	go func() {                                                      // ends with the browser
+	b.listen()
+	return b
+}
+
+// tab opens another tab.
+func (b *browser) tab() *browser {
+	b.t.Helper()
+	other := &browser{t: b.t}
+	other.ctx, _ = chromedp.NewContext(b.ctx)
+	require.NoError(b.t, chromedp.Do(other.ctx))
+	other.listen()
+	return other
+}
+
+// listen notes what the tab complains of.
+func (b *browser) listen() {
+	go func() { // ends with the browser
 		// the browser's log has violations of the page's Content-Security-Policy
 		for m, err := range chromedp.Console(b.ctx) {
 			if err == nil && (m.IsException() || m.Type == chromedp.ConsoleError || m.Type == chromedp.ConsoleWarning) {
@@ -47,7 +63,6 @@ func newBrowser(t *testing.T) *browser {
 			}
 		}
 	}()
-	return b
 }
 
 // run runs a subtest.
