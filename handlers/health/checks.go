@@ -63,7 +63,7 @@ func Of(ctx context.Context, c *cache.Cache, alert lookup.Alert, lookups *lookup
 	}
 	roots := lookups.CheckRoots() // at the same time
 	h.checkStore(ctx, c, alert)
-	h.checkRoots(roots(ctx))
+	h.checkRoots(roots())
 	return h.Health
 }
 

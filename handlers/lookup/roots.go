@@ -4,12 +4,13 @@ package lookup
 
 import (
 	"cmp"
-	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -46,20 +47,23 @@ func (l *Lookups) InheritRoots(from *Lookups) {
 	l.roots.known = known
 }
 
+// rootPatience is how long a check may take. It does not end with the client that asks.
+const rootPatience = time.Second
+
 // CheckRoots begins to check the directories to which requests have led. wait returns the
-// results, those with an error first; where there is none when ctx ends, the file system
-// does not answer.
-func (l *Lookups) CheckRoots() (wait func(ctx context.Context) []RootCheck) {
+// results, those with an error first, within a second of the beginning.
+func (l *Lookups) CheckRoots() (wait func() []RootCheck) {
 	inUse := l.roots.inUse()
 	checks := make(map[string]<-chan singleflight.Result, len(inUse))
 	for name, root := range inUse {
-		checks[name] = l.roots.flights.DoChan(name, func() (any, error) { return nil, root.Check() })
+		checks[name] = l.roots.flights.DoChan(name, func() (any, error) { return nil, checked(root) })
 	}
-	return func(ctx context.Context) []RootCheck {
+	until := time.Now().Add(rootPatience)
+	return func() []RootCheck {
 		all := make([]RootCheck, 0, len(checks))
 		failing := int64(0)
 		for name, check := range checks {
-			err := resultOf(ctx, check)
+			err := resultOf(check, until)
 			if err != nil {
 				failing++
 			}
@@ -76,17 +80,30 @@ func (l *Lookups) CheckRoots() (wait func(ctx context.Context) []RootCheck) {
 	}
 }
 
-// resultOf prefers a result over the end of ctx.
-func resultOf(ctx context.Context, check <-chan singleflight.Result) error {
+// checked makes the check. A file system of another plugin that panics must not end the
+// process.
+func checked(root source.Root) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("cannot be read: its file system panics: %v", cause)
+		}
+	}()
+	return root.Check()
+}
+
+// resultOf waits for a result until then. A result that is there comes first.
+func resultOf(check <-chan singleflight.Result, until time.Time) error {
 	select {
 	case r := <-check:
 		return r.Err
 	default:
 	}
+	late := time.NewTimer(time.Until(until))
+	defer late.Stop()
 	select {
 	case r := <-check:
 		return r.Err
-	case <-ctx.Done():
+	case <-late.C:
 		return errRootSilent
 	}
 }
