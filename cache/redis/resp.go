@@ -33,7 +33,7 @@ func (replyError) RedisError() {}
 // pushed is a push message of the server.
 type pushed []any
 
-var errMalformed = errors.New("malformed answer")
+var errMalformed = errors.New("the server does not speak the protocol of Redis: want the address and port of a Redis")
 
 // readReply reads one reply: string, int64, nil, replyError, []any (also for
 // sets, and for maps as alternating keys and values), or pushed.

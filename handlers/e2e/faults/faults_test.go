@@ -133,6 +133,28 @@ var table = []row{
 		lasts: 2 * time.Second, stale: time.Second, recovery: 2 * time.Second,
 	},
 	{
+		name: "the connections of trackers are lost again and again",
+		inject: func(f *fleet) func() {
+			return f.repeat(100*time.Millisecond, func(int) {
+				f.each(func(p *proxy) { p.cut(isTracker) })
+			})
+		},
+		lasts: 2 * time.Second, stale: time.Second, recovery: 2 * time.Second, calm: true,
+	},
+	{
+		name: "connections end in the middle of answers",
+		inject: func(f *fleet) func() {
+			f.each(func(p *proxy) { p.ends.Store(20) })
+			return func() { f.each(func(p *proxy) { p.ends.Store(0) }) }
+		},
+		lasts: 2 * time.Second, stale: time.Second, recovery: 2 * time.Second,
+	},
+	{
+		name:   "the address leads to a web server",
+		inject: leadToTheWeb,
+		lasts:  1500 * time.Millisecond, stale: time.Second, recovery: 2 * time.Second,
+	},
+	{
 		name:   "the address leads to another server",
 		inject: leadElsewhere,
 		lasts:  3 * time.Second, stale: time.Second, recovery: 2 * time.Second,

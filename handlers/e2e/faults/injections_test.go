@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -188,6 +190,22 @@ func followAnother(f *fleet) func() {
 	return func() {
 		f.truth = f.redis.Client()
 		f.do("REPLICAOF", "NO", "ONE")
+	}
+}
+
+// leadToTheWeb has the address of Redis lead to a web server.
+func leadToTheWeb(f *fleet) func() {
+	web := httptest.NewServer(http.NotFoundHandler())
+	lead := func(to string) {
+		f.each(func(p *proxy) {
+			p.lead(to)
+			p.cut(nil)
+		})
+	}
+	lead(web.Listener.Addr().String())
+	return func() {
+		lead(f.redis.Addr())
+		web.Close()
 	}
 }
 

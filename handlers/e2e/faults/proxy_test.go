@@ -27,6 +27,8 @@ type proxy struct {
 	rate     atomic.Int64 // bytes a second that a connection may receive; 0: any
 	lag      atomic.Int64 // nanoseconds more that reports of writes take
 	held     atomic.Bool  // nothing arrives for now, and nothing is lost
+	ends     atomic.Int64 // of so many answers, the connection ends in the middle of one; 0: of none
+	answers  atomic.Int64 // that have passed
 
 	mu        sync.Mutex
 	target    string
@@ -121,6 +123,11 @@ func (p *proxy) pump(l *link, to, from net.Conn, up bool) {
 			if l.silent.Load() {
 				continue
 			}
+			if n := p.ends.Load(); n > 0 && !up && p.answers.Add(1)%n == 0 {
+				_, _ = to.Write(packet.data[:len(packet.data)/2])
+				l.cut()
+				continue
+			}
 			if _, err := to.Write(packet.data); err != nil {
 				l.cut()
 			}
@@ -183,7 +190,10 @@ func (p *proxy) all() (links []*link) {
 }
 
 // isData reports whether a link carries commands, and not reports of writes.
-func isData(l *link) bool { return !l.tracker.Load() }
+func isData(l *link) bool { return !isTracker(l) }
+
+// isTracker reports whether a link carries reports of writes.
+func isTracker(l *link) bool { return l.tracker.Load() }
 
 // goAway makes the target unreachable: all links end, and new ones are refused.
 func (p *proxy) goAway() {
@@ -230,6 +240,7 @@ func (p *proxy) close() {
 	p.rate.Store(0)
 	p.delay.Store(0)
 	p.lag.Store(0)
+	p.ends.Store(0)
 	p.held.Store(false)
 	p.cut(nil)
 	p.wait.Wait()
@@ -262,7 +273,8 @@ func echo(t *testing.T, prefix string) string {
 }
 
 func TestProxyBreaksConnectionsInEachWay(t *testing.T) {
-	p := newProxy(t, echo(t, "a"))
+	a, b := echo(t, "a"), echo(t, "b")
+	p := newProxy(t, a) // which ends its connections before the servers do
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", p.addr())
 		require.NoError(t, err)
@@ -284,7 +296,7 @@ func TestProxyBreaksConnectionsInEachWay(t *testing.T) {
 	first := dial()
 	require.NoError(t, hears(first, "x", "ax", time.Minute))
 
-	p.lead(echo(t, "b"))
+	p.lead(b)
 	second := dial()
 	require.NoError(t, hears(second, "x", "bx", time.Minute))
 	require.NoError(t, hears(first, "y", "y", time.Minute), "an open connection stays where it is")
@@ -320,10 +332,19 @@ func TestProxyBreaksConnectionsInEachWay(t *testing.T) {
 	require.True(t, timeout.Timeout())
 	p.comeBack()
 
+	fifth := dial()
+	require.NoError(t, hears(fifth, "x", "bx", time.Minute))
+	p.ends.Store(1)
+	require.Error(t, hears(fifth, "xy", "xy", time.Minute))
+	p.ends.Store(0)
+
 	p.goAway()
 	require.Error(t, hears(third, "x", "x", time.Minute))
-	require.Error(t, hears(dial(), "x", "bx", time.Minute))
+	if c, err := net.Dial("tcp", p.addr()); err == nil { // it may be reset even earlier
+		require.Error(t, hears(c, "x", "bx", time.Minute))
+		require.NoError(t, c.Close())
+	}
 	p.comeBack()
 	require.NoError(t, hears(dial(), "x", "bx", time.Minute))
-	require.Equal(t, int64(6), p.attempts.Load())
+	require.Equal(t, int64(7), p.attempts.Load())
 }
