@@ -66,6 +66,17 @@ func (s *pickleScan) class(op byte) (kind, error) {
 		": want text, numbers, lists, dicts and times alone")
 }
 
+// tupleOf is the kind of a tuple of values.
+func tupleOf(values []slot) kind {
+	switch {
+	case len(values) == 0:
+		return kindEmptyTuple
+	case len(values) == 2 && values[0].kind == kindZone:
+		return kindZoneTuple
+	}
+	return kindTuple
+}
+
 // className is the name of a class for an error, if it looks like one.
 func className(name string) string {
 	for _, c := range []byte(name) {

@@ -323,17 +323,6 @@ func (s *pickleScan) runRewritten(op byte) (known bool, err error) {
 	return s.runList(op)
 }
 
-// tupleOf is the kind of a tuple of values.
-func tupleOf(values []slot) kind {
-	switch {
-	case len(values) == 0:
-		return kindEmptyTuple
-	case len(values) == 2 && values[0].kind == kindZone:
-		return kindZoneTuple
-	}
-	return kindTuple
-}
-
 // wantTop requires a value of that kind on top of the stack.
 func (s *pickleScan) wantTop(err error, kind kind) error {
 	if err == nil && (len(s.stack) == 0 || s.stack[len(s.stack)-1].kind != kind) {
