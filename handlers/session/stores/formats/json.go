@@ -111,7 +111,7 @@ func (w *writer) value(v any, depth int) error {
 	}
 	switch v := v.(type) {
 	case *object, *list:
-		if slices.Contains(w.open, any(v)) { // it contains itself, as no JSON does
+		if slices.Contains(w.open, v) { // it contains itself, as no JSON does
 			w.text = append(w.text, "null"...)
 			return nil
 		}
