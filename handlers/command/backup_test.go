@@ -172,7 +172,7 @@ func TestCommandBackupThatFailsLeavesTheOlderFile(t *testing.T) {
 	}
 	server.Pause()
 	cmd := s.commandProcess(t, "backup", "-o", file)
-	stderr := new(lockedBuffer)
+	stderr := new(sitetest.Output)
 	cmd.Stderr = stderr
 	require.NoError(t, cmd.Start())
 	require.Eventually(t, func() bool { return len(namesIn(t, filepath.Dir(file))) == 2 }, 10*time.Second, time.Millisecond)
@@ -198,7 +198,7 @@ func TestCommandRestoreReportsTheLineWhereTheStoreFailed(t *testing.T) {
 	cmd := s.commandProcess(t, "restore", "-", "--yes")
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
-	out, stderr := new(lockedBuffer), new(lockedBuffer)
+	out, stderr := new(sitetest.Output), new(sitetest.Output)
 	cmd.Stdout, cmd.Stderr = out, stderr
 	require.NoError(t, cmd.Start())
 	line := func(i int) {
@@ -254,7 +254,7 @@ func TestCommandWarmsTheGivenIdentities(t *testing.T) {
 	require.NoError(t, os.WriteFile(ids, []byte("a\r\n\nb\nnone\n"), 0o600))
 
 	cmd := s.commandProcess(t, "warm", "downloads", "--ids-file", ids, "--concurrency", "2")
-	out, stderr := new(lockedBuffer), new(lockedBuffer)
+	out, stderr := new(sitetest.Output), new(sitetest.Output)
 	cmd.Stdout, cmd.Stderr = out, stderr
 	require.NoError(t, cmd.Start())
 	require.Eventually(t, func() bool { return strings.Contains(stderr.String(), "warming: 0 of 3\n") }, 10*time.Second, time.Millisecond)

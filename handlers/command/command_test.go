@@ -376,7 +376,7 @@ func TestCommandOffersNoKeyThatAShellWouldRun(t *testing.T) {
 
 func TestCommandStopsWhenInterrupted(t *testing.T) {
 	s := serve(t, "filewallball", "respond hi")
-	out := new(lockedBuffer)
+	out := new(sitetest.Output)
 	watch := s.commandProcess(t, "stats", "--watch", "100ms", "--json")
 	watch.Stdout = out
 	require.NoError(t, watch.Start())

@@ -3,11 +3,9 @@
 package sitetest
 
 import (
-	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +24,7 @@ func ServeProcess(t *testing.T, options, directives string) Site {
 	require.NoError(t, os.WriteFile(config, []byte(s.Config(options, directives)), 0o600))
 	cmd := Caddy(t, "run", "--config", config)
 	cmd.Env = append(cmd.Env, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	log := new(processLog)
+	log := new(Output)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -40,7 +38,7 @@ func ServeProcess(t *testing.T, options, directives string) Site {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-ended
 		if t.Failed() {
-			t.Logf("log of the process at %s:\n%s", s.Page, log)
+			t.Logf("log of the process at %s:\n%s", s.Page, log.End())
 		}
 	})
 	s.await(t, log)
@@ -48,7 +46,7 @@ func ServeProcess(t *testing.T, options, directives string) Site {
 }
 
 // await waits until the admin API and the site answer.
-func (s Site) await(t *testing.T, log *processLog) {
+func (s Site) await(t *testing.T, log *Output) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	require.Eventually(t, func() bool {
@@ -71,24 +69,4 @@ func (s Site) Reload(t *testing.T, options, directives string) {
 	t.Helper()
 	a := Request(t, http.MethodPost, "http://"+s.Admin+"/load", s.Config(options, directives), "Content-Type", "text/caddyfile")
 	require.Equal(t, http.StatusOK, a.Status, a.Body)
-}
-
-// processLog is the output of a process.
-type processLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (l *processLog) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *processLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := l.text.String()
-	return text[max(0, len(text)-8<<10):]
 }

@@ -1,7 +1,6 @@
 package deployment
 
 import (
-	"bytes"
 	"net"
 	"net/http"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,24 +22,8 @@ import (
 
 const livePath = "/filewallball/health/live"
 
-// process is a process that runs until the test ends.
-type process struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (p *process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.Write(b)
-}
-
-// String returns its output so far.
-func (p *process) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.String()
-}
+// process is the output of a process that runs until the test ends.
+type process struct{ sitetest.Output }
 
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()

@@ -3,21 +3,19 @@
 package forwardauth
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // build makes the executable once per machine and version.
@@ -62,34 +60,7 @@ func startOAuth2Proxy(t *testing.T, p *provider, more ...string) string {
 		"--reverse-proxy=true", "--trusted-proxy-ip=127.0.0.1",
 		"--upstream=static://202", "--set-xauthrequest=true",
 	}, more...)...)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	require.NoError(t, cmd.Start())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // it is killed
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended by itself
-		<-ended
-		if t.Failed() {
-			t.Logf("oauth2-proxy: %s", log.String())
-		}
-	})
 	url := "http://" + address
-	require.Eventually(t, func() bool {
-		select {
-		case <-ended:
-			return true // it says why when the test fails
-		default:
-		}
-		resp, err := http.Get(url + "/ping")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}, time.Minute, 20*time.Millisecond)
+	sitetest.StartProgram(t, "oauth2-proxy", cmd, url+"/ping")
 	return url
 }

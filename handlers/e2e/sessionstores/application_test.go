@@ -3,7 +3,6 @@
 package sessionstores
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -16,12 +15,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/ports"
 	"github.com/filewallball/caddy-filewallball/cache/cachetest/redistest"
+	"github.com/filewallball/caddy-filewallball/handlers/sitetest"
 )
 
 // software is what an application needs on the machine.
@@ -130,37 +129,10 @@ func (a *application) start(t *testing.T, redis *redistest.Server) string {
 		require.NoError(t, err)
 		cmd.Dir = dir
 	}
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.Env = append(os.Environ(), "PORT="+port, "REDIS="+redis.Addr(), "SECRETS="+a.secret+",another", "NO_COLOR=1")
 	cmd.Env = append(cmd.Env, a.env...)
-	require.NoError(t, cmd.Start())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // it is killed
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended by itself
-		<-ended
-		if t.Failed() {
-			t.Logf("%s: %s", a.name, log.String())
-		}
-	})
 	base := "http://" + address
-	require.Eventually(t, func() bool {
-		select {
-		case <-ended:
-			return true // it says why when the test fails
-		default:
-		}
-		resp, err := http.Get(base + "/")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return true
-	}, time.Minute, 20*time.Millisecond)
+	sitetest.StartProgram(t, a.name, cmd, base+"/")
 	return base
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"sync"
 	"testing"
 	"time"
 
@@ -69,31 +68,12 @@ func (s site) read(t *testing.T, key string) string {
 	return out
 }
 
-// screen is the output on the terminal; it is safe for concurrent use.
-type screen struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements [io.Writer].
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // terminal is a running command at a pseudo-terminal.
 type terminal struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	keys   *os.File
-	screen *screen
+	screen *sitetest.Output
 	read   chan struct{} // closed when all was read
 }
 
@@ -103,7 +83,7 @@ func (s site) atTerminal(t *testing.T, args ...string) *terminal {
 	cmd.Env = append(cmd.Env, "TERM=xterm")
 	keys, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
 	require.NoError(t, err)
-	term := &terminal{t, cmd, keys, new(screen), make(chan struct{})}
+	term := &terminal{t, cmd, keys, new(sitetest.Output), make(chan struct{})}
 	go func() {
 		defer close(term.read)
 		_, _ = io.Copy(term.screen, keys) // ends with an error when the command does
