@@ -58,7 +58,7 @@ func clientAuthOf(ctx caddy.Context) (a clientAuth) {
 		case auth == nil || !auth.Active():
 		case verifiesChain(auth):
 			a.byChain = true
-		case len(auth.VerifiersRaw) > 0 || len(auth.TrustedLeafCerts) > 0:
+		case len(auth.VerifiersRaw) > 0, len(auth.TrustedLeafCerts) > 0: //nolint:staticcheck // deprecated, and still used
 			a.byVerifier = true
 		default:
 			a.unverified = true
@@ -67,13 +67,14 @@ func clientAuthOf(ctx caddy.Context) (a clientAuth) {
 	return a
 }
 
-// verifiesChain reports whether Go verifies a certificate, as Caddy configures it.
+// verifiesChain reports whether Go verifies a certificate, as Caddy configures it. Without a
+// mode it does where something but verifiers is configured.
 func verifiesChain(auth *caddytls.ClientAuthentication) bool {
 	switch auth.Mode {
 	case "verify_if_given", "require_and_verify":
 		return true
 	case "":
-		return auth.CARaw != nil || len(auth.TrustedCACerts)+len(auth.TrustedCACertPEMFiles)+len(auth.TrustedLeafCerts) > 0
+		return auth.CARaw != nil || len(auth.VerifiersRaw) == 0
 	}
 	return false
 }
