@@ -27,7 +27,7 @@ const (
 // in batches. It uses the running store and its pool, without near copies. The
 // records are the plugin's own and are dropped at the end.
 func bench(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	body, err := readBody(w, r, maxBenchBody)
+	body, err := readBody(r, maxBenchBody)
 	if err != nil {
 		return err
 	}

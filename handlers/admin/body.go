@@ -15,15 +15,20 @@ import (
 	"unicode/utf8"
 )
 
+// unusedBody is how many bytes of a body that is too large are read for nothing. A
+// connection that is closed while the client still writes is reset, and the client may
+// not see the answer then.
+const unusedBody = 8 << 20
+
 // readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is too large: want at most %d bytes", limit))
-	case err != nil:
+func readBody(r *http.Request, limit int) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
+	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "body ended early")
+	}
+	if len(body) > limit {
+		_, _ = io.CopyN(io.Discard, r.Body, unusedBody)
+		return nil, refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("body is too large: want at most %d bytes", limit))
 	}
 	return body, nil
 }

@@ -130,7 +130,7 @@ func putKey(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	if query.Has("ttl") {
 		ttl = new(query.Get("ttl"))
 	}
-	body, err := readBody(w, r, app.Policy().MaxValueSize)
+	body, err := readBody(r, app.Policy().MaxValueSize)
 	if err != nil {
 		return err
 	}

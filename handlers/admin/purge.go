@@ -27,7 +27,7 @@ const maxPurgeBody = 1 << 20
 // "purged": n, "pending": n}. A prefix has no time limit; if the client leaves, it is
 // pending as well.
 func purge(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	body, err := readBody(w, r, maxPurgeBody)
+	body, err := readBody(r, maxPurgeBody)
 	if err != nil {
 		return err
 	}

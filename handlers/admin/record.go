@@ -38,7 +38,7 @@ func postDelete(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 
 // postSet is putKey with the key, the TTL and the value in the body.
 func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	what, err := recordInBody(w, r, app.Policy().MaxValueSize, setWants)
+	what, err := recordInBody(r, app.Policy().MaxValueSize, setWants)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 
 // keysInBody returns the key in the body, or the keys of the identity in it.
 func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]string, error) {
-	what, err := recordInBody(w, r, 0, recordWants)
+	what, err := recordInBody(r, 0, recordWants)
 	switch {
 	case err != nil:
 		return nil, err
@@ -71,9 +71,9 @@ func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]strin
 }
 
 // recordInBody reads a body with a value of at most maxValueSize bytes.
-func recordInBody(w http.ResponseWriter, r *http.Request, maxValueSize int, wants string) (what wire.RecordRequest, err error) {
+func recordInBody(r *http.Request, maxValueSize int, wants string) (what wire.RecordRequest, err error) {
 	// an escaped byte of a key or an identity may take six
-	body, err := readBody(w, r, 6*lookup.MaxIdentity+maxValueSize+16<<10)
+	body, err := readBody(r, 6*lookup.MaxIdentity+maxValueSize+16<<10)
 	if err != nil {
 		return what, err
 	}

@@ -29,7 +29,7 @@ const (
 // and when the configuration is replaced.
 func warm(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 	r.Body = patientBody(w, r)
-	body, err := readBody(w, r, maxWarmBody)
+	body, err := readBody(r, maxWarmBody)
 	if err != nil {
 		return err
 	}
