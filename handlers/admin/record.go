@@ -20,7 +20,7 @@ const (
 
 // postGet is getKey with the key in the body, or the identity of a lookup.
 func postGet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	keys, err := keysInBody(w, r, app)
+	keys, err := keysInBody(r, app)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func postGet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 
 // postDelete is deleteKey with the key in the body, or the identity of a lookup.
 func postDelete(w http.ResponseWriter, r *http.Request, app lookup.App) error {
-	keys, err := keysInBody(w, r, app)
+	keys, err := keysInBody(r, app)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func postSet(w http.ResponseWriter, r *http.Request, app lookup.App) error {
 }
 
 // keysInBody returns the key in the body, or the keys of the identity in it.
-func keysInBody(w http.ResponseWriter, r *http.Request, app lookup.App) ([]string, error) {
+func keysInBody(r *http.Request, app lookup.App) ([]string, error) {
 	what, err := recordInBody(r, 0, recordWants)
 	switch {
 	case err != nil:
