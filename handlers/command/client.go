@@ -27,8 +27,8 @@ const (
 	base = "/" + lookup.AppID + "/"
 
 	dialTimeout = 5 * time.Second
-	// answerTimeout bounds the wait for an answer that takes the admin API no work
-	// worth mentioning, so that a Caddy that hangs does not hang scripts.
+	// answerTimeout is how long a command waits for an answer that the admin API can
+	// give at once, so that a Caddy that hangs does not hang scripts.
 	answerTimeout = 30 * time.Second
 	// maxAnswer bounds an answer that is not a stream, in bytes.
 	maxAnswer = 64 << 20

@@ -63,7 +63,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.app, err = lookup.AppOf(ctx); err != nil {
 		return err
 	}
-	return h.provisionTemplates(ctx.Logger(), h.app.Policy())
+	return h.provisionTemplates(ctx, h.app.Policy())
 }
 
 // Validate refuses a handler that drops nothing.

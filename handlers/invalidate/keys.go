@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/filewallball/caddy-filewallball/cache"
@@ -19,7 +20,8 @@ const sessionKey = "{session}"
 
 // provisionTemplates parses the keys and tags. It refuses those that no record can have,
 // because the records that were meant would stay in use.
-func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) error {
+func (h *Handler) provisionTemplates(ctx caddy.Context, policy *lookup.Policy) error {
+	logger := ctx.Logger()
 	for _, text := range h.Keys {
 		if err := checkKey(logger, policy, text); err != nil {
 			return fmt.Errorf("key '%s': %w", text, err)
@@ -28,9 +30,12 @@ func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) 
 			h.session = true
 			continue
 		}
-		key, err := newWritten(text)
+		key, err := newWritten(ctx, text)
 		if err != nil {
 			return fmt.Errorf("key '%s': %w", text, err)
+		}
+		if err := lookup.CheckClaims(ctx, "key", text); err != nil {
+			return err
 		}
 		h.keys = append(h.keys, key)
 	}
@@ -38,9 +43,12 @@ func (h *Handler) provisionTemplates(logger *zap.Logger, policy *lookup.Policy) 
 		if err := checkTag(logger, text); err != nil {
 			return fmt.Errorf("tag '%s': %w", text, err)
 		}
-		tag, err := newWritten(text)
+		tag, err := newWritten(ctx, text)
 		if err != nil {
 			return fmt.Errorf("tag '%s': %w", text, err)
+		}
+		if err := lookup.CheckClaims(ctx, "tag", text); err != nil {
+			return err
 		}
 		h.tags = append(h.tags, tag)
 	}

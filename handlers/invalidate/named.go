@@ -18,13 +18,22 @@ import (
 
 // written is the template of a key or a tag.
 type written struct {
-	text  string // as it is written
-	split template.Split
+	text    string // as it is written
+	split   template.Split
+	readers []lookup.IdentityReader // of the placeholders, as lookups read them
 }
 
-func newWritten(text string) (written, error) {
-	split, err := template.NewSplit(text)
-	return written{text, split}, err
+func newWritten(ctx caddy.Context, text string) (written, error) {
+	w := written{text: text}
+	var err error
+	if w.split, err = template.NewSplit(text); err != nil {
+		return w, err
+	}
+	for _, name := range w.split.Names {
+		value := "{" + name + "}"
+		w.readers = append(w.readers, lookup.NewIdentityReader(lookup.Identity{value}, false).On(ctx))
+	}
+	return w, nil
 }
 
 // filled is a template with the values of a request.
@@ -41,11 +50,11 @@ func (w *written) fill(r *http.Request, repl *caddy.Replacer) (filled, error) {
 
 // complete reads again the values that are empty.
 func (f filled) complete(r *http.Request, repl *caddy.Replacer) error {
-	for i, name := range f.split.Names {
+	for i := range f.values {
 		if f.values[i] != "" {
 			continue
 		}
-		value := template.New("{"+name+"}").Expand(r, repl, "") // as lookups read it
+		value := f.readers[i].Of(r, repl).ID
 		if err := cache.CheckIdentity(value); err != nil {
 			return err
 		}

@@ -122,6 +122,7 @@ func TestNamesInCertificatesCountOnlyIfTheyAreVerified(t *testing.T) {
 	// the host of a request may be another one than that of the handshake
 	options := "local_certs\nskip_install_trust\nauto_https disable_redirects\nservers {\nstrict_sni_host insecure_off\n}"
 	site := sitetest.Site{Page: ports.Addr(t), Admin: ports.Addr(t)}
+	lines.WriteString("handle /logout {\nlookup_invalidate subject:{http.request.tls.client.subject}\nrespond out\n}\n")
 	config, err := sitetest.Adapt(site.Config(options, "respond ok") + "\n" +
 		siteOf("localhost", addr, "mode verify_if_given\n"+trust, lines.String()) +
 		siteOf("any.localhost", addr, "mode request", "respond ok"))
@@ -156,6 +157,10 @@ func TestNamesInCertificatesCountOnlyIfTheyAreVerified(t *testing.T) {
 			require.Equal(t, 401, statusWith(t, addr, "localhost", path, stranger), name)
 		}
 	}
+	require.Equal(t, 200, statusWith(t, addr, "any.localhost", "/logout", forged))
+	require.Equal(t, 200, statusWith(t, addr, "localhost", "/subject", ada), "a name that is not verified ends no session")
+	require.Equal(t, 200, statusWith(t, addr, "localhost", "/logout", ada))
+	require.Equal(t, 401, statusWith(t, addr, "localhost", "/subject", ada))
 }
 
 func TestNamesInUnverifiedCertificatesAreRefused(t *testing.T) {
@@ -172,6 +177,8 @@ func TestNamesInUnverifiedCertificatesAreRefused(t *testing.T) {
 		{"mode require", "session_lookup {cookie.s} {tls_client_issuer}", true},
 		{"mode require", "session_lookup {cookie.s} {\nkey a:{tls_client_subject}:{id}\n}", true},
 		{"mode request", "file_metadata {tls_client_subject}", true},
+		{"mode request", "lookup_invalidate session:user:{tls_client_subject}", true},
+		{"mode request", "lookup_invalidate {\ntag user:{tls_client_serial}\n}", true},
 		{"mode request", "upload_progress {tls_client_subject}", true},
 		{"mode request", "upload_progress {path.1} {\nowner {tls_client_subject}\n}", true},
 		{"mode request", "upload_progress_report {path.1} {\nowner a{tls_client_subject}\n}", true},
